@@ -1,0 +1,164 @@
+"""The model artifact: its layout, its description, its integrity.
+
+::
+
+    model_config.json       everything about it, and the SHA-256 of every other file; written last
+    text/  num/  cat/       one AutoGluon predictor each (text/ also has its sentence network)
+    img/<column>/           one AutoGluon predictor per image column
+    img/backbone/           the image network, shared by all image columns
+    wholistic/              fusion network and temperature
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from multimodal_algo import __version__
+from multimodal_algo.errors import UserError
+from multimodal_algo.schema import FeatureSchema
+
+FORMAT_VERSION = 1
+CONFIG = "model_config.json"
+FUSION = Path("wholistic/fusion.safetensors")
+IMAGE_BACKBONE = Path("img/backbone")
+_INCOMPLETE = ".incomplete"
+_MATCHED = ("autogluon.tabular", "torch", "scikit-learn")
+
+
+class ModalityEntry(BaseModel):
+    """One modality model: its directory and columns."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    modality: str
+    columns: tuple[str, ...]
+
+
+class BackboneEntry(BaseModel):
+    """The image network: see `modalities.backbones.BackboneInfo`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: str
+    source: str
+    pretrained: bool
+
+
+class ModelConfig(BaseModel):
+    """What ``model_config.json`` holds.
+
+    ``files`` has the SHA-256 of every other file by its path in the artifact.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: int
+    columns: tuple[str, ...]
+    classes: tuple[str, ...]
+    modalities: tuple[ModalityEntry, ...]
+    image_backbone: BackboneEntry | None
+    min_completeness: float
+    recipe: str
+    hyperparameters: dict[str, Any]
+    versions: dict[str, str]
+    metrics: dict[str, Any]
+    files: dict[str, str] = {}
+
+    @property
+    def schema_(self) -> FeatureSchema:
+        """The columns of the training file."""
+        return FeatureSchema(self.columns)
+
+
+def current_versions() -> dict[str, str]:
+    """Versions of what an artifact depends on."""
+    versions = {name: version(name) for name in _MATCHED}
+    return {"multimodal-algo": __version__, "python": f"{sys.version_info[0]}.{sys.version_info[1]}", **versions}
+
+
+def write_artifact(directory: Path, config: ModelConfig, write_files: Callable[[Path], None]) -> ModelConfig:
+    """Write an artifact into `directory`, which may be a mount and may exist.
+
+    Files go to a temporary name below it and are renamed; ``model_config.json`` comes last, so a half-written
+    artifact is never mistaken for a whole one.
+
+    Parameters
+    ----------
+    directory
+        The platform's model directory.
+    config
+        The description; its ``files`` are filled in here.
+    write_files
+        Writes everything else into the directory that it is given.
+    """
+    staging = directory / _INCOMPLETE
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    write_files(staging)
+    hashes = {path.relative_to(staging).as_posix(): _sha256(path) for path in sorted(staging.rglob("*")) if path.is_file()}
+    complete = config.model_copy(update={"files": hashes})
+    (staging / CONFIG).write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (directory / CONFIG).unlink(missing_ok=True)
+    for child in sorted(staging.iterdir(), key=lambda path: path.name == CONFIG):
+        target = directory / child.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        os.replace(child, target)
+    staging.rmdir()
+    return complete
+
+
+def read_config(directory: Path) -> ModelConfig:
+    """Read and check an artifact's description, versions and files.
+
+    Raises
+    ------
+    UserError
+        No artifact, a format or library version that does not match, a missing or changed file.
+    """
+    path = directory / CONFIG
+    if not path.is_file():
+        raise UserError(f"{directory}: there is no {CONFIG}, so this is no complete model artifact. Train again or check the archive.")
+    try:
+        config = ModelConfig.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as a model description ({_first_line(error)}). Train again.") from None
+    if config.format_version != FORMAT_VERSION:
+        raise UserError(
+            f"The artifact has format {config.format_version}, this version reads {FORMAT_VERSION}: "
+            f"serve it with multimodal-algo {config.versions.get('multimodal-algo', '?')}, or train again."
+        )
+    for name, wanted in config.versions.items():
+        found = current_versions().get(name)
+        if name != "multimodal-algo" and found is not None and found.split("+")[0] != wanted.split("+")[0]:
+            raise UserError(f"The artifact was trained with {name} {wanted}, but {found} is installed: use the images of one release.")
+    _check_files(directory, config)
+    return config
+
+
+def _check_files(directory: Path, config: ModelConfig) -> None:
+    for name, expected in config.files.items():
+        path = directory / name
+        if not path.is_file():
+            raise UserError(f"The artifact is incomplete: {name} is missing. Download or train it again.")
+        if _sha256(path) != expected:
+            raise UserError(f"The artifact is damaged: {name} is not what was written. Download or train it again.")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).replace("\n", " ")[:200]

@@ -1,0 +1,1 @@
+"""From the modalities' vectors to one answer: folds, fusion network, calibration."""

@@ -1,0 +1,29 @@
+"""Temperature scaling (Guo et al., 2017, "On Calibration of Modern Neural Networks")."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature that makes ``softmax(logits / temperature)`` most likely, from 0.05 to 20.
+
+    Parameters
+    ----------
+    logits
+        Out-of-fold scores, float (rows, n).
+    labels
+        Class indices, int (rows,).
+    """
+
+    def loss(log_temperature: float) -> float:
+        return log_loss(log_softmax(logits / np.exp(log_temperature), axis=1), labels)
+
+    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded").x))
+
+
+def log_loss(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Mean negative log-probability of the true class."""
+    return float(-log_probabilities[np.arange(len(labels)), labels].mean())

@@ -1,0 +1,197 @@
+"""The fusion network: one answer from the concatenated vectors of all modalities.
+
+The guide's network (input, two hidden layers of 2/3 and 1/3 of the input plus n, softmax) sees the logarithms
+of the vectors and adds to a weighted sum of them; it starts as that sum, so that on little data it cannot do
+worse than a logarithmic opinion pool. Modality dropout makes it survive a modality that is missing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from multimodal_algo.budget import Budget
+from multimodal_algo.fusion.calibration import fit_temperature, log_loss
+
+_FLOOR = 1e-4
+_BATCH = 64
+_LEARNING_RATE = 2e-3
+_WEIGHT_DECAY = 1e-2
+_DROPOUT = 0.3
+_MODALITY_DROPOUT = 0.1
+_PATIENCE = 8
+
+
+class FusionNetwork(nn.Module):
+    """Logits of n classes from (rows, modalities, n + 1) vectors."""
+
+    def __init__(self, modalities: int, n_classes: int) -> None:
+        super().__init__()
+        width = modalities * (n_classes + 1)
+        first, second = 2 * width // 3 + n_classes, width // 3 + n_classes
+        self.weight = nn.Parameter(torch.full((modalities,), 1.0))
+        self.bias = nn.Parameter(torch.zeros(n_classes))
+        self.layers = nn.Sequential(
+            nn.Linear(width, first), nn.ReLU(), nn.Dropout(_DROPOUT),
+            nn.Linear(first, second), nn.ReLU(), nn.Dropout(_DROPOUT),
+            nn.Linear(second, n_classes),
+        )  # fmt: skip
+        last = self.layers[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Logits (rows, n) of vectors (rows, modalities, n + 1)."""
+        logs = vectors.clamp_min(_FLOOR).log()
+        informed = vectors[:, :, -1:] < 0.5
+        # A modality that says nothing adds nothing to the pool.
+        pooled = (logs[:, :, :-1] * informed * self.weight[:, None]).sum(dim=1)
+        return pooled + self.bias + self.layers(_centred(logs))
+
+
+def _centred(logs: torch.Tensor) -> torch.Tensor:
+    return ((logs - np.log(_FLOOR)) / -np.log(_FLOOR)).flatten(1)
+
+
+class Fusion:
+    """A trained fusion network with its temperature."""
+
+    def __init__(self, network: FusionNetwork, temperature: float) -> None:
+        self._network = network.eval()
+        self.temperature = temperature
+
+    @classmethod
+    def fit(
+        cls, vectors: np.ndarray, labels: np.ndarray, folds: np.ndarray, *, max_epochs: int, seed: int, budget: Budget
+    ) -> tuple[Fusion, np.ndarray]:
+        """Train on out-of-fold vectors.
+
+        Each fold is predicted by a network trained on the others; the number of epochs and the temperature are
+        those that suit these held-out predictions, and the network that ships is trained on all rows.
+
+        Parameters
+        ----------
+        vectors
+            Out-of-fold vectors, float32 (rows, modalities, n + 1).
+        labels
+            Class indices, int (rows,).
+        folds
+            Fold of each row, int (rows,).
+        max_epochs
+            Most epochs (the hyperparameter ``n_epochs``).
+        seed
+            Seed of initial weights, order and dropout.
+        budget
+            When to be done; epochs are cut short where it ends.
+
+        Returns
+        -------
+        fusion
+            The network.
+        probabilities
+            Held-out probabilities of each row, float32 (rows, n), calibrated.
+        """
+        inputs, targets = torch.from_numpy(vectors), torch.from_numpy(labels)
+        parts = np.unique(folds)
+        held_out: list[list[np.ndarray]] = []
+        for number, fold in enumerate(parts):
+            outside, inside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+            share = budget.share(1, len(parts) + 1 - number)
+            logits: list[np.ndarray] = []
+            for network in _epochs(inputs[outside], targets[outside], max_epochs, seed):
+                logits.append(_logits(network, inputs[inside]))
+                if _is_past_best(logits, labels[inside]) or share.remaining_s == 0:
+                    break
+            held_out.append(logits)
+        epochs = min(len(logits) for logits in held_out)
+        per_epoch = [_gathered(held_out, folds, parts, epoch, vectors.shape[2] - 1) for epoch in range(epochs)]
+        best = int(np.argmin([_loss(logits, labels) for logits in per_epoch]))
+        temperature = fit_temperature(per_epoch[best], labels)
+        network = FusionNetwork(vectors.shape[1], vectors.shape[2] - 1)
+        for epoch, network in enumerate(_epochs(inputs, targets, max_epochs, seed)):  # noqa: B007
+            if epoch == best:
+                break
+        return cls(network, temperature), _probabilities(per_epoch[best], temperature)
+
+    def predict(self, vectors: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities, float32 (rows, n), of vectors (rows, modalities, n + 1)."""
+        return _probabilities(_logits(self._network, torch.from_numpy(vectors)), self.temperature)
+
+    def save(self, path: Path) -> None:
+        """Write weights and temperature as safetensors."""
+        from safetensors.torch import save_file
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({**self._network.state_dict(), "temperature": torch.tensor(self.temperature)}, path)
+
+    @classmethod
+    def load(cls, path: Path, modalities: int, n_classes: int) -> Fusion:
+        """Read what `save` wrote."""
+        from safetensors.torch import load_file
+
+        state = load_file(path)
+        temperature = float(state.pop("temperature"))
+        network = FusionNetwork(modalities, n_classes)
+        network.load_state_dict(state)
+        return cls(network, temperature)
+
+
+def _epochs(inputs: torch.Tensor, targets: torch.Tensor, max_epochs: int, seed: int):  # type: ignore[no-untyped-def]
+    """Train, and yield the network before the first and after each epoch."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = FusionNetwork(inputs.shape[1], inputs.shape[2] - 1)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
+        yield network.eval()
+        for _ in range(max_epochs):
+            network.train()
+            for batch in torch.randperm(len(inputs)).split(_BATCH):
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(network(_with_dropped_modalities(inputs[batch])), targets[batch])
+                loss.backward()
+                optimizer.step()
+            yield network.eval()
+
+
+def _with_dropped_modalities(vectors: torch.Tensor) -> torch.Tensor:
+    dropped = torch.rand(vectors.shape[:2]) < _MODALITY_DROPOUT
+    # Never all of a row's modalities: there would be nothing to learn from it.
+    dropped &= ~dropped.all(dim=1, keepdim=True)
+    nothing = torch.zeros(vectors.shape[2])
+    nothing[-1] = 1.0
+    return torch.where(dropped[:, :, None], nothing, vectors)
+
+
+def _logits(network: FusionNetwork, inputs: torch.Tensor) -> np.ndarray:
+    with torch.inference_mode():
+        return network(inputs).numpy()
+
+
+def _loss(logits: np.ndarray, labels: np.ndarray) -> float:
+    return log_loss(np.log(np.maximum(_probabilities(logits, fit_temperature(logits, labels)), 1e-9)), labels)
+
+
+def _is_past_best(logits: list[np.ndarray], labels: np.ndarray) -> bool:
+    if len(logits) <= _PATIENCE:
+        return False
+    losses = [log_loss(np.log(np.maximum(_probabilities(one, 1.0), 1e-9)), labels) for one in logits]
+    return int(np.argmin(losses)) < len(losses) - _PATIENCE
+
+
+def _gathered(
+    held_out: list[list[np.ndarray]], folds: np.ndarray, parts: np.ndarray, epoch: int, n_classes: int
+) -> np.ndarray:
+    logits = np.empty((len(folds), n_classes), dtype=np.float32)
+    for fold, fold_logits in zip(parts, held_out, strict=True):
+        logits[folds == fold] = fold_logits[epoch]
+    return logits
+
+
+def _probabilities(logits: np.ndarray, temperature: float) -> np.ndarray:
+    scaled = logits / temperature
+    scaled = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return (scaled / scaled.sum(axis=1, keepdims=True)).astype(np.float32)

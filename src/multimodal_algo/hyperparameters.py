@@ -1,0 +1,184 @@
+"""The hyperparameters: one typed model that parses a job's strings and prints the platform's specification.
+
+Nothing about a hyperparameter is written down twice: name, type, range, default and description of
+``hyperparameter_specification.json`` come from the fields of `HyperParameters`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from multimodal_algo.errors import UserError
+
+Quality = Literal["toy", "very_light", "light", "default"]
+
+_UNSET = frozenset({"", "none", "null"})
+_TUNABLE = {"tunable": True}
+
+
+class HyperParameters(BaseModel):
+    """What a user can set for a training job; the guide's five come first, with the guide's defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_hours: float = Field(0, ge=0, le=672, description="Hours of the wall-clock budget for fitting.")
+    n_mins: float = Field(5, ge=0, le=40320, description="Minutes of the wall-clock budget for fitting.")
+    n_secs: float = Field(0, ge=0, le=2419200, description="Seconds of the wall-clock budget for fitting.")
+    n_epochs: int = Field(
+        50,
+        ge=1,
+        le=10000,
+        description="Most epochs of the fusion network; it stops earlier where its folds say so.",
+        json_schema_extra=_TUNABLE,
+    )
+    quality: Quality = Field("toy", description="How much each modality's AutoGluon models try.")
+    image_backbone: str = Field(
+        "resnet50",
+        description="Frozen network that turns images into vectors: a torchvision name (resnet50, mobilenet_v2, ...) "
+        "or the path of a state dict.",
+    )
+    text_backbone: str = Field(
+        "all-MiniLM-L6-v2",
+        description="Frozen network that turns text into vectors: all-MiniLM-L6-v2 or the path of a "
+        "sentence-transformers model directory.",
+    )
+    min_completeness: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="A row enters a modality only if at least this share of the modality's cells is filled "
+        "(a row with none filled never does).",
+        json_schema_extra=_TUNABLE,
+    )
+    seed: int = Field(0, ge=0, le=2147483647, description="Seed of folds, splits and networks.")
+
+    @property
+    def budget_s(self) -> float:
+        """The wall-clock budget of fitting, in seconds."""
+        return self.n_hours * 3600 + self.n_mins * 60 + self.n_secs
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> HyperParameters:
+        """Read a job's hyperparameters from the flat object of strings that the platform passes.
+
+        Three dialects of strings occur (``True``/``None``, JSON with extra quotes, ``true``/``null``), and
+        ``10.0`` for an integer; an unset value means the default. ``_tuning_objective_metric`` and
+        ``sagemaker_*``, which the platform and its clients add, are passed over.
+
+        Raises
+        ------
+        UserError
+            An unknown name (with the nearest known one), or a value that is out of range or of another type.
+        """
+        known: dict[str, Any] = {}
+        for name, value in values.items():
+            if name == "_tuning_objective_metric" or name.startswith("sagemaker_"):
+                continue
+            if name not in cls.model_fields:
+                raise UserError(_unknown(name, list(cls.model_fields)))
+            plain = _unquoted(value)
+            if plain.lower() not in _UNSET:
+                known[name] = _integral(plain) if cls.model_fields[name].annotation is int else plain
+        try:
+            parsed = cls(**known)
+        except ValidationError as error:
+            raise UserError(_invalid(error, cls.model_fields)) from None
+        if parsed.budget_s <= 0:
+            raise UserError("The hyperparameters n_hours, n_mins and n_secs add up to 0 seconds: give fitting some time.")
+        return parsed
+
+
+def specification() -> list[dict[str, Any]]:
+    """The list for ``CreateAlgorithm``'s ``SupportedHyperParameters`` and for the console's page.
+
+    Every value is a string; nothing with a default is required, which the platform refuses.
+    Source: API, ``HyperParameterSpecification``.
+    """
+    return [_specified(name, field) for name, field in HyperParameters.model_fields.items()]
+
+
+def specification_json() -> str:
+    """`specification` as the text of ``hyperparameter_specification.json``, with a final newline."""
+    return json.dumps(specification(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _specified(name: str, field: FieldInfo) -> dict[str, Any]:
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    entry: dict[str, Any] = {"Name": name, "Description": field.description, "Type": _type_of(field)}
+    if span := _range(field):
+        entry["Range"] = span
+    entry["IsTunable"] = bool(extra.get("tunable", False))
+    entry["IsRequired"] = False
+    entry["DefaultValue"] = _as_string(field.default)
+    return entry
+
+
+def _type_of(field: FieldInfo) -> str:
+    if get_origin(field.annotation) is Literal:
+        return "Categorical"
+    return {int: "Integer", float: "Continuous", str: "FreeText"}[field.annotation]  # type: ignore[index]
+
+
+def _range(field: FieldInfo) -> dict[str, Any] | None:
+    kind = _type_of(field)
+    if kind == "FreeText":
+        return None
+    if kind == "Categorical":
+        return {"CategoricalParameterRangeSpecification": {"Values": list(get_args(field.annotation))}}
+    low, high = _bounds(field)
+    return {f"{kind}ParameterRangeSpecification": {"MinValue": _as_string(low), "MaxValue": _as_string(high)}}
+
+
+def _bounds(field: FieldInfo) -> tuple[Any, Any]:
+    low = next(item.ge for item in field.metadata if hasattr(item, "ge"))
+    high = next(item.le for item in field.metadata if hasattr(item, "le"))
+    return low, high
+
+
+def _as_string(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) and value < 1e6 else str(value)
+
+
+def _unquoted(value: Any) -> str:
+    text = str(value).strip()
+    if len(text) >= 2 and text[0] == text[-1] == '"':
+        try:
+            return str(json.loads(text)).strip()
+        except json.JSONDecodeError:
+            return text[1:-1].strip()
+    return text
+
+
+def _integral(text: str) -> str:
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return str(int(number)) if number.is_integer() else text
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}."
+    return f"Unknown hyperparameter '{name}': {hint}"
+
+
+def _invalid(error: ValidationError, fields: Mapping[str, FieldInfo]) -> str:
+    first = error.errors()[0]
+    name = str(first["loc"][0])
+    field = fields[name]
+    if _type_of(field) == "Categorical":
+        values = list(get_args(field.annotation))
+        close = difflib.get_close_matches(str(first["input"]).lower(), values, n=1, cutoff=0.5)
+        wanted = f"one of {', '.join(values)}" + (f" (did you mean '{close[0]}'?)" if close else "")
+    else:
+        low, high = _bounds(field)
+        kind = "an integer" if field.annotation is int else "a number"
+        wanted = f"{kind} from {_as_string(low)} to {_as_string(high)}"
+    return f"The hyperparameter {name} is '{first['input']}': it must be {wanted}."

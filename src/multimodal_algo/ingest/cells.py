@@ -1,0 +1,61 @@
+"""One cell: from its raw string to the value that a modality takes, or the reason why it cannot be read."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from multimodal_algo.ingest.images import decode_images
+from multimodal_algo.schema import Modality
+
+_MISSING_NUMBERS = frozenset({"", "nan", "na", "null"})
+
+
+class BadCell(ValueError):
+    """A cell that cannot be read; the message is the reason, without its place."""
+
+
+def parse_cell(modality: Modality, cell: str) -> Any:
+    """The value of a raw cell.
+
+    Returns
+    -------
+    str | float | tuple[numpy.ndarray, ...]
+        Text and categories: the string itself, ``""`` when missing (only the empty cell is: ``NA``, ``None`` and
+        ``null`` are values). Numbers: a finite float, NaN when missing (also for ``NaN``, ``NA``, ``null``).
+        Images: the decoded images of the cell, none when missing (see `decode_images`).
+
+    Raises
+    ------
+    BadCell
+        A number that does not parse, an image that does not decode.
+    """
+    if modality is Modality.NUM:
+        return _parse_number(cell)
+    if modality is Modality.IMAGE:
+        try:
+            return decode_images(cell)
+        except ValueError as error:
+            raise BadCell(str(error)) from None
+    return cell
+
+
+def is_missing(modality: Modality, value: Any) -> bool:
+    """Whether a parsed value stands for an empty cell."""
+    if modality is Modality.NUM:
+        return math.isnan(value)
+    return len(value) == 0
+
+
+def _parse_number(cell: str) -> float:
+    text = cell.strip()
+    if text.lower() in _MISSING_NUMBERS:
+        return math.nan
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    # Python reads 1_000 as a number; no other reader of CSV does.
+    if not math.isfinite(number) or "_" in text:
+        raise BadCell(f"'{text[:40]}' is not a finite number")
+    return number

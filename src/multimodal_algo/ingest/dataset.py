@@ -1,0 +1,98 @@
+"""A dataset on disk: one Parquet table and one array per image column, appended to chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from multimodal_algo.ingest.features import Features
+from multimodal_algo.schema import ID, LABEL, FeatureSchema, Modality
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training rows.
+
+    Parameters
+    ----------
+    schema
+        The columns.
+    features
+        The rows; image vectors are memory maps of the scratch directory.
+    labels
+        The label of each row, spelled as in the file.
+    ids
+        The ID of each row; None where the file has no ``ID``.
+    """
+
+    schema: FeatureSchema
+    features: Features
+    labels: tuple[str, ...]
+    ids: tuple[str, ...] | None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class DatasetWriter:
+    """Appends chunks to a scratch directory; `dataset` reads them back after `close`."""
+
+    def __init__(self, schema: FeatureSchema, directory: Path) -> None:
+        self._schema = schema
+        self._directory = directory
+        self._table = directory / "table.parquet"
+        self._parquet: pq.ParquetWriter | None = None
+        self._vectors = {column: (directory / f"{n}.f16").open("wb") for n, column in enumerate(self._image_columns)}
+        self._present: dict[str, list[np.ndarray]] = {column: [] for column in self._image_columns}
+        self._widths: dict[str, int] = {}
+
+    def close(self) -> None:
+        """Finish the files; `dataset` needs it."""
+        if self._parquet is not None:
+            self._parquet.close()
+        for stream in self._vectors.values():
+            stream.close()
+
+    def append(self, features: Features, labels: Sequence[str], ids: Sequence[str] | None) -> None:
+        """Add a chunk of rows."""
+        frame = features.table.assign(**{LABEL: list(labels)})
+        if ids is not None:
+            frame = frame.assign(**{ID: list(ids)})
+        table = pa.Table.from_pandas(frame, preserve_index=False, schema=self._arrow_schema())
+        if self._parquet is None:
+            self._parquet = pq.ParquetWriter(self._table, table.schema)
+        self._parquet.write_table(table)
+        for column, vectors in features.image_vectors.items():
+            self._widths[column] = vectors.shape[1]
+            self._vectors[column].write(np.ascontiguousarray(vectors).tobytes())
+            self._present[column].append(features.image_present[column])
+
+    def dataset(self) -> Dataset:
+        """The rows written; call it after `close`, once at least one chunk was appended."""
+        frame = pq.read_table(self._table).to_pandas(strings_to_categorical=False)
+        labels = tuple(frame.pop(LABEL))
+        ids = tuple(frame.pop(ID)) if self._schema.has_id else None
+        table = pd.DataFrame(index=pd.RangeIndex(len(labels))) if frame.empty else frame
+        vectors = {
+            column: np.memmap(stream.name, dtype=np.float16, mode="r", shape=(len(labels), self._widths[column]))
+            for column, stream in self._vectors.items()
+        }
+        present = {column: np.concatenate(chunks) for column, chunks in self._present.items()}
+        return Dataset(self._schema, Features(table, vectors, present), labels, ids)
+
+    @property
+    def _image_columns(self) -> tuple[str, ...]:
+        return self._schema.of(Modality.IMAGE)
+
+    def _arrow_schema(self) -> pa.Schema:
+        # Declared, not inferred per chunk: a chunk of empty cells must not change a column's type.
+        numbers = set(self._schema.of(Modality.NUM))
+        features = [c for c in self._schema.features if c not in self._image_columns]
+        columns = [*features, LABEL, *([ID] if self._schema.has_id else [])]
+        return pa.schema([(c, pa.float64() if c in numbers else pa.string()) for c in columns])

@@ -1,0 +1,239 @@
+"""What a pass over the data found: statistics, and sentences about what would go wrong or badly."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from multimodal_algo.errors import UserError
+from multimodal_algo.ingest.cells import is_missing
+from multimodal_algo.schema import ID, LABEL, FeatureSchema, Modality, modality_of
+
+MIN_ROWS = 10
+FEW_ROWS_PER_CLASS = 10
+_MOSTLY_UNIQUE = 0.5
+_TRACKED_VALUES = 1_000_000
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The outcome of a scan.
+
+    Parameters
+    ----------
+    schema
+        The columns; None when no header could be read.
+    rows
+        Rows with as many fields as the header.
+    missing
+        Per feature column the number of empty cells.
+    classes
+        Per label its number of rows, largest first.
+    errors, warnings
+        Sentences; training stops on any error.
+    """
+
+    schema: FeatureSchema | None
+    rows: int
+    missing: Mapping[str, int]
+    classes: Mapping[str, int]
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def raise_for_errors(self) -> FeatureSchema:
+        """The schema of sound data.
+
+        Raises
+        ------
+        UserError
+            With the first error, and the number of further ones.
+        """
+        if self.errors:
+            more = len(self.errors) - 1
+            hint = f" ({more} more: run `multimodal-algo validate` on the data to see all.)" if more else ""
+            raise UserError(self.errors[0] + hint)
+        assert self.schema is not None
+        return self.schema
+
+
+@dataclass
+class _Places:
+    """How often something occurred, where first, and an example."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+    example: str = ""
+
+    def add(self, where: str, example: str = "") -> None:
+        self.count += 1
+        if len(self.first) < _SHOWN:
+            self.first.append(where)
+        self.example = self.example or example
+
+
+class Findings:
+    """Collects what `Inspection` tells, row by row, in bounded memory."""
+
+    def __init__(self) -> None:
+        self._errors: list[str] = []
+        self._widths = _Places()
+        self._labels = _Places()
+        self._cells: dict[str, _Places] = {}
+        self._newlines: dict[str, _Places] = {}
+        self._values: dict[str, set[str]] = {}
+        self._missing: Counter[str] = Counter()
+        self._classes: Counter[str] = Counter()
+        self._ids: set[str] = set()
+        self._repeated_ids = _Places()
+        self._rows = 0
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether anything found so far stops training."""
+        return bool(self._errors or self._widths.count or self._labels.count or self._cells)
+
+    def error(self, message: str) -> None:
+        """Note a whole sentence, such as a file that cannot be read."""
+        self._errors.append(message)
+
+    def bad_width(self, where: str, found: int, expected: int) -> None:
+        """Note a row with a wrong number of fields."""
+        self._widths.add(where, f"{found} fields instead of {expected}")
+
+    def empty_label(self, where: str) -> None:
+        """Note a row without a label."""
+        self._labels.add(where)
+
+    def bad_cell(self, where: str, column: str, reason: str) -> None:
+        """Note a cell that cannot be read."""
+        self._cells.setdefault(column, _Places()).add(where, reason)
+
+    def count(self, where: str, cells: Mapping[str, Any], fields: Sequence[str], schema: FeatureSchema) -> None:
+        """Add one row of the right width to the statistics."""
+        self._rows += 1
+        named = dict(zip(schema.columns, fields, strict=True))
+        if named[LABEL]:
+            self._classes[named[LABEL]] += 1
+        for column, value in cells.items():
+            modality = modality_of(column)
+            assert modality is not None
+            self._missing[column] += is_missing(modality, value)
+            if modality is Modality.CAT and value:
+                values = self._values.setdefault(column, set())
+                if len(values) < _TRACKED_VALUES:
+                    values.add(value)
+        for column, text in named.items():
+            if "\n" in text:
+                self._newlines.setdefault(column, _Places()).add(where)
+        if identity := named.get(ID):
+            if identity in self._ids:
+                self._repeated_ids.add(where, identity)
+            elif len(self._ids) < _TRACKED_VALUES:
+                self._ids.add(identity)
+
+    def inspection(self, schema: FeatureSchema | None) -> Inspection:
+        """Everything found, as sentences."""
+        errors = [*self._errors, *self._row_errors()]
+        if schema is None and not errors:
+            errors.append("The data has no header line and no rows. Put a header line and rows into it.")
+        warnings: list[str] = []
+        if schema is not None:
+            errors += self._dataset_errors(schema)
+            warnings = self._warnings(schema)
+        classes = dict(sorted(self._classes.items(), key=lambda item: (-item[1], item[0])))
+        missing = {column: self._missing[column] for column in schema.features} if schema else {}
+        return Inspection(schema, self._rows, missing, classes, tuple(errors), tuple(warnings))
+
+    def _row_errors(self) -> list[str]:
+        errors = []
+        if self._widths.count:
+            errors.append(
+                f"{self._widths.first[0]}: {self._widths.example}{_others(self._widths)}. "
+                "Give each row one field per column, and quote cells that hold commas."
+            )
+        if self._labels.count:
+            errors.append(f"{self._labels.first[0]}: the label is empty{_others(self._labels)}. Fill it or drop the row.")
+        for column, places in self._cells.items():
+            remedy = "Fix the cell or leave it empty."
+            if modality_of(column) is Modality.NUM:
+                remedy = "Fix the cell, leave it empty, or rename the column to end in _cat or _text."
+            errors.append(f"{places.first[0]}, column {column}: {places.example}{_others(places)}. {remedy}")
+        return errors
+
+    def _dataset_errors(self, schema: FeatureSchema) -> list[str]:
+        broken = bool(self._errors or self._widths.count)
+        if self._rows < MIN_ROWS and not broken:
+            return [f"The data has {_plural(self._rows, 'row')}: training needs at least {MIN_ROWS}."]
+        errors = []
+        if len(self._classes) == 1 and not broken:
+            errors.append(
+                f"The column 'label' holds one class only ('{next(iter(self._classes))[:60]}'): "
+                "training needs rows of at least two classes."
+            )
+        for group in modality_groups(schema):
+            if self._rows and all(self._missing[column] == self._rows for column in group):
+                shown = ", ".join(f"'{column}'" for column in group)
+                errors.append(
+                    f"The {'column' if len(group) == 1 else 'columns'} {shown} ({modality_of(group[0])}) "
+                    f"{'is' if len(group) == 1 else 'are'} empty in every row. Fill or drop "
+                    f"{'it' if len(group) == 1 else 'them'}."
+                )
+        return errors
+
+    def _warnings(self, schema: FeatureSchema) -> list[str]:
+        warnings = []
+        rare = [label for label, rows in self._classes.items() if rows < FEW_ROWS_PER_CLASS]
+        if rare:
+            shown = ", ".join(f"'{label[:40]}' ({self._classes[label]})" for label in rare[:_SHOWN])
+            warnings.append(
+                f"{_plural(len(rare), 'class')} with fewer than {FEW_ROWS_PER_CLASS} rows: {shown}"
+                f"{', …' if len(rare) > _SHOWN else ''}. They are kept, but will be predicted badly."
+            )
+        for column, values in self._values.items():
+            filled = self._rows - self._missing[column]
+            if filled >= MIN_ROWS and len(values) > _MOSTLY_UNIQUE * filled:
+                warnings.append(
+                    f"column {column}: mostly unique ({len(values)} values in {filled} filled rows); a category like that "
+                    "teaches nothing. Drop it or rename it to end in _text."
+                )
+        for column, places in self._newlines.items():
+            if column != LABEL:
+                warnings.append(
+                    f"column {column}: {_plural(places.count, 'cell')} with a newline (first in {places.first[0]}). Legal in "
+                    "training, but batch transform with SplitType Line cuts such rows apart: replace newlines by spaces there."
+                )
+            else:
+                warnings.append("column label: a label with a newline is answered with a space in its place.")
+        for group in modality_groups(schema):
+            for column in group:
+                if len(group) > 1 and self._rows and self._missing[column] == self._rows:
+                    warnings.append(f"column {column}: empty in every row.")
+        if self._repeated_ids.count:
+            warnings.append(
+                f"column ID: {_plural(self._repeated_ids.count, 'ID')} more than once "
+                f"(first '{self._repeated_ids.example[:40]}', {self._repeated_ids.first[0]})."
+            )
+        if not schema.has_id:
+            warnings.append("There is no 'ID' column: predictions can then be matched to rows by order only.")
+        return warnings
+
+
+def modality_groups(schema: FeatureSchema) -> list[tuple[str, ...]]:
+    """The columns that one modality model sees together: text, num and cat in one group each, images one by one."""
+    groups = [schema.of(modality) for modality in (Modality.TEXT, Modality.NUM, Modality.CAT)]
+    return [group for group in groups if group] + [(column,) for column in schema.of(Modality.IMAGE)]
+
+
+def _others(places: _Places) -> str:
+    if places.count == 1:
+        return ""
+    rest = ", ".join(where.split(", ")[-1] for where in places.first[1:])
+    return f" (and {places.count - 1} more: {rest}{', …' if places.count > _SHOWN else ''})"
+
+
+def _plural(count: int, noun: str) -> str:
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{count} {noun if count == 1 else plural}"

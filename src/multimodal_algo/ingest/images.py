@@ -1,0 +1,94 @@
+"""Image cells: base64 of one or several encoded images, decoded to what a backbone takes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import re
+
+import numpy as np
+from PIL import Image, ImageOps
+
+SIDE = 224
+_SHORT_SIDE = 256
+_MAX_PIXELS = 100_000_000
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+_DATA_PREFIX = re.compile(r"data:[^,;]*(?:;[^,;]*)*,")
+
+# Our own limit, checked on the header before any pixel is decoded, gives a sentence instead of a warning.
+Image.MAX_IMAGE_PIXELS = None
+
+
+def decode_images(cell: str) -> tuple[np.ndarray, ...]:
+    """Decode the images of one cell.
+
+    Several images are joined with ``;``; a ``data:`` prefix is tolerated.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        One uint8 array (224, 224, 3), RGB, per image; none for an empty cell.
+
+    Raises
+    ------
+    ValueError
+        Not base64, not an image of a known format, truncated, or of too many pixels; the message says which.
+    """
+    parts = [part.strip() for part in _DATA_PREFIX.sub("", cell).split(";")]
+    return tuple(_decode(part) for part in parts if part)
+
+
+def _decode(encoded: str) -> np.ndarray:
+    try:
+        data = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError(_why_not_base64(encoded)) from None
+    try:
+        return _pixels(data)
+    except ValueError:
+        raise
+    except Exception as error:  # Pillow's decoders raise what they like on hostile bytes
+        reason = str(error).split("\n")[0][:80] or type(error).__name__
+        raise ValueError(f"the image cannot be decoded ({reason})") from None
+
+
+def _pixels(data: bytes) -> np.ndarray:
+    try:
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except OSError:
+        raise ValueError(f"not a JPEG, PNG, WebP, GIF or BMP image ({len(data)} bytes)") from None
+    width, height = image.size
+    if width * height > _MAX_PIXELS:
+        raise ValueError(f"the image has {width} x {height} pixels (at most {_MAX_PIXELS // 10**6} million are read)")
+    # JPEG can be decoded at a reduced scale, which is many times faster for photos.
+    image.draft("RGB", (_SHORT_SIDE, _SHORT_SIDE))
+    image.load()
+    return np.asarray(_cropped(_rgb(ImageOps.exif_transpose(image))), dtype=np.uint8)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        # 16-bit grey: Pillow clips it at 255 instead of scaling it.
+        image = Image.fromarray((np.asarray(image) // 257).clip(0, 255).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)
+    return image.convert("RGB")
+
+
+def _cropped(image: Image.Image) -> Image.Image:
+    # The evaluation transform of the ImageNet backbones, and of the guide: short side 256, centre 224.
+    width, height = image.size
+    scale = _SHORT_SIDE / min(width, height)
+    crop = SIDE / scale
+    left, top = (width - crop) / 2, (height - crop) / 2
+    return image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=(left, top, left + crop, top + crop))
+
+
+def _why_not_base64(encoded: str) -> str:
+    if foreign := re.search(r"[^A-Za-z0-9+/=\s]", encoded):
+        return f"not base64 (character {foreign.group()!r} at position {foreign.start() + 1})"
+    if len(encoded) % 4:
+        return f"not base64 (length {len(encoded)} is not a multiple of 4)"
+    return "not base64 (padding in the wrong place)"

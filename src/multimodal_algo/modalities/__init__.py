@@ -1,0 +1,1 @@
+"""One AutoGluon model per modality, all behind the protocol of `modalities.base`."""

@@ -1,0 +1,24 @@
+"""One image column: the vectors of a frozen network, classified by AutoGluon."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from multimodal_algo.ingest.features import Features
+from multimodal_algo.modalities.base import ModalityModel
+from multimodal_algo.modalities.text import vector_frame
+
+
+class ImageModel(ModalityModel):
+    """One image column. Its images became vectors at ingest, in training as in serving."""
+
+    vectors_only = True
+
+    def completeness(self, features: Features) -> np.ndarray:
+        """1 where the cell has an image, else 0."""
+        return features.image_present[self.columns[0]].astype(float)
+
+    def inputs(self, features: Features) -> pd.DataFrame:
+        """The image vectors, float32."""
+        return vector_frame(np.asarray(features.image_vectors[self.columns[0]], dtype=np.float32))

@@ -1,0 +1,54 @@
+"""``train`` as the platform starts it: read the config files, train, and leave a failure file if that fails."""
+
+from __future__ import annotations
+
+import logging
+
+from multimodal_algo.errors import PlatformError, UserError
+from multimodal_algo.sagemaker.config import read_hyperparameters, train_channel
+from multimodal_algo.sagemaker.paths import MLPaths
+from multimodal_algo.sagemaker.settings import Settings
+
+_LOG = logging.getLogger(__name__)
+
+# API: FailureReason has at most 1,024 characters.
+_FAILURE_CHARACTERS = 1024
+
+
+def run_training(settings: Settings) -> int:
+    """Run the training job of the platform's tree.
+
+    Returns
+    -------
+    int
+        The exit code: 0, or 1 with the reason in ``output/failure``. A user's mistake leaves one sentence; a bug
+        leaves its type, and its traceback in the log.
+    """
+    paths = settings.paths
+    try:
+        hyperparameters = read_hyperparameters(paths)
+        data = train_channel(paths)
+        _LOG.info("training: quality %s, %g s for fitting", hyperparameters.quality, hyperparameters.budget_s)
+        from multimodal_algo.training.job import train
+
+        train(
+            data,
+            hyperparameters,
+            weights_dir=settings.weights_dir,
+            model_dir=paths.model,
+            output_dir=paths.output_data,
+        )
+    except (UserError, PlatformError) as error:
+        _LOG.error("%s", error)
+        _write_failure(paths, str(error))
+        return 1
+    except Exception as error:
+        _LOG.exception("training failed: a bug")
+        _write_failure(paths, f"Internal error ({type(error).__name__}: {error}). The log has the details.")
+        return 1
+    return 0
+
+
+def _write_failure(paths: MLPaths, reason: str) -> None:
+    paths.failure.parent.mkdir(parents=True, exist_ok=True)
+    paths.failure.write_text(reason[:_FAILURE_CHARACTERS], encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Flask on gunicorn: ``/ping``, ``/invocations``, ``/execution-parameters``."""

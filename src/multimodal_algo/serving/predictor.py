@@ -1,0 +1,115 @@
+"""A loaded artifact: from records to answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from multimodal_algo.artifact import FUSION, IMAGE_BACKBONE, ModelConfig, read_config
+from multimodal_algo.fusion.network import Fusion
+from multimodal_algo.ingest.features import Features, build_features
+from multimodal_algo.ingest.scan import parse_fields
+from multimodal_algo.modalities.backbones import BackboneInfo, ImageBackbone
+from multimodal_algo.modalities.base import ModalityModel
+from multimodal_algo.modalities.registry import load_model
+from multimodal_algo.schema import FeatureSchema
+
+# Rows that are in memory as decoded images and vectors at a time.
+_CHUNK_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Answers to rows.
+
+    Parameters
+    ----------
+    probabilities
+        Calibrated, float32 (rows, n), in the order of the class list; NaN for a row with a problem.
+    problems
+        Per row the first cell that cannot be read, as ``column …: reason``; None where all can.
+    """
+
+    probabilities: np.ndarray
+    problems: list[str | None]
+
+
+class Predictor:
+    """The models of an artifact, in memory.
+
+    Parameters
+    ----------
+    config
+        The artifact's description.
+    models
+        Its modality models, in the order of `config`.
+    fusion
+        Its fusion network.
+    image_backbone
+        Its image network; None without image columns.
+    """
+
+    def __init__(
+        self, config: ModelConfig, models: list[ModalityModel], fusion: Fusion, image_backbone: ImageBackbone | None
+    ) -> None:
+        self.config = config
+        self.schema: FeatureSchema = config.schema_
+        self.classes = config.classes
+        self._models = models
+        self._fusion = fusion
+        self._image_backbone = image_backbone
+
+    @classmethod
+    def load(cls, directory: Path) -> Predictor:
+        """Check the artifact in `directory` and load it.
+
+        Raises
+        ------
+        UserError
+            See `read_config`.
+        """
+        config = read_config(directory)
+        n_classes = len(config.classes)
+        models = [
+            load_model(entry.modality, entry.name, entry.columns, n_classes, directory / entry.name)
+            for entry in config.modalities
+        ]
+        backbone = None
+        if config.image_backbone is not None:
+            info = BackboneInfo(**config.image_backbone.model_dump())
+            backbone = ImageBackbone.load(directory / IMAGE_BACKBONE, info)
+        return cls(config, models, Fusion.load(directory / FUSION, len(models), n_classes), backbone)
+
+    def predict(self, rows: Sequence[Sequence[str]]) -> Predictions:
+        """Answer rows of raw cells in the order of ``schema.inference_columns``."""
+        probabilities = np.full((len(rows), len(self.classes)), np.nan, dtype=np.float32)
+        problems: list[str | None] = []
+        for start in range(0, len(rows), _CHUNK_ROWS):
+            features, found = self.features(rows[start : start + _CHUNK_ROWS])
+            good = np.array([start + offset for offset, problem in enumerate(found) if problem is None], dtype=np.int64)
+            problems += found
+            if len(good):
+                probabilities[good] = self._fusion.predict(self.vectors(features))
+        return Predictions(probabilities, problems)
+
+    def features(self, rows: Sequence[Sequence[str]]) -> tuple[Features, list[str | None]]:
+        """Parse, decode and encode rows: the features of the readable ones, and each row's problem."""
+        problems: list[str | None] = []
+        cells: dict[str, list[object]] = {column: [] for column in self.schema.features}
+        for row in rows:
+            values, bad = parse_fields(self.schema, self.schema.inference_columns, row)
+            problems.append(f"column {bad[0][0]}: {bad[0][1]}" if bad else None)
+            if not bad:
+                for column, value in values.items():
+                    cells[column].append(value)
+        encode = self._image_backbone.encode if self._image_backbone is not None else None
+        return build_features(self.schema, cells, problems.count(None), encode), problems
+
+    def vectors(self, features: Features) -> np.ndarray:
+        """What each modality says: float32 (rows, modalities, n + 1), in the order of ``config.modalities``."""
+        return np.stack(
+            [model.predict(features, min_completeness=self.config.min_completeness) for model in self._models], axis=1
+        )

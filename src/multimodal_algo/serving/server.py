@@ -1,0 +1,72 @@
+"""gunicorn around the application: one model process, threads for HTTP."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+
+from multimodal_algo.sagemaker.settings import Settings
+from multimodal_algo.serving.app import create_app
+from multimodal_algo.serving.service import ModelService
+
+_LOG = logging.getLogger(__name__)
+
+_THREADS = 16
+# A transform request may take an hour (API: InvocationsTimeoutInSeconds).
+_TIMEOUT_S = 3600
+# The platform kills 30 s after SIGTERM.
+_GRACE_S = 25
+
+
+class Server(BaseApplication):
+    """``serve``: answers on the platform's port until it is told to stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._service = ModelService(settings.paths.model, is_batch=settings.is_batch)
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Set gunicorn's options (called by gunicorn)."""
+        options: dict[str, Any] = {
+            "bind": f"0.0.0.0:{self._settings.port}",
+            "workers": 1,
+            "worker_class": "gthread",
+            "threads": _THREADS,
+            "timeout": _TIMEOUT_S,
+            "graceful_timeout": _GRACE_S,
+            "keepalive": 75,
+            "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,
+            "accesslog": None,
+            "loglevel": "warning",
+            "post_worker_init": self._load_in_background,
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """The WSGI application (called by gunicorn, in the worker)."""
+        return create_app(self._service)
+
+    def _load_in_background(self, worker: Any) -> None:
+        # Only in the worker, after the fork: a process that forks with CUDA or OpenMP started hangs.
+        threading.Thread(target=self._service.load, args=(_halt,), name="load-model", daemon=True).start()
+
+
+def _halt() -> None:
+    # The arbiter stops, instead of starting the worker again, when it ends with this code. A batch job is then
+    # over at once; answering pings with errors would keep it for half an hour.
+    logging.shutdown()
+    os._exit(Arbiter.WORKER_BOOT_ERROR)
+
+
+def serve(settings: Settings) -> None:
+    """Serve the artifact in the platform's model directory; returns when stopped."""
+    _LOG.info("serving %s on port %d", settings.paths.model, settings.port)
+    Server(settings).run()

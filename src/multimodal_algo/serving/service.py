@@ -1,0 +1,115 @@
+"""A request's way through the server: decode, predict, encode, and what becomes of bad rows."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from multimodal_algo.errors import UserError
+from multimodal_algo.serving.codec import Record, decode_csv, encode_csv, identity, output_names
+
+if TYPE_CHECKING:
+    from multimodal_algo.serving.predictor import Predictor
+
+_LOG = logging.getLogger(__name__)
+
+_LOGGED_PROBLEMS = 10
+
+
+class ModelService:
+    """Loads the artifact in the background and answers bodies; calls wait until it is loaded.
+
+    Parameters
+    ----------
+    model_dir
+        The extracted artifact.
+    is_batch
+        Whether bad rows are answered with empty predictions (batch transform) or refuse the request (endpoint).
+    """
+
+    def __init__(self, model_dir: Path, *, is_batch: bool) -> None:
+        self._model_dir = model_dir
+        self._is_batch = is_batch
+        self._loaded = threading.Event()
+        self._predicting = threading.Lock()
+        self._predictor: Predictor | None = None
+        self._failure: str | None = None
+
+    @property
+    def failure(self) -> str | None:
+        """Why the artifact cannot be served; None while loading and when all is well."""
+        return self._failure
+
+    def load(self, on_failure: Callable[[], None]) -> None:
+        """Load the artifact; `on_failure` is called, after the reason was logged, when that is impossible."""
+        try:
+            from multimodal_algo.serving.predictor import Predictor
+
+            self._predictor = Predictor.load(self._model_dir)
+        except UserError as error:
+            self._failure = str(error)
+            _LOG.error("The model cannot be served: %s", error)
+        except Exception as error:
+            self._failure = f"{type(error).__name__} while loading the model"
+            _LOG.exception("The model cannot be served: a bug")
+        self._loaded.set()
+        if self._failure is not None:
+            on_failure()
+
+    def answer_csv(self, body: bytes) -> bytes:
+        """One output line per line of `body`, in order; see `codec` for the exact rules.
+
+        Raises
+        ------
+        UserError
+            On an endpoint: any bad row. In batch: most of several rows are bad, which is a systematic mistake.
+        """
+        predictor = self._wait()
+        schema = predictor.schema
+        records = decode_csv(body, schema)
+        rows = [record for record in records if record.problem is None and not record.is_header]
+        with self._predicting:
+            predictions = predictor.predict([row.fields for row in rows])
+        problems = {row.line: problem for row, problem in zip(rows, predictions.problems, strict=True) if problem}
+        problems |= {record.line: record.problem for record in records if record.problem}
+        self._judge(records, problems)
+        best = {row.line: position for position, row in enumerate(rows)}
+        lines: list[tuple[str, ...]] = []
+        for record in records:
+            if record.is_header:
+                lines.append(output_names(schema))
+                continue
+            prediction = ("", "")
+            if record.line not in problems:
+                probabilities = predictions.probabilities[best[record.line]]
+                winner = int(probabilities.argmax())
+                prediction = (predictor.classes[winner], f"{probabilities[winner]:.6f}")
+            lines.append((identity(record, schema), *prediction) if schema.has_id else prediction)
+        return encode_csv(lines)
+
+    def _wait(self) -> Predictor:
+        self._loaded.wait()
+        if self._predictor is None:
+            raise RuntimeError(self._failure)
+        return self._predictor
+
+    def _judge(self, records: list[Record], problems: dict[int, str]) -> None:
+        if not problems:
+            return
+        first = min(problems)
+        told = f"line {first}: {problems[first]}"
+        if not self._is_batch:
+            raise UserError(f"{told}. No row of this request was answered.")
+        # Blank lines are answered with empty fields, but are no sign of a mistake in the rows.
+        blank = {record.line for record in records if record.is_blank}
+        bad = len(problems.keys() - blank)
+        rows = sum(not record.is_header for record in records) - len(blank)
+        if rows > 1 and bad > rows / 2:
+            raise UserError(f"{bad} of {rows} lines cannot be read, the first is {told}. Fix the input.")
+        for line in sorted(problems)[:_LOGGED_PROBLEMS]:
+            _LOG.warning("bad row, answered with empty fields: line %d of its payload: %s", line, problems[line])
+        if len(problems) > _LOGGED_PROBLEMS:
+            _LOG.warning("%d more bad rows in this payload", len(problems) - _LOGGED_PROBLEMS)

@@ -1,0 +1,1 @@
+"""The training job: from the train channel to the artifact and its report."""

@@ -1,0 +1,80 @@
+"""What a training job tells about its quality, all of it on held-out predictions."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Accuracy, and mean negative log-probability of the true class (natural logarithm)."""
+
+    accuracy: float
+    log_loss: float
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Scores of the fused prediction and of each modality alone, over all `rows` training rows, out of fold."""
+
+    rows: int
+    fused: Score
+    modalities: dict[str, Score]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def measure(probabilities: np.ndarray, vectors: np.ndarray, labels: np.ndarray, names: list[str]) -> Metrics:
+    """Score held-out predictions.
+
+    Parameters
+    ----------
+    probabilities
+        Fused, float (rows, n).
+    vectors
+        Per modality, float (rows, modalities, n + 1). A row that a modality says nothing about is scored with the
+        class frequencies.
+    labels
+        Class indices, int (rows,).
+    names
+        Names of the modalities.
+    """
+    n_classes = probabilities.shape[1]
+    frequencies = np.bincount(labels, minlength=n_classes) / len(labels)
+    alone = {
+        name: _score(vectors[:, number, :-1] + vectors[:, number, -1:] * frequencies, labels)
+        for number, name in enumerate(names)
+    }
+    return Metrics(len(labels), _score(probabilities, labels), alone)
+
+
+def log_metrics(metrics: Metrics) -> None:
+    """One line per metric, in the form that the platform's metric expressions look for."""
+    _LOG.info("validation:accuracy=%.4f;", metrics.fused.accuracy)
+    _LOG.info("validation:log_loss=%.4f;", metrics.fused.log_loss)
+    for name, score in metrics.modalities.items():
+        _LOG.info("validation:%s:accuracy=%.4f; validation:%s:log_loss=%.4f;", name, score.accuracy, name, score.log_loss)
+
+
+def write_metrics(metrics: Metrics, directory: Path) -> None:
+    """Write ``metrics.json`` into the platform's output directory."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "metrics.json").write_text(json.dumps(metrics.as_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+def _score(probabilities: np.ndarray, labels: np.ndarray) -> Score:
+    chosen = probabilities[np.arange(len(labels)), labels]
+    return Score(
+        accuracy=float((probabilities.argmax(axis=1) == labels).mean()),
+        log_loss=float(-np.log(np.maximum(chosen, 1e-9)).mean()),
+    )
