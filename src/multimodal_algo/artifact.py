@@ -105,7 +105,9 @@ def write_artifact(directory: Path, config: ModelConfig, write_files: Callable[[
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     write_files(staging)
-    hashes = {path.relative_to(staging).as_posix(): _sha256(path) for path in sorted(staging.rglob("*")) if path.is_file()}
+    hashes = {
+        path.relative_to(staging).as_posix(): _sha256(path) for path in sorted(staging.rglob("*")) if path.is_file()
+    }
     complete = config.model_copy(update={"files": hashes})
     (staging / CONFIG).write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
     (directory / CONFIG).unlink(missing_ok=True)
@@ -128,7 +130,9 @@ def read_config(directory: Path) -> ModelConfig:
     """
     path = directory / CONFIG
     if not path.is_file():
-        raise UserError(f"{directory}: there is no {CONFIG}, so this is no complete model artifact. Train again or check the archive.")
+        raise UserError(
+            f"{directory}: there is no {CONFIG}, so this is no whole artifact. Train again or check the archive."
+        )
     try:
         config = ModelConfig.model_validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:
@@ -141,7 +145,9 @@ def read_config(directory: Path) -> ModelConfig:
     for name, wanted in config.versions.items():
         found = current_versions().get(name)
         if name != "multimodal-algo" and found is not None and found.split("+")[0] != wanted.split("+")[0]:
-            raise UserError(f"The artifact was trained with {name} {wanted}, but {found} is installed: use the images of one release.")
+            raise UserError(
+                f"The artifact was trained with {name} {wanted}, but {found} is installed: use one release's images."
+            )
     _check_files(directory, config)
     return config
 

@@ -100,7 +100,9 @@ def local() -> None:
 
 
 @local.command("train")
-@click.option("--train", "train_data", type=_FILE_OR_DIR, required=True, help="CSV file or folder of the train channel.")
+@click.option(
+    "--train", "train_data", type=_FILE_OR_DIR, required=True, help="CSV file or folder of the train channel."
+)
 @click.option("--validation", type=_FILE_OR_DIR, help="CSV file or folder of the validation channel.")
 @click.option("--output", type=_DIR, required=True, help="Folder for model.tar.gz and output/.")
 @click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; may be repeated.")
@@ -115,11 +117,15 @@ def local_train(
 
 
 @local.command("transform")
-@click.option("--model", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True, help="model.tar.gz.")
+@click.option(
+    "--model", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True, help="model.tar.gz."
+)
 @click.option("--input", "input_data", type=_FILE_OR_DIR, required=True, help="File or folder of header-less lines.")
 @click.option("--output", type=_DIR, required=True, help="Folder for the .out files.")
 @click.option("--split-type", type=click.Choice(["Line", "None"]), default="Line", show_default=True)
-@click.option("--strategy", type=click.Choice(["MultiRecord", "SingleRecord"]), default="MultiRecord", show_default=True)
+@click.option(
+    "--strategy", type=click.Choice(["MultiRecord", "SingleRecord"]), default="MultiRecord", show_default=True
+)
 @click.option("--max-payload-mb", type=int, help="Payload limit in MB; what the server says, or 6, else.")
 @click.option("--max-concurrent-transforms", type=int, help="Requests at a time; what the server says, or 1, else.")
 @click.option("--content-type", default="text/csv", show_default=True)
@@ -140,21 +146,19 @@ def local_transform(
     image: str | None,
 ) -> None:
     """Transform as a batch transform job does."""
+    from multimodal_algo.local import BatchStrategy, SplitType, TransformJob
     from multimodal_algo.local import transform as run
 
-    run(
-        model,
-        input_data,
-        output=output,
-        split_type=split_type,
-        strategy=strategy,
+    job = TransformJob(
+        split_type=SplitType(split_type),
+        strategy=BatchStrategy(strategy),
         max_payload_mb=max_payload_mb,
         max_concurrent_transforms=max_concurrent_transforms,
         content_type=content_type,
         accept=accept,
         env=_pairs(env, "--env"),
-        image=image,
     )
+    run(model, input_data, job, output=output, image=image)
 
 
 def train_program() -> None:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.fields import FieldInfo
 
 from multimodal_algo.errors import UserError
@@ -19,7 +19,7 @@ from multimodal_algo.errors import UserError
 Quality = Literal["toy", "very_light", "light", "default"]
 
 _UNSET = frozenset({"", "none", "null"})
-_TUNABLE = {"tunable": True}
+_TUNABLE: dict[str, JsonValue] = {"tunable": True}
 
 
 class HyperParameters(BaseModel):
@@ -90,7 +90,9 @@ class HyperParameters(BaseModel):
         except ValidationError as error:
             raise UserError(_invalid(error, cls.model_fields)) from None
         if parsed.budget_s <= 0:
-            raise UserError("The hyperparameters n_hours, n_mins and n_secs add up to 0 seconds: give fitting some time.")
+            raise UserError(
+                "The hyperparameters n_hours, n_mins and n_secs add up to 0 seconds: give fitting some time."
+            )
         return parsed
 
 

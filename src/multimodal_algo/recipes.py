@@ -37,7 +37,7 @@ class Recipe:
 
 def _linear(*strengths: float) -> list[dict[str, Any]]:
     # The skew test would send each of a thousand columns through its own quantile transform.
-    return [{"C": strength, "proc.skew_threshold": None} for strength in strengths]
+    return [{"C": strength, "max_iter": 150, "proc.skew_threshold": None} for strength in strengths]
 
 
 _FAST_TREES = {"learning_rate": 0.1, "num_boost_round": 150, "num_leaves": 31, "min_data_in_leaf": 5}

@@ -102,7 +102,9 @@ def header_problems(header: Sequence[str]) -> list[str]:
         )
     for column in dict.fromkeys(header):
         if header.count(column) > 1:
-            problems.append(f"the column '{_shortened(column)}' occurs {header.count(column)} times. Rename or drop one.")
+            problems.append(
+                f"the column '{_shortened(column)}' occurs {header.count(column)} times. Rename or drop one."
+            )
     for column in features:
         if modality_of(column) is None:
             problems.append(

@@ -39,10 +39,14 @@ def score_predictions(predictions: Path, truth: Path) -> Outcome:
     with predictions.open(encoding="utf-8", newline="") as stream:
         answers = list(csv.reader(stream))
     if len(answers) != len(rows):
-        raise UserError(f"{predictions} has {len(answers)} lines, {truth} has {len(rows)} rows: they do not belong together.")
+        raise UserError(
+            f"{predictions} has {len(answers)} lines, {truth} has {len(rows)} rows: they do not belong together."
+        )
     right = 0
     for line, (answer, row) in enumerate(zip(answers, rows, strict=True), start=1):
         if ID in header and answer[0] != row[header.index(ID)]:
-            raise UserError(f"{predictions}, line {line}: the ID is '{answer[0]}', {truth} has '{row[header.index(ID)]}'.")
+            raise UserError(
+                f"{predictions}, line {line}: the ID is '{answer[0]}', {truth} has '{row[header.index(ID)]}'."
+            )
         right += answer[-2] == row[header.index(LABEL)]
     return Outcome(predictions, len(rows), right)

@@ -140,7 +140,7 @@ class Fusion:
         return cls(network, temperature)
 
 
-def _epochs(inputs: torch.Tensor, targets: torch.Tensor, max_epochs: int, seed: int):  # type: ignore[no-untyped-def]
+def _epochs(inputs: torch.Tensor, targets: torch.Tensor, max_epochs: int, seed: int):
     """Train, and yield the network before the first and after each epoch."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -155,7 +155,9 @@ class Findings:
                 "Give each row one field per column, and quote cells that hold commas."
             )
         if self._labels.count:
-            errors.append(f"{self._labels.first[0]}: the label is empty{_others(self._labels)}. Fill it or drop the row.")
+            errors.append(
+                f"{self._labels.first[0]}: the label is empty{_others(self._labels)}. Fill it or drop the row."
+            )
         for column, places in self._cells.items():
             remedy = "Fix the cell or leave it empty."
             if modality_of(column) is Modality.NUM:
@@ -196,14 +198,15 @@ class Findings:
             filled = self._rows - self._missing[column]
             if filled >= MIN_ROWS and len(values) > _MOSTLY_UNIQUE * filled:
                 warnings.append(
-                    f"column {column}: mostly unique ({len(values)} values in {filled} filled rows); a category like that "
+                    f"column {column}: mostly unique ({len(values)} values in {filled} filled rows); such a category "
                     "teaches nothing. Drop it or rename it to end in _text."
                 )
         for column, places in self._newlines.items():
             if column != LABEL:
                 warnings.append(
-                    f"column {column}: {_plural(places.count, 'cell')} with a newline (first in {places.first[0]}). Legal in "
-                    "training, but batch transform with SplitType Line cuts such rows apart: replace newlines by spaces there."
+                    f"column {column}: {_plural(places.count, 'cell')} with a newline (first in {places.first[0]}). "
+                    "Legal in training, but batch transform with SplitType Line cuts such rows apart: "
+                    "replace newlines by spaces there."
                 )
             else:
                 warnings.append("column label: a label with a newline is answered with a space in its place.")

@@ -75,7 +75,9 @@ def scan(sources: Sequence[Source], *, sink: Sink | None = None) -> Inspection:
     return findings.inspection(schema)
 
 
-def parse_fields(schema: FeatureSchema, columns: Sequence[str], fields: Sequence[str]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+def parse_fields(
+    schema: FeatureSchema, columns: Sequence[str], fields: Sequence[str]
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """The feature cells of one row, and what is wrong with them.
 
     Parameters
@@ -124,13 +126,13 @@ def _agreed_schema(
             )
             if text
         )
-        raise UserError(f"{source.name}: its header differs from that of the first file ({what}). Give all files one header.")
+        raise UserError(
+            f"{source.name}: its header differs from that of the first file ({what}). Give all files one header."
+        )
     return schema
 
 
-def _parsed(
-    row: SourceRow, source: Source, schema: FeatureSchema, findings: Findings
-) -> Mapping[str, Any] | None:
+def _parsed(row: SourceRow, source: Source, schema: FeatureSchema, findings: Findings) -> Mapping[str, Any] | None:
     where = f"{source.name}, row {row.number}" + (f" (line {row.line})" if row.line != row.number + 1 else "")
     if len(row.fields) != len(schema.columns):
         findings.bad_width(where, len(row.fields), len(schema.columns))
@@ -151,5 +153,3 @@ def _add(chunk: Chunk, cells: Mapping[str, Any], schema: FeatureSchema, row: Sou
         chunk.ids.append(row.fields[schema.columns.index(ID)])
     for column in schema.features:
         chunk.cells.setdefault(column, []).append(cells[column])
-
-

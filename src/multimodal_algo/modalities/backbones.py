@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +74,7 @@ class ImageBackbone:
             if not Path(name).is_file():
                 raise UserError(f"image_backbone: there is no file '{name}'. Give the path of a state dict or a name.")
             return cls._from_file(Path(name))
-        network = _torchvision_network(name)
+        _check_name(name)
         for path in sorted(weights_dir.glob(f"{name}*")):
             if path.suffix in (".pth", ".pt", ".safetensors"):
                 return cls._from_file(path)
@@ -94,13 +96,16 @@ class ImageBackbone:
     @classmethod
     def _from_file(cls, path: Path) -> ImageBackbone:
         state = _state_dict(path)
-        for architecture, build in _candidates(path.stem, state):
+        for architecture, build in _candidates(path.stem):
             network = build()
             expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
             if expected == {key: tuple(value.shape) for key, value in state.items()}:
                 network.load_state_dict(state)
                 return cls(BackboneInfo(architecture, path.name, True), _headless(network))
-        raise UserError(f"image_backbone: the weights in '{path.name}' fit no network of torchvision or timm.")
+        raise UserError(
+            f"image_backbone: the weights in '{path.name}' fit no network of torchvision or timm by that name. "
+            "Let the file's name begin with the network's, as in resnet50-mine.pth."
+        )
 
     @classmethod
     def load(cls, directory: Path, info: BackboneInfo) -> ImageBackbone:
@@ -176,17 +181,20 @@ class TextBackbone:
         shutil.copytree(self._directory, directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
 
 
-def _torchvision_network(name: str, *, seed: int = 0) -> Any:
-    import torch
+def _check_name(name: str) -> None:
     import torchvision
 
     names = torchvision.models.list_models(module=torchvision.models)
     if name not in names:
-        import difflib
-
         close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.4)
         hint = f"did you mean '{close[0]}'?" if close else "use a name such as resnet50 or mobilenet_v2."
         raise UserError(f"image_backbone: torchvision has no network '{name}': {hint}")
+
+
+def _torchvision_network(name: str, *, seed: int = 0) -> Any:
+    import torch
+    import torchvision
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         # These two warn about a slow initialisation unless told whether to do it.
@@ -230,30 +238,23 @@ def _state_dict(path: Path) -> dict[str, Any]:
     return state
 
 
-def _candidates(stem: str, state: dict[str, Any]) -> list[tuple[str, Callable[[], Any]]]:
-    """Networks that could have these weights, the ones that the file's name begins with first."""
+def _candidates(stem: str) -> list[tuple[str, Callable[[], Any]]]:
+    """Networks whose name a file's name begins with, the longest name first."""
     import timm
     import torchvision
 
-    named = torchvision.models.list_models(module=torchvision.models)
-    named.sort(key=lambda name: (not stem.startswith(name), -len(name)))
-    found: list[tuple[str, Callable[[], Any]]] = [
-        (f"torchvision/{name}", lambda name=name: _torchvision_network(name)) for name in named if stem.startswith(name)
+    libraries = {
+        "torchvision": (torchvision.models.list_models(module=torchvision.models), _torchvision_network),
+        "timm": (timm.list_models(), _timm_network),
+    }
+    found = [
+        (library, name, build)
+        for library, (names, build) in libraries.items()
+        for name in names
+        if stem.startswith(name)
     ]
-    timm_names = sorted((name for name in timm.list_models() if stem.startswith(name)), key=len, reverse=True)[:3]
-    found += [(f"timm/{name}", lambda name=name: _timm_network(name)) for name in timm_names]
-    shallow = [name for name in named if not stem.startswith(name) and _fits(name, state)]
-    return found + [(f"torchvision/{name}", lambda name=name: _torchvision_network(name)) for name in shallow]
-
-
-def _fits(name: str, state: dict[str, Any]) -> bool:
-    import torch
-    import torchvision
-
-    with torch.device("meta"):
-        network = torchvision.models.get_model(name, weights=None)
-    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    return expected == {key: tuple(value.shape) for key, value in state.items()}
+    found.sort(key=lambda candidate: -len(candidate[1]))
+    return [(f"{library}/{name}", partial(build, name)) for library, name, build in found]
 
 
 def _headless(network: Any) -> Any:

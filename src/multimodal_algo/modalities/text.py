@@ -17,7 +17,9 @@ class TextModel(ModalityModel):
 
     vectors_only = True
 
-    def __init__(self, name: str, columns: tuple[str, ...], n_classes: int, backbone: TextBackbone | None = None) -> None:
+    def __init__(
+        self, name: str, columns: tuple[str, ...], n_classes: int, backbone: TextBackbone | None = None
+    ) -> None:
         super().__init__(name, columns, n_classes)
         self._backbone = backbone
 

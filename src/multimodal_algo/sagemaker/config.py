@@ -40,7 +40,9 @@ def train_channel(paths: MLPaths) -> Path:
     directory = paths.channel(TRAIN_CHANNEL)
     if (channels and TRAIN_CHANNEL not in channels) or not directory.is_dir():
         named = ", ".join(sorted(channels)) or "none"
-        raise UserError(f"The job has no '{TRAIN_CHANNEL}' channel (its channels: {named}). Give the training data that name.")
+        raise UserError(
+            f"The job has no '{TRAIN_CHANNEL}' channel (its channels: {named}). Give the training data that name."
+        )
     return directory
 
 

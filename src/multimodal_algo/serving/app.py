@@ -46,7 +46,9 @@ def create_app(service: ModelService) -> Flask:
             return _refused(415, f"The content type '{content_type}' is not supported: send {_CSV}.")
         accept = {_media_type(part) for part in request.headers.get("Accept", "").split(",")}
         if not accept & (_ANY | {_CSV}):
-            return _refused(406, f"None of the accepted types ({', '.join(sorted(accept))}) can be answered: accept {_CSV}.")
+            return _refused(
+                406, f"None of the accepted types ({', '.join(sorted(accept))}) can be answered: accept {_CSV}."
+            )
         return Response(service.answer_csv(body), mimetype=_CSV)
 
     @app.errorhandler(UserError)

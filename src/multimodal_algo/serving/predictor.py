@@ -92,7 +92,7 @@ class Predictor:
             good = np.array([start + offset for offset, problem in enumerate(found) if problem is None], dtype=np.int64)
             problems += found
             if len(good):
-                probabilities[good] = self._fusion.predict(self.vectors(features))
+                probabilities[good] = self.fuse(self.vectors(features))
         return Predictions(probabilities, problems)
 
     def features(self, rows: Sequence[Sequence[str]]) -> tuple[Features, list[str | None]]:
@@ -113,3 +113,7 @@ class Predictor:
         return np.stack(
             [model.predict(features, min_completeness=self.config.min_completeness) for model in self._models], axis=1
         )
+
+    def fuse(self, vectors: np.ndarray) -> np.ndarray:
+        """The fused, calibrated probabilities of `vectors`: float32 (rows, n)."""
+        return self._fusion.predict(vectors)

@@ -51,7 +51,9 @@ class FittedModalities:
     vectors: np.ndarray
 
 
-def train(data: Path, hyperparameters: HyperParameters, *, weights_dir: Path, model_dir: Path, output_dir: Path) -> Metrics:
+def train(
+    data: Path, hyperparameters: HyperParameters, *, weights_dir: Path, model_dir: Path, output_dir: Path
+) -> Metrics:
     """Train on the CSV files at `data` and write the artifact.
 
     Parameters
@@ -78,12 +80,14 @@ def train(data: Path, hyperparameters: HyperParameters, *, weights_dir: Path, mo
         sources = find_sources(data)
         image_backbone = _image_backbone(sources, hyperparameters, weights_dir)
         dataset = _ingest(sources, image_backbone, scratch)
+        started = time.monotonic()
         budget = Budget.starting_now(hyperparameters.budget_s)
         classes, labels = _map_labels(dataset)
         folds = _folds(labels, recipe, hyperparameters)
         fitted = _fit_modalities(dataset, labels, folds, recipe, hyperparameters, budget, scratch)
         fusion, probabilities = _fit_fusion(fitted, labels, folds, hyperparameters, budget)
-        metrics = measure(probabilities, fitted.vectors, labels, [model.name for _, model in fitted.models])
+        names = [model.name for _, model in fitted.models]
+        metrics = measure(probabilities, fitted.vectors, labels, names, fit_s=time.monotonic() - started)
         config = _describe(dataset, classes, fitted, image_backbone, hyperparameters, metrics)
         _save(model_dir, config, fitted, fusion, image_backbone)
         write_metrics(metrics, output_dir)

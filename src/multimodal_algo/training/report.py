@@ -23,9 +23,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Scores of the fused prediction and of each modality alone, over all `rows` training rows, out of fold."""
+    """Scores over all `rows` training rows, out of fold; `fit_s` is what fitting took, in seconds."""
 
     rows: int
+    fit_s: float
     fused: Score
     modalities: dict[str, Score]
 
@@ -34,7 +35,9 @@ class Metrics:
         return asdict(self)
 
 
-def measure(probabilities: np.ndarray, vectors: np.ndarray, labels: np.ndarray, names: list[str]) -> Metrics:
+def measure(
+    probabilities: np.ndarray, vectors: np.ndarray, labels: np.ndarray, names: list[str], *, fit_s: float
+) -> Metrics:
     """Score held-out predictions.
 
     Parameters
@@ -48,6 +51,8 @@ def measure(probabilities: np.ndarray, vectors: np.ndarray, labels: np.ndarray, 
         Class indices, int (rows,).
     names
         Names of the modalities.
+    fit_s
+        Seconds that fitting took.
     """
     n_classes = probabilities.shape[1]
     frequencies = np.bincount(labels, minlength=n_classes) / len(labels)
@@ -55,7 +60,7 @@ def measure(probabilities: np.ndarray, vectors: np.ndarray, labels: np.ndarray, 
         name: _score(vectors[:, number, :-1] + vectors[:, number, -1:] * frequencies, labels)
         for number, name in enumerate(names)
     }
-    return Metrics(len(labels), _score(probabilities, labels), alone)
+    return Metrics(len(labels), fit_s, _score(probabilities, labels), alone)
 
 
 def log_metrics(metrics: Metrics) -> None:
@@ -63,7 +68,9 @@ def log_metrics(metrics: Metrics) -> None:
     _LOG.info("validation:accuracy=%.4f;", metrics.fused.accuracy)
     _LOG.info("validation:log_loss=%.4f;", metrics.fused.log_loss)
     for name, score in metrics.modalities.items():
-        _LOG.info("validation:%s:accuracy=%.4f; validation:%s:log_loss=%.4f;", name, score.accuracy, name, score.log_loss)
+        _LOG.info(
+            "validation:%s:accuracy=%.4f; validation:%s:log_loss=%.4f;", name, score.accuracy, name, score.log_loss
+        )
 
 
 def write_metrics(metrics: Metrics, directory: Path) -> None:

@@ -1,0 +1,125 @@
+"""The real ``serve`` behind the platform's rules: health checks, invocations, retries, stopping."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+from multimodal_algo.errors import UserError
+from multimodal_algo.local.records import Payload
+from multimodal_algo.local.runner import STOP_SERVING_S, Runner, stop
+
+if TYPE_CHECKING:
+    from multimodal_algo.local.transform import TransformJob
+
+# A batch container is pinged for up to 30 minutes, each try for 2 s.
+_START_S = 30 * 60
+_PING_TIMEOUT_S = 2
+_PING_EVERY_S = 0.2
+_SHOWN_LOG_LINES = 5
+_SHOWN_BODY = 500
+
+
+class LocalServer:
+    """Starts ``serve`` on a free port and waits until ``/ping`` answers 200; use it as a context.
+
+    Parameters
+    ----------
+    runner
+        How to start it.
+    base
+        Its ``/opt/ml`` tree, with ``model/``.
+    environment
+        Its environment beside what the runner sets.
+    log
+        File for its output.
+    """
+
+    def __init__(self, runner: Runner, base: Path, environment: Mapping[str, str], log: Path) -> None:
+        self._log = log
+        port = _free_port()
+        self._url = f"http://127.0.0.1:{port}"
+        with log.open("wb") as stream:
+            self._process = runner.start("serve", base, environment, port=port, output=stream)
+
+    def __enter__(self) -> LocalServer:
+        try:
+            self._wait_until_healthy()
+        except BaseException:
+            stop(self._process, STOP_SERVING_S)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        stop(self._process, STOP_SERVING_S)
+
+    def execution_parameters(self) -> dict[str, Any]:
+        """The server's answer to ``/execution-parameters``; empty where it has none."""
+        response = requests.get(f"{self._url}/execution-parameters", timeout=60)
+        return response.json() if response.status_code == 200 else {}
+
+    def invoke(self, payload: Payload, name: str, job: TransformJob) -> bytes:
+        """Send one payload of the file `name` and return the answer.
+
+        Raises
+        ------
+        UserError
+            The answer is not 2xx, or none comes, after all retries.
+        """
+        told = ""
+        for _ in range(1 + job.invocations_max_retries):
+            try:
+                response = requests.post(
+                    f"{self._url}/invocations",
+                    data=payload.body,
+                    headers={"Content-Type": job.content_type, "Accept": job.accept},
+                    timeout=job.invocations_timeout_s,
+                )
+            except requests.RequestException as error:
+                told = f"no answer ({type(error).__name__})"
+                if self._process.poll() is not None:
+                    told = f"the server has exited with code {self._process.returncode}.{self._last_lines()}"
+                    break
+                continue
+            if response.ok:
+                return response.content
+            told = f"HTTP {response.status_code}: {response.text[:_SHOWN_BODY].strip()}"
+            if response.status_code < 500:
+                break
+        raise UserError(f"{name}, payload from line {payload.first_line} ({payload.records} records): {told}")
+
+    def _wait_until_healthy(self) -> None:
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise UserError(
+                    f"The server exited with code {self._process.returncode} before it was healthy.{self._last_lines()}"
+                )
+            try:
+                if requests.get(f"{self._url}/ping", timeout=_PING_TIMEOUT_S).status_code == 200:
+                    return
+            except requests.RequestException:
+                pass
+            # The process's end is what is waited for between two pings.
+            try:
+                self._process.wait(_PING_EVERY_S)
+            except subprocess.TimeoutExpired:
+                continue
+        raise UserError(f"The server did not answer /ping with 200 within {_START_S} s.{self._last_lines()}")
+
+    def _last_lines(self) -> str:
+        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().split("\n")[-_SHOWN_LOG_LINES:]
+        return "".join(f"\n    {line}" for line in lines)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,242 @@
+"""A batch transform job on this machine."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import tempfile
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from multimodal_algo.errors import UserError
+from multimodal_algo.local.progress import TransformProgress
+from multimodal_algo.local.records import BatchStrategy, Payload, SplitType, payloads
+from multimodal_algo.local.runner import Runner, runner_for
+from multimodal_algo.local.server import LocalServer
+
+# API: the platform's defaults and limits of CreateTransformJob.
+_DEFAULT_PAYLOAD_MB = 6
+_DEFAULT_CONCURRENT = 1
+_MOST_PAYLOAD_MB = 100
+_MEGABYTE = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class TransformJob:
+    """The settings of a job, as in ``CreateTransformJob``; None leaves a setting to the server's answer.
+
+    Parameters
+    ----------
+    split_type, strategy
+        How files are cut into records, and records packed into payloads.
+    max_payload_mb
+        Most MB (1,048,576 bytes) of a payload.
+    max_concurrent_transforms
+        Most requests at a time.
+    content_type, accept
+        Headers of each request.
+    assemble_with
+        ``Line``: a newline after each answer that does not end with one; ``None``: plain concatenation.
+    invocations_timeout_s, invocations_max_retries
+        Of each request; retried are time-outs, lost connections and 5xx answers.
+    env
+        The server's environment, beside the platform's own variables.
+    """
+
+    split_type: SplitType = SplitType.LINE
+    strategy: BatchStrategy | None = None
+    max_payload_mb: int | None = None
+    max_concurrent_transforms: int | None = None
+    content_type: str = "text/csv"
+    accept: str = "text/csv"
+    assemble_with: str = "Line"
+    invocations_timeout_s: int = 600
+    invocations_max_retries: int = 3
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def environment(self) -> dict[str, str]:
+        """What the platform puts into the server's environment: limits only where the job sets them."""
+        own = {"SAGEMAKER_BATCH": "true"}
+        if self.max_payload_mb is not None:
+            own["SAGEMAKER_MAX_PAYLOAD_IN_MB"] = str(self.max_payload_mb)
+        if self.strategy is not None:
+            single = self.strategy is BatchStrategy.SINGLE_RECORD
+            own["SAGEMAKER_BATCH_STRATEGY"] = "SINGLE_RECORD" if single else "MULTI_RECORD"
+        if self.max_concurrent_transforms is not None:
+            own["SAGEMAKER_MAX_CONCURRENT_TRANSFORMS"] = str(self.max_concurrent_transforms)
+        return own | dict(self.env)
+
+
+@dataclass(frozen=True)
+class _Limits:
+    payload_bytes: int
+    concurrent: int
+    strategy: BatchStrategy
+
+
+def transform(
+    model: Path,
+    input_data: Path,
+    job: TransformJob | None = None,
+    *,
+    output: Path,
+    image: str | None = None,
+    runner: Runner | None = None,
+) -> list[Path]:
+    """Serve a model archive, send it the lines of files, and leave ``<file>.out`` in `output`.
+
+    Parameters
+    ----------
+    model
+        A ``model.tar.gz``.
+    input_data
+        A file, or a folder: every file below it is transformed, and its answers keep its relative path.
+    job
+        Settings; the platform's defaults else.
+    output
+        Directory of the results; made when missing.
+    image
+        Container image to serve in; a plain process of this installation else.
+    runner
+        How to start the program, in place of `image`.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The files written, in the order of the inputs.
+
+    Raises
+    ------
+    UserError
+        The server does not start, a setting is out of the platform's limits, or a file could not be transformed.
+        One file's failure does not keep the others from being written.
+    """
+    job = job or TransformJob()
+    inputs = _inputs(input_data)
+    output.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="multimodal-local-")))
+        _extract(model, scratch / "model")
+        log = output / "serve.log"
+        server = stack.enter_context(LocalServer(runner or runner_for(image), scratch, job.environment(), log))
+        limits = _limits(job, server.execution_parameters())
+        print(
+            f"transform: MaxConcurrentTransforms={limits.concurrent}, "
+            f"MaxPayloadInMB={limits.payload_bytes // _MEGABYTE}, BatchStrategy={limits.strategy}",
+            flush=True,
+        )
+        total = sum(path.stat().st_size for path, _ in inputs)
+        written: list[Path] = []
+        failures: list[str] = []
+        with TransformProgress(total) as progress:
+            for path, name in inputs:
+                target = output / f"{name}.out"
+                try:
+                    _transform_file(server, job, limits, path, name, target, progress)
+                except UserError as error:
+                    failures.append(str(error))
+                else:
+                    written.append(target)
+    if failures:
+        more = f" ({len(failures) - 1} more files failed)" if len(failures) > 1 else ""
+        raise UserError(f"{failures[0]}{more} The server's log is {log}.")
+    print(
+        f"transform: {progress.records} records in {progress.seconds:.1f} s "
+        f"({progress.records / max(progress.seconds, 1e-9):.0f} records/s), predictions are in {output}",
+        flush=True,
+    )
+    return written
+
+
+def _inputs(location: Path) -> list[tuple[Path, str]]:
+    if location.is_file():
+        return [(location, location.name)]
+    files = [path for path in sorted(location.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+    if not files:
+        raise UserError(f"{location}: there is no file to transform.")
+    return [(path, path.relative_to(location).as_posix()) for path in files]
+
+
+def _extract(archive: Path, directory: Path) -> None:
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(directory, filter="data")
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise UserError(f"{archive} cannot be extracted as a model archive ({error}).") from None
+    # The platform's model directory is read-only in practice.
+    for path in [directory, *directory.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+
+
+def _limits(job: TransformJob, answer: Mapping[str, object]) -> _Limits:
+    """The job's settings, else the server's answer, else the platform's defaults."""
+    payload = (
+        job.max_payload_mb if job.max_payload_mb is not None else answer.get("MaxPayloadInMB", _DEFAULT_PAYLOAD_MB)
+    )
+    concurrent = job.max_concurrent_transforms or answer.get("MaxConcurrentTransforms", _DEFAULT_CONCURRENT)
+    if not isinstance(payload, int) or not 0 < payload <= _MOST_PAYLOAD_MB:
+        raise UserError(f"MaxPayloadInMB is {payload}: it must be from 1 to {_MOST_PAYLOAD_MB}.")
+    if not isinstance(concurrent, int) or not concurrent > 0:
+        raise UserError(f"MaxConcurrentTransforms is {concurrent}: it must be at least 1.")
+    if payload * concurrent > _MOST_PAYLOAD_MB:
+        raise UserError(
+            f"MaxPayloadInMB ({payload}) times MaxConcurrentTransforms ({concurrent}) is more than {_MOST_PAYLOAD_MB}."
+        )
+    strategy = job.strategy
+    if strategy is None:
+        single = str(answer.get("BatchStrategy", "")).upper() == "SINGLE_RECORD"
+        strategy = BatchStrategy.SINGLE_RECORD if single else BatchStrategy.MULTI_RECORD
+    return _Limits(payload * _MEGABYTE, concurrent, strategy)
+
+
+def _transform_file(
+    server: LocalServer,
+    job: TransformJob,
+    limits: _Limits,
+    path: Path,
+    name: str,
+    target: Path,
+    progress: TransformProgress,
+) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".partial")
+    try:
+        with path.open("rb") as stream, partial.open("wb") as out:
+            cut = payloads(stream, name, job.split_type, limits.strategy, limits.payload_bytes)
+            for payload, answer in _answers(server, job, cut, name, limits.concurrent):
+                _assemble(out, answer, job.assemble_with)
+                progress.answered(payload.records, len(payload.body))
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _answers(
+    server: LocalServer, job: TransformJob, cut: Iterator[Payload], name: str, concurrent: int
+) -> Iterator[tuple[Payload, bytes]]:
+    """The answers in the order of the payloads, at most `concurrent` requests at a time."""
+    with ThreadPoolExecutor(concurrent) as pool:
+        waiting: deque[tuple[Payload, Future[bytes]]] = deque()
+        for payload in cut:
+            if len(waiting) >= concurrent:
+                yield _finished(*waiting.popleft())
+            waiting.append((payload, pool.submit(server.invoke, payload, name, job)))
+        while waiting:
+            yield _finished(*waiting.popleft())
+
+
+def _finished(payload: Payload, future: Future[bytes]) -> tuple[Payload, bytes]:
+    return payload, future.result()
+
+
+def _assemble(out: IO[bytes], answer: bytes, assemble_with: str) -> None:
+    out.write(answer)
+    # The platform adds a newline after each answer. Whether it does after one that ends with a newline is not
+    # documented; AWS's own containers end with one, so adding a second would break every join.
+    if assemble_with == "Line" and answer and not answer.endswith(b"\n"):
+        out.write(b"\n")
