@@ -40,29 +40,36 @@ class LocalServer:
         Its environment beside what the runner sets.
     log
         File for its output.
+
+    Attributes
+    ----------
+    url
+        Where it answers.
+    process
+        The program.
     """
 
     def __init__(self, runner: Runner, base: Path, environment: Mapping[str, str], log: Path) -> None:
         self._log = log
         port = _free_port()
-        self._url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{port}"
         with log.open("wb") as stream:
-            self._process = runner.start("serve", base, environment, port=port, output=stream)
+            self.process = runner.start("serve", base, environment, port=port, output=stream)
 
     def __enter__(self) -> LocalServer:
         try:
             self._wait_until_healthy()
         except BaseException:
-            stop(self._process, STOP_SERVING_S)
+            stop(self.process, STOP_SERVING_S)
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        stop(self._process, STOP_SERVING_S)
+        stop(self.process, STOP_SERVING_S)
 
     def execution_parameters(self) -> dict[str, Any]:
         """The server's answer to ``/execution-parameters``; empty where it has none."""
-        response = requests.get(f"{self._url}/execution-parameters", timeout=60)
+        response = requests.get(f"{self.url}/execution-parameters", timeout=60)
         return response.json() if response.status_code == 200 else {}
 
     def invoke(self, payload: Payload, name: str, job: TransformJob) -> bytes:
@@ -77,15 +84,15 @@ class LocalServer:
         for _ in range(1 + job.invocations_max_retries):
             try:
                 response = requests.post(
-                    f"{self._url}/invocations",
+                    f"{self.url}/invocations",
                     data=payload.body,
                     headers={"Content-Type": job.content_type, "Accept": job.accept},
                     timeout=job.invocations_timeout_s,
                 )
             except requests.RequestException as error:
                 told = f"no answer ({type(error).__name__})"
-                if self._process.poll() is not None:
-                    told = f"the server has exited with code {self._process.returncode}.{self._last_lines()}"
+                if self.process.poll() is not None:
+                    told = f"the server has exited with code {self.process.returncode}.{self._last_lines()}"
                     break
                 continue
             if response.ok:
@@ -95,27 +102,42 @@ class LocalServer:
                 break
         raise UserError(f"{name}, payload from line {payload.first_line} ({payload.records} records): {told}")
 
+    def wait_for_exit(self) -> None:
+        """Wait until the program ends by itself.
+
+        Raises
+        ------
+        UserError
+            It ended, which a server should not.
+        """
+        self.process.wait(_START_S)
+        raise UserError(f"The server exited with code {self.process.returncode}.{self._last_lines()}")
+
+    def log_text(self) -> str:
+        """What the program has printed so far."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
     def _wait_until_healthy(self) -> None:
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline:
-            if self._process.poll() is not None:
+            if self.process.poll() is not None:
                 raise UserError(
-                    f"The server exited with code {self._process.returncode} before it was healthy.{self._last_lines()}"
+                    f"The server exited with code {self.process.returncode} before it was healthy.{self._last_lines()}"
                 )
             try:
-                if requests.get(f"{self._url}/ping", timeout=_PING_TIMEOUT_S).status_code == 200:
+                if requests.get(f"{self.url}/ping", timeout=_PING_TIMEOUT_S).status_code == 200:
                     return
             except requests.RequestException:
                 pass
             # The process's end is what is waited for between two pings.
             try:
-                self._process.wait(_PING_EVERY_S)
+                self.process.wait(_PING_EVERY_S)
             except subprocess.TimeoutExpired:
                 continue
         raise UserError(f"The server did not answer /ping with 200 within {_START_S} s.{self._last_lines()}")
 
     def _last_lines(self) -> str:
-        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().split("\n")[-_SHOWN_LOG_LINES:]
+        lines = self.log_text().strip().split("\n")[-_SHOWN_LOG_LINES:]
         return "".join(f"\n    {line}" for line in lines)
 
 

@@ -105,8 +105,8 @@ def _record(number: int, line: bytes, schema: FeatureSchema) -> Record:
     if not text and len(columns) > 1:
         return Record(number, (), "a blank line", is_blank=True)
     try:
-        # csv reads a line's end by itself; \r inside a cell is kept by quoting only, as RFC 4180 has it.
-        fields = tuple(next(csv.reader([text], strict=True), [""]))
+        # csv reads an empty line as no cell at all; where rows have one column it is an empty one.
+        fields = tuple(next(csv.reader([text], strict=True), [])) or ("",)
     except csv.Error as error:
         hint = (
             "a quote is not closed; SplitType Line cuts cells with newlines apart: replace newlines by spaces"

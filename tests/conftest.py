@@ -1,0 +1,59 @@
+"""Shared fixtures: small real data, and one real artifact trained on it by the simulator."""
+
+from __future__ import annotations
+
+import csv
+import os
+import tarfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from multimodal_algo.local import train
+from multimodal_algo.sample import write_sample
+
+# Small, so that the suite is quick where no weights are to be had and it stays untrained (quality toy allows that).
+BACKBONE = "squeezenet1_0"
+PARAMETERS = {"quality": "toy", "n_mins": "1", "n_epochs": "20", "image_backbone": BACKBONE}
+WEIGHTS_DIR = Path(os.environ.get("WEIGHTS_DIR", "/opt/weights"))
+
+Rows = Sequence[Sequence[str]]
+WriteCsv = Callable[[str, Rows], Path]
+
+
+@pytest.fixture
+def write_csv(tmp_path: Path) -> WriteCsv:
+    """Writes rows (header first) to a CSV file below the test's directory."""
+
+    def write(name: str, rows: Rows) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream, lineterminator="\n").writerows(rows)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sample's train.csv, test.csv and test_noheader.csv."""
+    directory = tmp_path_factory.mktemp("sample")
+    write_sample(directory, train_rows=160, test_rows=40)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def archive(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model.tar.gz of a real training job on the sample."""
+    return train(sample / "train.csv", output=tmp_path_factory.mktemp("job"), hyperparameters=PARAMETERS)
+
+
+@pytest.fixture(scope="session")
+def artifact(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifact, extracted."""
+    directory = tmp_path_factory.mktemp("artifact")
+    with tarfile.open(archive) as tar:
+        tar.extractall(directory, filter="data")
+    return directory

@@ -1,0 +1,160 @@
+"""The simulator keeps the platform's rules, shown with a stand-in algorithm over real processes and HTTP."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from multimodal_algo.errors import UserError
+from multimodal_algo.local import BatchStrategy, TransformJob, train, transform
+from multimodal_algo.local.runner import ProcessRunner
+from multimodal_algo.local.training import pack
+
+STAND_IN = ProcessRunner((sys.executable, str(Path(__file__).with_name("stand_in.py"))))
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    directory = tmp_path / "model"
+    directory.mkdir()
+    (directory / "x").write_text("x")
+    return pack(directory, tmp_path / "model.tar.gz")
+
+
+def behaviour(**settings: Any) -> dict[str, str]:
+    return {"STAND_IN": json.dumps(settings)}
+
+
+def answers(model: Path, body: bytes, job: TransformJob, tmp_path: Path) -> bytes:
+    (tmp_path / "lines.csv").write_bytes(body)
+    (out,) = transform(model, tmp_path / "lines.csv", job, output=tmp_path / "out", runner=STAND_IN)
+    assert out.name == "lines.csv.out"
+    return out.read_bytes()
+
+
+def test_training_leaves_the_archive_and_the_output(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("x")
+    archive = train(tmp_path / "train.csv", output=tmp_path / "job", runner=STAND_IN)
+    with tarfile.open(archive) as tar:
+        assert tar.getnames() == ["weights", "weights/w.bin"]
+    assert (tmp_path / "job/output/data/metrics.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"failure": "x" * 2000}, "x" * 1024),
+        ({"failure": "no label"}, "no label"),
+        ({"exit": 9}, "exited with code 9 and left no failure file"),
+    ],
+)
+def test_a_failed_training_job_tells_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], told: str
+) -> None:
+    monkeypatch.setenv("STAND_IN", json.dumps(settings))
+    (tmp_path / "train.csv").write_text("x")
+    with pytest.raises(UserError) as caught:
+        train(tmp_path / "train.csv", output=tmp_path / "job", runner=STAND_IN)
+    assert told in str(caught.value)
+    assert len(str(caught.value)) <= 1024
+    assert not (tmp_path / "job/model.tar.gz").exists()
+
+
+def test_headers_reach_the_server_and_lines_come_back_in_order(model: Path, tmp_path: Path) -> None:
+    job = TransformJob(content_type="text/csv; charset=utf-8", accept="text/csv", strategy=BatchStrategy.SINGLE_RECORD)
+    found = answers(model, b"a\nb\nc", job, tmp_path)
+    head = b"text/csv; charset=utf-8|text/csv|1:"
+    assert found == head + b"a\n" + head + b"b\n" + head + b"c\n"
+
+
+def test_without_settings_the_servers_execution_parameters_hold(model: Path, tmp_path: Path) -> None:
+    # Each request waits until two are under way: one at a time would never end.
+    env = behaviour(parameters={"MaxConcurrentTransforms": 2, "MaxPayloadInMB": 1}, meet=2)
+    lines = [str(n).encode() * 250_000 for n in range(4)] * 2
+    found = answers(model, b"\n".join(lines) + b"\n", TransformJob(env=env), tmp_path)
+    assert [line.rpartition(b":")[2] for line in found.splitlines()] == lines
+    assert b"|4:" in found.splitlines()[0]
+
+
+def test_the_jobs_settings_come_before_the_servers(model: Path, tmp_path: Path) -> None:
+    env = behaviour(parameters={"MaxConcurrentTransforms": 1, "MaxPayloadInMB": 1}, meet=2)
+    job = TransformJob(max_concurrent_transforms=2, strategy=BatchStrategy.SINGLE_RECORD, env=env)
+    found = answers(model, b"a\nb\n", job, tmp_path)
+    assert [line[-1:] for line in found.splitlines()] == [b"a", b"b"]
+
+
+def test_limits_are_in_the_environment_only_where_the_job_sets_them(model: Path, tmp_path: Path) -> None:
+    answers(model, b"a\n", TransformJob(), tmp_path)
+    plain = (tmp_path / "out/serve.log").read_text()
+    assert '"SAGEMAKER_BATCH": "true"' in plain
+    assert "SAGEMAKER_MAX_PAYLOAD_IN_MB" not in plain
+    job = TransformJob(strategy=BatchStrategy.SINGLE_RECORD, max_payload_mb=3, max_concurrent_transforms=2)
+    answers(model, b"a\n", job, tmp_path)
+    told = (tmp_path / "out/serve.log").read_text()
+    assert '"SAGEMAKER_MAX_PAYLOAD_IN_MB": "3"' in told
+    assert '"SAGEMAKER_BATCH_STRATEGY": "SINGLE_RECORD"' in told
+    assert '"SAGEMAKER_MAX_CONCURRENT_TRANSFORMS": "2"' in told
+
+
+def test_server_errors_are_retried(model: Path, tmp_path: Path) -> None:
+    assert answers(model, b"a\n", TransformJob(env=behaviour(fail_first=3)), tmp_path).endswith(b":a\n")
+    with pytest.raises(UserError, match="HTTP 500: not yet"):
+        answers(model, b"a\n", TransformJob(env=behaviour(fail_first=4)), tmp_path)
+
+
+@pytest.mark.parametrize(("line", "told"), [(b"refuse", "HTTP 400: line 1 is bad"), (b"die", "exited with code 7")])
+def test_a_failed_payload_costs_its_file_and_no_other(model: Path, tmp_path: Path, line: bytes, told: str) -> None:
+    folder = tmp_path / "in"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "a.csv").write_bytes(b"1\n")
+    (folder / "deep/b.csv").write_bytes(b"1\n" + line + b"\n")
+    with pytest.raises(UserError) as caught:
+        transform(
+            model, folder, TransformJob(strategy=BatchStrategy.SINGLE_RECORD), output=tmp_path / "out", runner=STAND_IN
+        )
+    assert "deep/b.csv, payload from line 2" in str(caught.value)
+    assert told in str(caught.value)
+    assert (tmp_path / "out/a.csv.out").is_file()
+    assert list((tmp_path / "out/deep").iterdir()) == []
+
+
+def test_assembly_by_line_adds_a_newline_where_an_answer_lacks_it(model: Path, tmp_path: Path) -> None:
+    single = BatchStrategy.SINGLE_RECORD
+    env = behaviour(no_final_newline=True)
+    assert answers(model, b"a\nb\n", TransformJob(strategy=single, env=env), tmp_path).count(b"\n") == 2
+    glued = answers(model, b"a\nb\n", TransformJob(strategy=single, env=env, assemble_with="None"), tmp_path)
+    assert glued.count(b"\n") == 0
+
+
+def test_an_empty_file_gives_an_empty_output(model: Path, tmp_path: Path) -> None:
+    assert answers(model, b"", TransformJob(), tmp_path) == b""
+
+
+def test_a_server_that_exits_is_told_with_its_last_words(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"exited with code 3 before it was healthy\.\n    the model is broken"):
+        answers(model, b"a\n", TransformJob(env=behaviour(broken=True)), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("job", "told"),
+    [
+        (TransformJob(max_payload_mb=101), "MaxPayloadInMB is 101"),
+        (TransformJob(max_payload_mb=60, max_concurrent_transforms=2), "is more than 100"),
+    ],
+)
+def test_settings_beyond_the_platforms_limits_are_refused(
+    model: Path, tmp_path: Path, job: TransformJob, told: str
+) -> None:
+    with pytest.raises(UserError, match=told):
+        answers(model, b"a\n", job, tmp_path)
+
+
+def test_an_archive_that_is_none_is_told(tmp_path: Path) -> None:
+    (tmp_path / "model.tar.gz").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match="cannot be extracted as a model archive"):
+        answers(tmp_path / "model.tar.gz", b"a\n", TransformJob(), tmp_path)

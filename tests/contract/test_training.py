@@ -1,0 +1,126 @@
+"""The platform's rules for ``train``, with the real program on a real tree."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import PARAMETERS, WEIGHTS_DIR
+
+from multimodal_algo.artifact import read_config
+from multimodal_algo.hyperparameters import HyperParameters
+from multimodal_algo.local.tree import build_training_tree
+
+HEADER = ["ID", "a_text", "b_num", "p_image", "label"]
+
+
+def run_train(base: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "multimodal_algo", "train"],
+        env={**os.environ, "SAGEMAKER_BASE_DIR": str(base), "WEIGHTS_DIR": str(WEIGHTS_DIR)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def failed(base: Path) -> str:
+    """Run a job that the user can fix, and return its failure file after checking how it ended."""
+    done = run_train(base)
+    assert done.returncode == 1, done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    reason = (base / "output/failure").read_text(encoding="utf-8")
+    assert 0 < len(reason) <= 1024
+    assert not (base / "model/model_config.json").exists()
+    return reason
+
+
+def rows(count: int = 20) -> list[list[str]]:
+    return [[str(n), f"text {n}", str(n), "", "ab"[n % 2]] for n in range(count)]
+
+
+def tree(tmp_path: Path, data: bytes | list[list[str]], parameters: dict[str, str] | None = None) -> Path:
+    path = tmp_path / "train.csv"
+    if isinstance(data, bytes):
+        path.write_bytes(data)
+    else:
+        with path.open("w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream).writerows(data)
+    build_training_tree(tmp_path / "ml", {"train": path}, parameters or {})
+    return tmp_path / "ml"
+
+
+def test_no_hyperparameters_file_means_all_defaults(sample: Path, tmp_path: Path) -> None:
+    # Text and numbers only: the default image backbone needs weights that a test machine may lack.
+    header, *lines = list(csv.reader((sample / "train.csv").open(encoding="utf-8", newline="")))
+    keep = [n for n, name in enumerate(header) if name in ("ID", "price_num", "colour_cat", "label")]
+    base = tree(tmp_path, [[row[n] for n in keep] for row in [header, *lines[:60]]])
+    (base / "input/config/hyperparameters.json").unlink()
+    done = run_train(base)
+    assert done.returncode == 0, done.stdout
+    assert read_config(base / "model").hyperparameters == HyperParameters().model_dump()
+    assert not (base / "output/failure").exists()
+    metrics = json.loads((base / "output/data/metrics.json").read_text())
+    assert f"validation:accuracy={metrics['fused']['accuracy']:.4f};" in done.stdout
+    assert "\r" not in done.stdout
+
+
+def test_channels_are_those_of_the_config_file_not_of_the_directory(tmp_path: Path) -> None:
+    base = tree(tmp_path, [HEADER, *rows()])
+    config = base / "input/config/inputdataconfig.json"
+    config.write_text('{"training": {"TrainingInputMode": "File"}}')
+    assert "no 'train' channel (its channels: training)" in failed(base)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"n_epoch": "3"}, "Unknown hyperparameter 'n_epoch': did you mean 'n_epochs'?"),
+        ({"quality": "best_ever"}, "quality is 'best_ever'"),
+        ({"image_backbone": "resnet51"}, "did you mean 'resnet50'"),
+        ({"image_backbone": "none/such.pth"}, "there is no file 'none/such.pth'"),
+        ({"image_backbone": "vgg11", "quality": "light"}, "no weights for 'vgg11' can be had here"),
+    ],
+)
+def test_a_wrong_hyperparameter_fails_the_job(tmp_path: Path, parameters: dict[str, str], told: str) -> None:
+    assert told in failed(tree(tmp_path, [HEADER, *rows()], parameters))
+
+
+def with_cell(column: int, value: str) -> list[list[str]]:
+    data = [HEADER, *rows()]
+    data[5][column] = value
+    return data
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ([HEADER, *rows(), ["1", "2"]], "row 21: 2 fields instead of 5"),
+        (with_cell(3, "abcde"), "row 5, column p_image: not base64 (length 5"),
+        (with_cell(2, "12kg"), "row 5, column b_num: '12kg' is not a finite number"),
+        (b"ID,a_text,label\n1,caf\xe9,x\n", "line 2: not UTF-8"),
+        ([["ID", "a_text"], *[row[:2] for row in rows()]], "no 'label' column"),
+        (rows(), "not a header"),
+        ([HEADER, *rows()], "'p_image' (image) is empty in every row"),
+        ([["a_text", "label"], *[[row[1], "same"] for row in rows()]], "one class only ('same')"),
+        ([["a_text", "label"], ["x", "a"], ["y", "b"]], "2 rows: training needs at least 10"),
+        ([["price", "label"], *[[row[2], row[4]] for row in rows()]], "'price' has no known suffix"),
+        (b"", "nothing is there"),
+        (b"ID,a_text,label\n", "0 rows"),
+        (b'ID,a_text,label\n1,"torn,x\n2,y,z\n', "not well-formed CSV"),
+    ],
+    ids=[
+        "column count", "base64", "number", "encoding", "no label", "no header", "empty modality", "one class",
+        "two rows", "suffix", "empty file", "header only", "open quote",
+    ],
+)  # fmt: skip
+def test_bad_data_fails_the_job_with_one_sentence(tmp_path: Path, data: bytes | list[list[str]], told: str) -> None:
+    parameters = {"image_backbone": PARAMETERS["image_backbone"]}
+    reason = failed(tree(tmp_path, data, parameters))
+    assert told in reason
+    assert "\n" not in reason

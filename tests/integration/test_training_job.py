@@ -1,0 +1,118 @@
+"""Real fits on small data: every subset of modalities, awkward labels, and the same answer from each path."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import PARAMETERS, WEIGHTS_DIR, WriteCsv
+
+from multimodal_algo.hyperparameters import HyperParameters
+from multimodal_algo.serving.predictor import Predictor
+from multimodal_algo.training.job import train
+from multimodal_algo.training.report import Metrics
+
+
+def fit(data: Path, directory: Path, **parameters: str) -> tuple[Predictor, Metrics]:
+    metrics = train(
+        data,
+        HyperParameters.parse({**PARAMETERS, **parameters}),
+        weights_dir=WEIGHTS_DIR,
+        model_dir=directory / "model",
+        output_dir=directory / "output",
+    )
+    return Predictor.load(directory / "model"), metrics
+
+
+def table(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.reader(stream))
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [["title_text"], ["price_num"], ["maker_cat"], ["photo_image"], ["maker_cat", "title_text", "ID"]],
+    ids=lambda columns: "+".join(columns),
+)
+def test_any_subset_of_modalities_works_down_to_one_column(
+    sample: Path, write_csv: WriteCsv, tmp_path: Path, columns: list[str]
+) -> None:
+    rows = table(sample / "train.csv")
+    keep = [rows[0].index(column) for column in [*columns, "label"]]
+    predictor, metrics = fit(write_csv("train.csv", [[row[n] for n in keep] for row in rows]), tmp_path, n_secs="5")
+    test = [[row[n] for n in keep[:-1]] for row in table(sample / "test.csv")[1:]]
+    predictions = predictor.predict(test)
+    assert predictions.problems == [None] * len(test)
+    assert np.allclose(predictions.probabilities.sum(axis=1), 1, atol=1e-5)
+    assert metrics.fused.accuracy >= 0.25
+
+
+def test_fusion_is_better_than_the_best_modality_on_the_sample(artifact: Path, sample: Path) -> None:
+    predictor = Predictor.load(artifact)
+    header, *rows = table(sample / "test.csv")
+    assert header[-1] == "label"
+    labels = np.array([predictor.classes.index(row[-1]) for row in rows])
+    features, _ = predictor.features([row[:-1] for row in rows])
+    vectors = predictor.vectors(features)
+    fused = float((predictor.fuse(vectors).argmax(axis=1) == labels).mean())
+    alone = [(vectors[:, m, :-1].argmax(axis=1) == labels).mean() for m in range(vectors.shape[1])]
+    assert fused >= max(alone)
+
+
+def test_a_row_that_says_nothing_in_a_modality_gets_exactly_the_last_entry(artifact: Path) -> None:
+    predictor = Predictor.load(artifact)
+    names = [entry.name for entry in predictor.config.modalities]
+    features, _ = predictor.features([["1", "", "", "", "", "", "", ""], ["2", "a lamp", "", "3", "", "red", "", ""]])
+    vectors = predictor.vectors(features)
+    nothing = np.eye(len(predictor.classes) + 1, dtype=np.float32)[-1]
+    np.testing.assert_array_equal(vectors[0], np.tile(nothing, (len(names), 1)))
+    for name, vector in zip(names, vectors[1], strict=True):
+        silent = name == "img/photo_image"
+        assert np.array_equal(vector, nothing) == silent
+        assert vector[-1] == (1 if silent else 0)
+
+
+def test_answers_do_not_depend_on_the_rows_beside_them(artifact: Path, sample: Path) -> None:
+    predictor = Predictor.load(artifact)
+    rows = table(sample / "test_noheader.csv")
+    together = predictor.predict(rows).probabilities
+    alone = np.concatenate([predictor.predict([row]).probabilities for row in rows[:10]])
+    np.testing.assert_allclose(together[:10], alone, atol=1e-4)
+
+
+def test_rare_and_awkward_labels_are_kept_with_their_spelling(write_csv: WriteCsv, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    labels = ["01", "NA", "None", "1", "müsli, roh", "nan"]
+    rows = [
+        [f"{generator.normal(n % 6, 0.1):.3f}", ["NA", "None", "null", "x", "y", "z"][n % 6], labels[n % 6]]
+        for n in range(90)
+    ]
+    rows += [["50", "NA", "only once"], ["60", "x", "twice"], ["61", "x", "twice"]]
+    data = write_csv("train.csv", [["a_num", "b_cat", "label"], *rows])
+    predictor, _ = fit(data, tmp_path, n_secs="10")
+    assert predictor.classes == tuple(sorted({row[-1] for row in rows}))
+    probabilities = predictor.predict([row[:2] for row in rows]).probabilities
+    right = [predictor.classes[best] == row[-1] for best, row in zip(probabilities.argmax(axis=1), rows, strict=True)]
+    assert np.mean(right) > 0.9
+    assert np.all(probabilities >= 0)
+
+
+def test_two_classes_work(write_csv: WriteCsv, tmp_path: Path) -> None:
+    rows = [[str(n), "yes" if n % 3 else "no"] for n in range(60)]
+    predictor, _ = fit(write_csv("train.csv", [["a_num", "label"], *rows]), tmp_path, n_secs="5")
+    assert predictor.predict([["1"]]).probabilities.shape == (1, 2)
+
+
+def test_a_tiny_budget_still_gives_every_modality_a_model(sample: Path, tmp_path: Path) -> None:
+    predictor, metrics = fit(sample / "train.csv", tmp_path, n_mins="0", n_secs="1")
+    assert len(metrics.modalities) == 4
+    assert len(predictor.predict(table(sample / "test_noheader.csv")).problems) == 40
+
+
+def test_the_same_seed_gives_the_same_metrics(sample: Path, tmp_path: Path) -> None:
+    _, first = fit(sample / "train.csv", tmp_path / "a")
+    _, second = fit(sample / "train.csv", tmp_path / "b")
+    assert first.fused == second.fused
+    assert first.modalities == second.modalities

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from multimodal_algo.budget import Budget
+from multimodal_algo.fusion.calibration import fit_temperature, log_loss
+from multimodal_algo.fusion.folds import stratified_folds
+from multimodal_algo.fusion.network import Fusion
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=80), st.integers(2, 6))
+def test_each_class_is_spread_over_the_folds_as_evenly_as_it_can(labels: list[int], count: int) -> None:
+    folds = stratified_folds(np.array(labels), count, seed=0)
+    sizes = np.bincount(folds, minlength=count)
+    assert sizes.max() - sizes.min() <= 1
+    for label in set(labels):
+        in_class = np.bincount(folds[np.array(labels) == label], minlength=count)
+        assert in_class.max() - in_class.min() <= 1
+
+
+def test_the_temperature_undoes_overconfidence() -> None:
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(4000, 3))
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = np.array([generator.choice(3, p=row) for row in probabilities])
+    assert fit_temperature(logits * 5, labels) == pytest.approx(5, rel=0.1)
+
+
+def two_modalities(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors of two modalities: the first tells class 0 from the rest, the second class 2 from the rest."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 3, size=rows)
+    vectors = np.zeros((rows, 2, 4), dtype=np.float32)
+    for modality, apart in ((0, 0), (1, 2)):
+        sure = (labels == apart)[:, None]
+        others = np.full((rows, 3), 0.46) * (np.arange(3) != apart) + 0.08 * (np.arange(3) == apart)
+        vectors[:, modality, :3] = np.where(sure, np.eye(3)[apart] * 0.88 + 0.04, others)
+    silent = generator.random((rows, 2)) < 0.15
+    vectors[silent] = np.eye(4)[3]
+    return vectors, labels.astype(np.int64)
+
+
+def test_fusion_is_better_than_each_modality_and_survives_silent_ones(tmp_path: object) -> None:
+    vectors, labels = two_modalities(600, seed=1)
+    folds = stratified_folds(labels, 3, seed=0)
+    fusion, held_out = Fusion.fit(vectors, labels, folds, max_epochs=30, seed=0, budget=Budget.starting_now(60))
+    unseen, truth = two_modalities(600, seed=2)
+    fused = fusion.predict(unseen)
+    assert np.allclose(fused.sum(axis=1), 1, atol=1e-5)
+    alone = max(float((unseen[:, m, :3].argmax(axis=1) == truth).mean()) for m in (0, 1))
+    assert (fused.argmax(axis=1) == truth).mean() > alone + 0.05
+    told = log_loss(np.log(held_out), labels)
+    assert log_loss(np.log(fused), truth) == pytest.approx(told, abs=0.1)
+
+
+def test_the_same_seed_gives_the_same_fusion() -> None:
+    vectors, labels = two_modalities(200, seed=1)
+    folds = stratified_folds(labels, 3, seed=0)
+    first, second = (
+        Fusion.fit(vectors, labels, folds, max_epochs=5, seed=3, budget=Budget.starting_now(60))[0].predict(vectors)
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(first, second)

@@ -1,0 +1,98 @@
+"""What validate and training find in data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import WriteCsv
+
+from multimodal_algo.errors import UserError
+from multimodal_algo.ingest.findings import Inspection
+from multimodal_algo.ingest.scan import Chunk, scan
+from multimodal_algo.ingest.sources import find_sources
+
+HEADER = ["ID", "a_text", "b_num", "c_cat", "label"]
+
+
+def good_rows(count: int = 20) -> list[list[str]]:
+    return [[f"{n:02d}", f"words {n}", str(n), "xy"[n % 2], "pq"[n % 2]] for n in range(count)]
+
+
+def inspected(path: Path) -> Inspection:
+    return scan(find_sources(path))
+
+
+def test_good_data_has_no_findings(write_csv: WriteCsv) -> None:
+    found = inspected(write_csv("x.csv", [HEADER, *good_rows()]))
+    assert found.errors == ()
+    assert found.warnings == ()
+    assert found.rows == 20
+    assert found.classes == {"p": 10, "q": 10}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda rows: rows[3].append("more"), "x.csv, row 4: 6 fields instead of 5"),
+        (lambda rows: rows[3].__setitem__(2, "12kg"), "x.csv, row 4, column b_num: '12kg' is not a finite number"),
+        (lambda rows: rows[3].__setitem__(4, ""), "x.csv, row 4: the label is empty"),
+        (lambda rows: [row.__setitem__(4, "p") for row in rows], "one class only ('p')"),
+        (lambda rows: [row.__setitem__(1, "") for row in rows], "'a_text' (text) is empty in every row"),
+        (lambda rows: rows.__delitem__(slice(2, None)), "2 rows: training needs at least 10"),
+    ],
+    ids=["width", "number", "label", "one class", "empty modality", "two rows"],
+)
+def test_what_stops_training_is_told_with_its_place(write_csv: WriteCsv, change: object, told: str) -> None:
+    rows = good_rows()
+    change(rows)  # type: ignore[operator]
+    found = inspected(write_csv("x.csv", [HEADER, *rows]))
+    assert len(found.errors) == 1
+    assert told in found.errors[0]
+    with pytest.raises(UserError):
+        found.raise_for_errors()
+
+
+def test_many_bad_cells_of_a_column_are_one_finding_with_the_first_rows(write_csv: WriteCsv) -> None:
+    rows = good_rows()
+    for row in rows[2:10]:
+        row[2] = "?"
+    (error,) = inspected(write_csv("x.csv", [HEADER, *rows])).errors
+    assert "row 3, column b_num" in error
+    assert "(and 7 more: row 4, row 5, row 6, row 7, …)" in error
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda rows: rows[3].__setitem__(1, "two\nlines"), "column a_text: 1 cell with a newline"),
+        (lambda rows: [row.__setitem__(3, row[0]) for row in rows], "column c_cat: mostly unique (24 values"),
+        (lambda rows: rows[3].__setitem__(4, "rare"), "'rare' (1)"),
+        (lambda rows: rows[3].__setitem__(0, "00"), "column ID: 1 ID more than once"),
+    ],
+    ids=["newline", "unique", "rare class", "repeated ID"],
+)
+def test_what_would_go_badly_is_a_warning(write_csv: WriteCsv, change: object, told: str) -> None:
+    rows = good_rows(24)
+    change(rows)  # type: ignore[operator]
+    found = inspected(write_csv("x.csv", [HEADER, *rows]))
+    assert found.errors == ()
+    assert any(told in warning for warning in found.warnings), found.warnings
+
+
+def test_shards_with_other_columns_are_refused_by_name(write_csv: WriteCsv) -> None:
+    path = write_csv("data/1.csv", [HEADER, *good_rows()])
+    write_csv("data/2.csv", [["ID", "a_text", "z_num", "c_cat", "label"], *good_rows()])
+    (error,) = inspected(path.parent).errors
+    assert "data/2.csv" in error
+    assert "missing b_num; unexpected z_num" in error
+
+
+def test_chunks_reach_the_sink_in_order_over_shards(write_csv: WriteCsv) -> None:
+    path = write_csv("data/1.csv", [HEADER, *good_rows(300)])
+    write_csv("data/2.csv", [HEADER, *good_rows(7)])
+    chunks: list[Chunk] = []
+    scan(find_sources(path.parent), sink=lambda _, chunk: chunks.append(chunk))
+    assert [identity for chunk in chunks for identity in chunk.ids] == [
+        row[0] for count in (300, 7) for row in good_rows(count)
+    ]

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from multimodal_algo.errors import UserError
+from multimodal_algo.ingest.sources import Source, find_sources, read_rows
+
+CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+
+
+def read(path: Path) -> list[list[str]]:
+    return [row.fields for row in read_rows(Source(path, path.name))]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    rows=st.lists(st.lists(CELLS, min_size=2, max_size=4), min_size=1, max_size=6),
+    end=st.sampled_from(["\n", "\r\n"]),
+    bom=st.booleans(),
+    zipped=st.booleans(),
+)
+def test_whatever_is_well_formed_is_read_field_for_field(
+    tmp_path: Path, rows: list[list[str]], end: str, bom: bool, zipped: bool
+) -> None:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator=end, quoting=csv.QUOTE_ALL).writerows(rows)
+    data = (b"\xef\xbb\xbf" if bom else b"") + text.getvalue().encode("utf-8")
+    path = tmp_path / "x.csv"
+    path.write_bytes(gzip.compress(data) if zipped else data)
+    assert read(path) == rows
+
+
+def test_unicode_line_separators_stay_inside_their_cell(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("a,b\none\u2028two,\x85\u2029\x0b\x0c\n", encoding="utf-8", newline="")
+    assert read(path) == [["a", "b"], ["one\u2028two", "\x85\u2029\x0b\x0c"]]
+
+
+def test_rows_know_their_number_and_their_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text('a,b\n1,"x\ny"\n\n2,z', encoding="utf-8")
+    rows = list(read_rows(Source(path, "x.csv")))
+    assert [(row.number, row.line) for row in rows] == [(0, 1), (1, 3), (2, 5)]
+
+
+def test_a_cell_of_many_megabytes_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("a,b\n" + "A" * 30_000_000 + ",1\n", encoding="utf-8")
+    assert len(read(path)[1][0]) == 30_000_000
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"a,b\n1,2\n3,\xff\xfe\n", "x.csv, line 3: not UTF-8 (byte 0xff at position 3"),
+        (b'a,b\n1,2\n3,"open\n4,5\n', "row 2"),
+        (b'a,b\n1,"x"y\n', "row 1"),
+        (gzip.compress(b"a,b\n1,2\n" * 999)[:-30], "gzip file is broken"),
+    ],
+)
+def test_what_is_malformed_is_told_with_its_place(tmp_path: Path, data: bytes, told: str) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(data)
+    with pytest.raises(UserError) as caught:
+        read(path)
+    assert told in str(caught.value)
+
+
+def test_a_channel_is_searched_below_its_folders_without_markers_and_empty_files(tmp_path: Path) -> None:
+    for name in ("b/c.csv.gz", "a.csv", "b/_SUCCESS", ".hidden.csv", "notes.txt", "b/part-00000"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (tmp_path / "empty.csv").write_text("")
+    names = [source.path.relative_to(tmp_path).as_posix() for source in find_sources(tmp_path)]
+    assert names == ["a.csv", "b/c.csv.gz", "b/part-00000"]
+
+
+def test_a_channel_without_csv_says_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(UserError, match=r"only notes\.txt is there"):
+        find_sources(tmp_path)

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from multimodal_algo.local.runner import DockerRunner
+from multimodal_algo.local.tree import build_training_tree
+
+
+def test_the_tree_has_the_platforms_files_in_their_shapes(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "nested").mkdir(parents=True)
+    (data / "nested/a.csv").write_text("x")
+    base = tmp_path / "ml"
+    build_training_tree(base, {"train": data, "validation": data / "nested/a.csv"}, {"n_mins": "3"})
+    config = base / "input/config"
+    assert json.loads((config / "hyperparameters.json").read_text()) == {"n_mins": "3"}
+    channels = json.loads((config / "inputdataconfig.json").read_text())
+    assert channels["train"] == {
+        "ContentType": "text/csv",
+        "TrainingInputMode": "File",
+        "S3DistributionType": "FullyReplicated",
+        "RecordWrapperType": "None",
+    }
+    assert set(channels) == {"train", "validation"}
+    resources = json.loads((config / "resourceconfig.json").read_text())
+    assert resources["current_host"] == "algo-1"
+    assert resources["hosts"] == ["algo-1"]
+    assert resources["network_interface_name"] == "eth0"
+    assert (base / "input/data/train/nested/a.csv").read_text() == "x"
+    assert (base / "input/data/validation/a.csv").read_text() == "x"
+    assert (base / "input/data/train-manifest").is_file()
+
+
+def test_a_container_is_started_as_the_platform_starts_it(tmp_path: Path) -> None:
+    runner = DockerRunner("algo:1")
+    train = runner.command("train", tmp_path, {"A": "b"}, port=None)
+    assert train[-2:] == ["algo:1", "train"]
+    assert train[train.index("--network") + 1] == "none"
+    assert f"{tmp_path}:/opt/ml" in train
+    assert "A=b" in train
+    serve = runner.command("serve", tmp_path, {}, port=1234)
+    assert serve[-2:] == ["algo:1", "serve"]
+    assert "127.0.0.1:1234:8080" in serve
+    assert f"{tmp_path / 'model'}:/opt/ml/model:ro" in serve
