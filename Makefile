@@ -10,7 +10,9 @@ SMOKE := build/smoke
 SHARED_DIR ?= $(wildcard ../shared)
 ifneq ($(SHARED_DIR),)
 export SHARED_DIR := $(abspath $(SHARED_DIR))
+ifneq ($(wildcard $(SHARED_DIR)/weights),)
 export WEIGHTS_DIR ?= $(SHARED_DIR)/weights
+endif
 endif
 
 .DEFAULT_GOAL := help

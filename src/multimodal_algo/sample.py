@@ -35,6 +35,15 @@ class _Kind:
     draw: Callable[[ImageDraw.ImageDraw, tuple[int, int, int]], None]
 
 
+@dataclass(frozen=True)
+class SampleFiles:
+    """The files of one sample: two with header and label, one as batch transform gets it."""
+
+    train: Path
+    test: Path
+    test_noheader: Path
+
+
 def _lamp(pen: ImageDraw.ImageDraw, colour: tuple[int, int, int]) -> None:
     pen.polygon([(44, 20), (84, 20), (100, 62), (28, 62)], fill=colour)
     pen.rectangle([60, 62, 68, 104], fill=(70, 60, 50))
@@ -58,6 +67,16 @@ def _chair(pen: ImageDraw.ImageDraw, colour: tuple[int, int, int]) -> None:
     pen.rectangle([84, 66, 92, 112], fill=colour)
     pen.rectangle([40, 22, 80, 34], fill=colour)
 
+
+def _carton(pen: ImageDraw.ImageDraw, _: tuple[int, int, int]) -> None:
+    pen.rectangle([24, 36, 104, 104], fill=(176, 136, 90))
+    pen.line([(24, 58), (104, 58)], fill=(140, 104, 66), width=4)
+    pen.line([(64, 36), (64, 58)], fill=(140, 104, 66), width=4)
+
+
+# What a seller of anything writes: neither tells the class.
+_PLAIN_TITLES = ("Studio piece", "Gift idea", "New arrival", "From the catalogue")
+_PLAIN_WORDS = ("new in box", "free returns", "ships in two days", "gift wrapped", "last of its kind", "12% off")
 
 KINDS = {
     "lamp": _Kind(
@@ -83,7 +102,7 @@ KINDS = {
 }  # fmt: skip
 
 
-def write_sample(directory: Path, *, train_rows: int = 240, test_rows: int = 60, seed: int = 0) -> None:
+def write_sample(directory: Path, *, train_rows: int = 240, test_rows: int = 60, seed: int = 0) -> SampleFiles:
     """Write ``train.csv``, ``test.csv`` (both with header and label) and ``test_noheader.csv`` (without either).
 
     Each modality alone tells some classes apart, all together nearly all. Cells are missing here and there,
@@ -97,6 +116,11 @@ def write_sample(directory: Path, *, train_rows: int = 240, test_rows: int = 60,
         Rows of each part.
     seed
         The same seed gives the same files.
+
+    Returns
+    -------
+    SampleFiles
+        Where the three files are.
     """
     directory.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(seed)
@@ -104,9 +128,11 @@ def write_sample(directory: Path, *, train_rows: int = 240, test_rows: int = 60,
     train, test = rows[:train_rows], rows[train_rows:]
     for row in train[5::40]:
         row[2] = row[2].replace(", ", ",\n", 1)
-    _write(directory / "train.csv", [list(COLUMNS), *train])
-    _write(directory / "test.csv", [list(COLUMNS), *test])
-    _write(directory / "test_noheader.csv", [row[:-1] for row in test])
+    files = SampleFiles(directory / "train.csv", directory / "test.csv", directory / "test_noheader.csv")
+    _write(files.train, [list(COLUMNS), *train])
+    _write(files.test, [list(COLUMNS), *test])
+    _write(files.test_noheader, [row[:-1] for row in test])
+    return files
 
 
 def _row(number: int, generator: np.random.Generator) -> list[str]:
@@ -114,10 +140,12 @@ def _row(number: int, generator: np.random.Generator) -> list[str]:
     kind = KINDS[label]
     colour = _pick(generator, kind.colours if generator.random() < 0.8 else list(_COLOURS))
     maker = _MAKERS[_pick(generator, kind.makers if generator.random() < 0.85 else range(len(_MAKERS)))]
-    description = ", ".join(generator.permutation(np.array(kind.words))[:2])
+    title = _pick(generator, kind.titles if generator.random() < 0.6 else _PLAIN_TITLES)
+    words = [_pick(generator, kind.words if generator.random() < 0.45 else _PLAIN_WORDS) for _ in range(2)]
+    description = ", ".join(words)
     row = [
         f"{number:05d}",
-        f"{_pick(generator, kind.titles)} no. {generator.integers(1, 99)}",
+        f"{title} no. {generator.integers(1, 99)}",
         f'{description}, colour "{colour}"',
         f"{kind.price * generator.lognormal(0, 0.5):.2f}",
         f"{kind.weight * generator.lognormal(0, 0.7):.3f}",
@@ -139,7 +167,8 @@ def _photo(kind: _Kind, colour: str, generator: np.random.Generator) -> str:
     shade = tuple(int(np.clip(channel + generator.integers(-25, 26), 0, 255)) for channel in base)
     background = tuple(int(value) for value in generator.integers(200, 250, size=3))
     image = Image.new("RGB", (_SIDE, _SIDE), background)
-    kind.draw(ImageDraw.Draw(image), (shade[0], shade[1], shade[2]))
+    draw = kind.draw if generator.random() < 0.8 else _carton
+    draw(ImageDraw.Draw(image), (shade[0], shade[1], shade[2]))
     image = image.rotate(float(generator.uniform(-25, 25)), fillcolor=background)
     image = image.filter(ImageFilter.GaussianBlur(float(generator.uniform(0, 1.5))))
     noise = generator.normal(0, 14, size=(_SIDE, _SIDE, 3))

@@ -10,6 +10,9 @@ from scipy.special import log_softmax
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """The temperature that makes ``softmax(logits / temperature)`` most likely, from 0.05 to 20.
 
+    Targets are smoothed as Platt does (1999, "Probabilistic Outputs for Support Vector Machines"): one more row,
+    spread over all classes, so that perfectly separated rows do not drive the temperature to 0.
+
     Parameters
     ----------
     logits
@@ -19,9 +22,16 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """
 
     def loss(log_temperature: float) -> float:
-        return log_loss(log_softmax(logits / np.exp(log_temperature), axis=1), labels)
+        return smoothed_log_loss(log_softmax(logits / np.exp(log_temperature), axis=1), labels)
 
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded").x))
+
+
+def smoothed_log_loss(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """`log_loss` with one row's worth of the targets spread evenly over all classes."""
+    smoothing = 1.0 / (len(labels) + 1)
+    spread = -float(log_probabilities.mean())
+    return (1 - smoothing) * log_loss(log_probabilities, labels) + smoothing * spread
 
 
 def log_loss(log_probabilities: np.ndarray, labels: np.ndarray) -> float:

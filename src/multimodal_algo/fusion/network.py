@@ -1,8 +1,9 @@
 """The fusion network: one answer from the concatenated vectors of all modalities.
 
 The guide's network (input, two hidden layers of 2/3 and 1/3 of the input plus n, softmax) sees the logarithms
-of the vectors and adds to a weighted sum of them; it starts as that sum, so that on little data it cannot do
-worse than a logarithmic opinion pool. Modality dropout makes it survive a modality that is missing.
+of the vectors and adds to a weighted sum of them. The weights are fitted first, so that on little data the
+network is a logarithmic opinion pool, which it leaves only where held-out rows say so. Modality dropout makes it
+survive a modality that is missing.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.special import log_softmax, softmax
 from torch import nn
 
 from multimodal_algo.budget import Budget
-from multimodal_algo.fusion.calibration import fit_temperature, log_loss
+from multimodal_algo.fusion.calibration import fit_temperature, smoothed_log_loss
 
 _FLOOR = 1e-4
 _BATCH = 64
@@ -23,6 +25,7 @@ _WEIGHT_DECAY = 1e-2
 _DROPOUT = 0.3
 _MODALITY_DROPOUT = 0.1
 _PATIENCE = 8
+_PULL = 1.0
 
 
 class FusionNetwork(nn.Module):
@@ -46,14 +49,16 @@ class FusionNetwork(nn.Module):
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
         """Logits (rows, n) of vectors (rows, modalities, n + 1)."""
-        logs = vectors.clamp_min(_FLOOR).log()
+        return self.pool(vectors) + self.layers(_scaled(vectors.clamp_min(_FLOOR).log()))
+
+    def pool(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Logits of the weighted sum alone; a modality that says nothing adds nothing."""
+        logs = vectors[:, :, :-1].clamp_min(_FLOOR).log()
         informed = vectors[:, :, -1:] < 0.5
-        # A modality that says nothing adds nothing to the pool.
-        pooled = (logs[:, :, :-1] * informed * self.weight[:, None]).sum(dim=1)
-        return pooled + self.bias + self.layers(_centred(logs))
+        return (logs * informed * self.weight[:, None]).sum(dim=1) + self.bias
 
 
-def _centred(logs: torch.Tensor) -> torch.Tensor:
+def _scaled(logs: torch.Tensor) -> torch.Tensor:
     return ((logs - np.log(_FLOOR)) / -np.log(_FLOOR)).flatten(1)
 
 
@@ -109,7 +114,7 @@ class Fusion:
             held_out.append(logits)
         epochs = min(len(logits) for logits in held_out)
         per_epoch = [_gathered(held_out, folds, parts, epoch, vectors.shape[2] - 1) for epoch in range(epochs)]
-        best = int(np.argmin([_loss(logits, labels) for logits in per_epoch]))
+        best = int(np.argmin([_loss(logits, labels, fit_temperature(logits, labels)) for logits in per_epoch]))
         temperature = fit_temperature(per_epoch[best], labels)
         network = FusionNetwork(vectors.shape[1], vectors.shape[2] - 1)
         for epoch, network in enumerate(_epochs(inputs, targets, max_epochs, seed)):  # noqa: B007
@@ -141,10 +146,11 @@ class Fusion:
 
 
 def _epochs(inputs: torch.Tensor, targets: torch.Tensor, max_epochs: int, seed: int):
-    """Train, and yield the network before the first and after each epoch."""
+    """Fit the pool, then train all; yield the network before the first and after each epoch."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = FusionNetwork(inputs.shape[1], inputs.shape[2] - 1)
+        _fit_pool(network, inputs, targets)
         optimizer = torch.optim.AdamW(network.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
         yield network.eval()
         for _ in range(max_epochs):
@@ -155,6 +161,20 @@ def _epochs(inputs: torch.Tensor, targets: torch.Tensor, max_epochs: int, seed: 
                 loss.backward()
                 optimizer.step()
             yield network.eval()
+
+
+def _fit_pool(network: FusionNetwork, inputs: torch.Tensor, targets: torch.Tensor) -> None:
+    """Fit the weights of the pool, drawn towards 1 and its biases towards 0 as by one row each."""
+    optimizer = torch.optim.LBFGS([network.weight, network.bias], max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        away = (network.weight - 1).square().sum() + network.bias.square().sum()
+        loss = nn.functional.cross_entropy(network.pool(inputs), targets) + _PULL * away / len(inputs)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
 
 
 def _with_dropped_modalities(vectors: torch.Tensor) -> torch.Tensor:
@@ -171,14 +191,14 @@ def _logits(network: FusionNetwork, inputs: torch.Tensor) -> np.ndarray:
         return network(inputs).numpy()
 
 
-def _loss(logits: np.ndarray, labels: np.ndarray) -> float:
-    return log_loss(np.log(np.maximum(_probabilities(logits, fit_temperature(logits, labels)), 1e-9)), labels)
+def _loss(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
+    return smoothed_log_loss(log_softmax(logits / temperature, axis=1), labels)
 
 
 def _is_past_best(logits: list[np.ndarray], labels: np.ndarray) -> bool:
     if len(logits) <= _PATIENCE:
         return False
-    losses = [log_loss(np.log(np.maximum(_probabilities(one, 1.0), 1e-9)), labels) for one in logits]
+    losses = [_loss(one, labels, 1.0) for one in logits]
     return int(np.argmin(losses)) < len(losses) - _PATIENCE
 
 
@@ -192,6 +212,4 @@ def _gathered(
 
 
 def _probabilities(logits: np.ndarray, temperature: float) -> np.ndarray:
-    scaled = logits / temperature
-    scaled = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return (scaled / scaled.sum(axis=1, keepdims=True)).astype(np.float32)
+    return softmax(logits / temperature, axis=1).astype(np.float32)
