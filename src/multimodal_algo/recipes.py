@@ -35,12 +35,22 @@ class Recipe:
     effort: Mapping[Modality, float]
 
 
+# Linear models are quick: fitted first, they are there when the time runs out.
+_FIRST = {"ag_args": {"priority": 1000}}
+
+
 def _linear(*strengths: float) -> list[dict[str, Any]]:
     # The skew test would send each of a thousand columns through its own quantile transform.
-    return [{"C": strength, "max_iter": 150, "proc.skew_threshold": None} for strength in strengths]
+    return [{"C": strength, "max_iter": 150, "proc.skew_threshold": None, **_FIRST} for strength in strengths]
 
 
-_FAST_TREES = {"learning_rate": 0.1, "num_boost_round": 150, "num_leaves": 31, "min_data_in_leaf": 5}
+_FAST_TREES = {
+    "learning_rate": 0.1,
+    "num_boost_round": 150,
+    "num_leaves": 31,
+    "min_data_in_leaf": 5,
+    "min_data_per_group": 5,
+}
 _EFFORT = {Modality.TEXT: 2.0, Modality.NUM: 1.0, Modality.CAT: 1.0, Modality.IMAGE: 2.0}
 
 RECIPES: Mapping[str, Recipe] = {
@@ -49,7 +59,7 @@ RECIPES: Mapping[str, Recipe] = {
         models={
             Modality.TEXT: {"LR": _linear(0.01)},
             Modality.NUM: {"GBM": _FAST_TREES},
-            Modality.CAT: {"LR": {}},
+            Modality.CAT: {"LR": _FIRST},
             Modality.IMAGE: {"LR": _linear(0.01)},
         },
         effort=_EFFORT,
@@ -59,7 +69,7 @@ RECIPES: Mapping[str, Recipe] = {
         models={
             Modality.TEXT: {"LR": _linear(0.01, 0.001)},
             Modality.NUM: {"GBM": _FAST_TREES},
-            Modality.CAT: {"LR": {}, "GBM": _FAST_TREES},
+            Modality.CAT: {"LR": _FIRST, "GBM": _FAST_TREES},
             Modality.IMAGE: {"LR": _linear(0.01, 0.001)},
         },
         effort=_EFFORT,
@@ -69,7 +79,7 @@ RECIPES: Mapping[str, Recipe] = {
         models={
             Modality.TEXT: {"LR": _linear(0.03, 0.01, 0.001), "NN_TORCH": {}},
             Modality.NUM: {"GBM": [_FAST_TREES, {"extra_trees": True}], "XT": {}},
-            Modality.CAT: {"LR": {}, "GBM": _FAST_TREES, "CAT": {}},
+            Modality.CAT: {"LR": _FIRST, "GBM": _FAST_TREES, "CAT": {}},
             Modality.IMAGE: {"LR": _linear(0.03, 0.01, 0.001), "NN_TORCH": {}},
         },
         effort=_EFFORT,
@@ -79,7 +89,7 @@ RECIPES: Mapping[str, Recipe] = {
         models={
             Modality.TEXT: {"LR": _linear(0.1, 0.03, 0.01, 0.001), "NN_TORCH": {}, "XT": {}},
             Modality.NUM: {"GBM": [_FAST_TREES, {"extra_trees": True}, {}], "CAT": {}, "XGB": {}, "RF": {}, "XT": {}},
-            Modality.CAT: {"LR": {}, "GBM": [_FAST_TREES, {}], "CAT": {}, "XGB": {}, "NN_TORCH": {}},
+            Modality.CAT: {"LR": _FIRST, "GBM": [_FAST_TREES, {}], "CAT": {}, "XGB": {}, "NN_TORCH": {}},
             Modality.IMAGE: {"LR": _linear(0.1, 0.03, 0.01, 0.001), "NN_TORCH": {}, "XT": {}},
         },
         effort=_EFFORT,

@@ -130,8 +130,8 @@ def _fit_predictor(
                 time_limit=limit_s,
                 num_gpus=0,
                 dynamic_stacking=False,
-                refit_full=True,
-                set_best_to_refit_full=True,
+                refit_full="best",
+                set_best_to_refit_full="best",
                 save_bag_folds=False,
                 **options,
             )
