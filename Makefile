@@ -50,8 +50,9 @@ format: install ## Format the code
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
 
-spec: install ## Write hyperparameter_specification.json from the typed model
+spec: install ## Write hyperparameter_specification.json and its page in docs/ from the typed model
 	$(RUN)/multimodal-algo spec --output hyperparameter_specification.json
+	$(RUN)/multimodal-algo spec --markdown --output docs/hyperparameters.md
 
 clean: ## Remove what the other targets made
 	rm -rf build $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

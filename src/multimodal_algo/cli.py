@@ -64,14 +64,16 @@ def validate(data: Path) -> None:
 
 @main.command()
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write; standard output else.")
-def spec(output: Path | None) -> None:
+@click.option("--markdown", is_flag=True, help="Write the page for users instead of the platform's JSON.")
+def spec(output: Path | None, markdown: bool) -> None:
     """Print the hyperparameter specification for CreateAlgorithm or the console's page."""
-    from multimodal_algo.hyperparameters import specification_json
+    from multimodal_algo.hyperparameters import specification_json, specification_markdown
 
+    text = specification_markdown() if markdown else specification_json()
     if output is None:
-        click.echo(specification_json(), nl=False)
+        click.echo(text, nl=False)
     else:
-        output.write_text(specification_json(), encoding="utf-8")
+        output.write_text(text, encoding="utf-8")
 
 
 @main.command()

@@ -110,6 +110,34 @@ def specification_json() -> str:
     return json.dumps(specification(), indent=2, ensure_ascii=False) + "\n"
 
 
+def specification_markdown() -> str:
+    """`specification` as the page for users, ``docs/hyperparameters.md``."""
+    lines = [
+        "# Hyperparameters",
+        "",
+        "Made from the code by `make spec`. All arrive as strings; what is not set has its default. "
+        "An unknown name or a value out of range stops training. The time for fitting is the sum of `n_hours`, `n_mins` and `n_secs`.",
+        "",
+        "| name | default | values | tunable | meaning |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for entry in specification():
+        tunable = "yes" if entry["IsTunable"] else ""
+        values = _values(entry)
+        lines.append(
+            f"| `{entry['Name']}` | `{entry['DefaultValue']}` | {values} | {tunable} | {entry['Description']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _values(entry: Mapping[str, Any]) -> str:
+    for span in entry.get("Range", {}).values():
+        if "Values" in span:
+            return ", ".join(f"`{value}`" for value in span["Values"])
+        return f"{span['MinValue']} to {span['MaxValue']}" + (", whole" if entry["Type"] == "Integer" else "")
+    return "text"
+
+
 def _specified(name: str, field: FieldInfo) -> dict[str, Any]:
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     entry: dict[str, Any] = {"Name": name, "Description": field.description, "Type": _type_of(field)}

@@ -37,7 +37,8 @@ def print_inspection(data: Path) -> int:
     if inspection.schema is not None:
         console.print(_columns(inspection))
         console.print(_classes(inspection))
-    verdict = f"{len(inspection.errors)} errors, {len(inspection.warnings)} warnings, {inspection.rows} rows"
+    counts = {"error": len(inspection.errors), "warning": len(inspection.warnings), "row": inspection.rows}
+    verdict = ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for noun, count in counts.items())
     console.print(f"{verdict}: {'training would stop' if inspection.errors else 'ready to train'}")
     return 1 if inspection.errors else 0
 

@@ -7,7 +7,7 @@ import pytest
 from botocore.validate import ParamValidator
 
 from multimodal_algo.errors import UserError
-from multimodal_algo.hyperparameters import HyperParameters, specification, specification_json
+from multimodal_algo.hyperparameters import HyperParameters, specification, specification_json, specification_markdown
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,9 +56,15 @@ def test_a_wrong_hyperparameter_is_told_with_what_is_right(values: dict[str, str
     assert told in str(caught.value)
 
 
-def test_the_specification_file_is_what_the_model_generates() -> None:
-    written = (ROOT / "hyperparameter_specification.json").read_text(encoding="utf-8")
-    assert written == specification_json(), "run `make spec`"
+@pytest.mark.parametrize(
+    ("file", "generated"),
+    [
+        ("hyperparameter_specification.json", specification_json()),
+        ("docs/hyperparameters.md", specification_markdown()),
+    ],
+)
+def test_the_written_specification_is_what_the_model_generates(file: str, generated: str) -> None:
+    assert (ROOT / file).read_text(encoding="utf-8") == generated, "run `make spec`"
 
 
 def test_the_platforms_own_model_accepts_the_specification() -> None:

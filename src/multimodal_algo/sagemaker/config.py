@@ -46,6 +46,11 @@ def train_channel(paths: MLPaths) -> Path:
     return directory
 
 
+def unused_channels(paths: MLPaths) -> list[str]:
+    """Channels that the job has and training does not read, by name."""
+    return sorted(set(_read_object(paths.input_data_config)) - {TRAIN_CHANNEL})
+
+
 def _read_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

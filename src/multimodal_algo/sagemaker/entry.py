@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from multimodal_algo.errors import PlatformError, UserError
-from multimodal_algo.sagemaker.config import read_hyperparameters, train_channel
+from multimodal_algo.sagemaker.config import read_hyperparameters, train_channel, unused_channels
 from multimodal_algo.sagemaker.paths import MLPaths
 from multimodal_algo.sagemaker.settings import Settings
 
@@ -29,6 +29,8 @@ def run_training(settings: Settings) -> int:
         hyperparameters = read_hyperparameters(paths)
         data = train_channel(paths)
         _LOG.info("training: quality %s, %g s for fitting", hyperparameters.quality, hyperparameters.budget_s)
+        for channel in unused_channels(paths):
+            _LOG.warning("the channel '%s' is not used: metrics are measured out of fold on the train channel", channel)
         from multimodal_algo.training.job import train
 
         train(
