@@ -116,7 +116,8 @@ def specification_markdown() -> str:
         "# Hyperparameters",
         "",
         "Made from the code by `make spec`. All arrive as strings; what is not set has its default. "
-        "An unknown name or a value out of range stops training. The time for fitting is the sum of `n_hours`, `n_mins` and `n_secs`.",
+        "An unknown name or a value out of range stops training. "
+        "The time for fitting is the sum of `n_hours`, `n_mins` and `n_secs`.",
         "",
         "| name | default | values | tunable | meaning |",
         "| --- | --- | --- | --- | --- |",

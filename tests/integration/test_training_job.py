@@ -41,7 +41,9 @@ def test_any_subset_of_modalities_works_down_to_one_column(
 ) -> None:
     rows = table(sample / "train.csv")
     keep = [rows[0].index(column) for column in [*columns, "label"]]
-    predictor, metrics = fit(write_csv("train.csv", [[row[n] for n in keep] for row in rows]), tmp_path, n_secs="5")
+    predictor, metrics = fit(
+        write_csv("train.csv", [[row[n] for n in keep] for row in rows]), tmp_path, n_mins="0", n_secs="15"
+    )
     test = [[row[n] for n in keep[:-1]] for row in table(sample / "test.csv")[1:]]
     predictions = predictor.predict(test)
     assert predictions.problems == [None] * len(test)
@@ -91,7 +93,7 @@ def test_rare_and_awkward_labels_are_kept_with_their_spelling(write_csv: WriteCs
     ]
     rows += [["50", "NA", "only once"], ["60", "x", "twice"], ["61", "x", "twice"]]
     data = write_csv("train.csv", [["a_num", "b_cat", "label"], *rows])
-    predictor, _ = fit(data, tmp_path, n_secs="10")
+    predictor, _ = fit(data, tmp_path, n_mins="0", n_secs="15")
     assert predictor.classes == tuple(sorted({row[-1] for row in rows}))
     probabilities = predictor.predict([row[:2] for row in rows]).probabilities
     right = [predictor.classes[best] == row[-1] for best, row in zip(probabilities.argmax(axis=1), rows, strict=True)]
@@ -99,9 +101,40 @@ def test_rare_and_awkward_labels_are_kept_with_their_spelling(write_csv: WriteCs
     assert np.all(probabilities >= 0)
 
 
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        (["a_num", "b_cat", "c_text", "label"], [["1", "x", "same", "ab"[n % 2]] for n in range(30)]),
+        (["a_num", "label"], [[str(n), str(n)] for n in range(12)]),
+        (["a_text", "b_num", "label"], [["w" if n in (3, 4) else "", str(n), "ab"[n % 2]] for n in range(30)]),
+        (
+            ["a/../b_cat", 'x,"y"_num', "[ü]_text", "label"],
+            [["pq"[n % 2], str(n), f"t {n}", "ab"[n % 2]] for n in range(30)],
+        ),
+    ],
+    ids=["constant columns", "each row its class", "two rows with text", "column names"],
+)
+def test_data_that_teaches_little_still_gives_a_model(
+    write_csv: WriteCsv, tmp_path: Path, header: list[str], rows: list[list[str]]
+) -> None:
+    predictor, _ = fit(write_csv("train.csv", [header, *rows]), tmp_path, n_mins="0", n_secs="5")
+    probabilities = predictor.predict([row[:-1] for row in rows]).probabilities
+    assert probabilities.shape == (len(rows), len({row[-1] for row in rows}))
+    assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+def test_an_image_column_may_have_any_name(sample: Path, write_csv: WriteCsv, tmp_path: Path) -> None:
+    header, *rows = table(sample / "train.csv")
+    photo = header.index("photo_image")
+    named = [["../a/b_image", "label"], *[[row[photo], row[-1]] for row in rows]]
+    predictor, _ = fit(write_csv("train.csv", named), tmp_path, n_mins="0", n_secs="10")
+    assert predictor.predict([[rows[0][photo]]]).problems == [None]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "output", "train.csv"]
+
+
 def test_two_classes_work(write_csv: WriteCsv, tmp_path: Path) -> None:
     rows = [[str(n), "yes" if n % 3 else "no"] for n in range(60)]
-    predictor, _ = fit(write_csv("train.csv", [["a_num", "label"], *rows]), tmp_path, n_secs="5")
+    predictor, _ = fit(write_csv("train.csv", [["a_num", "label"], *rows]), tmp_path, n_mins="0", n_secs="5")
     assert predictor.predict([["1"]]).probabilities.shape == (1, 2)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # A batch container is pinged for up to 30 minutes, each try for 2 s.
 _START_S = 30 * 60
 _PING_TIMEOUT_S = 2
-_PING_EVERY_S = 0.2
+_MOMENT_S = 0.3
 _SHOWN_LOG_LINES = 5
 _SHOWN_BODY = 500
 
@@ -91,7 +91,7 @@ class LocalServer:
                 )
             except requests.RequestException as error:
                 told = f"no answer ({type(error).__name__})"
-                if self.process.poll() is not None:
+                if self._has_exited():
                     told = f"the server has exited with code {self.process.returncode}.{self._last_lines()}"
                     break
                 continue
@@ -120,21 +120,24 @@ class LocalServer:
     def _wait_until_healthy(self) -> None:
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                raise UserError(
-                    f"The server exited with code {self.process.returncode} before it was healthy.{self._last_lines()}"
-                )
             try:
                 if requests.get(f"{self.url}/ping", timeout=_PING_TIMEOUT_S).status_code == 200:
                     return
             except requests.RequestException:
                 pass
-            # The process's end is what is waited for between two pings.
-            try:
-                self.process.wait(_PING_EVERY_S)
-            except subprocess.TimeoutExpired:
-                continue
+            if self._has_exited():
+                raise UserError(
+                    f"The server exited with code {self.process.returncode} before it was healthy.{self._last_lines()}"
+                )
         raise UserError(f"The server did not answer /ping with 200 within {_START_S} s.{self._last_lines()}")
+
+    def _has_exited(self) -> bool:
+        """Whether the program has ended, after giving it a moment to."""
+        try:
+            self.process.wait(_MOMENT_S)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def _last_lines(self) -> str:
         lines = self.log_text().strip().split("\n")[-_SHOWN_LOG_LINES:]

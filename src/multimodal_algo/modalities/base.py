@@ -149,7 +149,7 @@ class ModalityModel(ABC):
 
     def load(self, directory: Path) -> None:
         """Read what `save` wrote."""
-        self._head = TabularHead.load(directory, self.n_classes)
+        self._head = TabularHead.load(directory)
 
     def _fitted(
         self, inputs: pd.DataFrame, labels: np.ndarray, budget: Budget, models: Models, seed: int, path: Path

@@ -6,9 +6,11 @@ n classes of the artifact.
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +29,24 @@ _COUNTED_SHARE = 0.45
 _LEAST_LIMIT_S = 2.0
 # What is fitted when the budget ran out before any model of the recipe was done.
 _CHEAPEST: Models = {"LR": {"max_iter": 30, "proc.skew_threshold": None}}
+_FREQUENCIES = "frequencies.json"
+_PREDICTOR = "predictor"
 
 
 class TabularHead:
-    """A fitted predictor of n classes, or of the only class that its rows had."""
+    """A fitted predictor of n classes; without one (nothing could be learnt) it answers the class frequencies.
 
-    def __init__(self, predictor: Any, n_classes: int) -> None:
+    Parameters
+    ----------
+    predictor
+        AutoGluon's predictor, or None.
+    frequencies
+        Share of each class among the rows of `fit`, float32 (n,).
+    """
+
+    def __init__(self, predictor: Any, frequencies: np.ndarray) -> None:
         self._predictor = predictor
-        self._n_classes = n_classes
+        self._frequencies = frequencies
 
     @classmethod
     def fit(
@@ -70,23 +82,29 @@ class TabularHead:
         path
             Directory for the predictor.
         """
-        if len(np.unique(labels)) == 1:
-            return cls(int(labels[0]), n_classes)
+        frequencies = (np.bincount(labels, minlength=n_classes) / len(labels)).astype(np.float32)
+        if frequencies.max() == 1.0:
+            return cls(None, frequencies)
         table = inputs.reset_index(drop=True).assign(**{_LABEL: labels})
         limit_s = max(_LEAST_LIMIT_S, budget.remaining_s * _COUNTED_SHARE)
-        predictor = _fit_predictor(table, models, limit_s, vectors_only=vectors_only, seed=seed, path=path)
+        fitting = _Fitting(table, vectors_only, seed, path)
+        predictor = fitting.fit(models, time_limit=limit_s)
         if predictor is None:
-            _LOG.warning("%s: no model was done in %.1f s; fitting the cheapest instead", path.parent.name, limit_s)
-            shutil.rmtree(path, ignore_errors=True)
-            predictor = _fit_predictor(table, _CHEAPEST, None, vectors_only=vectors_only, seed=seed, path=path)
-        return cls(predictor, n_classes)
+            _LOG.warning(
+                "%s: no model of the recipe could be fitted in %.1f s; fitting the cheapest", path.parent.name, limit_s
+            )
+            predictor = fitting.fit(_CHEAPEST, holdout=False)
+        if predictor is None:
+            _LOG.warning(
+                "%s: nothing can be learnt from these columns; answering the class frequencies", path.parent.name
+            )
+        return cls(predictor, frequencies)
 
     def predict(self, inputs: pd.DataFrame) -> np.ndarray:
         """Probabilities of the n classes, float32 (rows, n); 0 for a class that the rows of `fit` did not have."""
-        vectors = np.zeros((len(inputs), self._n_classes), dtype=np.float32)
-        if isinstance(self._predictor, int):
-            vectors[:, self._predictor] = 1.0
-            return vectors
+        if self._predictor is None:
+            return np.tile(self._frequencies, (len(inputs), 1))
+        vectors = np.zeros((len(inputs), len(self._frequencies)), dtype=np.float32)
         probabilities = self._predictor.predict_proba(inputs, as_multiclass=True)
         vectors[:, [int(column) for column in probabilities.columns]] = probabilities.to_numpy(dtype=np.float32)
         return vectors
@@ -94,50 +112,75 @@ class TabularHead:
     def save(self, directory: Path) -> None:
         """Write the predictor without what only training needs."""
         directory.mkdir(parents=True, exist_ok=True)
-        self._predictor.clone_for_deployment(str(directory / "predictor"), model="best")
+        (directory / _FREQUENCIES).write_text(json.dumps(self._frequencies.tolist()) + "\n", encoding="utf-8")
+        if self._predictor is not None:
+            self._predictor.clone_for_deployment(str(directory / _PREDICTOR), model="best")
 
     @classmethod
-    def load(cls, directory: Path, n_classes: int) -> TabularHead:
+    def load(cls, directory: Path) -> TabularHead:
         """Read what `save` wrote, models in memory."""
+        frequencies = np.array(json.loads((directory / _FREQUENCIES).read_text(encoding="utf-8")), dtype=np.float32)
+        if not (directory / _PREDICTOR).is_dir():
+            return cls(None, frequencies)
         from autogluon.tabular import TabularPredictor
 
-        predictor = TabularPredictor.load(str(directory / "predictor"), verbosity=0)
+        predictor = TabularPredictor.load(str(directory / _PREDICTOR), verbosity=0)
         predictor.persist()
-        return cls(predictor, n_classes)
+        return cls(predictor, frequencies)
 
 
-def _fit_predictor(
-    table: pd.DataFrame, models: Models, limit_s: float | None, *, vectors_only: bool, seed: int, path: Path
-) -> Any:
-    from autogluon.features.generators import IdentityFeatureGenerator
-    from autogluon.tabular import TabularPredictor
+@dataclass(frozen=True)
+class _Fitting:
+    """One table to fit, with the label as a column; see `TabularHead.fit`."""
 
-    predictor = TabularPredictor(
-        label=_LABEL,
-        problem_type="binary" if table[_LABEL].nunique() == 2 else "multiclass",
-        eval_metric="log_loss",
-        path=str(path),
-        verbosity=0,
-        learner_kwargs={"label_count_threshold": 1, "random_state": seed},
-    )
-    options: dict[str, Any] = {"feature_generator": IdentityFeatureGenerator()} if vectors_only else {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            predictor.fit(
-                table,
-                hyperparameters=dict(models),
-                time_limit=limit_s,
-                num_gpus=0,
-                dynamic_stacking=False,
-                refit_full="best",
-                set_best_to_refit_full="best",
-                save_bag_folds=False,
-                **options,
-            )
-        except RuntimeError:
-            # AutoGluon raises this when no model was trained in time.
-            return None
-        if not predictor.model_names():
-            return None
-    return predictor
+    table: pd.DataFrame
+    vectors_only: bool
+    seed: int
+    path: Path
+
+    def fit(self, models: Models, *, time_limit: float | None = None, holdout: bool = True) -> Any:
+        """A predictor of `models`; None when none of them could be fitted.
+
+        Parameters
+        ----------
+        models
+            AutoGluon's ``hyperparameters``.
+        time_limit
+            Seconds, as AutoGluon counts them.
+        holdout
+            Whether AutoGluon holds rows out to choose by, and fits the chosen again with them. Without, models are
+            judged on the rows that they were fitted to.
+        """
+        from autogluon.features.generators import IdentityFeatureGenerator
+        from autogluon.tabular import TabularPredictor
+
+        shutil.rmtree(self.path, ignore_errors=True)
+        predictor = TabularPredictor(
+            label=_LABEL,
+            problem_type="binary" if self.table[_LABEL].nunique() == 2 else "multiclass",
+            eval_metric="log_loss",
+            path=str(self.path),
+            verbosity=0,
+            learner_kwargs={"label_count_threshold": 1, "random_state": self.seed},
+        )
+        options: dict[str, Any] = {"feature_generator": IdentityFeatureGenerator()} if self.vectors_only else {}
+        if holdout:
+            options |= {"refit_full": "best", "set_best_to_refit_full": True}
+        else:
+            options |= {"tuning_data": self.table}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                predictor.fit(
+                    self.table,
+                    hyperparameters=dict(models),
+                    time_limit=time_limit,
+                    num_gpus=0,
+                    dynamic_stacking=False,
+                    **options,
+                )
+                return predictor if predictor.model_names() else None
+            except (AssertionError, RuntimeError, ValueError) as error:
+                # No model was done in time, no column says anything, or rows are too few to hold any out.
+                _LOG.debug("AutoGluon: %s", error)
+                return None

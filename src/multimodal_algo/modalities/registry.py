@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 from multimodal_algo.modalities.backbones import TextBackbone
 from multimodal_algo.modalities.base import ModalityModel
@@ -32,7 +33,7 @@ def new_models(
                 model = TextModel(model.name, columns, n_classes, text_backbone)
             models.append((modality, model))
     for column in schema.of(Modality.IMAGE):
-        models.append((Modality.IMAGE, ImageModel(f"img/{column}", (column,), n_classes)))
+        models.append((Modality.IMAGE, ImageModel(f"img/{_file_name(column)}", (column,), n_classes)))
     return models
 
 
@@ -41,3 +42,8 @@ def load_model(modality: str, name: str, columns: tuple[str, ...], n_classes: in
     model = _MODELS[Modality(modality)](name, columns, n_classes)
     model.load(directory)
     return model
+
+
+def _file_name(column: str) -> str:
+    # A column may be called a/b_image: its directory must not lie elsewhere.
+    return quote(column, safe=" ")
