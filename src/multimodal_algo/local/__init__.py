@@ -4,8 +4,9 @@ Programs run as plain processes, or in a container image. Nothing of the algorit
 ``train`` and ``serve`` are started as the platform starts them.
 """
 
+from multimodal_algo.local.job import TransformJob
 from multimodal_algo.local.records import BatchStrategy, SplitType
 from multimodal_algo.local.training import train
-from multimodal_algo.local.transform import TransformJob, transform
+from multimodal_algo.local.transform import transform
 
 __all__ = ["BatchStrategy", "SplitType", "TransformJob", "train", "transform"]

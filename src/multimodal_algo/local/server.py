@@ -8,16 +8,14 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import requests
 
 from multimodal_algo.errors import UserError
+from multimodal_algo.local.job import TransformJob
 from multimodal_algo.local.records import Payload
 from multimodal_algo.local.runner import STOP_SERVING_S, Runner, stop
-
-if TYPE_CHECKING:
-    from multimodal_algo.local.transform import TransformJob
 
 # A batch container is pinged for up to 30 minutes, each try for 2 s.
 _START_S = 30 * 60
