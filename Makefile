@@ -33,7 +33,7 @@ smoke: install ## Train on a small sample, serve it, transform lines, and count 
 	$(RUN)/multimodal-algo sample --output $(SMOKE)/data
 	$(RUN)/multimodal-algo validate $(SMOKE)/data/train.csv
 	$(RUN)/multimodal-algo local train --train $(SMOKE)/data/train.csv --output $(SMOKE)/job \
-		-p quality=toy -p n_mins=2 -p image_backbone=mobilenet_v2
+		-p quality=toy -p n_mins=2 -p image_backbone=squeezenet1_0
 	$(RUN)/multimodal-algo local transform --model $(SMOKE)/job/model.tar.gz \
 		--input $(SMOKE)/data/test_noheader.csv --output $(SMOKE)/predictions
 	$(RUN)/multimodal-algo score $(SMOKE)/predictions/test_noheader.csv.out $(SMOKE)/data/test.csv

@@ -29,6 +29,9 @@ _COUNTED_SHARE = 0.45
 _LEAST_LIMIT_S = 2.0
 # What is fitted when the budget ran out before any model of the recipe was done.
 _CHEAPEST: Models = {"LR": {"max_iter": 30, "proc.skew_threshold": None}}
+# Boosting a few columns of fewer rows gains nothing from threads, and with every core busy they wait for each other:
+# a fit of half a second then takes a minute.
+_ROWS_FOR_THREADS = 20_000
 _FREQUENCIES = "frequencies.json"
 _PREDICTOR = "predictor"
 
@@ -163,7 +166,11 @@ class _Fitting:
             verbosity=0,
             learner_kwargs={"label_count_threshold": 1, "random_state": self.seed},
         )
-        options: dict[str, Any] = {"feature_generator": IdentityFeatureGenerator()} if self.vectors_only else {}
+        options: dict[str, Any] = {}
+        if self.vectors_only:
+            options["feature_generator"] = IdentityFeatureGenerator()
+        elif len(self.table) < _ROWS_FOR_THREADS:
+            options["num_cpus"] = 1
         if holdout:
             options |= {"refit_full": "best", "set_best_to_refit_full": True}
         else:
