@@ -25,6 +25,7 @@ install: $(INSTALLED) ## Create .venv and install the pinned dependencies
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	$(RUN)/pip install --progress-bar off --quiet --upgrade -c constraints.txt pip
 	$(RUN)/pip install --progress-bar off --quiet -c constraints.txt -e ".[dev]"
 	@touch $@
 

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from multimodal_algo.errors import UserError
 
 Quality = Literal["toy", "very_light", "light", "default"]
+OnCheckpointMismatch = Literal["error", "restart"]
 
 _UNSET = frozenset({"", "none", "null"})
 _TUNABLE: dict[str, JsonValue] = {"tunable": True}
@@ -55,6 +56,11 @@ class HyperParameters(BaseModel):
         description="A row enters a modality only if at least this share of the modality's cells is filled "
         "(a row with none filled never does).",
         json_schema_extra=_TUNABLE,
+    )
+    on_checkpoint_mismatch: OnCheckpointMismatch = Field(
+        "error",
+        description="What to do with checkpoints of a job with other data, hyperparameters or versions: stop, or drop "
+        "them and start anew.",
     )
     seed: int = Field(0, ge=0, le=2147483647, description="Seed of folds, splits and networks.")
 

@@ -10,6 +10,13 @@ import warnings
 _QUIET = ("autogluon", "sentence_transformers", "transformers", "lightning", "pytorch_lightning", "PIL", "matplotlib")
 
 
+class _OneLine(logging.Formatter):
+    """Each event on one line, tracebacks too: every line is an event of its own in CloudWatch."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).replace("\r", "").replace("\n", " | ")
+
+
 def configure_logging() -> None:
     """Send our log to stdout and silence third parties at their source.
 
@@ -23,12 +30,8 @@ def configure_logging() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     warnings.simplefilter("ignore")
-    logging.basicConfig(
-        stream=sys.stdout,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-        force=True,
-    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)

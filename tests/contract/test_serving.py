@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 
-from multimodal_algo.errors import UserError
 from multimodal_algo.local.runner import ProcessRunner
 from multimodal_algo.local.server import LocalServer
 
@@ -40,6 +41,7 @@ class Served:
         return list(csv.reader(io.StringIO(response.text)))
 
 
+@contextmanager
 def serving(artifact: Path, sample: Path, directory: Path, environment: dict[str, str]) -> Iterator[Served]:
     (directory / "model").symlink_to(artifact)
     lines = (sample / "test_noheader.csv").read_bytes().splitlines()[:12]
@@ -49,12 +51,14 @@ def serving(artifact: Path, sample: Path, directory: Path, environment: dict[str
 
 @pytest.fixture(scope="module")
 def batch(artifact: Path, sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    yield from serving(artifact, sample, tmp_path_factory.mktemp("batch"), {"SAGEMAKER_BATCH": "True"})
+    with serving(artifact, sample, tmp_path_factory.mktemp("batch"), {"SAGEMAKER_BATCH": "True"}) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
 def endpoint(artifact: Path, sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    yield from serving(artifact, sample, tmp_path_factory.mktemp("endpoint"), {})
+    with serving(artifact, sample, tmp_path_factory.mktemp("endpoint"), {}) as served:
+        yield served
 
 
 def test_ping_is_200_and_empty(batch: Served) -> None:
@@ -215,17 +219,37 @@ def test_an_artifact_that_cannot_be_served_ends_the_process(
 ) -> None:
     base = damaged(artifact, tmp_path, how)
     log = tmp_path / "serve.log"
-    with (
-        pytest.raises(UserError, match="exited with code 3"),
-        LocalServer(ProcessRunner(), base, {"SAGEMAKER_BATCH": "true"}, log) as server,
-    ):
-        # The port answers before the artifact was checked; then the process ends, whether or not it is asked.
-        server.wait_for_exit()
+    with LocalServer(ProcessRunner(), base, {"SAGEMAKER_BATCH": "true"}, log) as server:
+        # The port answers before the artifact was checked. A request that waits for it is told the reason, pings are
+        # answered 500, and then the process ends.
+        response = requests.post(f"{server.url}/invocations", data=b"1", headers=CSV, timeout=60)
+        assert response.status_code == 500
+        assert told in response.json()["error"]
+        assert requests.get(f"{server.url}/ping", timeout=2).status_code == 500
+        assert server.process.wait(timeout=60) == 3
     assert told in log.read_text()
+    assert "Traceback" not in log.read_text()
 
 
-def test_sigterm_ends_the_server_in_time(artifact: Path, sample: Path, tmp_path: Path) -> None:
-    for served in serving(artifact, sample, tmp_path, {}):
-        assert served.post(served.lines[0]).status_code == 200
-        served.server.process.send_signal(signal.SIGTERM)
+def test_sigterm_ends_the_server_after_the_requests_in_flight(artifact: Path, sample: Path, tmp_path: Path) -> None:
+    with serving(artifact, sample, tmp_path, {}) as served:
+
+        def body() -> Iterator[bytes]:
+            yield served.lines[0] + b"\n"
+            # Answered, so the server has this request too, which came before: stop it in the middle.
+            assert served.get("/ping").status_code == 200
+            served.server.process.send_signal(signal.SIGTERM)
+            yield served.lines[1] + b"\n"
+
+        response = requests.post(f"{served.server.url}/invocations", data=body(), headers=CSV, timeout=60)
+        assert response.status_code == 200
+        assert response.text.count("\n") == 2
         assert served.server.process.wait(timeout=30) == 0
+
+
+def test_the_log_says_what_devices_there_are_one_line_an_event(batch: Served) -> None:
+    batch.post(batch.lines[0])
+    lines = batch.server.log_text().splitlines()
+    assert sum(" devices: " in line for line in lines) == 1
+    assert all(re.match(r"\d{4}-\d\d-\d\dT[\d:]{8} [A-Z]+ ", line) for line in lines), lines
+    assert "\r" not in batch.server.log_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,42 @@ def test_no_hyperparameters_file_means_all_defaults(sample: Path, tmp_path: Path
     metrics = json.loads((base / "output/data/metrics.json").read_text())
     assert f"validation:accuracy={metrics['fused']['accuracy']:.4f};" in done.stdout
     assert "\r" not in done.stdout
+
+
+def test_sigterm_ends_training_at_once_and_the_next_start_goes_on(sample: Path, tmp_path: Path) -> None:
+    build_training_tree(tmp_path / "ml", {"train": sample / "train.csv"}, PARAMETERS)
+    base = tmp_path / "ml"
+    program = [sys.executable, "-m", "multimodal_algo", "train"]
+    environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(base), "WEIGHTS_DIR": str(WEIGHTS_DIR)}
+    with subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, text=True) as job:
+        assert job.stdout is not None
+        for line in job.stdout:
+            if " INFO num: " in line:  # text was finished, and kept, before
+                job.send_signal(signal.SIGTERM)
+                break
+        job.stdout.read()
+    assert job.returncode == 128 + signal.SIGTERM
+    assert "SIGTERM" in (base / "output/failure").read_text()
+    assert not (base / "model/model_config.json").exists()
+    again = run_train(base)
+    assert again.returncode == 0, again.stdout
+    assert "text: taken from the checkpoint of an earlier start" in again.stdout
+    assert not (base / "output/failure").exists()
+    read_config(base / "model")
+
+
+def test_checkpoints_of_another_job_are_refused_or_dropped(tmp_path: Path) -> None:
+    data = [["a_num", "b_cat", "label"], *[[str(n % 7), "xyz"[n % 3], "ab"[n % 2]] for n in range(40)]]
+    base = tree(tmp_path, data, {"seed": "1"})
+    assert run_train(base).returncode == 0
+    parameters = base / "input/config/hyperparameters.json"
+    parameters.write_text('{"seed": "2"}')
+    (base / "model/model_config.json").unlink()
+    assert "other hyperparameters" in failed(base)
+    parameters.write_text('{"seed": "2", "on_checkpoint_mismatch": "restart"}')
+    done = run_train(base)
+    assert done.returncode == 0, done.stdout
+    assert "taken from the checkpoint" not in done.stdout
 
 
 def test_channels_are_those_of_the_config_file_not_of_the_directory(tmp_path: Path) -> None:

@@ -100,17 +100,6 @@ class LocalServer:
                 break
         raise UserError(f"{name}, payload from line {payload.first_line} ({payload.records} records): {told}")
 
-    def wait_for_exit(self) -> None:
-        """Wait until the program ends by itself.
-
-        Raises
-        ------
-        UserError
-            It ended, which a server should not.
-        """
-        self.process.wait(_START_S)
-        raise UserError(f"The server exited with code {self.process.returncode}.{self._last_lines()}")
-
     def log_text(self) -> str:
         """What the program has printed so far."""
         return self._log.read_text(encoding="utf-8", errors="replace")

@@ -6,8 +6,10 @@ import logging
 
 from multimodal_algo.errors import PlatformError, UserError
 from multimodal_algo.sagemaker.config import read_hyperparameters, train_channel, unused_channels
+from multimodal_algo.sagemaker.devices import find_devices, require_torch_sees_gpus, require_usable
 from multimodal_algo.sagemaker.paths import MLPaths
 from multimodal_algo.sagemaker.settings import Settings
+from multimodal_algo.sagemaker.stop import exit_on_sigterm
 
 _LOG = logging.getLogger(__name__)
 
@@ -25,18 +27,25 @@ def run_training(settings: Settings) -> int:
         leaves its type, and its traceback in the log.
     """
     paths = settings.paths
+    paths.failure.unlink(missing_ok=True)
+    exit_on_sigterm(lambda: _tell_stopped(paths))
+    devices = find_devices()
+    _LOG.info("%s", devices.summary)
     try:
+        require_usable(devices, allow_cpu_fallback=settings.allow_cpu_fallback)
         hyperparameters = read_hyperparameters(paths)
         data = train_channel(paths)
         _LOG.info("training: quality %s, %g s for fitting", hyperparameters.quality, hyperparameters.budget_s)
         for channel in unused_channels(paths):
             _LOG.warning("the channel '%s' is not used: metrics are measured out of fold on the train channel", channel)
+        require_torch_sees_gpus(devices, allow_cpu_fallback=settings.allow_cpu_fallback)
         from multimodal_algo.training.job import train
 
         train(
             data,
             hyperparameters,
             weights_dir=settings.weights_dir,
+            checkpoints_dir=paths.checkpoints,
             model_dir=paths.model,
             output_dir=paths.output_data,
         )
@@ -49,6 +58,12 @@ def run_training(settings: Settings) -> int:
         _write_failure(paths, f"Internal error ({type(error).__name__}: {error}). The log has the details.")
         return 1
     return 0
+
+
+def _tell_stopped(paths: MLPaths) -> None:
+    _LOG.warning("stopped by SIGTERM; a job that starts with these checkpoints goes on with what is finished")
+    _write_failure(paths, "Stopped by SIGTERM before the artifact was whole. Finished parts are in the checkpoints.")
+    logging.shutdown()
 
 
 def _write_failure(paths: MLPaths, reason: str) -> None:

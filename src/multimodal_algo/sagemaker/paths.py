@@ -32,6 +32,11 @@ class MLPaths:
         return self.base / "model"
 
     @property
+    def checkpoints(self) -> Path:
+        """What a job that starts again finds; copied to S3 as it changes where the job asks for that."""
+        return self.base / "checkpoints"
+
+    @property
     def output_data(self) -> Path:
         """What becomes ``output.tar.gz``."""
         return self.base / "output/data"

@@ -25,12 +25,15 @@ class Settings:
         Whether a batch transform job started the server (``SAGEMAKER_BATCH``; its spelling varies).
     port
         Port of the server: ``SAGEMAKER_BIND_TO_PORT`` (default 8080).
+    allow_cpu_fallback
+        Whether to go on without a GPU that is there but unusable (``ALLOW_CPU_FALLBACK=1``).
     """
 
     paths: MLPaths
     weights_dir: Path
     is_batch: bool
     port: int
+    allow_cpu_fallback: bool
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -50,4 +53,5 @@ class Settings:
             weights_dir=Path(env.get("WEIGHTS_DIR", "/opt/weights")).absolute(),
             is_batch=env.get("SAGEMAKER_BATCH", "").lower() == "true",
             port=int(port),
+            allow_cpu_fallback=env.get("ALLOW_CPU_FALLBACK", "").lower() in ("1", "true", "yes"),
         )

@@ -9,7 +9,7 @@ import uuid
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from multimodal_algo.errors import UserError
+from multimodal_algo.errors import PlatformError, UserError
 from multimodal_algo.serving.service import ModelService
 
 _LOG = logging.getLogger(__name__)
@@ -55,6 +55,10 @@ def create_app(service: ModelService) -> Flask:
     def user_error(error: UserError) -> Response:
         _LOG.warning("refused: %s", error)
         return _refused(400, str(error))
+
+    @app.errorhandler(PlatformError)
+    def platform_error(error: PlatformError) -> Response:
+        return _refused(500, str(error))
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multimodal_algo.errors import UserError
+from multimodal_algo.errors import PlatformError, UserError
 from multimodal_algo.serving.codec import Record, decode_csv, encode_csv, identity, output_names
 
 if TYPE_CHECKING:
@@ -20,18 +20,18 @@ _LOGGED_PROBLEMS = 10
 
 
 class ModelService:
-    """Loads the artifact in the background and answers bodies; calls wait until it is loaded.
+    """Loads the models in the background and answers bodies; calls wait until they are loaded.
 
     Parameters
     ----------
-    model_dir
-        The extracted artifact.
+    load_predictor
+        Loads the models; called once, in the background.
     is_batch
         Whether bad rows are answered with empty predictions (batch transform) or refuse the request (endpoint).
     """
 
-    def __init__(self, model_dir: Path, *, is_batch: bool) -> None:
-        self._model_dir = model_dir
+    def __init__(self, load_predictor: Callable[[], Predictor], *, is_batch: bool) -> None:
+        self._load_predictor = load_predictor
         self._is_batch = is_batch
         self._loaded = threading.Event()
         self._predicting = threading.Lock()
@@ -40,24 +40,23 @@ class ModelService:
 
     @property
     def failure(self) -> str | None:
-        """Why the artifact cannot be served; None while loading and when all is well."""
+        """Why nothing can be served; None while loading and when all is well."""
         return self._failure
 
-    def load(self, on_failure: Callable[[], None]) -> None:
-        """Load the artifact; `on_failure` is called, after the reason was logged, when that is impossible."""
+    def load(self) -> bool:
+        """Load the models; False, after the reason was logged, when that is impossible."""
+        started = time.monotonic()
         try:
-            from multimodal_algo.serving.predictor import Predictor
-
-            self._predictor = Predictor.load(self._model_dir)
-        except UserError as error:
-            self._failure = str(error)
-            _LOG.error("The model cannot be served: %s", error)
+            self._predictor = self._load_predictor()
+            _LOG.info("model loaded in %.1f s", time.monotonic() - started)
+        except (UserError, PlatformError) as error:
+            self._failure = f"The model cannot be served: {error}"
+            _LOG.error("%s", self._failure)
         except Exception as error:
-            self._failure = f"{type(error).__name__} while loading the model"
+            self._failure = f"The model cannot be served: {type(error).__name__} while loading it; the log has more."
             _LOG.exception("The model cannot be served: a bug")
         self._loaded.set()
-        if self._failure is not None:
-            on_failure()
+        return self._failure is None
 
     def answer_csv(self, body: bytes) -> bytes:
         """One output line per line of `body`, in order; see `codec` for the exact rules.
@@ -66,6 +65,8 @@ class ModelService:
         ------
         UserError
             On an endpoint: any bad row. In batch: most of several rows are bad, which is a systematic mistake.
+        PlatformError
+            The models could not be loaded.
         """
         predictor = self._wait()
         schema = predictor.schema
@@ -93,7 +94,7 @@ class ModelService:
     def _wait(self) -> Predictor:
         self._loaded.wait()
         if self._predictor is None:
-            raise RuntimeError(self._failure)
+            raise PlatformError(self._failure)
         return self._predictor
 
     def _judge(self, records: list[Record], problems: dict[int, str]) -> None:

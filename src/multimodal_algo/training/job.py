@@ -30,6 +30,7 @@ from multimodal_algo.ingest.scan import Chunk, scan
 from multimodal_algo.ingest.sources import Source, find_sources, read_header
 from multimodal_algo.recipes import RECIPES, Recipe
 from multimodal_algo.schema import FeatureSchema, Modality
+from multimodal_algo.training.checkpoints import Checkpoints
 from multimodal_algo.training.report import Metrics, log_metrics, measure, write_metrics
 
 if TYPE_CHECKING:
@@ -52,7 +53,13 @@ class FittedModalities:
 
 
 def train(
-    data: Path, hyperparameters: HyperParameters, *, weights_dir: Path, model_dir: Path, output_dir: Path
+    data: Path,
+    hyperparameters: HyperParameters,
+    *,
+    weights_dir: Path,
+    checkpoints_dir: Path,
+    model_dir: Path,
+    output_dir: Path,
 ) -> Metrics:
     """Train on the CSV files at `data` and write the artifact.
 
@@ -64,6 +71,8 @@ def train(
         What the job set.
     weights_dir
         Where backbone weights are baked in.
+    checkpoints_dir
+        Where finished parts are kept, and found by a job that starts again.
     model_dir
         Where the artifact goes.
     output_dir
@@ -80,11 +89,12 @@ def train(
         sources = find_sources(data)
         image_backbone = _image_backbone(sources, hyperparameters, weights_dir)
         dataset = _ingest(sources, image_backbone, scratch)
+        checkpoints = Checkpoints.open(checkpoints_dir, dataset, hyperparameters)
         started = time.monotonic()
         budget = Budget.starting_now(hyperparameters.budget_s)
         classes, labels = _map_labels(dataset)
         folds = _folds(labels, recipe, hyperparameters)
-        fitted = _fit_modalities(dataset, labels, folds, recipe, hyperparameters, budget, scratch)
+        fitted = _fit_modalities(dataset, labels, folds, recipe, hyperparameters, budget, scratch, checkpoints)
         fusion, probabilities = _fit_fusion(fitted, labels, folds, hyperparameters, budget)
         names = [model.name for _, model in fitted.models]
         metrics = measure(probabilities, fitted.vectors, labels, names, fit_s=time.monotonic() - started)
@@ -157,6 +167,7 @@ def _fit_modalities(
     hyperparameters: HyperParameters,
     budget: Budget,
     scratch: Path,
+    checkpoints: Checkpoints,
 ) -> FittedModalities:
     from multimodal_algo.modalities.backbones import TextBackbone
     from multimodal_algo.modalities.registry import new_models
@@ -168,8 +179,9 @@ def _fit_modalities(
     reserve = _FUSION_SHARE * sum(efforts)
     vectors = []
     for number, (modality, model) in enumerate(models):
-        vectors.append(
-            model.fit(
+        out_of_fold = checkpoints.restore(model)
+        if out_of_fold is None:
+            out_of_fold = model.fit(
                 dataset.features,
                 labels,
                 folds,
@@ -179,7 +191,8 @@ def _fit_modalities(
                 seed=hyperparameters.seed,
                 scratch=scratch / model.name,
             )
-        )
+            checkpoints.keep(model, out_of_fold)
+        vectors.append(out_of_fold)
     return FittedModalities(models, np.stack(vectors, axis=1))
 
 

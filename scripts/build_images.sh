@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Build multimodal-training and multimodal-inference (`make images`). Settings, by environment:
+#
+#   BASE_IMAGE       Python 3.11 on Debian bookworm. Default: the public slim image; where no registry can be reached,
+#                    one that scripts/local_base_image.sh makes.
+#   TORCH_INDEX_URL  Index of torch's builds. Default: CUDA 12.6, which runs on the drivers of batch transform's GPU
+#                    hosts. Empty: the plain package index, whose CUDA 13 build does not: for development.
+#   WEIGHTS_DIR      Folder of image backbone weights for the training image. Default: weights (`make weights`).
+#   TAG              Default: latest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/docker_engine.sh
+
+public_base=python:3.11-slim-bookworm
+local_base=multimodal-local-base:bookworm
+cuda12=https://download.pytorch.org/whl/cu126
+tag=${TAG:-latest}
+weights=${WEIGHTS_DIR:-weights}
+
+have_image() { docker image inspect "$1" >/dev/null 2>&1; }
+
+base=${BASE_IMAGE:-$public_base}
+if [[ -z ${BASE_IMAGE:-} ]] && ! have_image "$public_base" && ! docker pull --quiet "$public_base" 2>/dev/null; then
+    echo "images: $public_base cannot be pulled; a local base image takes its place"
+    base=$local_base
+    have_image "$local_base" || scripts/local_base_image.sh "$local_base"
+fi
+
+torch_index=${TORCH_INDEX_URL-$cuda12}
+if [[ -z ${TORCH_INDEX_URL+set} ]] && ! curl -fsS --max-time 20 -o /dev/null "$cuda12/torch/" 2>/dev/null; then
+    echo "images: WARNING: $cuda12 cannot be reached: torch comes from the plain package index."
+    echo "images: WARNING: these are development images; their CUDA 13 finds no GPU on batch transform hosts."
+    torch_index=
+fi
+
+secrets=$(mktemp -d)
+trap 'rm -rf "$secrets"' EXIT
+# The host's package index settings, as build secrets. Paths of this machine mean nothing inside a build.
+{
+    echo "[global]"
+    python3 -m pip config list 2>/dev/null | sed -nE "s/^[^=]*\.([a-z-]+)='(.*)'\$/\1 = \2/p" |
+        grep -E '^(index-url|extra-index-url|trusted-host|timeout|retries|proxy) = ' | grep -v 'file:' || true
+} >"$secrets/pip_config"
+ca_bundle=${PIP_CERT:-${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}}
+cp "$ca_bundle" "$secrets/ca_bundle" 2>/dev/null || : >"$secrets/ca_bundle"
+
+mkdir -p build/weights weights
+if [[ $(realpath "$weights") != $(realpath weights) ]]; then
+    rm -rf build/weights && mkdir -p build/weights
+    cp "$weights"/*.{pth,pt,safetensors} build/weights/ 2>/dev/null || true
+    weights=build/weights
+fi
+if ! compgen -G "$weights/*" >/dev/null; then
+    echo "images: WARNING: no backbone weights in $weights: 'make weights' gets ResNet-50, or set WEIGHTS_DIR."
+    touch "$weights/.keep"
+fi
+
+version=$(sed -nE 's/^__version__ = "(.*)"$/\1/p' src/multimodal_algo/__init__.py)
+revision=$(git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null || echo unknown)
+
+run_build() {
+    local name=$1 started=$SECONDS
+    shift
+    "${build[@]}" --network host --file "containers/$name/Dockerfile" --tag "multimodal-$name:$tag" "$@" .
+    echo "images: multimodal-$name:$tag, $((SECONDS - started)) s"
+}
+
+run_build base --build-arg BASE_IMAGE="$base" --build-arg TORCH_INDEX_URL="$torch_index" \
+    --secret id=pip_config,src="$secrets/pip_config" --secret id=ca_bundle,src="$secrets/ca_bundle"
+for name in training inference; do
+    own=()
+    [[ $name == training ]] && own=(--build-arg WEIGHTS_DIR="$weights")
+    run_build "$name" --build-arg BASE="multimodal-base:$tag" --build-arg VERSION="$version" \
+        --build-arg REVISION="$revision" "${own[@]}"
+done
+docker image ls --filter reference='multimodal-*' --format 'images: {{.Repository}}:{{.Tag}} {{.Size}}'

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Make a Debian bookworm base image with its own Python 3.11, where no image registry can be reached:
+#
+#     scripts/local_base_image.sh [NAME]
+#
+# Needs root, a docker engine, and debootstrap (apt-get install debootstrap). MIRROR names a Debian mirror; default:
+# the one that this machine's apt uses.
+set -euo pipefail
+
+name=${1:-multimodal-local-base:bookworm}
+if ! command -v debootstrap >/dev/null; then
+    echo "local_base_image: debootstrap is missing: apt-get install debootstrap" >&2
+    exit 1
+fi
+
+apt_mirror() {
+    local sources=(/etc/apt/sources.list.d/debian.sources /etc/apt/sources.list)
+    cat "${sources[@]}" 2>/dev/null | grep -oE 'https?://[^ ]+/debian/?( |$)' | head -n 1 | tr -d ' '
+}
+
+mirror=${MIRROR:-$(apt_mirror || true)}
+mirror=${mirror:-http://deb.debian.org/debian}
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+
+log=$root.log
+if ! debootstrap --variant=minbase --include=ca-certificates,libgomp1,python3,python3-venv bookworm "$root" "$mirror" \
+    >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    echo "local_base_image: debootstrap failed; the whole log is $log" >&2
+    exit 1
+fi
+rm "$log"
+# Nothing of this machine's settings stays in the image.
+echo "deb http://deb.debian.org/debian bookworm main" >"$root/etc/apt/sources.list"
+rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/log/* "$root"/usr/share/{doc,man,locale}/*
+tar -C "$root" --exclude='./proc/*' --exclude='./sys/*' -c . | docker import - "$name" >/dev/null
+echo "base image: $name"
