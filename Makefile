@@ -4,7 +4,7 @@ VENV := .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RUN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-SMOKE := build/smoke
+RESNET50 := resnet50-11ad3fa6.pth
 
 # Optional development data: real datasets in $(SHARED_DIR)/data, backbone weights in $(SHARED_DIR)/weights.
 SHARED_DIR ?= $(wildcard ../shared)
@@ -16,7 +16,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install smoke test lint format spec clean
+.PHONY: help install smoke images weights docker-smoke test lint format spec clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -29,15 +29,35 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(RUN)/pip install --progress-bar off --quiet -c constraints.txt -e ".[dev]"
 	@touch $@
 
+# $(call job,FOLDER,OPTIONS OF TRAINING,OPTIONS OF THE TRANSFORM): a whole job on a small sample.
+define job
+	rm -rf $(1)
+	$(RUN)/multimodal-algo sample --output $(1)/data
+	$(RUN)/multimodal-algo validate $(1)/data/train.csv
+	$(RUN)/multimodal-algo local train --train $(1)/data/train.csv --output $(1)/job \
+		-p quality=toy -p n_mins=2 -p image_backbone=squeezenet1_0 $(2)
+	$(RUN)/multimodal-algo local transform --model $(1)/job/model.tar.gz \
+		--input $(1)/data/test_noheader.csv --output $(1)/predictions $(3)
+	$(RUN)/multimodal-algo score $(1)/predictions/test_noheader.csv.out $(1)/data/test.csv
+endef
+
 smoke: install ## Train on a small sample, serve it, transform lines, and count what is right
-	rm -rf $(SMOKE)
-	$(RUN)/multimodal-algo sample --output $(SMOKE)/data
-	$(RUN)/multimodal-algo validate $(SMOKE)/data/train.csv
-	$(RUN)/multimodal-algo local train --train $(SMOKE)/data/train.csv --output $(SMOKE)/job \
-		-p quality=toy -p n_mins=2 -p image_backbone=squeezenet1_0
-	$(RUN)/multimodal-algo local transform --model $(SMOKE)/job/model.tar.gz \
-		--input $(SMOKE)/data/test_noheader.csv --output $(SMOKE)/predictions
-	$(RUN)/multimodal-algo score $(SMOKE)/predictions/test_noheader.csv.out $(SMOKE)/data/test.csv
+	$(call job,build/smoke)
+
+images: ## Build the training and the inference image (settings: head of scripts/build_images.sh)
+	scripts/build_images.sh
+
+weights: weights/$(RESNET50) ## Download ResNet-50's weights, for the training image
+
+weights/$(RESNET50):
+	mkdir -p weights
+	curl --fail --location --output $@.partial https://download.pytorch.org/models/$(RESNET50)
+	echo "$$(sha256sum < $@.partial | cut -c -8)" | grep -qx 11ad3fa6  # torchvision names a file by its hash
+	mv $@.partial $@
+
+docker-smoke: install ## The job of `make smoke` in the images, without a network and with little memory
+	@bash -c 'source scripts/docker_engine.sh'
+	$(call job,build/docker-smoke,--image multimodal-training --memory 4g,--image multimodal-inference --memory 4g)
 
 test: install ## Run the whole test-suite
 	$(RUN)/python -m pytest

@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from multimodal_algo import __version__
 from multimodal_algo.errors import MultimodalError, UserError
 from multimodal_algo.log import configure_logging
+
+if TYPE_CHECKING:
+    from multimodal_algo.local.runner import Runner
 
 _FILE_OR_DIR = click.Path(exists=True, path_type=Path)
 _DIR = click.Path(file_okay=False, path_type=Path)
@@ -109,13 +112,25 @@ def local() -> None:
 @click.option("--output", type=_DIR, required=True, help="Folder for model.tar.gz and output/.")
 @click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; may be repeated.")
 @click.option("--image", help="Train in this container image instead of a plain process.")
+@click.option("--memory", help="With --image: most memory of the container, such as 8g.")
 def local_train(
-    train_data: Path, validation: Path | None, output: Path, parameters: tuple[str, ...], image: str | None
+    train_data: Path,
+    validation: Path | None,
+    output: Path,
+    parameters: tuple[str, ...],
+    image: str | None,
+    memory: str | None,
 ) -> None:
     """Train as a training job does."""
     from multimodal_algo.local import train as run
 
-    run(train_data, validation=validation, output=output, hyperparameters=_pairs(parameters, "-p"), image=image)
+    run(
+        train_data,
+        validation=validation,
+        output=output,
+        hyperparameters=_pairs(parameters, "-p"),
+        runner=_runner(image, memory),
+    )
 
 
 @local.command("transform")
@@ -134,6 +149,7 @@ def local_train(
 @click.option("--accept", default="text/csv", show_default=True)
 @click.option("--env", multiple=True, metavar="NAME=VALUE", help="Environment of the server; may be repeated.")
 @click.option("--image", help="Serve from this container image instead of a plain process.")
+@click.option("--memory", help="With --image: most memory of the container, such as 8g.")
 def local_transform(
     model: Path,
     input_data: Path,
@@ -146,6 +162,7 @@ def local_transform(
     accept: str,
     env: tuple[str, ...],
     image: str | None,
+    memory: str | None,
 ) -> None:
     """Transform as a batch transform job does."""
     from multimodal_algo.local import BatchStrategy, SplitType, TransformJob
@@ -160,7 +177,7 @@ def local_transform(
         accept=accept,
         env=_pairs(env, "--env"),
     )
-    run(model, input_data, job, output=output, image=image)
+    run(model, input_data, job, output=output, runner=_runner(image, memory))
 
 
 def train_program() -> None:
@@ -175,6 +192,15 @@ def serve_program() -> None:
 
 def _run(command: Callable[..., Any]) -> None:
     main(args=[str(getattr(command, "name", ""))])
+
+
+def _runner(image: str | None, memory: str | None) -> Runner:
+    from multimodal_algo.local.docker import DockerRunner
+    from multimodal_algo.local.runner import ProcessRunner
+
+    if memory and not image:
+        raise UserError("--memory limits a container: give its --image too.")
+    return DockerRunner(image, memory) if image else ProcessRunner()
 
 
 def _pairs(options: tuple[str, ...], flag: str) -> dict[str, str]:

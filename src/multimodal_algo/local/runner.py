@@ -1,11 +1,12 @@
-"""Starting ``train`` and ``serve``: as plain processes, or in a container image."""
+"""Starting ``train`` and ``serve`` as plain processes; `local.docker` starts them in an image."""
 
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -14,13 +15,47 @@ STOP_TRAINING_S = 120
 STOP_SERVING_S = 30
 
 
-class Runner(Protocol):
-    """Starts a program of the algorithm on a tree; its output goes to `output`, both streams together."""
+@dataclass(frozen=True)
+class Program:
+    """A started program of the algorithm.
 
-    def start(
-        self, program: str, base: Path, environment: Mapping[str, str], *, port: int | None, output: IO[bytes] | int
-    ) -> subprocess.Popen[bytes]:
-        """Start ``train`` (without `port`) or ``serve`` (on `port` of this machine)."""
+    Parameters
+    ----------
+    process
+        It, or the client that waits for its container; ends with its exit code.
+    address
+        ``host:port`` where ``serve`` answers; None while that is not known yet.
+    kill
+        Ends it at once.
+    """
+
+    process: subprocess.Popen[bytes]
+    address: Callable[[], str | None]
+    kill: Callable[[], None]
+
+    def stop(self, grace_s: float) -> None:
+        """Stop as the platform does: SIGTERM, and SIGKILL after `grace_s` seconds."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(grace_s)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                self.process.wait()
+
+
+class Runner(Protocol):
+    """Starts a program of the algorithm, ``train`` or ``serve``, on a tree.
+
+    Its output goes to `output`, both streams together.
+    """
+
+    def start(self, program: str, base: Path, environment: Mapping[str, str], output: IO[bytes] | int) -> Program:
+        """Start `program` on the tree below `base`, with `environment` beside what the runner sets."""
+        ...
+
+    def take_over(self, base: Path) -> None:
+        """Make this user the owner of what a program has written below `base`."""
         ...
 
 
@@ -36,15 +71,14 @@ class ProcessRunner:
 
     command: Sequence[str] = (sys.executable, "-m", "multimodal_algo")
 
-    def start(
-        self, program: str, base: Path, environment: Mapping[str, str], *, port: int | None, output: IO[bytes] | int
-    ) -> subprocess.Popen[bytes]:
+    def start(self, program: str, base: Path, environment: Mapping[str, str], output: IO[bytes] | int) -> Program:
         """See `Runner.start`."""
+        port = str(_free_port())
         own = {"SAGEMAKER_BASE_DIR": str(base), "PYTHONUNBUFFERED": "1"}
-        if port is not None:
-            own["SAGEMAKER_BIND_TO_PORT"] = str(port)
+        if program == "serve":
+            own["SAGEMAKER_BIND_TO_PORT"] = port
         # An own process group: an interrupt at the terminal reaches us alone, and we pass on what the platform sends.
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*self.command, program],
             env={**os.environ, **own, **environment},
             stdin=subprocess.DEVNULL,
@@ -52,49 +86,13 @@ class ProcessRunner:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        return Program(process, lambda: f"127.0.0.1:{port}", process.kill)
+
+    def take_over(self, base: Path) -> None:
+        """Nothing to do: the programs run as this user."""
 
 
-@dataclass(frozen=True)
-class DockerRunner:
-    """Runs a container image as the platform does: ``docker run IMAGE train|serve`` with ``/opt/ml`` mounted."""
-
-    image: str
-
-    def command(self, program: str, base: Path, environment: Mapping[str, str], *, port: int | None) -> list[str]:
-        """The ``docker run`` command line."""
-        command = ["docker", "run", "--rm", "--init=false"]
-        if port is None:
-            command += ["--network", "none", "-v", f"{base}:/opt/ml"]
-        else:
-            command += ["-p", f"127.0.0.1:{port}:8080", "-v", f"{base / 'model'}:/opt/ml/model:ro"]
-        for name, value in environment.items():
-            command += ["-e", f"{name}={value}"]
-        return [*command, self.image, program]
-
-    def start(
-        self, program: str, base: Path, environment: Mapping[str, str], *, port: int | None, output: IO[bytes] | int
-    ) -> subprocess.Popen[bytes]:
-        """See `Runner.start`. The client passes signals on to the container."""
-        return subprocess.Popen(
-            self.command(program, base, environment, port=port),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-
-def runner_for(image: str | None) -> Runner:
-    """A container runner for an image, else the process runner."""
-    return DockerRunner(image) if image else ProcessRunner()
-
-
-def stop(process: subprocess.Popen[bytes], grace_s: float) -> None:
-    """Stop as the platform does: SIGTERM, and SIGKILL after `grace_s` seconds."""
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(grace_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import time
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ import requests
 from multimodal_algo.errors import UserError
 from multimodal_algo.local.job import TransformJob
 from multimodal_algo.local.records import Payload
-from multimodal_algo.local.runner import STOP_SERVING_S, Runner, stop
+from multimodal_algo.local.runner import STOP_SERVING_S, Runner
 
 # A batch container is pinged for up to 30 minutes, each try for 2 s.
 _START_S = 30 * 60
@@ -42,28 +41,28 @@ class LocalServer:
     Attributes
     ----------
     url
-        Where it answers.
+        Where it answers, once it is healthy.
     process
         The program.
     """
 
     def __init__(self, runner: Runner, base: Path, environment: Mapping[str, str], log: Path) -> None:
         self._log = log
-        port = _free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = ""
         with log.open("wb") as stream:
-            self.process = runner.start("serve", base, environment, port=port, output=stream)
+            self._program = runner.start("serve", base, environment, stream)
+        self.process = self._program.process
 
     def __enter__(self) -> LocalServer:
         try:
             self._wait_until_healthy()
         except BaseException:
-            stop(self.process, STOP_SERVING_S)
+            self._program.stop(STOP_SERVING_S)
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        stop(self.process, STOP_SERVING_S)
+        self._program.stop(STOP_SERVING_S)
 
     def execution_parameters(self) -> dict[str, Any]:
         """The server's answer to ``/execution-parameters``; empty where it has none."""
@@ -107,11 +106,13 @@ class LocalServer:
     def _wait_until_healthy(self) -> None:
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline:
-            try:
-                if requests.get(f"{self.url}/ping", timeout=_PING_TIMEOUT_S).status_code == 200:
-                    return
-            except requests.RequestException:
-                pass
+            if address := self._program.address():
+                self.url = f"http://{address}"
+                try:
+                    if requests.get(f"{self.url}/ping", timeout=_PING_TIMEOUT_S).status_code == 200:
+                        return
+                except requests.RequestException:
+                    pass
             if self._has_exited():
                 raise UserError(
                     f"The server exited with code {self.process.returncode} before it was healthy.{self._last_lines()}"
@@ -129,9 +130,3 @@ class LocalServer:
     def _last_lines(self) -> str:
         lines = self.log_text().strip().split("\n")[-_SHOWN_LOG_LINES:]
         return "".join(f"\n    {line}" for line in lines)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

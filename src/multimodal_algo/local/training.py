@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from multimodal_algo.errors import UserError
-from multimodal_algo.local.runner import STOP_TRAINING_S, Runner, runner_for, stop
+from multimodal_algo.local.runner import STOP_TRAINING_S, ProcessRunner, Runner
 from multimodal_algo.local.tree import build_training_tree
 
 # API: FailureReason has at most 1,024 characters.
@@ -28,7 +28,6 @@ def train(
     output: Path,
     validation: Path | None = None,
     hyperparameters: Mapping[str, str] | None = None,
-    image: str | None = None,
     runner: Runner | None = None,
 ) -> Path:
     """Run a training job and leave ``model.tar.gz`` and ``output/`` in `output`.
@@ -41,10 +40,8 @@ def train(
         Directory of the results; made when missing.
     hyperparameters
         The job's hyperparameters, as strings.
-    image
-        Container image to train in; a plain process of this installation else.
     runner
-        How to start the program, in place of `image`.
+        How to start the program; as a plain process of this installation else.
 
     Returns
     -------
@@ -65,7 +62,11 @@ def train(
             "TRAINING_JOB_NAME": _JOB,
             "TRAINING_JOB_ARN": f"arn:aws:sagemaker:us-east-1:000000000000:training-job/{_JOB}",
         }
-        code = _run(runner or runner_for(image), base, environment)
+        runner = runner or ProcessRunner()
+        try:
+            code = _run(runner, base, environment)
+        finally:
+            runner.take_over(base)
         shutil.rmtree(output / "output", ignore_errors=True)
         shutil.copytree(base / "output", output / "output")
         if code != 0:
@@ -86,7 +87,8 @@ def pack(directory: Path, archive: Path) -> Path:
 
 
 def _run(runner: Runner, base: Path, environment: Mapping[str, str]) -> int:
-    process = runner.start("train", base, environment, port=None, output=subprocess.PIPE)
+    program = runner.start("train", base, environment, subprocess.PIPE)
+    process = program.process
     with _terminated_like_us(process):
         try:
             assert process.stdout is not None
@@ -95,7 +97,7 @@ def _run(runner: Runner, base: Path, environment: Mapping[str, str]) -> int:
                 sys.stdout.flush()
             return process.wait()
         finally:
-            stop(process, STOP_TRAINING_S)
+            program.stop(STOP_TRAINING_S)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from multimodal_algo.errors import UserError
 from multimodal_algo.local.job import TransformJob
 from multimodal_algo.local.progress import TransformProgress
 from multimodal_algo.local.records import BatchStrategy, Payload, payloads
-from multimodal_algo.local.runner import Runner, runner_for
+from multimodal_algo.local.runner import ProcessRunner, Runner
 from multimodal_algo.local.server import LocalServer
 
 # API: the platform's defaults and limits of CreateTransformJob.
@@ -40,7 +40,6 @@ def transform(
     job: TransformJob | None = None,
     *,
     output: Path,
-    image: str | None = None,
     runner: Runner | None = None,
 ) -> list[Path]:
     """Serve a model archive, send it the lines of files, and leave ``<file>.out`` in `output`.
@@ -55,10 +54,8 @@ def transform(
         Settings; the platform's defaults else.
     output
         Directory of the results; made when missing.
-    image
-        Container image to serve in; a plain process of this installation else.
     runner
-        How to start the program, in place of `image`.
+        How to start the program; as a plain process of this installation else.
 
     Returns
     -------
@@ -78,7 +75,7 @@ def transform(
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="multimodal-local-")))
         _extract(model, scratch / "model")
         log = output / "serve.log"
-        server = stack.enter_context(LocalServer(runner or runner_for(image), scratch, job.environment(), log))
+        server = stack.enter_context(LocalServer(runner or ProcessRunner(), scratch, job.environment(), log))
         limits = _limits(job, server.execution_parameters())
         print(
             f"transform: MaxConcurrentTransforms={limits.concurrent}, "

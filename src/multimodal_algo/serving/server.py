@@ -53,6 +53,8 @@ class Server(BaseApplication):
             "graceful_timeout": _GRACE_S,
             "keepalive": 75,
             "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,
+            # Nobody manages this server, and its socket would lie where nothing can be written.
+            "control_socket_disable": True,
             "accesslog": None,
             "loglevel": "warning",
             "logger_class": _Log,

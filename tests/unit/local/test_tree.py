@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from multimodal_algo.local.runner import DockerRunner
+from multimodal_algo.local.docker import DockerRunner
 from multimodal_algo.local.tree import build_training_tree
 
 
@@ -33,13 +33,14 @@ def test_the_tree_has_the_platforms_files_in_their_shapes(tmp_path: Path) -> Non
 
 
 def test_a_container_is_started_as_the_platform_starts_it(tmp_path: Path) -> None:
-    runner = DockerRunner("algo:1")
-    train = runner.command("train", tmp_path, {"A": "b"}, port=None)
+    runner = DockerRunner("algo:1", memory="2g")
+    train = runner.command("train", tmp_path, {"A": "b"}, "name")
     assert train[-2:] == ["algo:1", "train"]
     assert train[train.index("--network") + 1] == "none"
+    assert train[train.index("--memory") + 1] == "2g"
     assert f"{tmp_path}:/opt/ml" in train
     assert "A=b" in train
-    serve = runner.command("serve", tmp_path, {}, port=1234)
+    serve = runner.command("serve", tmp_path, {}, "name")
     assert serve[-2:] == ["algo:1", "serve"]
-    assert "127.0.0.1:1234:8080" in serve
+    assert "--read-only" in serve
     assert f"{tmp_path / 'model'}:/opt/ml/model:ro" in serve

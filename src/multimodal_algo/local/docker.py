@@ -1,0 +1,125 @@
+"""Starting ``train`` and ``serve`` in a container image, isolated as the platform isolates them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from multimodal_algo.errors import UserError
+from multimodal_algo.local.runner import Program
+
+# A network without a way out. On Linux this machine still reaches the containers in it.
+_NETWORK = "multimodal-isolated"
+_PORT = 8080
+
+
+@dataclass(frozen=True)
+class DockerRunner:
+    """Runs a container image as the platform does: ``docker run IMAGE train|serve``, without a network.
+
+    Training has the whole tree mounted at ``/opt/ml``. Serving has the model alone, read-only, on a read-only root
+    file system with ``/tmp`` in memory.
+
+    Parameters
+    ----------
+    image
+        Name of the image.
+    memory
+        Most memory of the container, as docker takes it (``8g``); None for no limit.
+    """
+
+    image: str
+    memory: str | None = None
+
+    def command(self, program: str, base: Path, environment: Mapping[str, str], name: str) -> list[str]:
+        """The ``docker run`` command line of a container called `name`."""
+        command = ["docker", "run", "--rm", "--init=false", "--name", name]
+        if self.memory is not None:
+            command += ["--memory", self.memory, "--memory-swap", self.memory]
+        if program == "train":
+            command += ["--network", "none", "-v", f"{base}:/opt/ml"]
+        else:
+            command += ["-v", f"{base / 'model'}:/opt/ml/model:ro", "--read-only", "--tmpfs", "/tmp"]
+            # Elsewhere docker runs in a virtual machine, and only published ports can be reached.
+            command += ["--network", _NETWORK] if _reaches_containers() else ["-p", f"127.0.0.1::{_PORT}"]
+        for variable, value in environment.items():
+            command += ["-e", f"{variable}={value}"]
+        return [*command, self.image, program]
+
+    def start(self, program: str, base: Path, environment: Mapping[str, str], output: IO[bytes] | int) -> Program:
+        """See `Runner.start`. The client passes SIGTERM on to the container.
+
+        Raises
+        ------
+        UserError
+            No docker engine answers, or the image is not there.
+        """
+        self._check()
+        if program == "serve" and _reaches_containers():
+            _make_network()
+        name = f"multimodal-{program}-{uuid.uuid4().hex[:12]}"
+        process = subprocess.Popen(
+            self.command(program, base, environment, name),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        return Program(process, lambda: _address(name), lambda: _kill(name))
+
+    def take_over(self, base: Path) -> None:
+        """Programs run as root, as on the platform: give their files to this user."""
+        if os.geteuid() != 0:
+            owner = f"{os.geteuid()}:{os.getegid()}"
+            mount = ["-v", f"{base}:/tree", "--entrypoint", "chown"]
+            _docker("run", "--rm", "--network", "none", *mount, self.image, "-R", owner, "/tree")
+
+    def _check(self) -> None:
+        try:
+            _docker("version")
+        except FileNotFoundError:
+            raise UserError("There is no docker here: install an engine (Debian: apt-get install docker.io).") from None
+        except subprocess.CalledProcessError:
+            raise UserError("No docker engine answers: start it (systemctl start docker, or dockerd).") from None
+        try:
+            _docker("image", "inspect", self.image)
+        except subprocess.CalledProcessError:
+            raise UserError(f"There is no image '{self.image}' here: `make images` builds them.") from None
+
+
+def _docker(*arguments: str) -> str:
+    return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def _reaches_containers() -> bool:
+    return sys.platform == "linux"
+
+
+def _make_network() -> None:
+    try:
+        _docker("network", "inspect", _NETWORK)
+    except subprocess.CalledProcessError:
+        _docker("network", "create", "--internal", _NETWORK)
+
+
+def _address(name: str) -> str | None:
+    try:
+        settings = json.loads(_docker("container", "inspect", name))[0]["NetworkSettings"]
+    except subprocess.CalledProcessError:
+        return None
+    if _reaches_containers():
+        ip = settings["Networks"][_NETWORK]["IPAddress"]
+        return f"{ip}:{_PORT}" if ip else None
+    published = (settings["Ports"] or {}).get(f"{_PORT}/tcp")
+    return f"127.0.0.1:{published[0]['HostPort']}" if published else None
+
+
+def _kill(name: str) -> None:
+    subprocess.run(["docker", "kill", name], check=False, capture_output=True)
