@@ -4,6 +4,7 @@ VENV := .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RUN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+SDKS := build/sdks
 RESNET50 := resnet50-11ad3fa6.pth
 
 # Optional development data: real datasets in $(SHARED_DIR)/data, backbone weights in $(SHARED_DIR)/weights.
@@ -16,7 +17,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install smoke images weights docker-smoke test lint format spec clean
+.PHONY: help install smoke images weights docker-smoke sdks test lint format spec clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -58,6 +59,15 @@ weights/$(RESNET50):
 docker-smoke: install ## The job of `make smoke` in the images, without a network and with little memory
 	@bash -c 'source scripts/docker_engine.sh'
 	$(call job,build/docker-smoke,--image multimodal-training --memory 4g,--image multimodal-inference --memory 4g)
+
+sdks: $(SDKS)/v2/.installed $(SDKS)/v3/.installed ## Install SageMaker's SDKs, which the container tests drive the images with
+
+$(SDKS)/v2/.installed: SDK := sagemaker[local]==2.257.7
+$(SDKS)/v3/.installed: SDK := sagemaker==3.27.0
+$(SDKS)/%/.installed:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --progress-bar off --quiet "$(SDK)"
+	@touch $@
 
 test: install ## Run the whole test-suite
 	$(RUN)/python -m pytest

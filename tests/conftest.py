@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import csv
-import os
 import tarfile
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from small_job import PARAMETERS, Rows, WriteCsv
 
 from multimodal_algo.local import train
 from multimodal_algo.sample import write_sample
-
-# Small, so that the suite is quick where no weights are to be had and it stays untrained (quality toy allows that).
-BACKBONE = "squeezenet1_0"
-PARAMETERS = {"quality": "toy", "n_mins": "1", "n_epochs": "20", "image_backbone": BACKBONE}
-WEIGHTS_DIR = Path(os.environ.get("WEIGHTS_DIR", "/opt/weights"))
-
-Rows = Sequence[Sequence[str]]
-WriteCsv = Callable[[str, Rows], Path]
 
 
 @pytest.fixture

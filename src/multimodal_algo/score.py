@@ -37,7 +37,8 @@ def score_predictions(predictions: Path, truth: Path) -> Outcome:
     if LABEL not in header:
         raise UserError(f"{truth}: there is no '{LABEL}' column to compare with.")
     with predictions.open(encoding="utf-8", newline="") as stream:
-        answers = list(csv.reader(stream))
+        # The SDK's local mode ends each payload's answers with a blank line; an answer never is one.
+        answers = [answer for answer in csv.reader(stream) if answer]
     if len(answers) != len(rows):
         raise UserError(
             f"{predictions} has {len(answers)} lines, {truth} has {len(rows)} rows: they do not belong together."

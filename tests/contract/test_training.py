@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import PARAMETERS, WEIGHTS_DIR
+from small_job import PARAMETERS, WEIGHTS_DIR
 
 from multimodal_algo.artifact import read_config
 from multimodal_algo.hyperparameters import HyperParameters

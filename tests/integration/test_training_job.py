@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PARAMETERS, WEIGHTS_DIR, WriteCsv
+from small_job import PARAMETERS, WEIGHTS_DIR, WriteCsv
 
 from multimodal_algo.hyperparameters import HyperParameters
 from multimodal_algo.serving.predictor import Predictor

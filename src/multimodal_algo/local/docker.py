@@ -78,8 +78,8 @@ class DockerRunner:
         """Programs run as root, as on the platform: give their files to this user."""
         if os.geteuid() != 0:
             owner = f"{os.geteuid()}:{os.getegid()}"
-            mount = ["-v", f"{base}:/tree", "--entrypoint", "chown"]
-            _docker("run", "--rm", "--network", "none", *mount, self.image, "-R", owner, "/tree")
+            mount = ["--rm", "--network", "none", "-v", f"{base}:/tree", "--entrypoint", "chown"]
+            _docker("run", *mount, self.image, "-R", owner, "/tree")
 
     def _check(self) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import WriteCsv
+from small_job import WriteCsv
 
 from multimodal_algo.errors import UserError
 from multimodal_algo.ingest.findings import Inspection

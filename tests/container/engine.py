@@ -1,0 +1,23 @@
+"""Talking to the docker engine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+TRAINING = "multimodal-training"
+INFERENCE = "multimodal-inference"
+
+
+def docker(*arguments: str, check: bool = True) -> str:
+    """Standard output of a docker command."""
+    done = subprocess.run(["docker", *arguments], check=False, capture_output=True, text=True)
+    assert not check or done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def inspect(name: str) -> dict[str, Any]:
+    """What docker knows about a container or an image."""
+    described: dict[str, Any] = json.loads(docker("inspect", name))[0]
+    return described

@@ -1,0 +1,53 @@
+"""SageMaker's own SDKs as the clients of the images."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from engine import INFERENCE, TRAINING
+from small_job import PARAMETERS
+
+from multimodal_algo.score import score_predictions
+
+EMOJI = Path(os.environ.get("SHARED_DIR", "/nonexistent")) / "data/emoji"
+
+
+def run_client(python: Path, client: str, data: Path, output: Path, parameters: dict[str, str]) -> None:
+    script = Path(__file__).with_name(client)
+    command = [str(python), str(script), TRAINING, INFERENCE, str(data), str(output), json.dumps(parameters)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def accuracy(output: Path, strategy: str, data: Path) -> float:
+    outcome = score_predictions(output / strategy / "test_noheader.csv.out", data / "test.csv")
+    return outcome.right / outcome.rows
+
+
+@pytest.mark.slow
+def test_sdk_2_trains_and_transforms_with_both_strategies(
+    sdk: Callable[[int], Path], sample: Path, tmp_path: Path
+) -> None:
+    run_client(sdk(2), "sdk2_client.py", sample, tmp_path / "job", PARAMETERS)
+    assert accuracy(tmp_path / "job", "MultiRecord", sample) > 0.9
+    assert accuracy(tmp_path / "job", "SingleRecord", sample) > 0.9
+
+
+@pytest.mark.slow
+def test_sdk_3_trains_and_transforms(sdk: Callable[[int], Path], sample: Path, tmp_path: Path) -> None:
+    run_client(sdk(3), "sdk3_client.py", sample, tmp_path / "job", PARAMETERS)
+    assert accuracy(tmp_path / "job", "MultiRecord", sample) > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not EMOJI.is_dir(), reason="SHARED_DIR has no data/emoji, which this test trains on")
+def test_sdk_2_on_real_data(sdk: Callable[[int], Path], tmp_path: Path) -> None:
+    parameters = {"n_mins": "2", "image_backbone": "mobilenet_v2"}
+    run_client(sdk(2), "sdk2_client.py", EMOJI, tmp_path / "job", parameters)
+    for strategy in ("MultiRecord", "SingleRecord"):
+        assert accuracy(tmp_path / "job", strategy, EMOJI) > 0.85

@@ -1,0 +1,53 @@
+"""What the images install follows from constraints.txt, whichever build of torch they take."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+
+ROOT = Path(__file__).parents[3]
+SCRIPT = ROOT / "containers/base/requirements.py"
+CU126 = "https://download.pytorch.org/whl/cu126"
+
+
+def write(tmp_path: Path, torch_index_url: str) -> tuple[list[str], list[str]]:
+    arguments = [str(ROOT / "pyproject.toml"), str(ROOT / "constraints.txt"), str(tmp_path), torch_index_url]
+    subprocess.run([sys.executable, str(SCRIPT), *arguments], check=True)
+    return (tmp_path / "requirements.txt").read_text().split(), (tmp_path / "constraints.txt").read_text().split()
+
+
+def pins() -> list[str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return [line for line in lines if not line.startswith("#")]
+
+
+def test_the_plain_index_keeps_every_pin(tmp_path: Path) -> None:
+    requirements, constraints = write(tmp_path, "")
+    assert constraints == pins()
+    assert "autogluon.multimodal==1.6.3" in requirements
+    assert not any(line.startswith(("pytest", "mypy", "ruff")) for line in requirements)
+
+
+def test_an_index_of_torch_builds_pins_its_build_and_frees_the_cuda_packages(tmp_path: Path) -> None:
+    _, constraints = write(tmp_path, CU126 + "/")
+    assert "torch==2.13.0+cu126" in constraints
+    assert "torchvision==0.28.0+cu126" in constraints
+    dropped = {pin.split("=")[0] for pin in set(pins()) - set(constraints)} - {"torch", "torchvision"}
+    assert dropped
+    assert all(name == "triton" or name.startswith(("nvidia-", "cuda-")) for name in dropped)
+    assert "nvidia-ml-py3==7.352.0" in constraints
+    assert "torchmetrics==1.7.4" in constraints
+
+
+def test_every_pin_installs_on_the_python_of_debian_bookworm() -> None:
+    # 3.11.2; seen from the installed packages' own words.
+    wrong = [
+        f"{found.name} {found.version}"
+        for found in distributions()
+        if not SpecifierSet(found.metadata["Requires-Python"] or "").contains("3.11.2")
+    ]
+    assert wrong == []
