@@ -62,8 +62,8 @@ class ImageBackbone:
     def resolve(cls, name: str, *, weights_dir: Path, allow_untrained: bool, seed: int) -> ImageBackbone:
         """Find the network and its weights.
 
-        In this order: `name` as the path of a state dict; a file of `weights_dir` whose name begins with `name`;
-        torchvision's cache or download; untrained weights, where allowed.
+        In this order: `name` as the path of a state dict, or as the name of a file in `weights_dir`; a file of
+        `weights_dir` whose name begins with `name`; torchvision's cache or download; untrained weights, where allowed.
 
         Raises
         ------
@@ -71,9 +71,13 @@ class ImageBackbone:
             An unknown name, a file that fits no known network, or no weights and `allow_untrained` is False.
         """
         if Path(name).suffix in (".pth", ".pt", ".safetensors") or "/" in name:
-            if not Path(name).is_file():
-                raise UserError(f"image_backbone: there is no file '{name}'. Give the path of a state dict or a name.")
-            return cls._from_file(Path(name))
+            for path in (Path(name), weights_dir / name):
+                if path.is_file():
+                    return cls._from_file(path)
+            raise UserError(
+                f"image_backbone: there is no file '{name}', here or in {weights_dir}. "
+                "Give the path of a state dict or a name."
+            )
         _check_name(name)
         for path in sorted(weights_dir.glob(f"{name}*")):
             if path.suffix in (".pth", ".pt", ".safetensors"):
