@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from multimodal_algo.local.runner import Runner
 
 _FILE_OR_DIR = click.Path(exists=True, path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _DIR = click.Path(file_okay=False, path_type=Path)
 
 
@@ -58,11 +59,12 @@ def serve() -> None:
 
 @main.command()
 @click.argument("data", type=_FILE_OR_DIR)
-def validate(data: Path) -> None:
-    """Check training data (a CSV file or a folder of them) as training would; exit code 1 on errors."""
+@click.option("--images", type=_FOLDER, help="Folder of the images channel, whose files cells may name.")
+def validate(data: Path, images: Path | None) -> None:
+    """Check training data (a CSV or Parquet file or a folder of them) as training would; exit code 1 on errors."""
     from multimodal_algo.validation_report import print_inspection
 
-    sys.exit(print_inspection(data))
+    sys.exit(print_inspection(data, images))
 
 
 @main.command()
@@ -109,6 +111,7 @@ def local() -> None:
     "--train", "train_data", type=_FILE_OR_DIR, required=True, help="CSV file or folder of the train channel."
 )
 @click.option("--validation", type=_FILE_OR_DIR, help="CSV file or folder of the validation channel.")
+@click.option("--images", type=_FOLDER, help="Folder of the images channel, whose files cells may name.")
 @click.option("--output", type=_DIR, required=True, help="Folder for model.tar.gz and output/.")
 @click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; may be repeated.")
 @click.option("--image", help="Train in this container image instead of a plain process.")
@@ -116,6 +119,7 @@ def local() -> None:
 def local_train(
     train_data: Path,
     validation: Path | None,
+    images: Path | None,
     output: Path,
     parameters: tuple[str, ...],
     image: str | None,
@@ -127,6 +131,7 @@ def local_train(
     run(
         train_data,
         validation=validation,
+        images=images,
         output=output,
         hyperparameters=_pairs(parameters, "-p"),
         runner=_runner(image, memory),

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from multimodal_algo.errors import UserError
 
 Quality = Literal["toy", "very_light", "light", "default"]
+OnBadRow = Literal["error", "skip"]
 OnCheckpointMismatch = Literal["error", "restart"]
 
 _UNSET = frozenset({"", "none", "null"})
@@ -56,6 +57,14 @@ class HyperParameters(BaseModel):
         description="A row enters a modality only if at least this share of the modality's cells is filled "
         "(a row with none filled never does).",
         json_schema_extra=_TUNABLE,
+    )
+    on_bad_row: OnBadRow = Field(
+        "error",
+        description="What to do with rows that cannot be read: stop and name file, row and column, or skip them and "
+        "list the first 100 in bad_rows.csv of the output.",
+    )
+    max_bad_row_fraction: float = Field(
+        0.01, ge=0, le=1, description="Share of rows that on_bad_row=skip may skip; above it training stops."
     )
     on_checkpoint_mismatch: OnCheckpointMismatch = Field(
         "error",

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from multimodal_algo.ingest.findings import Inspection
+from multimodal_algo.ingest.images import ImageFiles
 from multimodal_algo.ingest.scan import scan
 from multimodal_algo.ingest.sources import find_sources
 from multimodal_algo.schema import ID, LABEL, modality_of
@@ -15,8 +16,8 @@ from multimodal_algo.schema import ID, LABEL, modality_of
 _SHOWN_CLASSES = 30
 
 
-def print_inspection(data: Path) -> int:
-    """Scan the CSV files at `data` and print errors, warnings, columns and classes.
+def print_inspection(data: Path, images: Path | None = None) -> int:
+    """Scan the files at `data` and print errors, warnings, columns and classes; `images` holds files cells may name.
 
     Returns
     -------
@@ -26,10 +27,10 @@ def print_inspection(data: Path) -> int:
     Raises
     ------
     UserError
-        `data` holds no CSV file.
+        `data` holds no CSV or Parquet file.
     """
     console = Console(highlight=False, soft_wrap=True)
-    inspection = scan(find_sources(data))
+    inspection = scan(find_sources(data), images=ImageFiles(images) if images else None)
     for error in inspection.errors:
         console.print(f"[red]error[/red]   {_plain(error)}")
     for warning in inspection.warnings:

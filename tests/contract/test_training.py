@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -126,6 +128,41 @@ def test_channels_are_those_of_the_config_file_not_of_the_directory(tmp_path: Pa
 )
 def test_a_wrong_hyperparameter_fails_the_job(tmp_path: Path, parameters: dict[str, str], told: str) -> None:
     assert told in failed(tree(tmp_path, [HEADER, *rows()], parameters))
+
+
+def test_the_validation_channel_is_what_metrics_are_measured_on(tmp_path: Path) -> None:
+    columns = ["a_num", "b_cat", "label"]
+    data = [columns, *[[str(n % 7), "xyz"[n % 3], "ab"[n % 2]] for n in range(60)]]
+    (tmp_path / "train.csv").write_text("\n".join(map(",".join, data)))
+    # Few rows, of one known class and of one that training has never seen.
+    (tmp_path / "validation.csv").write_text("a_num,b_cat,label\n1,x,a\n2,y,a\n3,z,new\n")
+    channels = {name: tmp_path / f"{name}.csv" for name in ("train", "validation")}
+    build_training_tree(tmp_path / "ml", channels, {"n_mins": "1"})
+    done = run_train(tmp_path / "ml")
+    assert done.returncode == 0, done.stdout
+    assert "1 of 3 rows have a label that no training row has" in done.stdout
+    metrics = json.loads((tmp_path / "ml/output/data/metrics.json").read_text())
+    assert (metrics["measured_on"], metrics["rows"]) == ("validation channel", 2)
+
+
+def test_a_pipe_channel_and_skipped_rows(tmp_path: Path) -> None:
+    data = [["a_num", "b_cat", "label"], *[[str(n % 7), "xyz"[n % 3], "ab"[n % 2]] for n in range(200)]]
+    data[17][0] = "12kg"
+    base = tree(tmp_path, data, {"on_bad_row": "skip", "n_mins": "1"})
+    config = base / "input/config/inputdataconfig.json"
+    config.write_text('{"train": {"TrainingInputMode": "Pipe"}}')
+    channel = base / "input/data/train"
+    content = (channel / "train.csv").read_bytes()
+    shutil.rmtree(channel)
+    os.mkfifo(base / "input/data/train_0")
+    writer = threading.Thread(target=(base / "input/data/train_0").write_bytes, args=(content,))
+    writer.start()
+    done = run_train(base)
+    writer.join()
+    assert done.returncode == 0, done.stdout
+    assert "ingest: 199 rows" in done.stdout
+    listed = (base / "output/data/bad_rows.csv").read_text().splitlines()
+    assert listed == ["file,row,line,column,reason", "train_0,17,18,a_num,'12kg' is not a finite number"]
 
 
 def with_cell(column: int, value: str) -> list[list[str]]:

@@ -11,15 +11,16 @@ from small_job import PARAMETERS, WEIGHTS_DIR, WriteCsv
 
 from multimodal_algo.hyperparameters import HyperParameters
 from multimodal_algo.serving.predictor import Predictor
-from multimodal_algo.training.job import train
+from multimodal_algo.training.job import Channels, train
 from multimodal_algo.training.report import Metrics
 
 
 def fit(data: Path, directory: Path, **parameters: str) -> tuple[Predictor, Metrics]:
     metrics = train(
-        data,
+        Channels(data),
         HyperParameters.parse({**PARAMETERS, **parameters}),
         weights_dir=WEIGHTS_DIR,
+        checkpoints_dir=directory / "checkpoints",
         model_dir=directory / "model",
         output_dir=directory / "output",
     )
@@ -129,7 +130,7 @@ def test_an_image_column_may_have_any_name(sample: Path, write_csv: WriteCsv, tm
     named = [["../a/b_image", "label"], *[[row[photo], row[-1]] for row in rows]]
     predictor, _ = fit(write_csv("train.csv", named), tmp_path, n_mins="0", n_secs="10")
     assert predictor.predict([[rows[0][photo]]]).problems == [None]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "output", "train.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "model", "output", "train.csv"]
 
 
 def test_two_classes_work(write_csv: WriteCsv, tmp_path: Path) -> None:

@@ -1,8 +1,26 @@
-"""Stratified folds that every modality shares."""
+"""Stratified folds that every modality shares, and rows that the user has held out."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Rows that no modality model was fitted to.
+
+    Parameters
+    ----------
+    vectors
+        What each modality says of them, float32 (rows, modalities, n + 1).
+    labels
+        Their class indices, int (rows,).
+    """
+
+    vectors: np.ndarray
+    labels: np.ndarray
 
 
 def stratified_folds(labels: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from torch import nn
 
 from multimodal_algo.budget import Budget
 from multimodal_algo.fusion.calibration import fit_temperature, smoothed_log_loss
+from multimodal_algo.fusion.folds import HeldOut
 
 _FLOOR = 1e-4
 _BATCH = 64
@@ -71,12 +72,21 @@ class Fusion:
 
     @classmethod
     def fit(
-        cls, vectors: np.ndarray, labels: np.ndarray, folds: np.ndarray, *, max_epochs: int, seed: int, budget: Budget
+        cls,
+        vectors: np.ndarray,
+        labels: np.ndarray,
+        folds: np.ndarray,
+        *,
+        held_out: HeldOut | None = None,
+        max_epochs: int,
+        seed: int,
+        budget: Budget,
     ) -> tuple[Fusion, np.ndarray]:
         """Train on out-of-fold vectors.
 
         Each fold is predicted by a network trained on the others; the number of epochs and the temperature are
-        those that suit these held-out predictions, and the network that ships is trained on all rows.
+        those that suit these held-out predictions, and the network that ships is trained on all rows. Where the user
+        has held rows out, those decide instead.
 
         Parameters
         ----------
@@ -86,6 +96,8 @@ class Fusion:
             Class indices, int (rows,).
         folds
             Fold of each row, int (rows,).
+        held_out
+            Rows of the validation channel.
         max_epochs
             Most epochs (the hyperparameter ``n_epochs``).
         seed
@@ -98,11 +110,14 @@ class Fusion:
         fusion
             The network.
         probabilities
-            Held-out probabilities of each row, float32 (rows, n), calibrated.
+            Held-out probabilities of each row, float32 (rows, n), calibrated: of `held_out` if given.
         """
         inputs, targets = torch.from_numpy(vectors), torch.from_numpy(labels)
+        if held_out is not None:
+            per_epoch = _held_out_logits(inputs, targets, held_out, max_epochs, seed, budget)
+            return cls._of_best_epoch(per_epoch, held_out.labels, inputs, targets, max_epochs, seed)
         parts = np.unique(folds)
-        held_out: list[list[np.ndarray]] = []
+        by_fold: list[list[np.ndarray]] = []
         for number, fold in enumerate(parts):
             outside, inside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
             share = budget.share(1, len(parts) + 1 - number)
@@ -111,12 +126,25 @@ class Fusion:
                 logits.append(_logits(network, inputs[inside]))
                 if _is_past_best(logits, labels[inside]) or share.remaining_s == 0:
                     break
-            held_out.append(logits)
-        epochs = min(len(logits) for logits in held_out)
-        per_epoch = [_gathered(held_out, folds, parts, epoch, vectors.shape[2] - 1) for epoch in range(epochs)]
+            by_fold.append(logits)
+        epochs = min(len(logits) for logits in by_fold)
+        per_epoch = [_gathered(by_fold, folds, parts, epoch, vectors.shape[2] - 1) for epoch in range(epochs)]
+        return cls._of_best_epoch(per_epoch, labels, inputs, targets, max_epochs, seed)
+
+    @classmethod
+    def _of_best_epoch(
+        cls,
+        per_epoch: list[np.ndarray],
+        labels: np.ndarray,
+        inputs: torch.Tensor,
+        targets: torch.Tensor,
+        max_epochs: int,
+        seed: int,
+    ) -> tuple[Fusion, np.ndarray]:
+        """Train for the number of epochs whose held-out logits suit `labels` best."""
         best = int(np.argmin([_loss(logits, labels, fit_temperature(logits, labels)) for logits in per_epoch]))
         temperature = fit_temperature(per_epoch[best], labels)
-        network = FusionNetwork(vectors.shape[1], vectors.shape[2] - 1)
+        network = FusionNetwork(inputs.shape[1], inputs.shape[2] - 1)
         for epoch, network in enumerate(_epochs(inputs, targets, max_epochs, seed)):  # noqa: B007
             if epoch == best:
                 break
@@ -161,6 +189,20 @@ def _epochs(inputs: torch.Tensor, targets: torch.Tensor, max_epochs: int, seed: 
                 loss.backward()
                 optimizer.step()
             yield network.eval()
+
+
+def _held_out_logits(
+    inputs: torch.Tensor, targets: torch.Tensor, held_out: HeldOut, max_epochs: int, seed: int, budget: Budget
+) -> list[np.ndarray]:
+    """Logits of the held-out rows after each epoch; half of the budget is left for training once more."""
+    share = budget.share(1, 2)
+    rows = torch.from_numpy(held_out.vectors)
+    logits: list[np.ndarray] = []
+    for network in _epochs(inputs, targets, max_epochs, seed):
+        logits.append(_logits(network, rows))
+        if _is_past_best(logits, held_out.labels) or share.remaining_s == 0:
+            break
+    return logits
 
 
 def _fit_pool(network: FusionNetwork, inputs: torch.Tensor, targets: torch.Tensor) -> None:

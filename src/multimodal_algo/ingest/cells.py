@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from multimodal_algo.ingest.images import decode_images
+from multimodal_algo.ingest.images import ImageFiles, decode_images
 from multimodal_algo.schema import Modality
 
 _MISSING_NUMBERS = frozenset({"", "nan", "na", "null"})
@@ -15,8 +15,8 @@ class BadCell(ValueError):
     """A cell that cannot be read; the message is the reason, without its place."""
 
 
-def parse_cell(modality: Modality, cell: str) -> Any:
-    """The value of a raw cell.
+def parse_cell(modality: Modality, cell: Any, images: ImageFiles | None = None) -> Any:
+    """The value of a raw cell: a string, or bytes of an image.
 
     Returns
     -------
@@ -31,12 +31,14 @@ def parse_cell(modality: Modality, cell: str) -> Any:
         A number that does not parse, an image that does not decode.
     """
     if modality is Modality.NUM:
-        return _parse_number(cell)
+        return _parse_number(str(cell))
     if modality is Modality.IMAGE:
         try:
-            return decode_images(cell)
+            return decode_images(cell, images)
         except ValueError as error:
             raise BadCell(str(error)) from None
+    if isinstance(cell, bytes):
+        raise BadCell("bytes, which only an image may be")
     return cell
 
 

@@ -1,4 +1,4 @@
-"""A dataset on disk: one Parquet table and one array per image column, appended to chunk by chunk."""
+"""A dataset on disk: one Parquet table and one array of vectors per image column, appended to chunk by chunk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from multimodal_algo.ingest.features import Features
+from multimodal_algo.ingest.features import Features, ImageColumn
 from multimodal_algo.schema import ID, LABEL, FeatureSchema, Modality
 
 
@@ -49,7 +49,8 @@ class DatasetWriter:
         self._table = directory / "table.parquet"
         self._parquet: pq.ParquetWriter | None = None
         self._vectors = {column: (directory / f"{n}.f16").open("wb") for n, column in enumerate(self._image_columns)}
-        self._present: dict[str, list[np.ndarray]] = {column: [] for column in self._image_columns}
+        self._indices: dict[str, list[np.ndarray]] = {column: [] for column in self._image_columns}
+        self._written = dict.fromkeys(self._image_columns, 0)
         self._widths: dict[str, int] = {}
 
     def close(self) -> None:
@@ -68,10 +69,11 @@ class DatasetWriter:
         if self._parquet is None:
             self._parquet = pq.ParquetWriter(self._table, table.schema)
         self._parquet.write_table(table)
-        for column, vectors in features.image_vectors.items():
-            self._widths[column] = vectors.shape[1]
-            self._vectors[column].write(np.ascontiguousarray(vectors).tobytes())
-            self._present[column].append(features.image_present[column])
+        for column, images in features.images.items():
+            self._widths[column] = images.vectors.shape[1]
+            self._vectors[column].write(np.ascontiguousarray(images.vectors).tobytes())
+            self._indices[column].append(np.where(images.present, images.index + self._written[column], -1))
+            self._written[column] += len(images.vectors)
 
     def dataset(self) -> Dataset:
         """The rows written; call it after `close`, once at least one chunk was appended."""
@@ -79,12 +81,17 @@ class DatasetWriter:
         labels = tuple(frame.pop(LABEL))
         ids = tuple(frame.pop(ID)) if self._schema.has_id else None
         table = pd.DataFrame(index=pd.RangeIndex(len(labels))) if frame.empty else frame
-        vectors = {
-            column: np.memmap(stream.name, dtype=np.float16, mode="r", shape=(len(labels), self._widths[column]))
-            for column, stream in self._vectors.items()
+        images = {
+            column: ImageColumn(self._mapped(column), np.concatenate(self._indices[column]))
+            for column in self._image_columns
         }
-        present = {column: np.concatenate(chunks) for column, chunks in self._present.items()}
-        return Dataset(self._schema, Features(table, vectors, present), labels, ids)
+        return Dataset(self._schema, Features(table, images), labels, ids)
+
+    def _mapped(self, column: str) -> np.ndarray:
+        shape = (self._written[column], self._widths[column])
+        if not shape[0]:  # an empty file cannot be mapped
+            return np.empty(shape, dtype=np.float16)
+        return np.memmap(self._vectors[column].name, dtype=np.float16, mode="r", shape=shape)
 
     @property
     def _image_columns(self) -> tuple[str, ...]:

@@ -16,6 +16,43 @@ ImageEncoder = Callable[[Sequence[np.ndarray]], np.ndarray]
 
 
 @dataclass(frozen=True)
+class ImageColumn:
+    """The images of one column, as vectors. A row without an image costs one index entry and nothing else.
+
+    Parameters
+    ----------
+    vectors
+        Of the rows that have an image, float16 (images, width); may be a memory map.
+    index
+        Per row the place of its vector in `vectors`, int64 (rows,); -1 where there is no image.
+    """
+
+    vectors: np.ndarray
+    index: np.ndarray
+
+    @property
+    def present(self) -> np.ndarray:
+        """Which rows have an image, bool (rows,)."""
+        return self.index >= 0
+
+    def take(self, rows: np.ndarray) -> ImageColumn:
+        """The rows at the positions `rows`; no vector is copied."""
+        return ImageColumn(self.vectors, self.index[rows])
+
+    def dense(self) -> np.ndarray:
+        """The vectors in the order of the rows, float32 (rows, width).
+
+        Raises
+        ------
+        ValueError
+            A row has no image.
+        """
+        if not self.present.all():
+            raise ValueError("a row without an image has no vector")
+        return np.asarray(self.vectors[self.index], dtype=np.float32)
+
+
+@dataclass(frozen=True)
 class Features:
     """Rows by column.
 
@@ -23,15 +60,12 @@ class Features:
     ----------
     table
         Text and categories as strings (``""`` missing), numbers as float64 (NaN missing); no image columns.
-    image_vectors
-        Per image column a float16 array (rows, width); zeros where there is no image.
-    image_present
-        Per image column a bool array (rows,).
+    images
+        The image columns.
     """
 
     table: pd.DataFrame
-    image_vectors: Mapping[str, np.ndarray]
-    image_present: Mapping[str, np.ndarray]
+    images: Mapping[str, ImageColumn]
 
     def __len__(self) -> int:
         return len(self.table)
@@ -40,8 +74,7 @@ class Features:
         """The rows at the positions `rows`, int (n,), with a fresh index."""
         return Features(
             self.table.iloc[rows].reset_index(drop=True),
-            {column: vectors[rows] for column, vectors in self.image_vectors.items()},
-            {column: present[rows] for column, present in self.image_present.items()},
+            {column: images.take(rows) for column, images in self.images.items()},
         )
 
 
@@ -64,26 +97,26 @@ def build_features(
         The image backbone; None where the schema has no image column.
     """
     table = pd.DataFrame(index=pd.RangeIndex(rows))
-    vectors: dict[str, np.ndarray] = {}
-    present: dict[str, np.ndarray] = {}
+    images: dict[str, ImageColumn] = {}
     for column in schema.features:
         modality = modality_of(column)
         if modality is Modality.IMAGE:
             if encode is None:
                 raise ValueError("image columns need an encoder")
-            vectors[column], present[column] = _encoded(cells[column], encode)
+            images[column] = _encoded(cells[column], encode)
         elif modality is Modality.NUM:
             table[column] = np.asarray(cells[column], dtype=np.float64)
         else:
             table[column] = pd.Series(list(cells[column]), dtype=object, index=table.index)
-    return Features(table, vectors, present)
+    return Features(table, images)
 
 
-def _encoded(cells: Sequence[tuple[np.ndarray, ...]], encode: ImageEncoder) -> tuple[np.ndarray, np.ndarray]:
+def _encoded(cells: Sequence[tuple[np.ndarray, ...]], encode: ImageEncoder) -> ImageColumn:
     counts = np.array([len(images) for images in cells], dtype=np.int64)
+    present = counts > 0
     encoded = encode([image for images in cells for image in images])
-    sums = np.zeros((len(cells), encoded.shape[1]), dtype=np.float32)
-    np.add.at(sums, np.repeat(np.arange(len(cells)), counts), encoded)
-    means = sums / np.maximum(counts, 1)[:, None]
+    sums = np.zeros((int(present.sum()), encoded.shape[1]), dtype=np.float32)
+    np.add.at(sums, np.repeat(np.arange(len(sums)), counts[present]), encoded)
+    means = sums / counts[present][:, None]
     # float16 halves what training stores; serving rounds too, so that both see the same numbers.
-    return means.astype(np.float16), counts > 0
+    return ImageColumn(means.astype(np.float16), np.where(present, np.cumsum(present) - 1, -1))

@@ -9,13 +9,41 @@ from typing import Any
 
 from multimodal_algo.errors import UserError
 from multimodal_algo.ingest.cells import is_missing
-from multimodal_algo.schema import ID, LABEL, FeatureSchema, Modality, modality_of
+from multimodal_algo.schema import LABEL, FeatureSchema, Modality, modality_of
 
 MIN_ROWS = 10
 FEW_ROWS_PER_CLASS = 10
 _MOSTLY_UNIQUE = 0.5
 _TRACKED_VALUES = 1_000_000
 _SHOWN = 5
+_LISTED = 100
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that cannot be read: where it is, and the first column with a problem (empty for the row as a whole)."""
+
+    file: str
+    row: int
+    line: int
+    column: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class BadRowPolicy:
+    """What to do with rows that cannot be read.
+
+    Parameters
+    ----------
+    skip
+        Whether they are dropped and counted; else any of them is an error.
+    max_fraction
+        Dropped rows above this share of all rows are an error.
+    """
+
+    skip: bool = False
+    max_fraction: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -27,13 +55,17 @@ class Inspection:
     schema
         The columns; None when no header could be read.
     rows
-        Rows with as many fields as the header.
+        Rows that can be read.
     missing
         Per feature column the number of empty cells.
     classes
         Per label its number of rows, largest first.
     errors, warnings
         Sentences; training stops on any error.
+    bad_row_count
+        Rows that cannot be read.
+    bad_rows
+        The first hundred of them.
     """
 
     schema: FeatureSchema | None
@@ -42,6 +74,8 @@ class Inspection:
     classes: Mapping[str, int]
     errors: tuple[str, ...]
     warnings: tuple[str, ...]
+    bad_row_count: int = 0
+    bad_rows: tuple[BadRow, ...] = ()
 
     def raise_for_errors(self) -> FeatureSchema:
         """The schema of sound data.
@@ -77,7 +111,10 @@ class _Places:
 class Findings:
     """Collects what `Inspection` tells, row by row, in bounded memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, bad_rows: BadRowPolicy | None = None) -> None:
+        self._policy = bad_rows or BadRowPolicy()
+        self._bad_count = 0
+        self._bad: list[BadRow] = []
         self._errors: list[str] = []
         self._widths = _Places()
         self._labels = _Places()
@@ -86,22 +123,28 @@ class Findings:
         self._values: dict[str, set[str]] = {}
         self._missing: Counter[str] = Counter()
         self._classes: Counter[str] = Counter()
-        self._ids: set[str] = set()
+        self._ids: set[int] = set()
         self._repeated_ids = _Places()
         self._rows = 0
 
     @property
     def has_errors(self) -> bool:
         """Whether anything found so far stops training."""
-        return bool(self._errors or self._widths.count or self._labels.count or self._cells)
+        return bool(self._errors or (self._bad_count and not self._policy.skip))
 
     def error(self, message: str) -> None:
         """Note a whole sentence, such as a file that cannot be read."""
         self._errors.append(message)
 
-    def bad_width(self, where: str, found: int, expected: int) -> None:
+    def bad_row(self, row: BadRow) -> None:
+        """Note a row that cannot be read, whatever else is told about it."""
+        self._bad_count += 1
+        if len(self._bad) < _LISTED:
+            self._bad.append(row)
+
+    def bad_width(self, where: str, told: str) -> None:
         """Note a row with a wrong number of fields."""
-        self._widths.add(where, f"{found} fields instead of {expected}")
+        self._widths.add(where, told)
 
     def empty_label(self, where: str) -> None:
         """Note a row without a label."""
@@ -111,12 +154,12 @@ class Findings:
         """Note a cell that cannot be read."""
         self._cells.setdefault(column, _Places()).add(where, reason)
 
-    def count(self, where: str, cells: Mapping[str, Any], fields: Sequence[str], schema: FeatureSchema) -> None:
-        """Add one row of the right width to the statistics."""
+    def count(
+        self, where: str, label: str, identity: str | None, cells: Mapping[str, Any], with_newlines: Sequence[str]
+    ) -> None:
+        """Add one row that can be read to the statistics; `with_newlines` are columns whose raw cell has a newline."""
         self._rows += 1
-        named = dict(zip(schema.columns, fields, strict=True))
-        if named[LABEL]:
-            self._classes[named[LABEL]] += 1
+        self._classes[label] += 1
         for column, value in cells.items():
             modality = modality_of(column)
             assert modality is not None
@@ -125,27 +168,43 @@ class Findings:
                 values = self._values.setdefault(column, set())
                 if len(values) < _TRACKED_VALUES:
                     values.add(value)
-        for column, text in named.items():
-            if "\n" in text:
-                self._newlines.setdefault(column, _Places()).add(where)
-        if identity := named.get(ID):
-            if identity in self._ids:
+        for column in with_newlines:
+            self._newlines.setdefault(column, _Places()).add(where)
+        if identity:
+            # Hashes take less than IDs; two IDs that collide cost no more than a wrong warning.
+            key = hash(identity)
+            if key in self._ids:
                 self._repeated_ids.add(where, identity)
             elif len(self._ids) < _TRACKED_VALUES:
-                self._ids.add(identity)
+                self._ids.add(key)
 
-    def inspection(self, schema: FeatureSchema | None) -> Inspection:
-        """Everything found, as sentences."""
-        errors = [*self._errors, *self._row_errors()]
+    def inspection(self, schema: FeatureSchema | None, *, is_training: bool = True) -> Inspection:
+        """Everything found, as sentences; rows that are not for training may be few and of one class."""
+        errors = [*self._errors]
+        warnings: list[str] = []
+        if not self._policy.skip:
+            errors += self._row_errors()
+        elif self._bad_count > self._policy.max_fraction * (self._rows + self._bad_count):
+            first = self._row_errors()[0] if self._row_errors() else ""
+            errors.append(
+                f"{self._bad_count} of {self._rows + self._bad_count} rows cannot be read, more than "
+                f"max_bad_row_fraction ({self._policy.max_fraction:g}) allows. The first: {first}"
+            )
+        elif self._bad_count:
+            warnings.append(
+                f"{_plural(self._bad_count, 'row')} that cannot be read were skipped: {self._row_errors()[0]}"
+            )
         if schema is None and not errors:
             errors.append("The data has no header line and no rows. Put a header line and rows into it.")
-        warnings: list[str] = []
         if schema is not None:
-            errors += self._dataset_errors(schema)
-            warnings = self._warnings(schema)
+            if is_training:
+                errors += self._dataset_errors(schema)
+            warnings += self._warnings(schema)
         classes = dict(sorted(self._classes.items(), key=lambda item: (-item[1], item[0])))
         missing = {column: self._missing[column] for column in schema.features} if schema else {}
-        return Inspection(schema, self._rows, missing, classes, tuple(errors), tuple(warnings))
+        return Inspection(
+            schema, self._rows, missing, classes, tuple(errors), tuple(warnings), self._bad_count, tuple(self._bad)
+        )
 
     def _row_errors(self) -> list[str]:
         errors = []
@@ -166,7 +225,7 @@ class Findings:
         return errors
 
     def _dataset_errors(self, schema: FeatureSchema) -> list[str]:
-        broken = bool(self._errors or self._widths.count)
+        broken = self.has_errors
         if self._rows < MIN_ROWS and not broken:
             return [f"The data has {_plural(self._rows, 'row')}: training needs at least {MIN_ROWS}."]
         errors = []
@@ -176,7 +235,7 @@ class Findings:
                 "training needs rows of at least two classes."
             )
         for group in modality_groups(schema):
-            if self._rows and all(self._missing[column] == self._rows for column in group):
+            if self._rows and not broken and all(self._missing[column] == self._rows for column in group):
                 shown = ", ".join(f"'{column}'" for column in group)
                 errors.append(
                     f"The {'column' if len(group) == 1 else 'columns'} {shown} ({modality_of(group[0])}) "

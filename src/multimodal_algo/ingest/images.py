@@ -2,28 +2,60 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import io
 import re
+from pathlib import Path
 
 import numpy as np
+import pybase64
 from PIL import Image, ImageOps
 
 SIDE = 224
 _SHORT_SIDE = 256
 _MAX_PIXELS = 100_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+_LONGEST_NAME = 1024
+_FILE_NAME = re.compile(r"[^;]{1,255}\.(?:jpe?g|png|webp|gif|bmp)", re.IGNORECASE)
 _DATA_PREFIX = re.compile(r"data:[^,;]*(?:;[^,;]*)*,")
 
 # Our own limit, checked on the header before any pixel is decoded, gives a sentence instead of a warning.
 Image.MAX_IMAGE_PIXELS = None
 
 
-def decode_images(cell: str) -> tuple[np.ndarray, ...]:
+class ImageFiles:
+    """The files of the ``images`` channel, which cells may name instead of holding base64.
+
+    Parameters
+    ----------
+    directory
+        The channel's directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory.resolve()
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes of the file `name` (its path below the channel); None where there is none."""
+        if len(name) > _LONGEST_NAME:
+            return None
+        try:
+            path = (self._directory / name).resolve()
+            return path.read_bytes() if path.is_relative_to(self._directory) and path.is_file() else None
+        except (OSError, ValueError):  # base64 that no file system takes as a name
+            return None
+
+
+def decode_images(cell: str | bytes, files: ImageFiles | None = None) -> tuple[np.ndarray, ...]:
     """Decode the images of one cell.
 
-    Several images are joined with ``;``; a ``data:`` prefix is tolerated.
+    Parameters
+    ----------
+    cell
+        Base64 of encoded images, or names of `files`; several are joined with ``;``, a ``data:`` prefix is tolerated.
+        Bytes are one encoded image.
+    files
+        The files that a cell may name.
 
     Returns
     -------
@@ -35,15 +67,28 @@ def decode_images(cell: str) -> tuple[np.ndarray, ...]:
     ValueError
         Not base64, not an image of a known format, truncated, or of too many pixels; the message says which.
     """
-    parts = [part.strip() for part in _DATA_PREFIX.sub("", cell).split(";")]
-    return tuple(_decode(part) for part in parts if part)
+    if isinstance(cell, bytes):
+        return (_image(cell),) if cell else ()
+    if "data:" in cell:
+        cell = _DATA_PREFIX.sub("", cell)
+    parts = [part.strip() for part in cell.split(";")]
+    return tuple(_decode(part, files) for part in parts if part)
 
 
-def _decode(encoded: str) -> np.ndarray:
-    try:
-        data = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError(_why_not_base64(encoded)) from None
+def _decode(part: str, files: ImageFiles | None) -> np.ndarray:
+    data = files.read(part) if files is not None else None
+    if data is None:
+        try:
+            data = pybase64.b64decode(part, validate=True)
+        except (binascii.Error, ValueError):
+            if _FILE_NAME.fullmatch(part):
+                where = "the images channel" if files is not None else "this job, which has no images channel"
+                raise ValueError(f"there is no file '{part[:80]}' in {where}") from None
+            raise ValueError(_why_not_base64(part)) from None
+    return _image(data)
+
+
+def _image(data: bytes) -> np.ndarray:
     try:
         return _pixels(data)
     except ValueError:
@@ -61,8 +106,9 @@ def _pixels(data: bytes) -> np.ndarray:
     width, height = image.size
     if width * height > _MAX_PIXELS:
         raise ValueError(f"the image has {width} x {height} pixels (at most {_MAX_PIXELS // 10**6} million are read)")
-    # JPEG can be decoded at a reduced scale, which is many times faster for photos.
-    image.draft("RGB", (_SHORT_SIDE, _SHORT_SIDE))
+    # JPEG can be decoded at a reduced scale, which is many times faster for photos; what the crop keeps of the short
+    # side has more pixels still.
+    image.draft("RGB", (SIDE, SIDE))
     image.load()
     return np.asarray(_cropped(_rgb(ImageOps.exif_transpose(image))), dtype=np.uint8)
 

@@ -1,26 +1,33 @@
-"""One pass over CSV files: parse and check every row, hand good chunks on, and tell what was found.
+"""One pass over the files: parse and check every row, hand good chunks on, and tell what was found.
 
 ``multimodal-algo validate`` and training run this same pass; training gives it a sink.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from multimodal_algo.errors import UserError
-from multimodal_algo.ingest.cells import BadCell, parse_cell
-from multimodal_algo.ingest.findings import Findings, Inspection
+from multimodal_algo.ingest.findings import BadRow, BadRowPolicy, Findings, Inspection
+from multimodal_algo.ingest.images import ImageFiles
+from multimodal_algo.ingest.progress import Progress
+from multimodal_algo.ingest.rows import PendingRow, RowParser
 from multimodal_algo.ingest.sources import Source, SourceRow, read_rows
-from multimodal_algo.schema import ID, LABEL, FeatureSchema, modality_of
+from multimodal_algo.schema import ID, LABEL, FeatureSchema, Modality
 
+# Two chunks are in memory: one whose images are being decoded, and one that is being read or encoded.
 CHUNK_ROWS = 256
+CHUNK_BYTES = 24 * 1024 * 1024
+_BOM = "\ufeff"
 
 
 @dataclass
 class Chunk:
-    """Up to `CHUNK_ROWS` parsed rows, by column."""
+    """Parsed rows, by column."""
 
     labels: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
@@ -30,10 +37,27 @@ class Chunk:
         return len(self.labels)
 
 
-Sink = Callable[[FeatureSchema, Chunk], None]
+class Sink(Protocol):
+    """Takes the good rows."""
+
+    def begin(self, schema: FeatureSchema) -> None:
+        """Called once, when the first header was read."""
+        ...
+
+    def append(self, chunk: Chunk) -> None:
+        """Called with each chunk, in order, as long as no error was found."""
+        ...
 
 
-def scan(sources: Sequence[Source], *, sink: Sink | None = None) -> Inspection:
+def scan(
+    sources: Sequence[Source],
+    *,
+    sink: Sink | None = None,
+    images: ImageFiles | None = None,
+    bad_rows: BadRowPolicy | None = None,
+    progress: Progress | None = None,
+    schema: FeatureSchema | None = None,
+) -> Inspection:
     """Read every row of `sources` once.
 
     Parameters
@@ -41,115 +65,179 @@ def scan(sources: Sequence[Source], *, sink: Sink | None = None) -> Inspection:
     sources
         Shards of one dataset; each has the header, and the headers must be equal.
     sink
-        Called with the schema and each chunk of good rows, in order, as long as no error was found.
+        Takes the rows.
+    images
+        Files that image cells may name.
+    bad_rows
+        What to do with rows that cannot be read; they are errors if not given.
+    progress
+        Told of rows and bytes as they are read.
+    schema
+        The columns that the headers must have; those of the first file if not given.
 
     Returns
     -------
     Inspection
         Statistics and findings; `Inspection.raise_for_errors` turns the latter into a `UserError`.
     """
-    findings = Findings()
-    schema: FeatureSchema | None = None
-    chunk = Chunk()
-    for source in sources:
-        try:
-            for row in read_rows(source):
-                if row.number == 0:
-                    schema = _agreed_schema(schema, row.fields, source, findings)
-                    continue
-                assert schema is not None
-                parsed = _parsed(row, source, schema, findings)
-                if parsed is None or sink is None:
-                    continue
-                _add(chunk, parsed, schema, row)
-                if len(chunk) == CHUNK_ROWS:
-                    if not findings.has_errors:
-                        sink(schema, chunk)
-                    chunk = Chunk()
-        except UserError as error:
-            findings.error(str(error))
-            if schema is None:
-                break
-    if sink is not None and schema is not None and len(chunk) and not findings.has_errors:
-        sink(schema, chunk)
-    return findings.inspection(schema)
+    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode") as pool:
+        return _Scan(sink, images, bad_rows or BadRowPolicy(), progress or Progress(0), schema, pool).run(sources)
 
 
-def parse_fields(
-    schema: FeatureSchema, columns: Sequence[str], fields: Sequence[str]
-) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """The feature cells of one row, and what is wrong with them.
+@dataclass(frozen=True)
+class _Row:
+    """A row on its way: what is known of it at once, and its cells when their images are decoded."""
 
-    Parameters
-    ----------
-    schema
-        The columns.
-    columns
-        The names of `fields`: the training order, or the inference order without ``label``.
-    fields
-        As many raw cells as there are `columns`.
+    file: str
+    number: int
+    line: int
+    label: str
+    identity: str | None
+    with_newlines: list[str]
+    pending: PendingRow
 
-    Returns
-    -------
-    cells
-        Per feature column the parsed value; bad cells are absent.
-    problems
-        ``(column, reason)`` of each bad cell.
-    """
-    cells: dict[str, Any] = {}
-    problems: list[tuple[str, str]] = []
-    for column, field_ in zip(columns, fields, strict=True):
-        modality = modality_of(column)
-        if modality is None or column in (LABEL, ID):
-            continue
-        try:
-            cells[column] = parse_cell(modality, field_)
-        except BadCell as error:
-            problems.append((column, str(error)))
-    return cells, problems
+    @property
+    def where(self) -> str:
+        return _where(self.file, self.number, self.line)
 
 
-def _agreed_schema(
-    schema: FeatureSchema | None, header: list[str], source: Source, findings: Findings
-) -> FeatureSchema:
-    if schema is None:
-        return FeatureSchema.from_header(header, source.name)
-    if tuple(header) != schema.columns:
-        missing = [c for c in schema.columns if c not in header]
-        extra = [c for c in header if c not in schema.columns]
-        what = "; ".join(
-            text
-            for text in (
-                f"missing {', '.join(missing[:5])}" if missing else "",
-                f"unexpected {', '.join(extra[:5])}" if extra else "",
-                "" if missing or extra else "the order differs",
+class _Scan:
+    def __init__(
+        self,
+        sink: Sink | None,
+        images: ImageFiles | None,
+        bad_rows: BadRowPolicy,
+        progress: Progress,
+        schema: FeatureSchema | None,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self._sink = sink
+        self._images = images
+        self._progress = progress
+        self._pool = pool
+        self._findings = Findings(bad_rows)
+        self._schema = schema
+        self._is_training = schema is None
+        self._first_file = "training" if schema is not None else ""
+        self._features: tuple[str, ...] = ()
+        self._image_columns: tuple[str, ...] = ()
+        self._parser: RowParser | None = None
+        self._reading: list[_Row] = []
+        self._reading_bytes = 0
+        self._decoding: list[_Row] = []
+
+    def run(self, sources: Sequence[Source]) -> Inspection:
+        done = 0
+        for source in sources:
+            try:
+                for row in read_rows(source):
+                    if row.number == 0:
+                        self._take_header(row.fields, source)
+                    elif not (source.is_pipe and self._is_next_header(row.fields, source)):
+                        self._take(row, source)
+                    self._progress.at(done + row.offset)
+            except UserError as error:
+                self._findings.error(str(error))
+                if self._schema is None:
+                    break
+            done += source.size
+        self._turn()
+        self._turn()
+        return self._findings.inspection(self._schema, is_training=self._is_training)
+
+    def _take_header(self, header: list[str], source: Source) -> None:
+        if self._schema is None:
+            self._schema = FeatureSchema.from_header(header, source.name)
+            self._first_file = source.name
+        elif tuple(header) != self._schema.columns:
+            raise UserError(_other_header(self._schema, header, source.name, self._first_file))
+        if self._parser is None:
+            self._features = self._schema.features
+            self._image_columns = self._schema.of(Modality.IMAGE)
+            self._parser = RowParser(self._schema.columns, self._pool, self._images)
+            if self._sink is not None:
+                self._sink.begin(self._schema)
+
+    def _is_next_header(self, fields: list[Any], source: Source) -> bool:
+        """Whether a row of a FIFO is the header of the channel's next file."""
+        assert self._schema is not None
+        names = [str(fields[0]).removeprefix(_BOM), *fields[1:]]
+        if LABEL not in names or set(names) != set(self._schema.columns):
+            return False
+        if tuple(names) != self._schema.columns:
+            raise UserError(_other_header(self._schema, names, source.name, self._first_file))
+        return True
+
+    def _take(self, row: SourceRow, source: Source) -> None:
+        schema, parser = self._schema, self._parser
+        assert schema is not None
+        assert parser is not None
+        if len(row.fields) != len(schema.columns):
+            told = f"{len(row.fields)} fields instead of {len(schema.columns)}"
+            self._findings.bad_width(_where(source.name, row.number, row.line), told)
+            self._findings.bad_row(BadRow(source.name, row.number, row.line, "", told))
+            return
+        named = dict(zip(schema.columns, row.fields, strict=True))
+        self._reading.append(
+            _Row(
+                source.name,
+                row.number,
+                row.line,
+                str(named[LABEL]),
+                str(named[ID]) if schema.has_id else None,
+                [column for column, text in named.items() if isinstance(text, str) and "\n" in text],
+                parser.start(row.fields),
             )
-            if text
         )
-        raise UserError(
-            f"{source.name}: its header differs from that of the first file ({what}). Give all files one header."
+        self._reading_bytes += sum(map(len, row.fields))
+        if len(self._reading) >= CHUNK_ROWS or self._reading_bytes >= CHUNK_BYTES:
+            self._turn()
+
+    def _turn(self) -> None:
+        """Finish the rows that were decoding while the last ones were read, and let those decode."""
+        finishing, self._decoding = self._decoding, self._reading
+        self._reading, self._reading_bytes = [], 0
+        chunk = Chunk()
+        for row in finishing:
+            self._finish(row, chunk)
+        if self._sink is not None and len(chunk) and not self._findings.has_errors:
+            self._sink.append(chunk)
+
+    def _finish(self, row: _Row, chunk: Chunk) -> None:
+        parsed = row.pending.finish()
+        for column, reason in parsed.problems:
+            self._findings.bad_cell(row.where, column, reason)
+        if not row.label:
+            self._findings.empty_label(row.where)
+        if parsed.problems or not row.label:
+            column, reason = parsed.problems[0] if parsed.problems else (LABEL, "empty")
+            self._findings.bad_row(BadRow(row.file, row.number, row.line, column, reason))
+            return
+        self._findings.count(row.where, row.label, row.identity, parsed.cells, row.with_newlines)
+        self._progress.rows(1, sum(len(parsed.cells[column]) for column in self._image_columns))
+        if self._sink is None:
+            return
+        chunk.labels.append(row.label)
+        if row.identity is not None:
+            chunk.ids.append(row.identity)
+        for column in self._features:
+            chunk.cells.setdefault(column, []).append(parsed.cells[column])
+
+
+def _where(file: str, number: int, line: int) -> str:
+    return f"{file}, row {number}" + (f" (line {line})" if line != number + 1 else "")
+
+
+def _other_header(schema: FeatureSchema, header: Sequence[str], name: str, first: str) -> str:
+    missing = [c for c in schema.columns if c not in header]
+    extra = [c for c in header if c not in schema.columns]
+    what = "; ".join(
+        text
+        for text in (
+            f"missing {', '.join(missing[:5])}" if missing else "",
+            f"unexpected {', '.join(extra[:5])}" if extra else "",
+            "" if missing or extra else "the order differs",
         )
-    return schema
-
-
-def _parsed(row: SourceRow, source: Source, schema: FeatureSchema, findings: Findings) -> Mapping[str, Any] | None:
-    where = f"{source.name}, row {row.number}" + (f" (line {row.line})" if row.line != row.number + 1 else "")
-    if len(row.fields) != len(schema.columns):
-        findings.bad_width(where, len(row.fields), len(schema.columns))
-        return None
-    cells, problems = parse_fields(schema, schema.columns, row.fields)
-    for column, reason in problems:
-        findings.bad_cell(where, column, reason)
-    label = row.fields[schema.columns.index(LABEL)]
-    if not label:
-        findings.empty_label(where)
-    findings.count(where, cells, row.fields, schema)
-    return None if problems or not label else cells
-
-
-def _add(chunk: Chunk, cells: Mapping[str, Any], schema: FeatureSchema, row: SourceRow) -> None:
-    chunk.labels.append(row.fields[schema.columns.index(LABEL)])
-    if schema.has_id:
-        chunk.ids.append(row.fields[schema.columns.index(ID)])
-    for column in schema.features:
-        chunk.cells.setdefault(column, []).append(cells[column])
+        if text
+    )
+    return f"{name}: its header differs from that of {first} ({what}). Give all files one header."

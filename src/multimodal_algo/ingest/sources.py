@@ -1,30 +1,53 @@
-"""The CSV files of a channel, and their rows with exact positions."""
+"""The files of a channel, CSV or Parquet, and their rows with exact positions."""
 
 from __future__ import annotations
 
 import csv
 import gzip
 import sys
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from multimodal_algo.errors import UserError
 
 # The standard library refuses fields over 128 KiB; a base64 photo is larger.
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
 
+_BUFFER_BYTES = 1024 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
 class Source:
-    """One CSV file. `name` is its path below the channel, as messages show it."""
+    """One file, or one FIFO.
+
+    Parameters
+    ----------
+    path
+        Where it is.
+    name
+        Its path below the channel, as messages show it.
+    is_pipe
+        A FIFO of Pipe mode: the files of the channel one after the other, headers and all, to be read once.
+    """
 
     path: Path
     name: str
+    is_pipe: bool = False
+
+    @property
+    def is_parquet(self) -> bool:
+        """Whether it is Parquet, by its name."""
+        return self.path.name.lower().endswith(".parquet")
+
+    @property
+    def size(self) -> int:
+        """Bytes; 0 for a FIFO, which tells no size."""
+        return 0 if self.is_pipe else self.path.stat().st_size
 
 
 @dataclass(frozen=True)
@@ -38,73 +61,95 @@ class SourceRow:
     line
         The physical line that the row ends on, from 1 (quoted newlines make it larger than ``number + 1``).
     fields
-        The cells, unquoted.
+        The cells, unquoted: strings, or bytes for an image in a Parquet file.
+    offset
+        Bytes of the file that were read so far.
     """
 
     number: int
     line: int
-    fields: list[str]
+    fields: list[Any]
+    offset: int = 0
 
 
 def find_sources(location: Path) -> list[Source]:
-    """The CSV files at `location`: itself when it is a file, else every file below it, sorted by path.
+    """The files at `location`: itself when it is a file or a FIFO, else every file below it, sorted by path.
 
     Hidden files, empty files and marker objects (``_SUCCESS``) are passed over; File mode keeps the key tree
-    of S3, so folders may nest. Names may end in ``.csv`` or ``.csv.gz``, or have no ending (``part-00000``).
+    of S3, so folders may nest. Names may end in ``.csv``, ``.csv.gz`` or ``.parquet``, or have no ending
+    (``part-00000``: CSV).
 
     Raises
     ------
     UserError
-        Nothing is there, or nothing that can be CSV.
+        Nothing is there, or nothing that can be CSV or Parquet.
     """
+    if location.is_fifo():
+        return [Source(location, location.name, is_pipe=True)]
     if location.is_file():
         return [Source(location, location.name)]
     if not location.is_dir():
         raise UserError(f"{location}: there is no such file or directory. Give a CSV file or a folder of them.")
     files = [path for path in sorted(location.rglob("*")) if path.is_file() and _holds_data(path, location)]
-    csvs = [path for path in files if _looks_like_csv(path)]
-    if not csvs:
+    tables = [path for path in files if _looks_like_a_table(path)]
+    if not tables:
         found = f"only {', '.join(path.name for path in files[:5])}" if files else "nothing"
-        raise UserError(f"{location.name}: {found} is there. Put at least one .csv or .csv.gz file into it.")
-    return [Source(path, f"{location.name}/{path.relative_to(location).as_posix()}") for path in csvs]
+        raise UserError(f"{location.name}: {found} is there. Put at least one .csv, .csv.gz or .parquet file into it.")
+    return [Source(path, f"{location.name}/{path.relative_to(location).as_posix()}") for path in tables]
 
 
 def read_rows(source: Source) -> Iterator[SourceRow]:
-    """The rows of a file in order, the header first; blank lines are not rows.
+    """The rows of a file in order, the header first; blank lines are not rows. The file is read once, front to back.
 
-    RFC 4180 with quoted newlines, LF or CRLF, UTF-8 with or without BOM, plain or gzip (by content, since File
-    mode does not decompress).
+    CSV: RFC 4180 with quoted newlines, LF or CRLF, UTF-8 with or without BOM, plain or gzip (by content, since File
+    mode does not decompress). Parquet: see `ingest.parquet`.
 
     Raises
     ------
     UserError
         Bytes that are not UTF-8, a quote that is never closed or closed in the middle of a cell, a broken gzip
-        stream; the message names the line.
+        stream or Parquet file; the message names the line.
     """
-    with _opened(source) as stream:
-        reader = csv.reader(_decoded_lines(stream, source), strict=True)
+    if source.is_parquet:
+        from multimodal_algo.ingest.parquet import read_parquet
+
+        for number, (fields, offset) in enumerate(read_parquet(source)):
+            yield SourceRow(number, number + 1, fields, offset)
+        return
+    with source.path.open("rb", buffering=_BUFFER_BYTES) as file:
+        lines = _Lines(file, source)
         number = 0
-        while True:
-            try:
-                fields = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                raise UserError(
-                    f"{source.name}, row {number} (line {reader.line_num}): not well-formed CSV ({error}). "
-                    "Quote cells that hold quotes, commas or newlines, and double the quotes in them."
-                ) from None
-            except (EOFError, gzip.BadGzipFile) as error:
-                raise UserError(f"{source.name}: the gzip file is broken ({error}). Upload it again.") from None
-            if not fields:
-                continue
-            yield SourceRow(number, reader.line_num, fields)
-            number += 1
+        try:
+            for fields in _records(lines):
+                if fields:
+                    yield SourceRow(number, lines.number, fields, lines.offset)
+                    number += 1
+        except csv.Error as error:
+            raise UserError(
+                f"{source.name}, row {number} (line {lines.number}): not well-formed CSV ({error}). "
+                "Quote cells that hold quotes, commas or newlines, and double the quotes in them."
+            ) from None
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise UserError(f"{source.name}: the gzip file is broken ({error}). Upload it again.") from None
 
 
-def read_header(source: Source) -> list[str]:
-    """The fields of the header line; none for a file without a row. Raises as `read_rows` does."""
-    return next((row.fields for row in read_rows(source)), [])
+def _records(lines: _Lines) -> Iterator[list[str]]:
+    """The records of `lines`, as `csv.reader` reads them: the fields of each, none for a blank line."""
+
+    def from_(line: str) -> Iterator[str]:
+        yield line
+        # No `yield from`: it would close `lines` with this generator.
+        for following in lines:  # noqa: UP028
+            yield following
+
+    for line in lines:
+        text = line.removesuffix("\n").removesuffix("\r")
+        if '"' in text or "\r" in text:
+            # Quotes may hold newlines: the reader takes as many lines as the record has.
+            yield next(csv.reader(from_(line), strict=True))
+        else:
+            # Many times faster, and lines with images are long.
+            yield text.split(",") if text else []
 
 
 def _holds_data(path: Path, root: Path) -> bool:
@@ -112,30 +157,43 @@ def _holds_data(path: Path, root: Path) -> bool:
     return not any(part.startswith((".", "_")) for part in parts) and path.stat().st_size > 0
 
 
-def _looks_like_csv(path: Path) -> bool:
+def _looks_like_a_table(path: Path) -> bool:
     name = path.name.lower()
-    return name.endswith((".csv", ".csv.gz")) or "." not in name
+    return name.endswith((".csv", ".csv.gz", ".parquet")) or "." not in name
 
 
-def _opened(source: Source) -> IO[bytes]:
-    stream = source.path.open("rb")
-    magic = stream.peek(2)[:2]
-    if magic == _GZIP_MAGIC:
-        stream.close()
-        return gzip.open(source.path, "rb")  # type: ignore[return-value]
-    return stream
+class _Lines:
+    """The lines of an open file, decoded one by one.
 
+    Bytes are split at newlines only: so U+2028 and the like stay inside their cell, and an undecodable byte is
+    reported with its own line. Nothing seeks: FIFOs and streaming mounts cannot.
+    """
 
-def _decoded_lines(stream: IO[bytes], source: Source) -> Iterator[str]:
-    # Bytes are split at \n only and decoded line by line: so U+2028 and the like stay inside their cell, and
-    # an undecodable byte is reported with its own line.
-    for line, raw in enumerate(stream, start=1):
-        if line == 1:
-            raw = raw.removeprefix(_BOM)
-        try:
-            yield raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{source.name}, line {line}: not UTF-8 (byte 0x{raw[error.start]:02x} at position {error.start + 1} "
-                "of the line). Save the file as UTF-8."
-            ) from None
+    def __init__(self, file: IO[bytes], source: Source) -> None:
+        self._file = file
+        self._source = source
+        self._lines = self._read()
+        self.offset = 0
+        self.number = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self._lines
+
+    def _read(self) -> Iterator[str]:
+        compressed = self._file.peek(2)[:2] == _GZIP_MAGIC  # type: ignore[attr-defined]
+        stream = gzip.GzipFile(fileobj=self._file) if compressed else self._file
+        for self.number, raw in enumerate(stream, start=1):
+            # The compressed bytes of a file; all bytes of a FIFO, which tells no position.
+            if compressed and not self._source.is_pipe:
+                self.offset = self._file.tell()
+            else:
+                self.offset += len(raw)
+            if self.number == 1:
+                raw = raw.removeprefix(_BOM)
+            try:
+                yield raw.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"{self._source.name}, line {self.number}: not UTF-8 (byte 0x{raw[error.start]:02x} at position "
+                    f"{error.start + 1} of the line). Save the file as UTF-8."
+                ) from None

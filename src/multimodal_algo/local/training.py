@@ -27,6 +27,7 @@ def train(
     *,
     output: Path,
     validation: Path | None = None,
+    images: Path | None = None,
     hyperparameters: Mapping[str, str] | None = None,
     runner: Runner | None = None,
 ) -> Path:
@@ -35,7 +36,9 @@ def train(
     Parameters
     ----------
     train_data, validation
-        A CSV file or folder for each channel.
+        A CSV or Parquet file or a folder for each channel.
+    images
+        A folder of image files that cells may name.
     output
         Directory of the results; made when missing.
     hyperparameters
@@ -53,7 +56,8 @@ def train(
     UserError
         The program failed; the message is what the platform shows as ``FailureReason``.
     """
-    channels = {"train": train_data} | ({"validation": validation} if validation else {})
+    given = {"train": train_data, "validation": validation, "images": images}
+    channels = {name: location for name, location in given.items() if location is not None}
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="multimodal-local-") as scratch:
         base = Path(scratch) / "ml"

@@ -17,8 +17,8 @@ class ImageModel(ModalityModel):
 
     def completeness(self, features: Features) -> np.ndarray:
         """1 where the cell has an image, else 0."""
-        return features.image_present[self.columns[0]].astype(float)
+        return features.images[self.columns[0]].present.astype(float)
 
     def inputs(self, features: Features) -> pd.DataFrame:
         """The image vectors, float32."""
-        return vector_frame(np.asarray(features.image_vectors[self.columns[0]], dtype=np.float32))
+        return vector_frame(features.images[self.columns[0]].dense())

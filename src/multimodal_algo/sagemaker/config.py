@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from multimodal_algo.hyperparameters import HyperParameters
 from multimodal_algo.sagemaker.paths import MLPaths
 
 TRAIN_CHANNEL = "train"
+VALIDATION_CHANNEL = "validation"
+IMAGES_CHANNEL = "images"
+_FIFO_S = 60
 
 
 def read_hyperparameters(paths: MLPaths) -> HyperParameters:
@@ -26,29 +30,60 @@ def read_hyperparameters(paths: MLPaths) -> HyperParameters:
     return HyperParameters.parse(_read_object(paths.hyperparameters))
 
 
-def train_channel(paths: MLPaths) -> Path:
-    """The directory of the train channel.
+def channel_path(paths: MLPaths, name: str) -> Path | None:
+    """Where a channel's data is: a directory (File, FastFile), or the FIFO of the first epoch (Pipe).
 
     Channels are those of ``inputdataconfig.json``: beside their directories lie ``<channel>-manifest`` files.
+
+    Returns
+    -------
+    pathlib.Path or None
+        None where the job has no such channel.
+
+    Raises
+    ------
+    PlatformError
+        The FIFO of a Pipe channel does not appear.
+    """
+    channels = _read_object(paths.input_data_config)
+    if channels and name not in channels:
+        return None
+    if isinstance(channel := channels.get(name), dict) and channel.get("TrainingInputMode") == "Pipe":
+        return _fifo(paths.channel(f"{name}_0"))
+    directory = paths.channel(name)
+    return directory if directory.is_dir() else None
+
+
+def train_channel(paths: MLPaths) -> Path:
+    """The data of the train channel; see `channel_path`.
 
     Raises
     ------
     UserError
         The job has no train channel.
     """
-    channels = _read_object(paths.input_data_config)
-    directory = paths.channel(TRAIN_CHANNEL)
-    if (channels and TRAIN_CHANNEL not in channels) or not directory.is_dir():
-        named = ", ".join(sorted(channels)) or "none"
+    found = channel_path(paths, TRAIN_CHANNEL)
+    if found is None:
+        named = ", ".join(sorted(_read_object(paths.input_data_config))) or "none"
         raise UserError(
             f"The job has no '{TRAIN_CHANNEL}' channel (its channels: {named}). Give the training data that name."
         )
-    return directory
+    return found
 
 
 def unused_channels(paths: MLPaths) -> list[str]:
     """Channels that the job has and training does not read, by name."""
-    return sorted(set(_read_object(paths.input_data_config)) - {TRAIN_CHANNEL})
+    return sorted(set(_read_object(paths.input_data_config)) - {TRAIN_CHANNEL, VALIDATION_CHANNEL, IMAGES_CHANNEL})
+
+
+def _fifo(path: Path) -> Path:
+    # The platform may make it a moment after the program was started.
+    deadline = time.monotonic() + _FIFO_S
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise PlatformError(f"{path}: the FIFO of a Pipe channel did not appear within {_FIFO_S} s.")
+        time.sleep(0.1)
+    return path
 
 
 def _read_object(path: Path) -> dict[str, Any]:

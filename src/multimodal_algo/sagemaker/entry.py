@@ -5,7 +5,14 @@ from __future__ import annotations
 import logging
 
 from multimodal_algo.errors import PlatformError, UserError
-from multimodal_algo.sagemaker.config import read_hyperparameters, train_channel, unused_channels
+from multimodal_algo.sagemaker.config import (
+    IMAGES_CHANNEL,
+    VALIDATION_CHANNEL,
+    channel_path,
+    read_hyperparameters,
+    train_channel,
+    unused_channels,
+)
 from multimodal_algo.sagemaker.devices import find_devices, require_torch_sees_gpus, require_usable
 from multimodal_algo.sagemaker.paths import MLPaths
 from multimodal_algo.sagemaker.settings import Settings
@@ -37,12 +44,12 @@ def run_training(settings: Settings) -> int:
         data = train_channel(paths)
         _LOG.info("training: quality %s, %g s for fitting", hyperparameters.quality, hyperparameters.budget_s)
         for channel in unused_channels(paths):
-            _LOG.warning("the channel '%s' is not used: metrics are measured out of fold on the train channel", channel)
+            _LOG.warning("the channel '%s' is not used: train, validation and images are", channel)
         require_torch_sees_gpus(devices, allow_cpu_fallback=settings.allow_cpu_fallback)
-        from multimodal_algo.training.job import train
+        from multimodal_algo.training.job import Channels, train
 
         train(
-            data,
+            Channels(data, channel_path(paths, VALIDATION_CHANNEL), channel_path(paths, IMAGES_CHANNEL)),
             hyperparameters,
             weights_dir=settings.weights_dir,
             checkpoints_dir=paths.checkpoints,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 from multimodal_algo.artifact import FUSION, IMAGE_BACKBONE, ModelConfig, read_config
 from multimodal_algo.fusion.network import Fusion
 from multimodal_algo.ingest.features import Features, build_features
-from multimodal_algo.ingest.scan import parse_fields
+from multimodal_algo.ingest.rows import RowParser
 from multimodal_algo.modalities.backbones import BackboneInfo, ImageBackbone
 from multimodal_algo.modalities.base import ModalityModel
 from multimodal_algo.modalities.registry import load_model
@@ -58,6 +59,7 @@ class Predictor:
         self.config = config
         self.schema: FeatureSchema = config.schema_
         self.classes = config.classes
+        self._parser = RowParser(self.schema.inference_columns, ThreadPoolExecutor(thread_name_prefix="decode"))
         self._models = models
         self._fusion = fusion
         self._image_backbone = image_backbone
@@ -99,11 +101,11 @@ class Predictor:
         """Parse, decode and encode rows: the features of the readable ones, and each row's problem."""
         problems: list[str | None] = []
         cells: dict[str, list[object]] = {column: [] for column in self.schema.features}
-        for row in rows:
-            values, bad = parse_fields(self.schema, self.schema.inference_columns, row)
-            problems.append(f"column {bad[0][0]}: {bad[0][1]}" if bad else None)
-            if not bad:
-                for column, value in values.items():
+        for pending in [self._parser.start(row) for row in rows]:
+            parsed = pending.finish()
+            problems.append("column {}: {}".format(*parsed.problems[0]) if parsed.problems else None)
+            if not parsed.problems:
+                for column, value in parsed.cells.items():
                     cells[column].append(value)
         encode = self._image_backbone.encode if self._image_backbone is not None else None
         return build_features(self.schema, cells, problems.count(None), encode), problems

@@ -23,14 +23,18 @@ from multimodal_algo.artifact import (
     write_artifact,
 )
 from multimodal_algo.budget import Budget
+from multimodal_algo.errors import UserError
+from multimodal_algo.fusion.folds import HeldOut
 from multimodal_algo.hyperparameters import HyperParameters
-from multimodal_algo.ingest.dataset import Dataset, DatasetWriter
-from multimodal_algo.ingest.features import build_features
-from multimodal_algo.ingest.scan import Chunk, scan
-from multimodal_algo.ingest.sources import Source, find_sources, read_header
+from multimodal_algo.ingest.dataset import Dataset
+from multimodal_algo.ingest.features import ImageEncoder
+from multimodal_algo.ingest.findings import BadRowPolicy
+from multimodal_algo.ingest.images import ImageFiles
+from multimodal_algo.ingest.sources import find_sources
 from multimodal_algo.recipes import RECIPES, Recipe
 from multimodal_algo.schema import FeatureSchema, Modality
 from multimodal_algo.training.checkpoints import Checkpoints
+from multimodal_algo.training.ingestion import ingest
 from multimodal_algo.training.report import Metrics, log_metrics, measure, write_metrics
 
 if TYPE_CHECKING:
@@ -52,8 +56,27 @@ class FittedModalities:
     vectors: np.ndarray
 
 
+@dataclass(frozen=True)
+class Channels:
+    """Where a job's data is.
+
+    Parameters
+    ----------
+    train
+        A CSV or Parquet file, a directory of them, or a FIFO.
+    validation
+        The same; None where metrics are measured out of fold on the training rows.
+    images
+        Directory of files that image cells may name.
+    """
+
+    train: Path
+    validation: Path | None = None
+    images: Path | None = None
+
+
 def train(
-    data: Path,
+    channels: Channels,
     hyperparameters: HyperParameters,
     *,
     weights_dir: Path,
@@ -61,12 +84,12 @@ def train(
     model_dir: Path,
     output_dir: Path,
 ) -> Metrics:
-    """Train on the CSV files at `data` and write the artifact.
+    """Train on the data of `channels` and write the artifact.
 
     Parameters
     ----------
-    data
-        A CSV file or a directory of them (the train channel).
+    channels
+        Where the data is.
     hyperparameters
         What the job set.
     weights_dir
@@ -76,7 +99,7 @@ def train(
     model_dir
         Where the artifact goes.
     output_dir
-        Where ``metrics.json`` goes.
+        Where ``metrics.json`` and ``bad_rows.csv`` go.
 
     Raises
     ------
@@ -86,20 +109,28 @@ def train(
     scratch = Path(tempfile.mkdtemp(prefix="multimodal-train-"))
     try:
         recipe = RECIPES[hyperparameters.quality]
-        sources = find_sources(data)
-        image_backbone = _image_backbone(sources, hyperparameters, weights_dir)
-        dataset = _ingest(sources, image_backbone, scratch)
+        backbones = _ImageBackbones(hyperparameters, weights_dir)
+        dataset, validation = _ingest(channels, hyperparameters, backbones, scratch, output_dir)
         checkpoints = Checkpoints.open(checkpoints_dir, dataset, hyperparameters)
         started = time.monotonic()
         budget = Budget.starting_now(hyperparameters.budget_s)
         classes, labels = _map_labels(dataset)
         folds = _folds(labels, recipe, hyperparameters)
         fitted = _fit_modalities(dataset, labels, folds, recipe, hyperparameters, budget, scratch, checkpoints)
-        fusion, probabilities = _fit_fusion(fitted, labels, folds, hyperparameters, budget)
+        held_out = _held_out(validation, classes, fitted, hyperparameters)
+        fusion, probabilities = _fit_fusion(fitted, labels, folds, held_out, hyperparameters, budget)
         names = [model.name for _, model in fitted.models]
-        metrics = measure(probabilities, fitted.vectors, labels, names, fit_s=time.monotonic() - started)
-        config = _describe(dataset, classes, fitted, image_backbone, hyperparameters, metrics)
-        _save(model_dir, config, fitted, fusion, image_backbone)
+        judged = held_out or HeldOut(fitted.vectors, labels)
+        metrics = measure(
+            probabilities,
+            judged.vectors,
+            judged.labels,
+            names,
+            measured_on="validation channel" if held_out else "training rows, out of fold",
+            fit_s=time.monotonic() - started,
+        )
+        config = _describe(dataset, classes, fitted, backbones.found, hyperparameters, metrics)
+        _save(model_dir, config, fitted, fusion, backbones.found)
         write_metrics(metrics, output_dir)
         log_metrics(metrics)
         return metrics
@@ -107,44 +138,52 @@ def train(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _image_backbone(sources: list[Source], hyperparameters: HyperParameters, weights_dir: Path) -> ImageBackbone | None:
-    if not FeatureSchema.from_header(read_header(sources[0]), sources[0].name).of(Modality.IMAGE):
-        return None
-    from multimodal_algo.modalities.backbones import ImageBackbone
+class _ImageBackbones:
+    """Finds the image network when the first header shows that there are images; all channels share it."""
 
-    backbone = ImageBackbone.resolve(
-        hyperparameters.image_backbone,
-        weights_dir=weights_dir,
-        allow_untrained=hyperparameters.quality == "toy",
-        seed=hyperparameters.seed,
-    )
-    _LOG.info("image backbone: %s, weights: %s", backbone.info.architecture, backbone.info.source)
-    return backbone
+    def __init__(self, hyperparameters: HyperParameters, weights_dir: Path) -> None:
+        self._hyperparameters = hyperparameters
+        self._weights_dir = weights_dir
+        self.found: ImageBackbone | None = None
+
+    def encoder_of(self, schema: FeatureSchema) -> ImageEncoder | None:
+        if not schema.of(Modality.IMAGE):
+            return None
+        if self.found is None:
+            from multimodal_algo.modalities.backbones import ImageBackbone
+
+            self.found = ImageBackbone.resolve(
+                self._hyperparameters.image_backbone,
+                weights_dir=self._weights_dir,
+                allow_untrained=self._hyperparameters.quality == "toy",
+                seed=self._hyperparameters.seed,
+            )
+            _LOG.info("image backbone: %s, weights: %s", self.found.info.architecture, self.found.info.source)
+        return self.found.encode
 
 
-def _ingest(sources: list[Source], backbone: ImageBackbone | None, scratch: Path) -> Dataset:
-    started = time.monotonic()
-    encode = backbone.encode if backbone is not None else None
-    writer: DatasetWriter | None = None
+def _ingest(
+    channels: Channels, hyperparameters: HyperParameters, backbones: _ImageBackbones, scratch: Path, output_dir: Path
+) -> tuple[Dataset, Dataset | None]:
+    """The training rows, and those of the validation channel."""
+    images = ImageFiles(channels.images) if channels.images is not None else None
+    bad_rows = BadRowPolicy(hyperparameters.on_bad_row == "skip", hyperparameters.max_bad_row_fraction)
 
-    def append(schema: FeatureSchema, chunk: Chunk) -> None:
-        nonlocal writer
-        writer = writer or DatasetWriter(schema, scratch)
-        features = build_features(schema, chunk.cells, len(chunk), encode)
-        writer.append(features, chunk.labels, chunk.ids if schema.has_id else None)
+    def read(location: Path, schema: FeatureSchema | None) -> Dataset:
+        return ingest(
+            find_sources(location),
+            scratch / "dataset" / location.name,
+            backbones.encoder_of,
+            images=images,
+            bad_rows=bad_rows,
+            output_dir=output_dir,
+            schema=schema,
+        )
 
-    try:
-        inspection = scan(sources, sink=append)
-    finally:
-        if writer is not None:
-            writer.close()
-    for warning in inspection.warnings:
-        _LOG.warning("%s", warning)
-    inspection.raise_for_errors()
-    assert writer is not None
-    dataset = writer.dataset()
-    _LOG.info("ingest: %d rows from %d files in %.1f s", len(dataset), len(sources), time.monotonic() - started)
-    return dataset
+    dataset = read(channels.train, None)
+    if channels.validation is None:
+        return dataset, None
+    return dataset, read(channels.validation, dataset.schema)
 
 
 def _map_labels(dataset: Dataset) -> tuple[tuple[str, ...], np.ndarray]:
@@ -196,14 +235,46 @@ def _fit_modalities(
     return FittedModalities(models, np.stack(vectors, axis=1))
 
 
+def _held_out(
+    validation: Dataset | None, classes: tuple[str, ...], fitted: FittedModalities, hyperparameters: HyperParameters
+) -> HeldOut | None:
+    """The vectors of the validation channel's rows; rows of classes that training did not see are left out."""
+    if validation is None:
+        return None
+    place = {name: number for number, name in enumerate(classes)}
+    labels = np.array([place.get(label, -1) for label in validation.labels], dtype=np.int64)
+    known = np.flatnonzero(labels >= 0)
+    if len(known) < len(labels):
+        _LOG.warning(
+            "validation: %d of %d rows have a label that no training row has; they are left out",
+            len(labels) - len(known), len(labels),
+        )  # fmt: skip
+    if not len(known):
+        raise UserError("No row of the validation channel has a label that a training row has. Check the channels.")
+    features = validation.features.take(known)
+    vectors = [model.predict(features, min_completeness=hyperparameters.min_completeness) for _, model in fitted.models]
+    return HeldOut(np.stack(vectors, axis=1), labels[known])
+
+
 def _fit_fusion(
-    fitted: FittedModalities, labels: np.ndarray, folds: np.ndarray, hyperparameters: HyperParameters, budget: Budget
+    fitted: FittedModalities,
+    labels: np.ndarray,
+    folds: np.ndarray,
+    held_out: HeldOut | None,
+    hyperparameters: HyperParameters,
+    budget: Budget,
 ) -> tuple[Fusion, np.ndarray]:
     from multimodal_algo.fusion.network import Fusion
 
     started = time.monotonic()
     fusion, probabilities = Fusion.fit(
-        fitted.vectors, labels, folds, max_epochs=hyperparameters.n_epochs, seed=hyperparameters.seed, budget=budget
+        fitted.vectors,
+        labels,
+        folds,
+        held_out=held_out,
+        max_epochs=hyperparameters.n_epochs,
+        seed=hyperparameters.seed,
+        budget=budget,
     )
     _LOG.info(
         "fusion: %d modalities, temperature %.2f, %.1f s",

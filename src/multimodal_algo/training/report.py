@@ -23,8 +23,9 @@ class Score:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Scores over all `rows` training rows, out of fold; `fit_s` is what fitting took, in seconds."""
+    """Scores over `rows` held-out rows; `fit_s` is what fitting took, in seconds."""
 
+    measured_on: str
     rows: int
     fit_s: float
     fused: Score
@@ -36,7 +37,13 @@ class Metrics:
 
 
 def measure(
-    probabilities: np.ndarray, vectors: np.ndarray, labels: np.ndarray, names: list[str], *, fit_s: float
+    probabilities: np.ndarray,
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    names: list[str],
+    *,
+    measured_on: str,
+    fit_s: float,
 ) -> Metrics:
     """Score held-out predictions.
 
@@ -51,6 +58,8 @@ def measure(
         Class indices, int (rows,).
     names
         Names of the modalities.
+    measured_on
+        Which rows these are, in words.
     fit_s
         Seconds that fitting took.
     """
@@ -60,7 +69,7 @@ def measure(
         name: _score(vectors[:, number, :-1] + vectors[:, number, -1:] * frequencies, labels)
         for number, name in enumerate(names)
     }
-    return Metrics(len(labels), fit_s, _score(probabilities, labels), alone)
+    return Metrics(measured_on, len(labels), fit_s, _score(probabilities, labels), alone)
 
 
 def log_metrics(metrics: Metrics) -> None:

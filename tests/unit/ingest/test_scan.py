@@ -11,12 +11,26 @@ from multimodal_algo.errors import UserError
 from multimodal_algo.ingest.findings import Inspection
 from multimodal_algo.ingest.scan import Chunk, scan
 from multimodal_algo.ingest.sources import find_sources
+from multimodal_algo.schema import FeatureSchema
 
 HEADER = ["ID", "a_text", "b_num", "c_cat", "label"]
 
 
 def good_rows(count: int = 20) -> list[list[str]]:
     return [[f"{n:02d}", f"words {n}", str(n), "xy"[n % 2], "pq"[n % 2]] for n in range(count)]
+
+
+class Collected:
+    """A sink that keeps everything."""
+
+    def __init__(self) -> None:
+        self.chunks: list[Chunk] = []
+
+    def begin(self, schema: FeatureSchema) -> None:
+        self.schema = schema
+
+    def append(self, chunk: Chunk) -> None:
+        self.chunks.append(chunk)
 
 
 def inspected(path: Path) -> Inspection:
@@ -91,8 +105,8 @@ def test_shards_with_other_columns_are_refused_by_name(write_csv: WriteCsv) -> N
 def test_chunks_reach_the_sink_in_order_over_shards(write_csv: WriteCsv) -> None:
     path = write_csv("data/1.csv", [HEADER, *good_rows(300)])
     write_csv("data/2.csv", [HEADER, *good_rows(7)])
-    chunks: list[Chunk] = []
-    scan(find_sources(path.parent), sink=lambda _, chunk: chunks.append(chunk))
-    assert [identity for chunk in chunks for identity in chunk.ids] == [
+    sink = Collected()
+    scan(find_sources(path.parent), sink=sink)
+    assert [identity for chunk in sink.chunks for identity in chunk.ids] == [
         row[0] for count in (300, 7) for row in good_rows(count)
     ]

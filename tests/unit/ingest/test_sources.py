@@ -37,6 +37,24 @@ def test_whatever_is_well_formed_is_read_field_for_field(
     assert read(path) == rows
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=500)
+@given(text=st.text(st.sampled_from('ab,,"" \n\n\r\u2028'), max_size=40))
+def test_any_text_is_read_as_the_standard_library_reads_it_or_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(text.encode("utf-8"))
+    try:
+        expected = [fields for fields in csv.reader(_lines(text), strict=True) if fields]
+    except csv.Error:
+        with pytest.raises(UserError, match="not well-formed CSV"):
+            read(path)
+    else:
+        assert read(path) == expected
+
+
+def _lines(text: str) -> list[str]:
+    return io.StringIO(text, newline="\n").readlines()
+
+
 def test_unicode_line_separators_stay_inside_their_cell(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("a,b\none\u2028two,\x85\u2029\x0b\x0c\n", encoding="utf-8", newline="")

@@ -1,0 +1,57 @@
+"""Rows of Parquet files as those of CSV files: the same column names, every cell as its string.
+
+An image may be base64, as in CSV, or the bytes of the encoded image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from multimodal_algo.errors import UserError
+from multimodal_algo.ingest.sources import Source
+
+_BATCH_ROWS = 64
+
+
+def read_parquet(source: Source) -> Iterator[tuple[list[Any], int]]:
+    """The column names, then the cells of each row, each with the bytes of the file that were read so far.
+
+    Null is the empty cell. Whole numbers have no decimal point, booleans are ``true`` and ``false``.
+
+    Raises
+    ------
+    UserError
+        The file is no Parquet, or has a column of lists, structures or the like.
+    """
+    try:
+        with pq.ParquetFile(source.path, pre_buffer=False) as file:
+            for field in file.schema_arrow:
+                if pa.types.is_nested(field.type):
+                    raise UserError(
+                        f"{source.name}, column {field.name}: the type {field.type} is not read. "
+                        "Store strings, numbers, booleans or (for images) bytes."
+                    )
+            yield list(file.schema_arrow.names), 0
+            rows, read = max(file.metadata.num_rows, 1), 0
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+                columns = [column.to_pylist() for column in batch.columns]
+                for cells in zip(*columns, strict=True):
+                    read += 1
+                    yield [_cell(cell) for cell in cells], source.size * read // rows
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).split("\n")[0][:120]
+        raise UserError(f"{source.name}: not readable as Parquet ({reason}). Upload it again.") from None
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, str | bytes):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)

@@ -1,0 +1,44 @@
+"""How far ingest is: one log line every ten seconds."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+_LOG = logging.getLogger(__name__)
+
+_EVERY_S = 10.0
+
+
+class Progress:
+    """Counts rows, images and bytes.
+
+    Parameters
+    ----------
+    total_bytes
+        Of all files; 0 where it is not known, then no rest is estimated.
+    """
+
+    def __init__(self, total_bytes: int) -> None:
+        self._total = total_bytes
+        self._started = self._told = time.monotonic()
+        self._rows = 0
+        self._images = 0
+
+    def rows(self, rows: int, images: int) -> None:
+        """Note finished rows and their images."""
+        self._rows += rows
+        self._images += images
+
+    def at(self, offset: int) -> None:
+        """Note the bytes that were read so far, and tell when it is time."""
+        now = time.monotonic()
+        if now - self._told < _EVERY_S:
+            return
+        self._told = now
+        seconds = now - self._started
+        rest = ""
+        if self._total and offset:
+            share = min(offset / self._total, 1.0)
+            rest = f", {share:.0%}, about {seconds * (1 - share) / share:.0f} s to go"
+        _LOG.info("ingest: %d rows, %.0f images/s%s", self._rows, self._images / seconds, rest)

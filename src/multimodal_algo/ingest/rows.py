@@ -1,0 +1,84 @@
+"""Rows of raw cells to parsed rows, images decoded by a pool of threads while the next rows are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import Any
+
+from multimodal_algo.ingest.cells import BadCell, parse_cell
+from multimodal_algo.ingest.images import ImageFiles
+from multimodal_algo.schema import ID, LABEL, Modality, modality_of
+
+
+@dataclass(frozen=True)
+class ParsedRow:
+    """The feature cells of a row.
+
+    Parameters
+    ----------
+    cells
+        Per feature column the parsed value (see `parse_cell`); bad cells are absent.
+    problems
+        ``(column, reason)`` of each bad cell.
+    """
+
+    cells: dict[str, Any]
+    problems: list[tuple[str, str]]
+
+
+class PendingRow:
+    """A row whose images may still be decoding."""
+
+    def __init__(self, cells: dict[str, Any], problems: list[tuple[str, str]]) -> None:
+        self._cells = cells
+        self._problems = problems
+
+    def finish(self) -> ParsedRow:
+        """Wait for the images."""
+        cells: dict[str, Any] = {}
+        for column, value in self._cells.items():
+            try:
+                cells[column] = value.result() if isinstance(value, Future) else value
+            except BadCell as error:
+                self._problems.append((column, str(error)))
+        return ParsedRow(cells, self._problems)
+
+
+class RowParser:
+    """Parses rows of one column order; training and serving share it.
+
+    Parameters
+    ----------
+    columns
+        The names of a row's fields: the training order, or the inference order without ``label``.
+    pool
+        Decodes images; they are decoded at once without it.
+    images
+        Files that image cells may name.
+    """
+
+    def __init__(self, columns: Sequence[str], pool: Executor | None = None, images: ImageFiles | None = None) -> None:
+        self._features = [
+            (position, column, modality)
+            for position, column in enumerate(columns)
+            if column not in (LABEL, ID) and (modality := modality_of(column)) is not None
+        ]
+        self._pool = pool
+        self._images = images
+
+    def start(self, fields: Sequence[Any]) -> PendingRow:
+        """Begin with a row of as many fields as there are columns."""
+        cells: dict[str, Any] = {}
+        problems: list[tuple[str, str]] = []
+        for position, column, modality in self._features:
+            field = fields[position]
+            if modality is Modality.IMAGE and self._pool is not None and field:
+                cells[column] = self._pool.submit(parse_cell, modality, field, self._images)
+                continue
+            try:
+                cells[column] = parse_cell(modality, field, self._images)
+            except BadCell as error:
+                problems.append((column, str(error)))
+        return PendingRow(cells, problems)

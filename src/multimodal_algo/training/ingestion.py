@@ -1,0 +1,114 @@
+"""From a channel's files to a dataset on disk, in bounded memory."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, fields
+from pathlib import Path
+
+from multimodal_algo.ingest.dataset import Dataset, DatasetWriter
+from multimodal_algo.ingest.features import ImageEncoder, build_features
+from multimodal_algo.ingest.findings import BadRow, BadRowPolicy, Inspection
+from multimodal_algo.ingest.images import ImageFiles
+from multimodal_algo.ingest.progress import Progress
+from multimodal_algo.ingest.scan import Chunk, scan
+from multimodal_algo.ingest.sources import Source
+from multimodal_algo.schema import FeatureSchema
+
+_LOG = logging.getLogger(__name__)
+
+BAD_ROWS = "bad_rows.csv"
+
+EncoderOf = Callable[[FeatureSchema], ImageEncoder | None]
+"""The image encoder that a schema needs; None without image columns."""
+
+
+class _Writer:
+    """The sink of a scan."""
+
+    def __init__(self, directory: Path, encoder_of: EncoderOf) -> None:
+        self._directory = directory
+        self._encoder_of = encoder_of
+        self._encode: ImageEncoder | None = None
+        self.dataset: DatasetWriter | None = None
+
+    def begin(self, schema: FeatureSchema) -> None:
+        self._schema = schema
+        self._encode = self._encoder_of(schema)
+        self.dataset = DatasetWriter(schema, self._directory)
+
+    def append(self, chunk: Chunk) -> None:
+        assert self.dataset is not None
+        features = build_features(self._schema, chunk.cells, len(chunk), self._encode)
+        self.dataset.append(features, chunk.labels, chunk.ids if self._schema.has_id else None)
+
+
+def ingest(
+    sources: Sequence[Source],
+    directory: Path,
+    encoder_of: EncoderOf,
+    *,
+    images: ImageFiles | None,
+    bad_rows: BadRowPolicy,
+    output_dir: Path,
+    schema: FeatureSchema | None = None,
+) -> Dataset:
+    """Read `sources` once, check every row, and write the dataset into `directory`.
+
+    Parameters
+    ----------
+    sources
+        The files of the channel.
+    directory
+        Where the dataset goes; made when missing.
+    encoder_of
+        Called with the schema when the first header was read.
+    images
+        Files that image cells may name.
+    bad_rows
+        What to do with rows that cannot be read.
+    output_dir
+        Where ``bad_rows.csv`` goes, if there are any.
+    schema
+        The columns of the training files, for any other channel, which may have few rows and classes.
+
+    Raises
+    ------
+    UserError
+        Anything that the user can fix in the data.
+    """
+    started = time.monotonic()
+    directory.mkdir(parents=True, exist_ok=True)
+    writer = _Writer(directory, encoder_of)
+    sizes = [source.size for source in sources]
+    progress = Progress(sum(sizes) if all(sizes) else 0)
+    try:
+        inspection = scan(sources, sink=writer, images=images, bad_rows=bad_rows, progress=progress, schema=schema)
+    finally:
+        if writer.dataset is not None:
+            writer.dataset.close()
+    _write_bad_rows(inspection, output_dir)
+    for warning in inspection.warnings:
+        _LOG.warning("%s", warning)
+    inspection.raise_for_errors()
+    assert writer.dataset is not None
+    dataset = writer.dataset.dataset()
+    _LOG.info(
+        "ingest: %d rows from %d file%s in %.1f s",
+        len(dataset), len(sources), "" if len(sources) == 1 else "s", time.monotonic() - started,
+    )  # fmt: skip
+    return dataset
+
+
+def _write_bad_rows(inspection: Inspection, output_dir: Path) -> None:
+    if not inspection.bad_rows:
+        return
+    output_dir.mkdir(parents=True, exist_ok=True)
+    with (output_dir / BAD_ROWS).open("a", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream)
+        if stream.tell() == 0:
+            table.writerow([field.name for field in fields(BadRow)])
+        table.writerows(astuple(row) for row in inspection.bad_rows)
