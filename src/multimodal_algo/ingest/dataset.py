@@ -27,14 +27,11 @@ class Dataset:
         The rows; image vectors are memory maps of the scratch directory.
     labels
         The label of each row, spelled as in the file.
-    ids
-        The ID of each row; None where the file has no ``ID``.
     """
 
     schema: FeatureSchema
     features: Features
     labels: tuple[str, ...]
-    ids: tuple[str, ...] | None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -77,15 +74,18 @@ class DatasetWriter:
 
     def dataset(self) -> Dataset:
         """The rows written; call it after `close`, once at least one chunk was appended."""
-        frame = pq.read_table(self._table).to_pandas(strings_to_categorical=False)
+        # IDs stay on disk: nothing is learnt from them. Arrow's copy goes column by column as pandas' is made.
+        table = pq.read_table(self._table, columns=[name for name in self._arrow_schema().names if name != ID])
+        frame = table.to_pandas(split_blocks=True, self_destruct=True)
+        del table
         labels = tuple(frame.pop(LABEL))
-        ids = tuple(frame.pop(ID)) if self._schema.has_id else None
-        table = pd.DataFrame(index=pd.RangeIndex(len(labels))) if frame.empty else frame
+        if frame.empty:
+            frame = pd.DataFrame(index=pd.RangeIndex(len(labels)))
         images = {
             column: ImageColumn(self._mapped(column), np.concatenate(self._indices[column]))
             for column in self._image_columns
         }
-        return Dataset(self._schema, Features(table, images), labels, ids)
+        return Dataset(self._schema, Features(frame, images), labels)
 
     def _mapped(self, column: str) -> np.ndarray:
         shape = (self._written[column], self._widths[column])
