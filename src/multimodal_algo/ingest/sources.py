@@ -17,6 +17,7 @@ from multimodal_algo.errors import UserError
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
 
 _BUFFER_BYTES = 1024 * 1024
+_PARQUET_MAGIC = b"PAR1"
 _GZIP_MAGIC = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 
@@ -38,11 +39,6 @@ class Source:
     path: Path
     name: str
     is_pipe: bool = False
-
-    @property
-    def is_parquet(self) -> bool:
-        """Whether it is Parquet, by its name."""
-        return self.path.name.lower().endswith(".parquet")
 
     @property
     def size(self) -> int:
@@ -102,7 +98,7 @@ def read_rows(source: Source) -> Iterator[SourceRow]:
     """The rows of a file in order, the header first; blank lines are not rows. The file is read once, front to back.
 
     CSV: RFC 4180 with quoted newlines, LF or CRLF, UTF-8 with or without BOM, plain or gzip (by content, since File
-    mode does not decompress). Parquet: see `ingest.parquet`.
+    mode does not decompress). Parquet, by name or content: see `ingest.parquet`.
 
     Raises
     ------
@@ -110,13 +106,15 @@ def read_rows(source: Source) -> Iterator[SourceRow]:
         Bytes that are not UTF-8, a quote that is never closed or closed in the middle of a cell, a broken gzip
         stream or Parquet file; the message names the line.
     """
-    if source.is_parquet:
-        from multimodal_algo.ingest.parquet import read_parquet
-
-        for number, (fields, offset) in enumerate(read_parquet(source)):
-            yield SourceRow(number, number + 1, fields, offset)
-        return
     with source.path.open("rb", buffering=_BUFFER_BYTES) as file:
+        if source.path.name.lower().endswith(".parquet") or file.peek(4)[:4] == _PARQUET_MAGIC:
+            if source.is_pipe:
+                raise UserError(f"{source.name}: Parquet cannot be read in Pipe mode. Use File or FastFile mode.")
+            from multimodal_algo.ingest.parquet import read_parquet
+
+            for number, (cells, offset) in enumerate(read_parquet(source)):
+                yield SourceRow(number, number + 1, cells, offset)
+            return
         lines = _Lines(file, source)
         number = 0
         try:

@@ -9,6 +9,7 @@ import os
 import threading
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -71,7 +72,8 @@ def through_a_fifo(path: Path, pieces: list[bytes]) -> tuple[Rows, Inspection]:
     os.mkfifo(path)
 
     def write() -> None:
-        with path.open("wb", buffering=0) as stream:
+        # The reader may refuse what comes.
+        with path.open("wb", buffering=0) as stream, suppress(BrokenPipeError):
             for piece in pieces:
                 stream.write(piece)
 
@@ -113,8 +115,11 @@ def test_parquet_gives_the_rows_that_csv_gives(write_csv: WriteCsv, tmp_path: Pa
     frame.to_parquet(tmp_path / "base64.parquet", row_group_size=5)
     assert read(tmp_path / "base64.parquet")[0].rows == expected.rows
     frame["p_image"] = [base64.b64decode(cell) if cell else None for cell in frame["p_image"]]
-    frame.to_parquet(tmp_path / "bytes.parquet")
-    assert read(tmp_path / "bytes.parquet")[0].rows == expected.rows
+    # Known by its content too.
+    frame.to_parquet(tmp_path / "part-00000")
+    assert read(tmp_path / "part-00000")[0].rows == expected.rows
+    _, inspection = through_a_fifo(tmp_path / "train_0", [(tmp_path / "part-00000").read_bytes()])
+    assert "cannot be read in Pipe mode" in inspection.errors[0]
 
 
 def test_a_file_that_is_no_parquet_and_a_column_of_lists_are_told(tmp_path: Path) -> None:
