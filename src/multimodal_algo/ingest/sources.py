@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import sys
 import zlib
 from collections.abc import Iterator
@@ -107,7 +108,7 @@ def read_rows(source: Source) -> Iterator[SourceRow]:
         stream or Parquet file; the message names the line.
     """
     with source.path.open("rb", buffering=_BUFFER_BYTES) as file:
-        if source.path.name.lower().endswith(".parquet") or file.peek(4)[:4] == _PARQUET_MAGIC:
+        if source.path.name.lower().endswith(".parquet") or _begins_with(file, _PARQUET_MAGIC):
             if source.is_pipe:
                 raise UserError(f"{source.name}: Parquet cannot be read in Pipe mode. Use File or FastFile mode.")
             from multimodal_algo.ingest.parquet import read_parquet
@@ -129,6 +130,11 @@ def read_rows(source: Source) -> Iterator[SourceRow]:
             ) from None
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise UserError(f"{source.name}: the gzip file is broken ({error}). Upload it again.") from None
+
+
+def _begins_with(file: IO[bytes], magic: bytes) -> bool:
+    assert isinstance(file, io.BufferedReader)
+    return file.peek(len(magic))[: len(magic)] == magic
 
 
 def _records(lines: _Lines) -> Iterator[list[str]]:
@@ -178,7 +184,7 @@ class _Lines:
         return self._lines
 
     def _read(self) -> Iterator[str]:
-        compressed = self._file.peek(2)[:2] == _GZIP_MAGIC  # type: ignore[attr-defined]
+        compressed = _begins_with(self._file, _GZIP_MAGIC)
         stream = gzip.GzipFile(fileobj=self._file) if compressed else self._file
         for self.number, raw in enumerate(stream, start=1):
             # The compressed bytes of a file; all bytes of a FIFO, which tells no position.
