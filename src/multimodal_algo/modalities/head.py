@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from multimodal_algo.budget import Budget
-from multimodal_algo.recipes import Models
+from multimodal_algo.recipes import PLAIN, Models
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,10 +28,11 @@ _LABEL = "label"
 _COUNTED_SHARE = 0.45
 _LEAST_LIMIT_S = 2.0
 # What is fitted when the budget ran out before any model of the recipe was done.
-_CHEAPEST: Models = {"LR": {"max_iter": 30, "proc.skew_threshold": None}}
+_CHEAPEST: Models = {"LR": {"max_iter": 30, **PLAIN}}
 # Boosting a few columns of fewer rows gains nothing from threads, and with every core busy they wait for each other:
 # a fit of half a second then takes a minute.
 _ROWS_FOR_THREADS = 20_000
+_SCORED_ROWS = 1000
 _FREQUENCIES = "frequencies.json"
 _PREDICTOR = "predictor"
 
@@ -88,7 +89,10 @@ class TabularHead:
         frequencies = (np.bincount(labels, minlength=n_classes) / len(labels)).astype(np.float32)
         if frequencies.max() == 1.0:
             return cls(None, frequencies)
-        table = inputs.reset_index(drop=True).assign(**{_LABEL: labels})
+        labelled = pd.Series(labels, inputs.index, name=_LABEL)
+        # Vectors of many rows are large: no second copy of them (pandas 3, whose stubs these are, never makes one).
+        table = pd.concat([inputs, labelled], axis=1, copy=False)  # type: ignore
+        table.index = pd.RangeIndex(len(table))
         limit_s = max(_LEAST_LIMIT_S, budget.remaining_s * _COUNTED_SHARE)
         fitting = _Fitting(table, vectors_only, seed, path)
         predictor = fitting.fit(models, time_limit=limit_s)
@@ -174,7 +178,8 @@ class _Fitting:
         if holdout:
             options |= {"refit_full": "best", "set_best_to_refit_full": True}
         else:
-            options |= {"tuning_data": self.table}
+            # AutoGluon wants rows to score on; few will do, and all of them would be in memory a second time.
+            options |= {"tuning_data": self.table.head(_SCORED_ROWS)}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
