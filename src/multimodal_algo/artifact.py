@@ -3,8 +3,10 @@
 ::
 
     model_config.json       everything about it, and the SHA-256 of every other file; written last
-    text/  num/  cat/       one AutoGluon predictor each (text/ also has its sentence network)
+    text/  num/  cat/       one AutoGluon predictor each
     img/<column>/           one AutoGluon predictor per image column
+    table/  joint/          AutoGluon predictors of several modalities, where the recipe has them
+    text/backbone/          the sentence network
     img/backbone/           the image network, shared by all image columns
     wholistic/              fusion network and temperature
 """
@@ -26,21 +28,22 @@ from multimodal_algo import __version__
 from multimodal_algo.errors import UserError
 from multimodal_algo.schema import FeatureSchema
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CONFIG = "model_config.json"
 FUSION = Path("wholistic/fusion.safetensors")
 IMAGE_BACKBONE = Path("img/backbone")
+TEXT_BACKBONE = Path("text/backbone")
 _INCOMPLETE = ".incomplete"
 _MATCHED = ("autogluon.tabular", "torch", "scikit-learn")
 
 
 class ModalityEntry(BaseModel):
-    """One modality model: its directory and columns."""
+    """One modality model: its directory, its kind (see `recipes.Branch`) and columns."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    modality: str
+    branch: str
     columns: tuple[str, ...]
 
 

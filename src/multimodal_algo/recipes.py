@@ -1,19 +1,31 @@
-"""Quality → what each modality and the fusion do: the one table to read or change.
+"""Quality → what each branch and the fusion do: the one table to read or change.
 
-The model keys and their settings are AutoGluon's (``TabularPredictor.fit(hyperparameters=...)``). Frozen
-vectors want linear or small neural heads, columns want boosted trees; ``docs/recipes.md`` has the measurements.
+The model keys and their settings are AutoGluon's (``TabularPredictor.fit(hyperparameters=...)``), with ``WIDE`` for
+`WideLinearModel`. ``docs/recipes.md`` has the measurements.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
-
-from multimodal_algo.schema import Modality
 
 Models = Mapping[str, Any]
 """AutoGluon's ``hyperparameters``: model key → settings, or a list of settings."""
+
+
+class Branch(StrEnum):
+    """A model whose vectors the fusion gets: one per modality (per image column), and some of several modalities."""
+
+    TEXT = "text"
+    NUM = "num"
+    CAT = "cat"
+    IMAGE = "image"
+    TABLE = "table"
+    """Numbers and categories."""
+    JOINT = "joint"
+    """All columns."""
 
 
 @dataclass(frozen=True)
@@ -23,78 +35,80 @@ class Recipe:
     Parameters
     ----------
     folds
-        Folds of the out-of-fold vectors; every modality is fitted once per fold and once on all rows.
+        Folds of the out-of-fold vectors; every branch is fitted once per fold and once on all rows.
     models
-        Per modality AutoGluon's models; several are combined by AutoGluon's weighted ensemble.
-    effort
-        Per modality its share of the budget, relative to the others.
+        Per branch AutoGluon's models; several are combined by AutoGluon's weighted ensemble. A branch that is not
+        named is not fitted.
     """
 
     folds: int
-    models: Mapping[Modality, Models]
-    effort: Mapping[Modality, float]
+    models: Mapping[Branch, Models]
 
 
-# Of AutoGluon's linear model: the skew test would send each of a thousand columns through its own quantile transform,
-# and the median of columns without a gap is the costliest step of all, in time and in memory.
-PLAIN: dict[str, Any] = {"proc.skew_threshold": None, "proc.impute_strategy": "mean"}
+# Share of the budget, relative to the others.
+EFFORT: Mapping[Branch, float] = {
+    Branch.TEXT: 2.0,
+    Branch.NUM: 1.0,
+    Branch.CAT: 1.0,
+    Branch.IMAGE: 2.0,
+    Branch.TABLE: 1.5,
+    Branch.JOINT: 3.0,
+}
 
-# Linear models are quick: fitted first, they are there when the time runs out.
-_FIRST = {"ag_args": {"priority": 1000}}
+
+def _wide(*strengths: float) -> list[dict[str, Any]]:
+    return [{"C": strength} for strength in strengths]
 
 
-def _linear(*strengths: float) -> list[dict[str, Any]]:
-    return [{"C": strength, "max_iter": 150, **PLAIN, **_FIRST} for strength in strengths]
-
-
-_FAST_TREES = {
+_TREES = {
     "learning_rate": 0.1,
-    "num_boost_round": 150,
-    "num_leaves": 31,
-    "min_data_in_leaf": 5,
+    "num_boost_round": 200,
+    "num_leaves": 7,
+    "min_data_in_leaf": 10,
     "min_data_per_group": 5,
 }
-_EFFORT = {Modality.TEXT: 2.0, Modality.NUM: 1.0, Modality.CAT: 1.0, Modality.IMAGE: 2.0}
 
 RECIPES: Mapping[str, Recipe] = {
     "toy": Recipe(
-        folds=3,
+        folds=4,
         models={
-            Modality.TEXT: {"LR": _linear(0.01)},
-            Modality.NUM: {"GBM": _FAST_TREES},
-            Modality.CAT: {"LR": _FIRST},
-            Modality.IMAGE: {"LR": _linear(0.01)},
+            Branch.TEXT: {"WIDE": _wide(3)},
+            Branch.NUM: {"GBM": _TREES},
+            Branch.CAT: {"WIDE": _wide(1)},
+            Branch.IMAGE: {"WIDE": _wide(3)},
         },
-        effort=_EFFORT,
     ),
     "very_light": Recipe(
         folds=5,
         models={
-            Modality.TEXT: {"LR": _linear(0.01, 0.001)},
-            Modality.NUM: {"GBM": _FAST_TREES},
-            Modality.CAT: {"LR": _FIRST, "GBM": _FAST_TREES},
-            Modality.IMAGE: {"LR": _linear(0.01, 0.001)},
+            Branch.TEXT: {"WIDE": _wide(3)},
+            Branch.NUM: {"GBM": _TREES},
+            Branch.CAT: {"WIDE": _wide(1)},
+            Branch.IMAGE: {"WIDE": _wide(3)},
+            Branch.TABLE: {"GBM": _TREES},
+            Branch.JOINT: {"WIDE": _wide(3)},
         },
-        effort=_EFFORT,
     ),
     "light": Recipe(
         folds=5,
         models={
-            Modality.TEXT: {"LR": _linear(0.03, 0.01, 0.001), "NN_TORCH": {}},
-            Modality.NUM: {"GBM": [_FAST_TREES, {"extra_trees": True}], "XT": {}},
-            Modality.CAT: {"LR": _FIRST, "GBM": _FAST_TREES, "CAT": {}},
-            Modality.IMAGE: {"LR": _linear(0.03, 0.01, 0.001), "NN_TORCH": {}},
+            Branch.TEXT: {"WIDE": _wide(1, 3, 10)},
+            Branch.NUM: {"GBM": _TREES, "XT": {}},
+            Branch.CAT: {"WIDE": _wide(0.3, 1, 3)},
+            Branch.IMAGE: {"WIDE": _wide(1, 3, 10)},
+            Branch.TABLE: {"GBM": _TREES, "CAT": {}, "WIDE": _wide(1)},
+            Branch.JOINT: {"WIDE": _wide(1, 3, 10)},
         },
-        effort=_EFFORT,
     ),
     "default": Recipe(
-        folds=5,
+        folds=8,
         models={
-            Modality.TEXT: {"LR": _linear(0.1, 0.03, 0.01, 0.001), "NN_TORCH": {}, "XT": {}},
-            Modality.NUM: {"GBM": [_FAST_TREES, {"extra_trees": True}, {}], "CAT": {}, "XGB": {}, "RF": {}, "XT": {}},
-            Modality.CAT: {"LR": _FIRST, "GBM": [_FAST_TREES, {}], "CAT": {}, "XGB": {}, "NN_TORCH": {}},
-            Modality.IMAGE: {"LR": _linear(0.1, 0.03, 0.01, 0.001), "NN_TORCH": {}, "XT": {}},
+            Branch.TEXT: {"WIDE": _wide(1, 3, 10)},
+            Branch.NUM: {"GBM": [_TREES, {"extra_trees": True}], "CAT": {}, "XT": {}, "RF": {}},
+            Branch.CAT: {"WIDE": _wide(0.3, 1, 3), "CAT": {}},
+            Branch.IMAGE: {"WIDE": _wide(1, 3, 10)},
+            Branch.TABLE: {"GBM": [_TREES, {}], "CAT": {}, "WIDE": _wide(1), "XT": {}},
+            Branch.JOINT: {"WIDE": _wide(1, 3, 10)},
         },
-        effort=_EFFORT,
     ),
 }

@@ -1,4 +1,4 @@
-"""A dataset on disk: one Parquet table and one array of vectors per image column, appended to chunk by chunk."""
+"""A dataset on disk: one Parquet table and one array of vectors per image and text column, written in chunks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from multimodal_algo.ingest.features import Features, ImageColumn
+from multimodal_algo.ingest.features import Features, VectorColumn
 from multimodal_algo.schema import ID, LABEL, FeatureSchema, Modality
 
 
@@ -24,7 +24,7 @@ class Dataset:
     schema
         The columns.
     features
-        The rows; image vectors are memory maps of the scratch directory.
+        The rows; vectors are memory maps of the scratch directory.
     labels
         The label of each row, spelled as in the file.
     """
@@ -45,9 +45,9 @@ class DatasetWriter:
         self._directory = directory
         self._table = directory / "table.parquet"
         self._parquet: pq.ParquetWriter | None = None
-        self._vectors = {column: (directory / f"{n}.f16").open("wb") for n, column in enumerate(self._image_columns)}
-        self._indices: dict[str, list[np.ndarray]] = {column: [] for column in self._image_columns}
-        self._written = dict.fromkeys(self._image_columns, 0)
+        self._vectors = {column: (directory / f"{n}.f16").open("wb") for n, column in enumerate(self._vector_columns)}
+        self._indices: dict[str, list[np.ndarray]] = {column: [] for column in self._vector_columns}
+        self._written = dict.fromkeys(self._vector_columns, 0)
         self._widths: dict[str, int] = {}
 
     def close(self) -> None:
@@ -66,11 +66,11 @@ class DatasetWriter:
         if self._parquet is None:
             self._parquet = pq.ParquetWriter(self._table, table.schema)
         self._parquet.write_table(table)
-        for column, images in features.images.items():
-            self._widths[column] = images.vectors.shape[1]
-            self._vectors[column].write(np.ascontiguousarray(images.vectors).tobytes())
-            self._indices[column].append(np.where(images.present, images.index + self._written[column], -1))
-            self._written[column] += len(images.vectors)
+        for column, cells in features.vectors.items():
+            self._widths[column] = cells.vectors.shape[1]
+            self._vectors[column].write(np.ascontiguousarray(cells.vectors).tobytes())
+            self._indices[column].append(np.where(cells.present, cells.index + self._written[column], -1))
+            self._written[column] += len(cells.vectors)
 
     def dataset(self) -> Dataset:
         """The rows written; call it after `close`, once at least one chunk was appended."""
@@ -81,11 +81,11 @@ class DatasetWriter:
         labels = tuple(frame.pop(LABEL))
         if frame.empty:
             frame = pd.DataFrame(index=pd.RangeIndex(len(labels)))
-        images = {
-            column: ImageColumn(self._mapped(column), np.concatenate(self._indices[column]))
-            for column in self._image_columns
+        vectors = {
+            column: VectorColumn(self._mapped(column), np.concatenate(self._indices[column]))
+            for column in self._vector_columns
         }
-        return Dataset(self._schema, Features(frame, images), labels)
+        return Dataset(self._schema, Features(frame, vectors), labels)
 
     def _mapped(self, column: str) -> np.ndarray:
         shape = (self._written[column], self._widths[column])
@@ -94,12 +94,12 @@ class DatasetWriter:
         return np.memmap(self._vectors[column].name, dtype=np.float16, mode="r", shape=shape)
 
     @property
-    def _image_columns(self) -> tuple[str, ...]:
-        return self._schema.of(Modality.IMAGE)
+    def _vector_columns(self) -> tuple[str, ...]:
+        return (*self._schema.of(Modality.TEXT), *self._schema.of(Modality.IMAGE))
 
     def _arrow_schema(self) -> pa.Schema:
         # Declared, not inferred per chunk: a chunk of empty cells must not change a column's type.
         numbers = set(self._schema.of(Modality.NUM))
-        features = [c for c in self._schema.features if c not in self._image_columns]
+        features = [c for c in self._schema.features if c not in self._schema.of(Modality.IMAGE)]
         columns = [*features, LABEL, *([ID] if self._schema.has_id else [])]
         return pa.schema([(c, pa.float64() if c in numbers else pa.string()) for c in columns])

@@ -11,20 +11,23 @@ import pandas as pd
 
 from multimodal_algo.schema import FeatureSchema, Modality, modality_of
 
-ImageEncoder = Callable[[Sequence[np.ndarray]], np.ndarray]
-"""From uint8 images (224, 224, 3) to float32 vectors (images, width)."""
+Encoder = Callable[[Sequence[Any]], np.ndarray]
+"""A frozen network: from images, uint8 (224, 224, 3), or from texts to float32 vectors (cells, width)."""
+
+Encoders = Mapping[Modality, Encoder]
+"""Those of the modalities that need one."""
 
 
 @dataclass(frozen=True)
-class ImageColumn:
-    """The images of one column, as vectors. A row without an image costs one index entry and nothing else.
+class VectorColumn:
+    """The images or texts of one column, as vectors. A row without one costs one index entry and nothing else.
 
     Parameters
     ----------
     vectors
-        Of the rows that have an image, float16 (images, width); may be a memory map.
+        float16 (vectors, width); may be a memory map.
     index
-        Per row the place of its vector in `vectors`, int64 (rows,); -1 where there is no image.
+        Per row the place of its vector in `vectors`, int64 (rows,); -1 where the cell is empty.
     """
 
     vectors: np.ndarray
@@ -32,24 +35,12 @@ class ImageColumn:
 
     @property
     def present(self) -> np.ndarray:
-        """Which rows have an image, bool (rows,)."""
+        """Which rows have a vector, bool (rows,)."""
         return self.index >= 0
 
-    def take(self, rows: np.ndarray) -> ImageColumn:
+    def take(self, rows: np.ndarray) -> VectorColumn:
         """The rows at the positions `rows`; no vector is copied."""
-        return ImageColumn(self.vectors, self.index[rows])
-
-    def dense(self) -> np.ndarray:
-        """The vectors in the order of the rows, float32 (rows, width).
-
-        Raises
-        ------
-        ValueError
-            A row has no image.
-        """
-        if not self.present.all():
-            raise ValueError("a row without an image has no vector")
-        return np.asarray(self.vectors[self.index], dtype=np.float32)
+        return VectorColumn(self.vectors, self.index[rows])
 
 
 @dataclass(frozen=True)
@@ -60,12 +51,12 @@ class Features:
     ----------
     table
         Text and categories as strings (``""`` missing), numbers as float64 (NaN missing); no image columns.
-    images
-        The image columns.
+    vectors
+        The image and the text columns.
     """
 
     table: pd.DataFrame
-    images: Mapping[str, ImageColumn]
+    vectors: Mapping[str, VectorColumn]
 
     def __len__(self) -> int:
         return len(self.table)
@@ -74,12 +65,12 @@ class Features:
         """The rows at the positions `rows`, int (n,), with a fresh index."""
         return Features(
             self.table.iloc[rows].reset_index(drop=True),
-            {column: images.take(rows) for column, images in self.images.items()},
+            {column: vectors.take(rows) for column, vectors in self.vectors.items()},
         )
 
 
 def build_features(
-    schema: FeatureSchema, cells: Mapping[str, Sequence[Any]], rows: int, encode: ImageEncoder | None
+    schema: FeatureSchema, cells: Mapping[str, Sequence[Any]], rows: int, encoders: Encoders
 ) -> Features:
     """Features of parsed cells (see `parse_cell`), column by column.
 
@@ -93,25 +84,26 @@ def build_features(
         Per feature column its `rows` values.
     rows
         Number of rows (a dataset of images alone has an empty table).
-    encode
-        The image backbone; None where the schema has no image column.
+    encoders
+        Those of the modalities that the schema has.
     """
     table = pd.DataFrame(index=pd.RangeIndex(rows))
-    images: dict[str, ImageColumn] = {}
+    vectors: dict[str, VectorColumn] = {}
     for column in schema.features:
         modality = modality_of(column)
         if modality is Modality.IMAGE:
-            if encode is None:
-                raise ValueError("image columns need an encoder")
-            images[column] = _encoded(cells[column], encode)
-        elif modality is Modality.NUM:
+            vectors[column] = _encoded_images(cells[column], encoders[modality])
+            continue
+        if modality is Modality.NUM:
             table[column] = np.asarray(cells[column], dtype=np.float64)
-        else:
-            table[column] = pd.Series(list(cells[column]), dtype=object, index=table.index)
-    return Features(table, images)
+            continue
+        table[column] = pd.Series(list(cells[column]), dtype=object, index=table.index)
+        if modality is Modality.TEXT:
+            vectors[column] = _encoded_texts(cells[column], encoders[modality])
+    return Features(table, vectors)
 
 
-def _encoded(cells: Sequence[tuple[np.ndarray, ...]], encode: ImageEncoder) -> ImageColumn:
+def _encoded_images(cells: Sequence[tuple[np.ndarray, ...]], encode: Encoder) -> VectorColumn:
     counts = np.array([len(images) for images in cells], dtype=np.int64)
     present = counts > 0
     encoded = encode([image for images in cells for image in images])
@@ -119,4 +111,11 @@ def _encoded(cells: Sequence[tuple[np.ndarray, ...]], encode: ImageEncoder) -> I
     np.add.at(sums, np.repeat(np.arange(len(sums)), counts[present]), encoded)
     means = sums / counts[present][:, None]
     # float16 halves what training stores; serving rounds too, so that both see the same numbers.
-    return ImageColumn(means.astype(np.float16), np.where(present, np.cumsum(present) - 1, -1))
+    return VectorColumn(means.astype(np.float16), np.where(present, np.cumsum(present) - 1, -1))
+
+
+def _encoded_texts(cells: Sequence[str], encode: Encoder) -> VectorColumn:
+    texts = [text for text in dict.fromkeys(cells) if text]
+    place = {text: number for number, text in enumerate(texts)}
+    index = np.array([place.get(text, -1) for text in cells], dtype=np.int64)
+    return VectorColumn(encode(texts).astype(np.float16), index)

@@ -152,6 +152,7 @@ class TextBackbone:
 
         self._directory = directory
         self._network = SentenceTransformer(str(directory), local_files_only=True)
+        self.width = int(self._network.get_embedding_dimension() or 0)
 
     @classmethod
     def resolve(cls, name: str) -> TextBackbone:
@@ -175,6 +176,8 @@ class TextBackbone:
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Vectors of texts, float32 (texts, width)."""
+        if not texts:
+            return np.empty((0, self.width), dtype=np.float32)
         return np.asarray(
             self._network.encode(list(texts), batch_size=64, show_progress_bar=False, convert_to_numpy=True),
             dtype=np.float32,

@@ -10,7 +10,6 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -20,12 +19,13 @@ from multimodal_algo.errors import UserError
 from multimodal_algo.ingest.features import Features
 from multimodal_algo.modalities.head import TabularHead
 from multimodal_algo.recipes import Models
+from multimodal_algo.task import Task
 
 _LOG = logging.getLogger(__name__)
 
 
 class ModalityModel(ABC):
-    """A model of the columns of one modality (of one image column, for images).
+    """A model of the columns of one modality (of one image column, for images), or of several modalities together.
 
     Parameters
     ----------
@@ -33,17 +33,14 @@ class ModalityModel(ABC):
         Its name in logs and its directory in the artifact: ``text``, ``num``, ``cat``, ``img/<column>``.
     columns
         Its feature columns.
-    n_classes
-        Number of classes n of the artifact's class list.
+    task
+        What is predicted.
     """
 
-    vectors_only: ClassVar[bool]
-    """Whether `inputs` are plain numbers of a frozen network, which need no feature generation."""
-
-    def __init__(self, name: str, columns: tuple[str, ...], n_classes: int) -> None:
+    def __init__(self, name: str, columns: tuple[str, ...], task: Task) -> None:
         self.name = name
         self.columns = columns
-        self.n_classes = n_classes
+        self.task = task
         self._head: TabularHead | None = None
 
     @abstractmethod
@@ -62,12 +59,13 @@ class ModalityModel(ABC):
     def fit(
         self,
         features: Features,
-        labels: np.ndarray,
+        targets: np.ndarray,
         folds: np.ndarray,
         budget: Budget,
         *,
         models: Models,
         min_completeness: float,
+        sample_weight: str | None,
         seed: int,
         scratch: Path,
     ) -> np.ndarray:
@@ -77,8 +75,8 @@ class ModalityModel(ABC):
         ----------
         features
             All rows.
-        labels
-            Class index of each row, int (rows,).
+        targets
+            Class index of each row, int (rows,), or its number, float (rows,).
         folds
             Fold of each row, int (rows,); the same for every modality.
         budget
@@ -87,8 +85,10 @@ class ModalityModel(ABC):
             AutoGluon's models, from the recipe.
         min_completeness
             See `informed`.
+        sample_weight
+            See `TabularHead.fit`.
         seed
-            Seed of AutoGluon's hold-out split.
+            AutoGluon's seed.
         scratch
             Directory for AutoGluon's files while it fits.
 
@@ -100,47 +100,47 @@ class ModalityModel(ABC):
         Raises
         ------
         UserError
-            Fewer than two classes among the rows that say enough.
+            Fewer than two classes, or numbers, among the rows that say enough.
         """
         started = time.monotonic()
         informed = self.informed(features, min_completeness)
-        if len(np.unique(labels[informed])) < 2:
+        if len(np.unique(targets[informed])) < 2:
             raise UserError(
-                f"The columns {', '.join(self.columns)} are filled in {int(informed.sum())} of {len(labels)} rows, "
-                "which is too few to tell classes apart. Fill or drop them."
+                f"The columns {', '.join(self.columns)} are filled in {int(informed.sum())} of {len(targets)} rows, "
+                "which is too few to tell labels apart. Fill or drop them."
             )
         inputs = self.inputs(features.take(np.flatnonzero(informed)))
-        rows = labels[informed]
-        row_folds = folds[informed]
-        prepared = time.monotonic()
-
-        probabilities = np.zeros((len(rows), self.n_classes), dtype=np.float32)
-        parts = np.unique(folds)
-        fits_left = len(parts) + 1
-        for fold in parts:
-            held_out = row_folds == fold
-            head = self._fitted(
-                inputs[~held_out], rows[~held_out], budget.share(1, fits_left), models, seed, scratch / f"fold-{fold}"
-            )
-            if held_out.any():
-                probabilities[held_out] = head.predict(inputs[held_out])
-            fits_left -= 1
-        self._head = self._fitted(inputs, rows, budget, models, seed, scratch / "all")
+        self._head, out_of_fold = TabularHead.fit(
+            inputs,
+            targets[informed],
+            folds[informed],
+            task=self.task,
+            models=models,
+            budget=budget,
+            sample_weight=sample_weight,
+            seed=seed,
+            path=scratch / "predictor",
+        )
         _LOG.info(
-            "%s: %d of %d rows, %d inputs, %.1f s to prepare, %.1f s for %d fits",
-            self.name, len(rows), len(labels), inputs.shape[1], prepared - started,
-            time.monotonic() - prepared, len(parts) + 1,
+            "%s: %d of %d rows, %.1f s for %d fits",
+            self.name, len(inputs), len(targets), time.monotonic() - started, len(np.unique(folds)) + 1,
         )  # fmt: skip
-        return _vectors(probabilities, informed, self.n_classes)
+        return self._vectors(out_of_fold, informed)
 
     def predict(self, features: Features, *, min_completeness: float) -> np.ndarray:
         """Vectors of new rows, float32 (rows, n + 1); one-hot on entry n where a row says too little."""
         assert self._head is not None
         informed = self.informed(features, min_completeness)
-        probabilities = np.zeros((int(informed.sum()), self.n_classes), dtype=np.float32)
+        answers = np.zeros((int(informed.sum()), self.task.outputs), dtype=np.float32)
         if informed.any():
-            probabilities = self._head.predict(self.inputs(features.take(np.flatnonzero(informed))))
-        return _vectors(probabilities, informed, self.n_classes)
+            answers = self._head.predict(self.inputs(features.take(np.flatnonzero(informed))))
+        return self._vectors(answers, informed)
+
+    def _vectors(self, answers: np.ndarray, informed: np.ndarray) -> np.ndarray:
+        vectors = np.zeros((len(informed), self.task.outputs + 1), dtype=np.float32)
+        vectors[informed, : self.task.outputs] = answers
+        vectors[~informed, self.task.outputs] = 1.0
+        return vectors
 
     def save(self, directory: Path) -> None:
         """Write all that inference needs into `directory`."""
@@ -150,24 +150,3 @@ class ModalityModel(ABC):
     def load(self, directory: Path) -> None:
         """Read what `save` wrote."""
         self._head = TabularHead.load(directory)
-
-    def _fitted(
-        self, inputs: pd.DataFrame, labels: np.ndarray, budget: Budget, models: Models, seed: int, path: Path
-    ) -> TabularHead:
-        return TabularHead.fit(
-            inputs,
-            labels,
-            n_classes=self.n_classes,
-            models=models,
-            budget=budget,
-            vectors_only=self.vectors_only,
-            seed=seed,
-            path=path,
-        )
-
-
-def _vectors(probabilities: np.ndarray, informed: np.ndarray, n_classes: int) -> np.ndarray:
-    vectors = np.zeros((len(informed), n_classes + 1), dtype=np.float32)
-    vectors[informed, :n_classes] = probabilities
-    vectors[~informed, n_classes] = 1.0
-    return vectors

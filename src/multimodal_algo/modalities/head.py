@@ -18,181 +18,272 @@ import numpy as np
 import pandas as pd
 
 from multimodal_algo.budget import Budget
-from multimodal_algo.recipes import PLAIN, Models
+from multimodal_algo.memory import available_bytes
+from multimodal_algo.recipes import Models
+from multimodal_algo.task import Task
 
 _LOG = logging.getLogger(__name__)
 
 _LABEL = "label"
-# Fitting on the rows without the hold-out, then on all of them with what the hold-out taught, costs up to twice
-# the time that AutoGluon counts; AutoGluon's own preparation is not counted either.
-_COUNTED_SHARE = 0.45
+_FOLD = "fold"
+# AutoGluon's own preparation is not counted in its limit, nor is the last fit on all rows, one more than the folds.
+_COUNTED_SHARE = 0.7
 _LEAST_LIMIT_S = 2.0
 # What is fitted when the budget ran out before any model of the recipe was done.
-_CHEAPEST: Models = {"LR": {"max_iter": 30, **PLAIN}}
+_CHEAPEST: Models = {"WIDE": {"max_iter": 20, "max_words": 5000}}
 # Boosting a few columns of fewer rows gains nothing from threads, and with every core busy they wait for each other:
 # a fit of half a second then takes a minute.
 _ROWS_FOR_THREADS = 20_000
-_SCORED_ROWS = 1000
+# A model's tables in memory, in multiples of the cells that it gets; and the share of what is free that they may take.
+_COPIES = 5
+_MEMORY_SHARE = 0.7
+_LEAST_ROWS = 1000
 _FREQUENCIES = "frequencies.json"
 _PREDICTOR = "predictor"
 
 
 class TabularHead:
-    """A fitted predictor of n classes; without one (nothing could be learnt) it answers the class frequencies.
+    """A fitted predictor of n outputs; without one (nothing could be learnt) it answers the same for every row.
 
     Parameters
     ----------
     predictor
         AutoGluon's predictor, or None.
-    frequencies
-        Share of each class among the rows of `fit`, float32 (n,).
+    usual
+        Share of each class among the rows of `fit`, or their mean: float32 (n,).
+    is_regression
+        Whether the predictor predicts a number.
     """
 
-    def __init__(self, predictor: Any, frequencies: np.ndarray) -> None:
+    def __init__(self, predictor: Any, usual: np.ndarray, is_regression: bool) -> None:
         self._predictor = predictor
-        self._frequencies = frequencies
+        self._usual = usual
+        self._is_regression = is_regression
 
     @classmethod
     def fit(
         cls,
         inputs: pd.DataFrame,
-        labels: np.ndarray,
+        targets: np.ndarray,
+        folds: np.ndarray,
         *,
-        n_classes: int,
+        task: Task,
         models: Models,
         budget: Budget,
-        vectors_only: bool,
+        sample_weight: str | None,
         seed: int,
         path: Path,
-    ) -> TabularHead:
-        """Fit `models` to rows of class indices and keep the best (or AutoGluon's weighted ensemble of them).
+    ) -> tuple[TabularHead, np.ndarray]:
+        """Fit `models` once per fold, choose or combine them by what they say of the held-out rows, and fit on all.
 
         Parameters
         ----------
         inputs
-            One row per label.
-        labels
-            Class indices, int (rows,).
-        n_classes
-            Length n of the vectors that `predict` returns.
+            One row per target: categories as pandas categories, numbers, text, vectors (see `vector_cells`).
+        targets
+            Class indices, int (rows,), or numbers, float (rows,).
+        folds
+            Fold of each row, int (rows,).
+        task
+            What is predicted.
         models
             AutoGluon's ``hyperparameters``.
         budget
             When to be done; a cheaper model is fitted when it does not suffice.
-        vectors_only
-            Whether `inputs` are plain numbers that need no feature generation.
+        sample_weight
+            ``balance_weight`` of AutoGluon's, or None.
         seed
-            Seed of the hold-out split.
+            AutoGluon's seed.
         path
             Directory for the predictor.
+
+        Returns
+        -------
+        head
+            Fitted on all rows (on as many as memory allows).
+        out_of_fold
+            What it says of each row when fitted without the row's fold, float32 (rows, n).
         """
-        frequencies = (np.bincount(labels, minlength=n_classes) / len(labels)).astype(np.float32)
-        if frequencies.max() == 1.0:
-            return cls(None, frequencies)
-        labelled = pd.Series(labels, inputs.index, name=_LABEL)
-        # Vectors of many rows are large: no second copy of them (pandas 3, whose stubs these are, never makes one).
-        table = pd.concat([inputs, labelled], axis=1, copy=False)  # type: ignore
-        table.index = pd.RangeIndex(len(table))
+        usual = _usual(targets, task)
+        nothing = cls(None, usual, task.is_regression)
+        if len(np.unique(targets)) < 2:
+            return nothing, nothing.predict(inputs)
+        chosen = _rows_that_fit(inputs, seed)
+        table = inputs.iloc[chosen].reset_index(drop=True)
+        table = table.assign(**{_LABEL: targets[chosen], _FOLD: folds[chosen]})
+        if len(chosen) < len(inputs):
+            _LOG.warning(
+                "%s: fitted to %d of %d rows, which is what memory allows", path.parent.name, len(chosen), len(inputs)
+            )
+        fitting = _Fitting(table, task, sample_weight, seed, path)
         limit_s = max(_LEAST_LIMIT_S, budget.remaining_s * _COUNTED_SHARE)
-        fitting = _Fitting(table, vectors_only, seed, path)
-        predictor = fitting.fit(models, time_limit=limit_s)
+        predictor = fitting.fit(models, limit_s)
         if predictor is None:
             _LOG.warning(
                 "%s: no model of the recipe could be fitted in %.1f s; fitting the cheapest", path.parent.name, limit_s
             )
-            predictor = fitting.fit(_CHEAPEST, holdout=False)
+            predictor = fitting.fit(_CHEAPEST, None)
         if predictor is None:
-            _LOG.warning(
-                "%s: nothing can be learnt from these columns; answering the class frequencies", path.parent.name
-            )
-        return cls(predictor, frequencies)
+            _LOG.warning("%s: nothing can be learnt from these columns; answering what is usual", path.parent.name)
+            return nothing, nothing.predict(inputs)
+        held_out = cls._out_of_fold(predictor, len(table))
+        predictor.refit_full(model="best", set_best_to_refit_full=True)
+        head = cls(predictor, usual, task.is_regression)
+        out_of_fold = np.empty((len(inputs), task.outputs), dtype=np.float32)
+        out_of_fold[chosen] = head._indexed(held_out)
+        others = np.setdiff1d(np.arange(len(inputs)), chosen)
+        for start in range(0, len(others), len(chosen)):
+            rows = others[start : start + len(chosen)]
+            out_of_fold[rows] = head.predict(inputs.iloc[rows])
+        return head, out_of_fold
+
+    @staticmethod
+    def _out_of_fold(predictor: Any, rows: int) -> Any:
+        # AutoGluon appends a copy of the row to a class of one row, so that it can fold it.
+        return predictor.predict_proba_oof(model=predictor.model_best).loc[: rows - 1]
 
     def predict(self, inputs: pd.DataFrame) -> np.ndarray:
-        """Probabilities of the n classes, float32 (rows, n); 0 for a class that the rows of `fit` did not have."""
+        """Probabilities of the n classes, 0 for a class that `fit` did not see; or numbers: float32 (rows, n)."""
         if self._predictor is None:
-            return np.tile(self._frequencies, (len(inputs), 1))
-        vectors = np.zeros((len(inputs), len(self._frequencies)), dtype=np.float32)
-        probabilities = self._predictor.predict_proba(inputs, as_multiclass=True)
-        vectors[:, [int(column) for column in probabilities.columns]] = probabilities.to_numpy(dtype=np.float32)
+            return np.tile(self._usual, (len(inputs), 1))
+        if self._is_regression:
+            return self._indexed(self._predictor.predict(inputs))
+        return self._indexed(self._predictor.predict_proba(inputs, as_multiclass=True))
+
+    def _indexed(self, answers: Any) -> np.ndarray:
+        if self._is_regression:
+            return np.asarray(answers, dtype=np.float32).reshape(-1, 1)
+        vectors = np.zeros((len(answers), len(self._usual)), dtype=np.float32)
+        vectors[:, [int(column) for column in answers.columns]] = answers.to_numpy(dtype=np.float32)
         return vectors
 
     def save(self, directory: Path) -> None:
         """Write the predictor without what only training needs."""
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / _FREQUENCIES).write_text(json.dumps(self._frequencies.tolist()) + "\n", encoding="utf-8")
+        state = {"usual": self._usual.tolist(), "is_regression": self._is_regression}
+        (directory / _FREQUENCIES).write_text(json.dumps(state) + "\n", encoding="utf-8")
         if self._predictor is not None:
             self._predictor.clone_for_deployment(str(directory / _PREDICTOR), model="best")
 
     @classmethod
     def load(cls, directory: Path) -> TabularHead:
         """Read what `save` wrote, models in memory."""
-        frequencies = np.array(json.loads((directory / _FREQUENCIES).read_text(encoding="utf-8")), dtype=np.float32)
+        state = json.loads((directory / _FREQUENCIES).read_text(encoding="utf-8"))
+        usual = np.array(state["usual"], dtype=np.float32)
         if not (directory / _PREDICTOR).is_dir():
-            return cls(None, frequencies)
+            return cls(None, usual, state["is_regression"])
         from autogluon.tabular import TabularPredictor
 
         predictor = TabularPredictor.load(str(directory / _PREDICTOR), verbosity=0)
         predictor.persist()
-        return cls(predictor, frequencies)
+        return cls(predictor, usual, state["is_regression"])
 
 
 @dataclass(frozen=True)
 class _Fitting:
-    """One table to fit, with the label as a column; see `TabularHead.fit`."""
+    """One table to fit, with label and fold as columns; see `TabularHead.fit`."""
 
     table: pd.DataFrame
-    vectors_only: bool
+    task: Task
+    sample_weight: str | None
     seed: int
     path: Path
 
-    def fit(self, models: Models, *, time_limit: float | None = None, holdout: bool = True) -> Any:
-        """A predictor of `models`; None when none of them could be fitted.
+    def fit(self, models: Models, time_limit: float | None) -> Any:
+        """A predictor of `models`, bagged over the folds; None when none of them could be fitted.
 
         Parameters
         ----------
         models
-            AutoGluon's ``hyperparameters``.
+            AutoGluon's ``hyperparameters``; ``WIDE`` is `WideLinearModel`.
         time_limit
             Seconds, as AutoGluon counts them.
-        holdout
-            Whether AutoGluon holds rows out to choose by, and fits the chosen again with them. Without, models are
-            judged on the rows that they were fitted to.
         """
-        from autogluon.features.generators import IdentityFeatureGenerator
         from autogluon.tabular import TabularPredictor
 
         shutil.rmtree(self.path, ignore_errors=True)
         predictor = TabularPredictor(
             label=_LABEL,
-            problem_type="binary" if self.table[_LABEL].nunique() == 2 else "multiclass",
-            eval_metric="log_loss",
+            problem_type=self._problem_type(),
+            eval_metric="root_mean_squared_error" if self.task.is_regression else "log_loss",
             path=str(self.path),
             verbosity=0,
+            groups=_FOLD,
+            sample_weight=self.sample_weight,
             learner_kwargs={"label_count_threshold": 1, "random_state": self.seed},
         )
-        options: dict[str, Any] = {}
-        if self.vectors_only:
-            options["feature_generator"] = IdentityFeatureGenerator()
-        elif len(self.table) < _ROWS_FOR_THREADS:
-            options["num_cpus"] = 1
-        if holdout:
-            options |= {"refit_full": "best", "set_best_to_refit_full": True}
-        else:
-            # AutoGluon wants rows to score on; few will do, and all of them would be in memory a second time.
-            options |= {"tuning_data": self.table.head(_SCORED_ROWS)}
+        threads = {} if len(self.table) >= _ROWS_FOR_THREADS or _has_vectors(self.table) else {"num_cpus": 1}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
                 predictor.fit(
                     self.table,
-                    hyperparameters=dict(models),
+                    hyperparameters=_with_classes(models),
                     time_limit=time_limit,
                     num_gpus=0,
+                    num_stack_levels=0,
                     dynamic_stacking=False,
-                    **options,
+                    feature_generator=_feature_generator(),
+                    feature_metadata=_feature_metadata(self.table.drop(columns=[_LABEL, _FOLD])),
+                    ag_args_ensemble={"fold_fitting_strategy": "sequential_local"},
+                    **threads,
                 )
                 return predictor if predictor.model_names() else None
             except (AssertionError, RuntimeError, ValueError) as error:
-                # No model was done in time, no column says anything, or rows are too few to hold any out.
+                # No model was done in time, no column says anything, or all rows are in one fold.
                 _LOG.debug("AutoGluon: %s", error)
                 return None
+
+    def _problem_type(self) -> str:
+        if self.task.is_regression:
+            return "regression"
+        # Of many classes two may be left where this modality says anything.
+        return "binary" if self.table[_LABEL].nunique() == 2 else "multiclass"
+
+
+def _usual(targets: np.ndarray, task: Task) -> np.ndarray:
+    if task.is_regression:
+        return np.array([targets.mean()], dtype=np.float32)
+    return (np.bincount(targets, minlength=task.outputs) / len(targets)).astype(np.float32)
+
+
+def _rows_that_fit(inputs: pd.DataFrame, seed: int) -> np.ndarray:
+    """Positions of the rows that a model can be fitted to at once, int (n,), ascending."""
+    sample = inputs.head(_LEAST_ROWS)
+    per_row = _COPIES * int(sample.memory_usage(deep=True, index=False).sum()) / len(sample)
+    most = max(_LEAST_ROWS, int(_MEMORY_SHARE * available_bytes() / per_row))
+    if most >= len(inputs):
+        return np.arange(len(inputs))
+    return np.sort(np.random.default_rng(seed).choice(len(inputs), most, replace=False))
+
+
+def _with_classes(models: Models) -> dict[Any, Any]:
+    from multimodal_algo.modalities.wide import WideLinearModel
+
+    return {(WideLinearModel if key == WideLinearModel.ag_key else key): value for key, value in models.items()}
+
+
+def _has_vectors(table: pd.DataFrame) -> bool:
+    return any(isinstance(cell, bytes) for cell in table.head(1).iloc[0])
+
+
+def _feature_metadata(inputs: pd.DataFrame) -> Any:
+    """Types as they are: AutoGluon would look into every cell to guess them."""
+    from autogluon.common.features.feature_metadata import FeatureMetadata
+    from autogluon.common.features.infer_types import get_type_map_raw
+
+    return FeatureMetadata(type_map_raw=get_type_map_raw(inputs))
+
+
+def _feature_generator() -> Any:
+    """Categories by number, rare and unseen ones missing; all else as it is."""
+    from autogluon.common.features.types import R_CATEGORY, R_FLOAT, R_INT, R_OBJECT
+    from autogluon.features.generators import (
+        BulkFeatureGenerator,
+        CategoryFeatureGenerator,
+        IdentityFeatureGenerator,
+    )
+
+    categories = CategoryFeatureGenerator(infer_features_in_args={"valid_raw_types": [R_CATEGORY]})
+    as_is = IdentityFeatureGenerator(infer_features_in_args={"valid_raw_types": [R_INT, R_FLOAT, R_OBJECT]})
+    return BulkFeatureGenerator(generators=[[categories, as_is]], verbosity=0)

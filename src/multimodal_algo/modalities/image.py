@@ -7,18 +7,16 @@ import pandas as pd
 
 from multimodal_algo.ingest.features import Features
 from multimodal_algo.modalities.base import ModalityModel
-from multimodal_algo.modalities.text import vector_frame
+from multimodal_algo.modalities.encoding import vector_cells
 
 
 class ImageModel(ModalityModel):
     """One image column. Its images became vectors at ingest, in training as in serving."""
 
-    vectors_only = True
-
     def completeness(self, features: Features) -> np.ndarray:
         """1 where the cell has an image, else 0."""
-        return features.images[self.columns[0]].present.astype(float)
+        return features.vectors[self.columns[0]].present.astype(float)
 
     def inputs(self, features: Features) -> pd.DataFrame:
-        """The image vectors, float32."""
-        return vector_frame(features.images[self.columns[0]].dense())
+        """The image vectors."""
+        return vector_cells(self.columns[0], features.vectors[self.columns[0]]).to_frame()

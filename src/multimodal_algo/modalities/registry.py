@@ -1,49 +1,64 @@
-"""Which model takes which modality: a new modality is one new file and one line here."""
+"""Which model takes which columns: a new kind of model is one new file and one line here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from multimodal_algo.modalities.backbones import TextBackbone
 from multimodal_algo.modalities.base import ModalityModel
 from multimodal_algo.modalities.image import ImageModel
+from multimodal_algo.modalities.joint import JointModel
 from multimodal_algo.modalities.tabular import CatModel, NumModel
 from multimodal_algo.modalities.text import TextModel
+from multimodal_algo.recipes import Branch
 from multimodal_algo.schema import FeatureSchema, Modality
+from multimodal_algo.task import Task
 
-_MODELS: Mapping[Modality, type[ModalityModel]] = {
-    Modality.TEXT: TextModel,
-    Modality.NUM: NumModel,
-    Modality.CAT: CatModel,
-    Modality.IMAGE: ImageModel,
+_MODELS: Mapping[Branch, type[ModalityModel]] = {
+    Branch.TEXT: TextModel,
+    Branch.NUM: NumModel,
+    Branch.CAT: CatModel,
+    Branch.IMAGE: ImageModel,
+    Branch.TABLE: JointModel,
+    Branch.JOINT: JointModel,
 }
 
 
-def new_models(
-    schema: FeatureSchema, n_classes: int, text_backbone: TextBackbone | None
-) -> list[tuple[Modality, ModalityModel]]:
-    """Unfitted models of all modalities that `schema` has, in the order of their vectors; one per image column."""
-    models: list[tuple[Modality, ModalityModel]] = []
-    for modality in (Modality.TEXT, Modality.NUM, Modality.CAT):
-        if columns := schema.of(modality):
-            model = _MODELS[modality](modality.value, columns, n_classes)
-            if isinstance(model, TextModel):
-                model = TextModel(model.name, columns, n_classes, text_backbone)
-            models.append((modality, model))
-    for column in schema.of(Modality.IMAGE):
-        models.append((Modality.IMAGE, ImageModel(f"img/{_file_name(column)}", (column,), n_classes)))
+def new_models(schema: FeatureSchema, task: Task, branches: Collection[Branch]) -> list[tuple[Branch, ModalityModel]]:
+    """Unfitted models of those of `branches` that `schema` has columns for, in the order of their vectors.
+
+    There is one per image column, and none that would only repeat another.
+    """
+    models: list[tuple[Branch, ModalityModel]] = []
+    for branch in Branch:
+        if branch not in branches:
+            continue
+        if branch is Branch.IMAGE:
+            models += [(branch, ImageModel(_image_name(c), (c,), task)) for c in schema.of(Modality.IMAGE)]
+        elif columns := _columns(schema, branch):
+            models.append((branch, _MODELS[branch](branch.value, columns, task)))
     return models
 
 
-def load_model(modality: str, name: str, columns: tuple[str, ...], n_classes: int, directory: Path) -> ModalityModel:
+def load_model(branch: str, name: str, columns: tuple[str, ...], task: Task, directory: Path) -> ModalityModel:
     """The model that was saved in `directory`."""
-    model = _MODELS[Modality(modality)](name, columns, n_classes)
+    model = _MODELS[Branch(branch)](name, columns, task)
     model.load(directory)
     return model
 
 
-def _file_name(column: str) -> str:
+def _columns(schema: FeatureSchema, branch: Branch) -> tuple[str, ...]:
+    if branch is Branch.TABLE:
+        numbers, categories = schema.of(Modality.NUM), schema.of(Modality.CAT)
+        return numbers + categories if numbers and categories else ()
+    if branch is Branch.JOINT:
+        text, images = schema.of(Modality.TEXT), schema.of(Modality.IMAGE)
+        parts = bool(text) + len(images) + bool(schema.of(Modality.NUM)) + bool(schema.of(Modality.CAT))
+        return schema.features if parts > 1 and (text or images) else ()
+    return schema.of(Modality(branch.value))
+
+
+def _image_name(column: str) -> str:
     # A column may be called a/b_image: its directory must not lie elsewhere.
-    return quote(column, safe=" ")
+    return f"img/{quote(column, safe=' ')}"

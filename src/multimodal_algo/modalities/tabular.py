@@ -9,12 +9,11 @@ from multimodal_algo.ingest.features import Features
 from multimodal_algo.modalities.base import ModalityModel
 
 UNKNOWN = "unknown"
+_WORDS = ".words"
 
 
 class NumModel(ModalityModel):
     """The numeric columns; a missing number is 0 (the guide: not the mean)."""
-
-    vectors_only = False
 
     def completeness(self, features: Features) -> np.ndarray:
         """Share of numbers that are there."""
@@ -28,12 +27,14 @@ class NumModel(ModalityModel):
 class CatModel(ModalityModel):
     """The categorical columns; a missing category is ``unknown``."""
 
-    vectors_only = False
-
     def completeness(self, features: Features) -> np.ndarray:
         """Share of categories that are there."""
         return (features.table[list(self.columns)] != "").to_numpy().mean(axis=1)
 
     def inputs(self, features: Features) -> pd.DataFrame:
-        """The categories, as pandas categories: AutoGluon would read digits as numbers and sentences as text."""
-        return features.table[list(self.columns)].replace("", UNKNOWN).astype("category")
+        """The categories, and once more as text: cells such as ``India, France`` have words in common.
+
+        They are pandas categories: AutoGluon would read digits as numbers and sentences as text.
+        """
+        cells = features.table[list(self.columns)].replace("", UNKNOWN)
+        return pd.concat([cells.astype("category"), cells.add_suffix(_WORDS)], axis=1)

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from multimodal_algo.artifact import FUSION, IMAGE_BACKBONE, ModelConfig, read_config
-from multimodal_algo.fusion.network import Fusion
-from multimodal_algo.ingest.features import Features, build_features
+from multimodal_algo.artifact import FUSION, IMAGE_BACKBONE, TEXT_BACKBONE, ModelConfig, read_config
+from multimodal_algo.fusion.fusion import Fusion
+from multimodal_algo.ingest.features import Encoder, Encoders, Features, build_features
 from multimodal_algo.ingest.rows import RowParser
-from multimodal_algo.modalities.backbones import BackboneInfo, ImageBackbone
+from multimodal_algo.modalities.backbones import BackboneInfo, ImageBackbone, TextBackbone
 from multimodal_algo.modalities.base import ModalityModel
 from multimodal_algo.modalities.registry import load_model
-from multimodal_algo.schema import FeatureSchema
+from multimodal_algo.schema import FeatureSchema, Modality
+from multimodal_algo.task import Task
 
 # Rows that are in memory as decoded images and vectors at a time.
 _CHUNK_ROWS = 256
@@ -49,20 +50,18 @@ class Predictor:
         Its modality models, in the order of `config`.
     fusion
         Its fusion network.
-    image_backbone
-        Its image network; None without image columns.
+    encoders
+        Its frozen networks.
     """
 
-    def __init__(
-        self, config: ModelConfig, models: list[ModalityModel], fusion: Fusion, image_backbone: ImageBackbone | None
-    ) -> None:
+    def __init__(self, config: ModelConfig, models: list[ModalityModel], fusion: Fusion, encoders: Encoders) -> None:
         self.config = config
         self.schema: FeatureSchema = config.schema_
         self.classes = config.classes
         self._parser = RowParser(self.schema.inference_columns, ThreadPoolExecutor(thread_name_prefix="decode"))
         self._models = models
         self._fusion = fusion
-        self._image_backbone = image_backbone
+        self._encoders = encoders
 
     @classmethod
     def load(cls, directory: Path) -> Predictor:
@@ -74,16 +73,18 @@ class Predictor:
             See `read_config`.
         """
         config = read_config(directory)
-        n_classes = len(config.classes)
+        task = Task.of_classes(len(config.classes))
         models = [
-            load_model(entry.modality, entry.name, entry.columns, n_classes, directory / entry.name)
+            load_model(entry.branch, entry.name, entry.columns, task, directory / entry.name)
             for entry in config.modalities
         ]
-        backbone = None
+        encoders: dict[Modality, Encoder] = {}
         if config.image_backbone is not None:
             info = BackboneInfo(**config.image_backbone.model_dump())
-            backbone = ImageBackbone.load(directory / IMAGE_BACKBONE, info)
-        return cls(config, models, Fusion.load(directory / FUSION, len(models), n_classes), backbone)
+            encoders[Modality.IMAGE] = ImageBackbone.load(directory / IMAGE_BACKBONE, info).encode
+        if config.schema_.of(Modality.TEXT):
+            encoders[Modality.TEXT] = TextBackbone(directory / TEXT_BACKBONE).encode
+        return cls(config, models, Fusion.load(directory / FUSION), encoders)
 
     def predict(self, rows: Sequence[Sequence[str]]) -> Predictions:
         """Answer rows of raw cells in the order of ``schema.inference_columns``."""
@@ -107,8 +108,7 @@ class Predictor:
             if not parsed.problems:
                 for column, value in parsed.cells.items():
                     cells[column].append(value)
-        encode = self._image_backbone.encode if self._image_backbone is not None else None
-        return build_features(self.schema, cells, problems.count(None), encode), problems
+        return build_features(self.schema, cells, problems.count(None), self._encoders), problems
 
     def vectors(self, features: Features) -> np.ndarray:
         """What each modality says: float32 (rows, modalities, n + 1), in the order of ``config.modalities``."""

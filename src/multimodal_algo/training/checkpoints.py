@@ -112,8 +112,8 @@ def _fingerprint(dataset: Dataset) -> str:
     for column in table.columns:
         values = table[column].to_numpy()
         digest.update(values.tobytes() if values.dtype.kind == "f" else json.dumps(values.tolist()).encode())
-    for images in dataset.features.images.values():
-        digest.update(images.present.tobytes())
+    for vectors in dataset.features.vectors.values():
+        digest.update(vectors.present.tobytes())
     return digest.hexdigest()
 
 

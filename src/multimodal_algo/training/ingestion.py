@@ -10,7 +10,7 @@ from dataclasses import astuple, fields
 from pathlib import Path
 
 from multimodal_algo.ingest.dataset import Dataset, DatasetWriter
-from multimodal_algo.ingest.features import ImageEncoder, build_features
+from multimodal_algo.ingest.features import Encoders, build_features
 from multimodal_algo.ingest.findings import BadRow, BadRowPolicy, Inspection
 from multimodal_algo.ingest.images import ImageFiles
 from multimodal_algo.ingest.progress import Progress
@@ -22,34 +22,34 @@ _LOG = logging.getLogger(__name__)
 
 BAD_ROWS = "bad_rows.csv"
 
-EncoderOf = Callable[[FeatureSchema], ImageEncoder | None]
-"""The image encoder that a schema needs; None without image columns."""
+EncodersOf = Callable[[FeatureSchema], Encoders]
+"""The frozen networks that a schema needs."""
 
 
 class _Writer:
     """The sink of a scan."""
 
-    def __init__(self, directory: Path, encoder_of: EncoderOf) -> None:
+    def __init__(self, directory: Path, encoders_of: EncodersOf) -> None:
         self._directory = directory
-        self._encoder_of = encoder_of
-        self._encode: ImageEncoder | None = None
+        self._encoders_of = encoders_of
+        self._encoders: Encoders = {}
         self.dataset: DatasetWriter | None = None
 
     def begin(self, schema: FeatureSchema) -> None:
         self._schema = schema
-        self._encode = self._encoder_of(schema)
+        self._encoders = self._encoders_of(schema)
         self.dataset = DatasetWriter(schema, self._directory)
 
     def append(self, chunk: Chunk) -> None:
         assert self.dataset is not None
-        features = build_features(self._schema, chunk.cells, len(chunk), self._encode)
+        features = build_features(self._schema, chunk.cells, len(chunk), self._encoders)
         self.dataset.append(features, chunk.labels, chunk.ids if self._schema.has_id else None)
 
 
 def ingest(
     sources: Sequence[Source],
     directory: Path,
-    encoder_of: EncoderOf,
+    encoders_of: EncodersOf,
     *,
     images: ImageFiles | None,
     bad_rows: BadRowPolicy,
@@ -64,7 +64,7 @@ def ingest(
         The files of the channel.
     directory
         Where the dataset goes; made when missing.
-    encoder_of
+    encoders_of
         Called with the schema when the first header was read.
     images
         Files that image cells may name.
@@ -82,7 +82,7 @@ def ingest(
     """
     started = time.monotonic()
     directory.mkdir(parents=True, exist_ok=True)
-    writer = _Writer(directory, encoder_of)
+    writer = _Writer(directory, encoders_of)
     sizes = [source.size for source in sources]
     progress = Progress(sum(sizes) if all(sizes) else 0)
     try:

@@ -16,6 +16,7 @@ from multimodal_algo.artifact import (
     FORMAT_VERSION,
     FUSION,
     IMAGE_BACKBONE,
+    TEXT_BACKBONE,
     BackboneEntry,
     ModalityEntry,
     ModelConfig,
@@ -27,19 +28,20 @@ from multimodal_algo.errors import UserError
 from multimodal_algo.fusion.folds import HeldOut
 from multimodal_algo.hyperparameters import HyperParameters
 from multimodal_algo.ingest.dataset import Dataset
-from multimodal_algo.ingest.features import ImageEncoder
+from multimodal_algo.ingest.features import Encoder, Encoders
 from multimodal_algo.ingest.findings import BadRowPolicy
 from multimodal_algo.ingest.images import ImageFiles
 from multimodal_algo.ingest.sources import find_sources
-from multimodal_algo.recipes import RECIPES, Recipe
+from multimodal_algo.recipes import EFFORT, RECIPES, Branch, Recipe
 from multimodal_algo.schema import FeatureSchema, Modality
+from multimodal_algo.task import Task
 from multimodal_algo.training.checkpoints import Checkpoints
 from multimodal_algo.training.ingestion import ingest
 from multimodal_algo.training.report import Metrics, log_metrics, measure, write_metrics
 
 if TYPE_CHECKING:
-    from multimodal_algo.fusion.network import Fusion
-    from multimodal_algo.modalities.backbones import ImageBackbone
+    from multimodal_algo.fusion.fusion import Fusion
+    from multimodal_algo.modalities.backbones import ImageBackbone, TextBackbone
     from multimodal_algo.modalities.base import ModalityModel
 
 _LOG = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ _FUSION_SHARE = 0.1
 class FittedModalities:
     """The modality models and their out-of-fold vectors, float32 (rows, modalities, n + 1)."""
 
-    models: list[tuple[Modality, ModalityModel]]
+    models: list[tuple[Branch, ModalityModel]]
     vectors: np.ndarray
 
 
@@ -109,7 +111,7 @@ def train(
     scratch = Path(tempfile.mkdtemp(prefix="multimodal-train-"))
     try:
         recipe = RECIPES[hyperparameters.quality]
-        backbones = _ImageBackbones(hyperparameters, weights_dir)
+        backbones = _Backbones(hyperparameters, weights_dir)
         dataset, validation = _ingest(channels, hyperparameters, backbones, scratch, output_dir)
         checkpoints = Checkpoints.open(checkpoints_dir, dataset, hyperparameters)
         started = time.monotonic()
@@ -129,8 +131,8 @@ def train(
             measured_on="validation channel" if held_out else "training rows, out of fold",
             fit_s=time.monotonic() - started,
         )
-        config = _describe(dataset, classes, fitted, backbones.found, hyperparameters, metrics)
-        _save(model_dir, config, fitted, fusion, backbones.found)
+        config = _describe(dataset, classes, fitted, backbones.image, hyperparameters, metrics)
+        _save(model_dir, config, fitted, fusion, backbones)
         write_metrics(metrics, output_dir)
         log_metrics(metrics)
         return metrics
@@ -138,32 +140,42 @@ def train(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-class _ImageBackbones:
-    """Finds the image network when the first header shows that there are images; all channels share it."""
+class _Backbones:
+    """Finds the frozen networks when the first header shows what columns there are; all channels share them."""
 
     def __init__(self, hyperparameters: HyperParameters, weights_dir: Path) -> None:
         self._hyperparameters = hyperparameters
         self._weights_dir = weights_dir
-        self.found: ImageBackbone | None = None
+        self.image: ImageBackbone | None = None
+        self.text: TextBackbone | None = None
 
-    def encoder_of(self, schema: FeatureSchema) -> ImageEncoder | None:
-        if not schema.of(Modality.IMAGE):
-            return None
-        if self.found is None:
-            from multimodal_algo.modalities.backbones import ImageBackbone
+    def encoders_of(self, schema: FeatureSchema) -> Encoders:
+        from multimodal_algo.modalities.backbones import ImageBackbone, TextBackbone
 
-            self.found = ImageBackbone.resolve(
+        encoders: dict[Modality, Encoder] = {}
+        if schema.of(Modality.IMAGE):
+            self.image = self.image or ImageBackbone.resolve(
                 self._hyperparameters.image_backbone,
                 weights_dir=self._weights_dir,
                 allow_untrained=self._hyperparameters.quality == "toy",
                 seed=self._hyperparameters.seed,
             )
-            _LOG.info("image backbone: %s, weights: %s", self.found.info.architecture, self.found.info.source)
-        return self.found.encode
+            _LOG.info("image backbone: %s, weights: %s", self.image.info.architecture, self.image.info.source)
+            encoders[Modality.IMAGE] = self.image.encode
+        if schema.of(Modality.TEXT):
+            self.text = self.text or TextBackbone.resolve(self._hyperparameters.text_backbone)
+            encoders[Modality.TEXT] = self.text.encode
+        return encoders
+
+    def save(self, directory: Path) -> None:
+        if self.image is not None:
+            self.image.save(directory / IMAGE_BACKBONE)
+        if self.text is not None:
+            self.text.save(directory / TEXT_BACKBONE)
 
 
 def _ingest(
-    channels: Channels, hyperparameters: HyperParameters, backbones: _ImageBackbones, scratch: Path, output_dir: Path
+    channels: Channels, hyperparameters: HyperParameters, backbones: _Backbones, scratch: Path, output_dir: Path
 ) -> tuple[Dataset, Dataset | None]:
     """The training rows, and those of the validation channel."""
     images = ImageFiles(channels.images) if channels.images is not None else None
@@ -173,7 +185,7 @@ def _ingest(
         return ingest(
             find_sources(location),
             scratch / "dataset" / location.name,
-            backbones.encoder_of,
+            backbones.encoders_of,
             images=images,
             bad_rows=bad_rows,
             output_dir=output_dir,
@@ -208,16 +220,13 @@ def _fit_modalities(
     scratch: Path,
     checkpoints: Checkpoints,
 ) -> FittedModalities:
-    from multimodal_algo.modalities.backbones import TextBackbone
     from multimodal_algo.modalities.registry import new_models
 
-    has_text = bool(dataset.schema.of(Modality.TEXT))
-    text_backbone = TextBackbone.resolve(hyperparameters.text_backbone) if has_text else None
-    models = new_models(dataset.schema, int(labels.max()) + 1, text_backbone)
-    efforts = [recipe.effort[modality] for modality, _ in models]
+    models = new_models(dataset.schema, Task.of_classes(int(labels.max()) + 1), recipe.models)
+    efforts = [EFFORT[branch] for branch, _ in models]
     reserve = _FUSION_SHARE * sum(efforts)
     vectors = []
-    for number, (modality, model) in enumerate(models):
+    for number, (branch, model) in enumerate(models):
         out_of_fold = checkpoints.restore(model)
         if out_of_fold is None:
             out_of_fold = model.fit(
@@ -225,8 +234,9 @@ def _fit_modalities(
                 labels,
                 folds,
                 budget.share(efforts[number], sum(efforts[number:]) + reserve),
-                models=recipe.models[modality],
+                models=recipe.models[branch],
                 min_completeness=hyperparameters.min_completeness,
+                sample_weight=None,
                 seed=hyperparameters.seed,
                 scratch=scratch / model.name,
             )
@@ -264,21 +274,24 @@ def _fit_fusion(
     hyperparameters: HyperParameters,
     budget: Budget,
 ) -> tuple[Fusion, np.ndarray]:
-    from multimodal_algo.fusion.network import Fusion
+    from multimodal_algo.fusion.fusion import Fusion
 
     started = time.monotonic()
-    fusion, probabilities = Fusion.fit(
+    fusion, probabilities, comparison = Fusion.fit(
         fitted.vectors,
         labels,
         folds,
+        columns=[model.columns for _, model in fitted.models],
+        names=[model.name for _, model in fitted.models],
         held_out=held_out,
         max_epochs=hyperparameters.n_epochs,
         seed=hyperparameters.seed,
         budget=budget,
     )
     _LOG.info(
-        "fusion: %d modalities, temperature %.2f, %.1f s",
-        len(fitted.models), fusion.temperature, time.monotonic() - started,
+        "fusion: %s (log-loss %s), temperature %.2f, %.1f s",
+        comparison.chosen, ", ".join(f"{name} {loss:.3f}" for name, loss in comparison.losses.items()),
+        fusion.temperature, time.monotonic() - started,
     )  # fmt: skip
     return fusion, probabilities
 
@@ -296,8 +309,8 @@ def _describe(
         columns=dataset.schema.columns,
         classes=classes,
         modalities=tuple(
-            ModalityEntry(name=model.name, modality=modality.value, columns=model.columns)
-            for modality, model in fitted.models
+            ModalityEntry(name=model.name, branch=branch.value, columns=model.columns)
+            for branch, model in fitted.models
         ),
         image_backbone=None
         if image_backbone is None
@@ -315,15 +328,14 @@ def _describe(
 
 
 def _save(
-    model_dir: Path, config: ModelConfig, fitted: FittedModalities, fusion: Fusion, image_backbone: ImageBackbone | None
+    model_dir: Path, config: ModelConfig, fitted: FittedModalities, fusion: Fusion, backbones: _Backbones
 ) -> None:
     started = time.monotonic()
 
     def write_files(directory: Path) -> None:
         for _, model in fitted.models:
             model.save(directory / model.name)
-        if image_backbone is not None:
-            image_backbone.save(directory / IMAGE_BACKBONE)
+        backbones.save(directory)
         fusion.save(directory / FUSION)
 
     complete = write_artifact(model_dir, config, write_files)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +11,7 @@ from hypothesis import strategies as st
 from multimodal_algo.budget import Budget
 from multimodal_algo.fusion.calibration import fit_temperature, log_loss
 from multimodal_algo.fusion.folds import stratified_folds
-from multimodal_algo.fusion.network import Fusion
+from multimodal_algo.fusion.fusion import Comparison, Fusion
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=80), st.integers(2, 6))
@@ -43,10 +46,15 @@ def two_modalities(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return vectors, labels.astype(np.int64)
 
 
-def test_fusion_is_better_than_each_modality_and_survives_silent_ones(tmp_path: object) -> None:
-    vectors, labels = two_modalities(600, seed=1)
+def fit(vectors: np.ndarray, labels: np.ndarray, **changes: Any) -> tuple[Fusion, np.ndarray, Comparison]:
     folds = stratified_folds(labels, 3, seed=0)
-    fusion, held_out = Fusion.fit(vectors, labels, folds, max_epochs=30, seed=0, budget=Budget.starting_now(60))
+    options = {"columns": [["a_text"], ["b_num"]], "names": ["text", "num"], "max_epochs": 10, "seed": 0}
+    return Fusion.fit(vectors, labels, folds, budget=Budget.starting_now(60), **{**options, **changes})
+
+
+def test_fusion_is_better_than_each_modality_and_survives_silent_ones() -> None:
+    vectors, labels = two_modalities(600, seed=1)
+    fusion, held_out, _ = fit(vectors, labels)
     unseen, truth = two_modalities(600, seed=2)
     fused = fusion.predict(unseen)
     assert np.allclose(fused.sum(axis=1), 1, atol=1e-5)
@@ -56,11 +64,43 @@ def test_fusion_is_better_than_each_modality_and_survives_silent_ones(tmp_path: 
     assert log_loss(np.log(fused), truth) == pytest.approx(told, abs=0.1)
 
 
+def test_what_is_chosen_is_no_worse_on_held_out_rows_than_anything_else_that_was_tried() -> None:
+    vectors, labels = two_modalities(300, seed=1)
+    _, _, comparison = fit(vectors, labels)
+    assert comparison.losses[comparison.chosen] == min(comparison.losses.values())
+    assert {"text alone", "num alone", "average"} < comparison.losses.keys()
+
+
+def test_a_modality_that_is_never_there_costs_no_more_than_what_it_would_have_told() -> None:
+    vectors, labels = two_modalities(600, seed=1)
+    unseen, truth = two_modalities(600, seed=2)
+    nothing = np.eye(4, dtype=np.float32)[3]
+    blanked = unseen.copy()
+    blanked[:, 1] = nothing
+    without, _, _ = fit(vectors[:, :1], labels, columns=[["a_text"]], names=["text"])
+    expected = log_loss(np.log(without.predict(unseen[:, :1])), truth)
+    assert log_loss(np.log(fit(vectors, labels)[0].predict(blanked)), truth) < expected + 0.05
+
+
+def test_a_row_about_which_nothing_is_known_gets_the_frequencies_of_the_classes() -> None:
+    vectors, labels = two_modalities(300, seed=1)
+    fusion, _, _ = fit(vectors, labels)
+    fusion.temperature = 1.0
+    silent = np.tile(np.eye(4, dtype=np.float32)[3], (2, 2, 1))
+    expected = np.tile(np.bincount(labels) / len(labels), (2, 1))
+    np.testing.assert_allclose(fusion.predict(silent), expected, atol=1e-6)
+
+
+def test_a_saved_fusion_answers_as_before(tmp_path: Path) -> None:
+    vectors, labels = two_modalities(300, seed=1)
+    fusion, _, _ = fit(vectors, labels)
+    fusion.save(tmp_path / "fusion.safetensors")
+    np.testing.assert_allclose(
+        Fusion.load(tmp_path / "fusion.safetensors").predict(vectors), fusion.predict(vectors), atol=1e-6
+    )
+
+
 def test_the_same_seed_gives_the_same_fusion() -> None:
     vectors, labels = two_modalities(200, seed=1)
-    folds = stratified_folds(labels, 3, seed=0)
-    first, second = (
-        Fusion.fit(vectors, labels, folds, max_epochs=5, seed=3, budget=Budget.starting_now(60))[0].predict(vectors)
-        for _ in range(2)
-    )
+    first, second = (fit(vectors, labels, max_epochs=5, seed=3)[0].predict(vectors) for _ in range(2))
     np.testing.assert_array_equal(first, second)

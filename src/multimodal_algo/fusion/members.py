@@ -1,0 +1,160 @@
+"""Ways to make one answer of several branches' vectors, fitted to out-of-fold vectors."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from scipy import sparse
+from scipy.special import softmax
+from torch import nn
+
+from multimodal_algo.modalities.linear import Blocks, Linear, fit_linear
+
+_FLOOR = 1e-4
+_PULL = 1.0
+_STRENGTH = 0.03
+_ROUNDS = 100
+
+Tensors = Mapping[str, np.ndarray]
+
+
+class Member(ABC):
+    """A way to combine vectors of branches that all say something: float32 (rows, branches, n), rows sum to 1."""
+
+    name: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
+        """Fit to class indices, int (rows,)."""
+
+    @abstractmethod
+    def predict(self, vectors: np.ndarray) -> np.ndarray:
+        """Probabilities, float32 (rows, n)."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, np.ndarray]:
+        """What `from_tensors` needs."""
+
+    @classmethod
+    @abstractmethod
+    def from_tensors(cls, tensors: Tensors) -> Self:
+        """The member that has these `tensors`."""
+
+
+class Average(Member):
+    """The weighted mean of probabilities of greatest likelihood, found by expectation maximisation."""
+
+    name = "average"
+
+    def __init__(self, weights: np.ndarray) -> None:
+        self._weights = weights
+
+    @classmethod
+    def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
+        """See `Member.fit`."""
+        chosen = vectors[np.arange(len(labels)), :, labels].astype(np.float64) + 1e-9
+        weights = np.full(vectors.shape[1], 1.0 / vectors.shape[1])
+        for _ in range(_ROUNDS):
+            share = chosen * weights
+            weights = (share / share.sum(axis=1, keepdims=True)).mean(axis=0)
+        return cls(weights.astype(np.float32))
+
+    def predict(self, vectors: np.ndarray) -> np.ndarray:
+        """See `Member.predict`."""
+        return np.einsum("rbn,b->rn", vectors, self._weights).astype(np.float32)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """See `Member.tensors`."""
+        return {"weights": self._weights}
+
+    @classmethod
+    def from_tensors(cls, tensors: Tensors) -> Self:
+        """See `Member.from_tensors`."""
+        return cls(tensors["weights"])
+
+
+class Pool(Member):
+    """The logarithmic opinion pool: a weight per branch, a bias per class."""
+
+    name = "pool"
+
+    def __init__(self, weights: np.ndarray, bias: np.ndarray) -> None:
+        self._weights = weights
+        self._bias = bias
+
+    @classmethod
+    def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
+        """Weights are drawn towards equal ones, biases towards 0, as by one row each."""
+        logs, targets = torch.from_numpy(_logs(vectors)), torch.from_numpy(labels)
+        even = 1.0 / np.sqrt(vectors.shape[1])
+        weights = torch.full((vectors.shape[1],), even, requires_grad=True)
+        bias = torch.zeros(vectors.shape[2], requires_grad=True)
+        optimizer = torch.optim.LBFGS([weights, bias], max_iter=100, line_search_fn="strong_wolfe")
+
+        def closure() -> torch.Tensor:
+            optimizer.zero_grad()
+            logits = torch.einsum("rbn,b->rn", logs, weights) + bias
+            away = (weights - even).square().sum() + bias.square().sum()
+            loss = nn.functional.cross_entropy(logits, targets) + _PULL * away / len(logs)
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        return cls(weights.detach().numpy(), bias.detach().numpy())
+
+    def predict(self, vectors: np.ndarray) -> np.ndarray:
+        """See `Member.predict`."""
+        logits = np.einsum("rbn,b->rn", _logs(vectors), self._weights) + self._bias
+        return softmax(logits, axis=1).astype(np.float32)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """See `Member.tensors`."""
+        return {"weights": self._weights, "bias": self._bias}
+
+    @classmethod
+    def from_tensors(cls, tensors: Tensors) -> Self:
+        """See `Member.from_tensors`."""
+        return cls(tensors["weights"], tensors["bias"])
+
+
+class Stacker(Member):
+    """Softmax regression on all logarithms: a class may take advice from what a branch says of another class."""
+
+    name = "stacker"
+
+    def __init__(self, linear: Linear) -> None:
+        self._linear = linear
+
+    @classmethod
+    def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
+        """See `Member.fit`."""
+        return cls(fit_linear(_blocks(vectors), labels, n_classes=vectors.shape[2], strength=_STRENGTH))
+
+    def predict(self, vectors: np.ndarray) -> np.ndarray:
+        """See `Member.predict`."""
+        return softmax(self._linear.scores(_blocks(vectors)), axis=1).astype(np.float32)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """See `Member.tensors`."""
+        return {"weights": self._linear.weights, "bias": self._linear.bias}
+
+    @classmethod
+    def from_tensors(cls, tensors: Tensors) -> Self:
+        """See `Member.from_tensors`."""
+        return cls(Linear(tensors["weights"], tensors["bias"]))
+
+
+def _logs(vectors: np.ndarray) -> np.ndarray:
+    """Logarithms, centered per row: float32 (rows, branches, n)."""
+    logs = np.log(np.maximum(vectors, _FLOOR))
+    return (logs - logs.mean(axis=2, keepdims=True)).astype(np.float32)
+
+
+def _blocks(vectors: np.ndarray) -> Blocks:
+    logs = _logs(vectors).reshape(len(vectors), -1)
+    return Blocks(sparse.csr_matrix((len(logs), 0), dtype=np.float32), logs)
