@@ -12,7 +12,7 @@ from scipy import sparse
 from scipy.special import softmax
 from torch import nn
 
-from multimodal_algo.modalities.linear import Blocks, Linear, fit_linear
+from multimodal_algo.linear import Blocks, Linear, fit_linear
 
 _FLOOR = 1e-4
 _PULL = 1.0

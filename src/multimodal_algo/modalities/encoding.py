@@ -11,7 +11,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder
 
 from multimodal_algo.ingest.features import VectorColumn
-from multimodal_algo.modalities.linear import Blocks
+from multimodal_algo.linear import Blocks
 
 _VECTOR = ".vector"
 _ROWS_AT_A_TIME = 4096

@@ -12,8 +12,8 @@ from autogluon.core.constants import REGRESSION
 from autogluon.core.models import AbstractModel
 from scipy.special import softmax
 
+from multimodal_algo.linear import fit_linear
 from multimodal_algo.modalities.encoding import WideEncoder
-from multimodal_algo.modalities.linear import fit_linear
 
 # Weights and the optimiser's history of them are in memory at once: this many make about 250 MB.
 _MOST_WEIGHTS = 4_000_000

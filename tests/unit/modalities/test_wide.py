@@ -10,9 +10,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from multimodal_algo.budget import Budget
 from multimodal_algo.ingest.features import VectorColumn
+from multimodal_algo.linear import Blocks, fit_linear
 from multimodal_algo.modalities.encoding import WideEncoder, vector_cells
 from multimodal_algo.modalities.head import TabularHead
-from multimodal_algo.modalities.linear import Blocks, fit_linear
 from multimodal_algo.task import Task
 
 
