@@ -352,7 +352,8 @@ def _choose(
 
 def _judge(probabilities: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     logs = np.log(probabilities + _TINY)
-    temperature = fit_temperature(logs, truth)
+    # Never sharper than what was fitted: rows of training are more like each other than like those to come.
+    temperature = max(1.0, fit_temperature(logs, truth))
     return smoothed_log_loss(np.log(_tempered(probabilities, temperature) + _TINY), truth), temperature
 
 

@@ -41,4 +41,5 @@ class Progress:
         if self._total and offset:
             share = min(offset / self._total, 1.0)
             rest = f", {share:.0%}, about {seconds * (1 - share) / share:.0f} s to go"
-        _LOG.info("ingest: %d rows, %.0f images/s%s", self._rows, self._images / seconds, rest)
+        images = f", {self._images / seconds:.0f} images/s" if self._images else ""
+        _LOG.info("ingest: %d rows, %.0f rows/s%s%s", self._rows, self._rows / seconds, images, rest)

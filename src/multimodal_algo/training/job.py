@@ -32,6 +32,7 @@ from multimodal_algo.ingest.features import Encoder, Encoders
 from multimodal_algo.ingest.findings import BadRowPolicy
 from multimodal_algo.ingest.images import ImageFiles
 from multimodal_algo.ingest.sources import find_sources
+from multimodal_algo.memory import tell_autogluon
 from multimodal_algo.recipes import EFFORT, RECIPES, Branch, Recipe
 from multimodal_algo.schema import FeatureSchema, Modality
 from multimodal_algo.task import Task
@@ -109,6 +110,7 @@ def train(
         Anything that the user can fix, in the data or in the hyperparameters.
     """
     scratch = Path(tempfile.mkdtemp(prefix="multimodal-train-"))
+    tell_autogluon()
     try:
         recipe = RECIPES[hyperparameters.quality]
         backbones = _Backbones(hyperparameters, weights_dir)
