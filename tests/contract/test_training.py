@@ -71,6 +71,12 @@ def test_no_hyperparameters_file_means_all_defaults(sample: Path, tmp_path: Path
     metrics = json.loads((base / "output/data/metrics.json").read_text())
     assert f"validation:accuracy={metrics['fused']['accuracy']:.4f};" in done.stdout
     assert "\r" not in done.stdout
+    held_out = list(csv.DictReader((base / "output/data/predictions.csv").open(encoding="utf-8", newline="")))
+    assert sorted(row["ID"] for row in held_out) == sorted(line[header.index("ID")] for line in lines[:60])
+    right = sum(row["label"] == row["predicted_label"] for row in held_out) / len(held_out)
+    assert right == pytest.approx(metrics["fused"]["accuracy"], abs=1e-6)
+    likely = [float(row["probability_of_label"]) for row in held_out]
+    assert likely == sorted(likely)
 
 
 def test_sigterm_ends_training_at_once_and_the_next_start_goes_on(sample: Path, tmp_path: Path) -> None:
@@ -143,6 +149,8 @@ def test_the_validation_channel_is_what_metrics_are_measured_on(tmp_path: Path) 
     assert "1 of 3 rows have a label that no training row has" in done.stdout
     metrics = json.loads((tmp_path / "ml/output/data/metrics.json").read_text())
     assert (metrics["measured_on"], metrics["rows"]) == ("validation channel", 2)
+    predictions = (tmp_path / "ml/output/data/predictions.csv").read_text().splitlines()
+    assert sorted(line.split(",")[0] for line in predictions) == ["1", "2", "ID"]
 
 
 def test_a_pipe_channel_and_skipped_rows(tmp_path: Path) -> None:

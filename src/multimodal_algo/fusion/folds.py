@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +18,13 @@ class HeldOut:
         What each modality says of them, float32 (rows, modalities, n + 1).
     labels
         Their class indices, int (rows,).
+    names
+        What to call each.
     """
 
     vectors: np.ndarray
     labels: np.ndarray
+    names: Sequence[str]
 
 
 def stratified_folds(labels: np.ndarray, count: int, seed: int) -> np.ndarray:

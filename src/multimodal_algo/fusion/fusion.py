@@ -31,8 +31,9 @@ _BLENDS = (
     (Average.name,), (Pool.name,), (Stacker.name,), (Network.name,),
     (Pool.name, Stacker.name), (Stacker.name, Network.name), (Pool.name, Stacker.name, Network.name),
 )  # fmt: skip
-# The stacker's weights: of more classes it would learn noise, slowly.
+# Of more classes the stacker's weights, and the network's inputs, would be many: they would learn noise, slowly.
 _MOST_STACKED = 250_000
+_WIDEST = 1_000
 _LEAST_ROWS = 20
 _PATIENCE = 8
 _TINY = 1e-9
@@ -307,7 +308,7 @@ def _best_epochs(
     budget: Budget,
 ) -> int:
     """The number of epochs of the network that suits held-out rows best; 0 where it does not improve on its pool."""
-    if len(full) == 1:
+    if len(full) == 1 or len(full) * (vectors.shape[2] - 1) > _WIDEST:
         return 0
     totals: np.ndarray | None = None
     for number, (outside, inside) in enumerate(splits):

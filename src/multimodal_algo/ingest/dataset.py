@@ -27,14 +27,23 @@ class Dataset:
         The rows; vectors are memory maps of the scratch directory.
     labels
         The label of each row, spelled as in the file.
+    path
+        The Parquet table, which has the IDs too: nothing is learnt from them, so they stay there.
     """
 
     schema: FeatureSchema
     features: Features
     labels: tuple[str, ...]
+    path: Path
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def names(self) -> list[str]:
+        """What to call each row: its ID, or without such a column its number among the rows kept, from 1."""
+        if not self.schema.has_id:
+            return [str(number) for number in range(1, len(self) + 1)]
+        return pq.read_table(self.path, columns=[ID])[ID].to_pylist()
 
 
 class DatasetWriter:
@@ -74,7 +83,7 @@ class DatasetWriter:
 
     def dataset(self) -> Dataset:
         """The rows written; call it after `close`, once at least one chunk was appended."""
-        # IDs stay on disk: nothing is learnt from them. Arrow's copy goes column by column as pandas' is made.
+        # Arrow's copy goes column by column as pandas' is made.
         table = pq.read_table(self._table, columns=[name for name in self._arrow_schema().names if name != ID])
         frame = table.to_pandas(split_blocks=True, self_destruct=True)
         del table
@@ -85,7 +94,7 @@ class DatasetWriter:
             column: VectorColumn(self._mapped(column), np.concatenate(self._indices[column]))
             for column in self._vector_columns
         }
-        return Dataset(self._schema, Features(frame, vectors), labels)
+        return Dataset(self._schema, Features(frame, vectors), labels, self._table)
 
     def _mapped(self, column: str) -> np.ndarray:
         shape = (self._written[column], self._widths[column])

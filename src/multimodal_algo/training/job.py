@@ -38,7 +38,7 @@ from multimodal_algo.schema import FeatureSchema, Modality
 from multimodal_algo.task import Task
 from multimodal_algo.training.checkpoints import Checkpoints
 from multimodal_algo.training.ingestion import ingest
-from multimodal_algo.training.report import Metrics, log_metrics, measure, write_metrics
+from multimodal_algo.training.report import Metrics, log_metrics, measure, write_metrics, write_predictions
 
 if TYPE_CHECKING:
     from multimodal_algo.fusion.fusion import Fusion
@@ -102,7 +102,7 @@ def train(
     model_dir
         Where the artifact goes.
     output_dir
-        Where ``metrics.json`` and ``bad_rows.csv`` go.
+        Where ``metrics.json``, ``predictions.csv`` and ``bad_rows.csv`` go.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def train(
         held_out = _held_out(validation, classes, fitted, hyperparameters)
         fusion, probabilities = _fit_fusion(fitted, labels, folds, held_out, hyperparameters, budget)
         names = [model.name for _, model in fitted.models]
-        judged = held_out or HeldOut(fitted.vectors, labels)
+        judged = held_out or HeldOut(fitted.vectors, labels, dataset.names())
         metrics = measure(
             probabilities,
             judged.vectors,
@@ -136,6 +136,7 @@ def train(
         config = _describe(dataset, classes, fitted, backbones.image, hyperparameters, metrics)
         _save(model_dir, config, fitted, fusion, backbones)
         write_metrics(metrics, output_dir)
+        write_predictions(probabilities, judged.labels, judged.names, classes, output_dir)
         log_metrics(metrics)
         return metrics
     finally:
@@ -265,7 +266,8 @@ def _held_out(
         raise UserError("No row of the validation channel has a label that a training row has. Check the channels.")
     features = validation.features.take(known)
     vectors = [model.predict(features, min_completeness=hyperparameters.min_completeness) for _, model in fitted.models]
-    return HeldOut(np.stack(vectors, axis=1), labels[known])
+    names = validation.names()
+    return HeldOut(np.stack(vectors, axis=1), labels[known], [names[row] for row in known])
 
 
 def _fit_fusion(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,43 @@ def write_metrics(metrics: Metrics, directory: Path) -> None:
     """Write ``metrics.json`` into the platform's output directory."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "metrics.json").write_text(json.dumps(metrics.as_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+def write_predictions(
+    probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str], classes: Sequence[str], directory: Path
+) -> None:
+    """Write ``predictions.csv``: what is said of each held-out row, the least likely labels first.
+
+    A label that the model finds unlikely is where to look for mistakes in the data.
+
+    Parameters
+    ----------
+    probabilities
+        Fused, float (rows, n).
+    labels
+        Class indices, int (rows,).
+    names
+        ID or number of each row.
+    classes
+        Names of the n classes.
+    directory
+        The platform's output directory.
+    """
+    of_label = probabilities[np.arange(len(labels)), labels]
+    predicted = probabilities.argmax(axis=1)
+    with (directory / "predictions.csv").open("w", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["ID", "label", "predicted_label", "probability", "probability_of_label"])
+        for row in np.argsort(of_label, kind="stable"):
+            table.writerow(
+                [
+                    names[row],
+                    classes[labels[row]],
+                    classes[predicted[row]],
+                    f"{probabilities[row, predicted[row]]:.6f}",
+                    f"{of_label[row]:.6f}",
+                ]
+            )
 
 
 def _score(probabilities: np.ndarray, labels: np.ndarray) -> Score:
