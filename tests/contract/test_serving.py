@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import shutil
 import signal
@@ -199,7 +200,8 @@ def damaged(artifact: Path, directory: Path, how: str) -> Path:
             stream.write(b"x")
     elif how == "other version":
         config = model / "model_config.json"
-        config.write_text(config.read_text().replace('"format_version": 1', '"format_version": 99'))
+        fields = json.loads(config.read_text())
+        config.write_text(json.dumps(fields | {"format_version": 99}))
     else:
         (model / "model_config.json").unlink()
     return directory
