@@ -69,7 +69,7 @@ def measure(data: Path, parameters: list[str], scratch: Path) -> dict[str, objec
         "parameters": parameters_without_paths(parameters),
         "test_rows": outcome.rows,
         "output_lines": sum(1 for _ in predictions.open()),
-        "accuracy": round(outcome.right / outcome.rows, 4),
+        "accuracy": round(outcome.accuracy, 4),
         "log_loss": round(log_loss, 4),
         "accuracy_of_modalities": alone,
         "out_of_fold": {name: round(value, 4) for name, value in config["metrics"]["fused"].items()},

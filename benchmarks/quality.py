@@ -6,12 +6,15 @@ All get the same frozen networks and the same seconds. For example::
 
 Peers: ``stack`` (tf-idf and vectors with logistic regression, LightGBM on columns, out-of-fold logistic meta-learner
 averaged with a logarithmic pool), ``tfidf-gbm`` (tf-idf and columns in LightGBM), ``tabular`` (one ``TabularPredictor``
-over all vectors and columns).
+over all vectors and columns), ``guide`` (a ``TabularPredictor`` with AutoGluon's toy models per modality, and a network
+over what they say of the rows that they were fitted to), ``automm`` (``MultiModalPredictor``, end to end; its image
+network is timm's ``mobilenetv2_100``, whose weights ``--timm-weights`` names).
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import tempfile
 import time
@@ -27,19 +30,18 @@ from scipy import sparse
 from scipy.special import softmax
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedKFold
+from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 
 from multimodal_algo.hyperparameters import HyperParameters
 from multimodal_algo.ingest.features import Features
 from multimodal_algo.ingest.sources import Source, read_rows
 from multimodal_algo.log import configure_logging
+from multimodal_algo.metrics import CLASSIFICATION
 from multimodal_algo.schema import LABEL, Modality
 from multimodal_algo.serving.predictor import Predictor
 from multimodal_algo.training.job import Channels, train
-
-_BINS = 15
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ def main() -> None:
     parser.add_argument("--image-backbone", default="resnet50")
     parser.add_argument("--qualities", nargs="*", default=["toy"])
     parser.add_argument("--peers", nargs="*", default=["stack", "tfidf-gbm", "tabular"], choices=list(PEERS))
+    parser.add_argument("--timm-weights", type=Path, help="state dict of mobilenetv2_100, for automm")
     parser.add_argument("--append", type=Path, help="append one JSON line per fit to this file")
     arguments = parser.parse_args()
     configure_logging()
@@ -82,7 +85,10 @@ def main() -> None:
             for peer in arguments.peers:
                 assert data is not None
                 started = time.monotonic()
-                answers = PEERS[peer](data, arguments.seconds, Path(scratch) / peer)
+                if peer == "automm":
+                    answers = automm(data, arguments.seconds, Path(scratch) / peer, arguments.timm_weights)
+                else:
+                    answers = PEERS[peer](data, arguments.seconds, Path(scratch) / peer)
                 lines.append(told(data, peer, time.monotonic() - started, answers, arguments.seconds))
     if arguments.append:
         with arguments.append.open("a", encoding="utf-8") as stream:
@@ -90,18 +96,9 @@ def main() -> None:
 
 
 def told(data: Data, what: str, seconds: float, answers: np.ndarray, limit: float) -> dict[str, object]:
-    predicted, sure = answers.argmax(axis=1), answers.max(axis=1)
-    right = predicted == data.truth
-    bins = np.minimum((sure * _BINS).astype(int), _BINS - 1)
-    error = sum(
-        abs(sure[bins == n].mean() - right[bins == n].mean()) * (bins == n).mean() for n in range(_BINS) if n in bins
-    )
-    chosen = np.maximum(answers[np.arange(len(right)), data.truth], 1e-9)
     scores = {
-        "accuracy": float(right.mean()),
-        "log_loss": float(-np.log(chosen).mean()),
-        "macro_f1": float(f1_score(data.truth, predicted, average="macro")),
-        "calibration_error": float(error),
+        name: CLASSIFICATION[name](data.truth, answers)
+        for name in ("accuracy", "log_loss", "f1_macro", "calibration_error")
     }
     row = " | ".join(f"{value:.3f}" for value in scores.values())
     print(f"| {data.folder.name} | {what} | {seconds:.0f} | {row} |", flush=True)
@@ -244,10 +241,102 @@ def tabular(data: Data, seconds: float, scratch: Path) -> np.ndarray:
     return predictor.predict_proba(frame(data.test)).reindex(columns=range(len(data.classes)), fill_value=0).to_numpy()
 
 
-PEERS: dict[str, Callable[[Data, float, Path], np.ndarray]] = {
+def guide(data: Data, seconds: float, scratch: Path) -> np.ndarray:
+    from autogluon.tabular import TabularPredictor
+
+    groups = [_columns(data, Modality.TEXT), _columns(data, Modality.NUM), _columns(data, Modality.CAT)]
+    groups += [[column] for column in _columns(data, Modality.IMAGE)]
+    said: list[list[np.ndarray]] = []
+    for number, columns in enumerate([group for group in groups if group]):
+        frames = []
+        for features in (data.train, data.test):
+            if columns[0] in features.vectors:
+                parts = [pd.DataFrame(_vectors(features, column)).add_prefix(column) for column in columns]
+                frames.append(pd.concat(parts, axis=1))
+            else:
+                frames.append(_table(data, features)[columns])
+        predictor = TabularPredictor(label=LABEL, path=str(scratch / str(number)), verbosity=0)
+        predictor.fit(
+            frames[0].assign(**{LABEL: data.labels}), hyperparameters="toy", time_limit=seconds / (len(groups) + 1)
+        )
+        order = range(len(data.classes))
+        said.append([predictor.predict_proba(f).reindex(columns=order, fill_value=0).to_numpy() for f in frames])
+    known, asked = np.hstack([part[0] for part in said]), np.hstack([part[1] for part in said])
+    width, n_classes = known.shape[1], len(data.classes)
+    network = MLPClassifier((2 * width // 3 + n_classes, width // 3 + n_classes), max_iter=50, random_state=0)
+    return np.asarray(network.fit(known, data.labels).predict_proba(asked))
+
+
+def automm(data: Data, seconds: float, scratch: Path, timm_weights: Path | None) -> np.ndarray:
+    from autogluon.multimodal import MultiModalPredictor
+
+    from multimodal_algo.modalities.backbones import TextBackbone
+
+    texts, images = _columns(data, Modality.TEXT), _columns(data, Modality.IMAGE)
+    others = _columns(data, Modality.NUM, Modality.CAT)
+    options: dict[str, object] = {
+        "env.num_gpus": 0, "env.accelerator": "cpu", "env.num_workers": 0, "env.num_workers_inference": 0,
+        "env.per_gpu_batch_size": 16, "env.batch_size": 32, "optim.top_k": 1, "optim.top_k_average_method": "best",
+        "optim.max_epochs": 10, "data.categorical.minimum_cat_count": 2,
+    }  # fmt: skip
+    names = []
+    if texts:
+        names.append("hf_text")
+        TextBackbone.resolve("all-MiniLM-L6-v2").save(scratch / "minilm")
+        options["model.hf_text.checkpoint_name"] = str(scratch / "minilm")
+        options |= {"model.hf_text.max_text_len": 128, "model.hf_text.text_trivial_aug_maxscale": 0.0}
+    if images:
+        assert timm_weights is not None, "--timm-weights"
+        names.append("timm_image")
+        options["model.timm_image.checkpoint_name"] = str(_timm_directory(timm_weights, scratch / "timm"))
+    if others:
+        names.append("ft_transformer")
+    if len(names) > 1:
+        names.append("fusion_mlp")
+    frames = [pd.read_csv(data.folder / name, dtype=str, keep_default_na=False) for name in ("train.csv", "test.csv")]
+    for frame in frames:
+        for column in images:
+            frame[column] = [base64.b64decode(cell.split(";")[0]) if cell else None for cell in frame[column]]
+        for column in _columns(data, Modality.NUM):
+            frame[column] = pd.to_numeric(frame[column], errors="coerce")
+    types = dict.fromkeys(texts, "text") | dict.fromkeys(images, "image_bytearray") | {LABEL: "categorical"}
+    types |= dict.fromkeys(_columns(data, Modality.NUM), "numerical")
+    types |= dict.fromkeys(_columns(data, Modality.CAT), "categorical")
+    kept = list(types)
+    predictor = MultiModalPredictor(
+        label=LABEL, problem_type="multiclass" if len(data.classes) > 2 else "binary", eval_metric="log_loss",
+        path=str(scratch / "fit"), verbosity=0, enable_progress_bar=False,
+    )  # fmt: skip
+    predictor.fit(
+        frames[0][kept], time_limit=seconds, hyperparameters={"model.names": names, **options}, column_types=types
+    )
+    return predictor.predict_proba(frames[1][kept]).reindex(columns=list(data.classes), fill_value=0).to_numpy()
+
+
+def _timm_directory(weights: Path, directory: Path) -> Path:
+    import timm
+    import torch
+
+    network = timm.create_model("mobilenetv2_100", pretrained=False)
+    network.load_state_dict(torch.load(weights, weights_only=True))
+    network.reset_classifier(0)
+    directory.mkdir(parents=True)
+    torch.save(network.state_dict(), directory / "pytorch_model.bin")
+    described = {"input_size": [3, 224, 224], "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    config = {
+        "architecture": "mobilenetv2_100", "num_features": network.num_features,
+        "pretrained_cfg": {"architecture": "mobilenetv2_100", **described},
+    }  # fmt: skip
+    (directory / "config.json").write_text(json.dumps(config))
+    return directory
+
+
+PEERS: dict[str, Callable[..., np.ndarray]] = {
     "stack": stack,
     "tfidf-gbm": tfidf_gbm,
     "tabular": tabular,
+    "guide": guide,
+    "automm": automm,
 }
 
 if __name__ == "__main__":

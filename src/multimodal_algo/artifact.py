@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from multimodal_algo import __version__
 from multimodal_algo.errors import UserError
 from multimodal_algo.schema import FeatureSchema
+from multimodal_algo.task import ProblemType, Task
 
 FORMAT_VERSION = 2
 CONFIG = "model_config.json"
@@ -60,13 +61,14 @@ class BackboneEntry(BaseModel):
 class ModelConfig(BaseModel):
     """What ``model_config.json`` holds.
 
-    ``files`` has the SHA-256 of every other file by its path in the artifact.
+    ``classes`` is empty for a regression; ``files`` has the SHA-256 of every other file by its path in the artifact.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format_version: int
     columns: tuple[str, ...]
+    problem_type: ProblemType
     classes: tuple[str, ...]
     modalities: tuple[ModalityEntry, ...]
     image_backbone: BackboneEntry | None
@@ -76,6 +78,11 @@ class ModelConfig(BaseModel):
     versions: dict[str, str]
     metrics: dict[str, Any]
     files: dict[str, str] = {}
+
+    @property
+    def task(self) -> Task:
+        """What is predicted."""
+        return Task.of(self.problem_type, len(self.classes))
 
     @property
     def schema_(self) -> FeatureSchema:

@@ -17,6 +17,8 @@ from pydantic.fields import FieldInfo
 from multimodal_algo.errors import UserError
 
 Quality = Literal["toy", "very_light", "light", "default"]
+ProblemTypes = Literal["auto", "binary", "multiclass", "regression"]
+EvalMetric = Literal["auto", "accuracy", "log_loss", "f1_macro", "roc_auc", "balanced_accuracy", "rmse", "mae", "r2"]
 OnBadRow = Literal["error", "skip"]
 OnCheckpointMismatch = Literal["error", "restart"]
 
@@ -40,6 +42,21 @@ class HyperParameters(BaseModel):
         json_schema_extra=_TUNABLE,
     )
     quality: Quality = Field("toy", description="How much each modality's AutoGluon models try.")
+    problem_type: ProblemTypes = Field(
+        "auto",
+        description="What the label is. By default it is detected: numbers of which most differ are predicted as "
+        "numbers (regression), all else as classes.",
+    )
+    eval_metric: EvalMetric = Field(
+        "auto",
+        description="The metric by which ways to combine the modalities are chosen: log_loss, or rmse of a regression, "
+        "where it is not set.",
+    )
+    class_weights: str = Field(
+        "even",
+        description="Weights of the classes: even; balanced, so that rare classes count as much as frequent ones; or "
+        'JSON such as {"rare": 5}, where classes that are not named have weight 1.',
+    )
     image_backbone: str = Field(
         "resnet50",
         description="Frozen network that turns images into vectors: a torchvision name (resnet50, mobilenet_v2, ...) "
@@ -78,6 +95,39 @@ class HyperParameters(BaseModel):
         """The wall-clock budget of fitting, in seconds."""
         return self.n_hours * 3600 + self.n_mins * 60 + self.n_secs
 
+    def weights_of_classes(self) -> Mapping[str, float] | Literal["even", "balanced"]:
+        """`class_weights`, where it is JSON as a mapping of labels to weights.
+
+        Raises
+        ------
+        UserError
+            It is none of those that its description lists.
+        """
+        if self.class_weights in ("even", "balanced"):
+            return self.class_weights  # type: ignore[return-value]
+        try:
+            weights = json.loads(self.class_weights)
+        except json.JSONDecodeError:
+            weights = None
+        if not isinstance(weights, dict) or not all(_is_weight(value) for value in weights.values()):
+            raise UserError(
+                f"The hyperparameter class_weights is '{self.class_weights[:80]}': it must be even, balanced, or JSON "
+                'of labels and weights above 0, such as {"rare": 5}.'
+            )
+        return weights
+
+    def _check_metric(self) -> None:
+        of_numbers = self.eval_metric in ("rmse", "mae", "r2")
+        if (
+            self.eval_metric == "auto"
+            or self.problem_type == "auto"
+            or of_numbers == (self.problem_type == "regression")
+        ):
+            return
+        raise UserError(
+            f"The hyperparameter eval_metric is {self.eval_metric}, which does not suit {self.problem_type}."
+        )
+
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> HyperParameters:
         """Read a job's hyperparameters from the flat object of strings that the platform passes.
@@ -104,6 +154,8 @@ class HyperParameters(BaseModel):
             parsed = cls(**known)
         except ValidationError as error:
             raise UserError(_invalid(error, cls.model_fields)) from None
+        parsed.weights_of_classes()
+        parsed._check_metric()
         if parsed.budget_s <= 0:
             raise UserError(
                 "The hyperparameters n_hours, n_mins and n_secs add up to 0 seconds: give fitting some time."
@@ -199,6 +251,10 @@ def _unquoted(value: Any) -> str:
         except json.JSONDecodeError:
             return text[1:-1].strip()
     return text
+
+
+def _is_weight(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
 
 
 def _integral(text: str) -> str:

@@ -67,7 +67,6 @@ def fit_linear(
     *,
     n_classes: int | None,
     strength: float,
-    sample_weight: np.ndarray | None = None,
     max_iterations: int = 200,
     deadline_s: float | None = None,
 ) -> Linear:
@@ -83,19 +82,15 @@ def fit_linear(
         Number of outputs of a softmax regression; None for least squares.
     strength
         Inverse of the penalty.
-    sample_weight
-        float (rows,); even weights when None.
     max_iterations
         Most iterations.
     deadline_s
         On `time.monotonic`; the weights reached by then are kept.
     """
     rows, width, outputs = len(targets), blocks.width, n_classes or 1
-    weight = np.full(rows, 1.0 / rows) if sample_weight is None else sample_weight / sample_weight.sum()
-    weight = weight.astype(np.float32)
     penalty = 1.0 / (strength * rows)
     parameters = torch.zeros(width + 1, outputs)
-    parameters[-1] = torch.from_numpy(_first_bias(targets, n_classes, weight))
+    parameters[-1] = torch.from_numpy(_first_bias(targets, n_classes))
     optimizer = torch.optim.LBFGS(
         [parameters],
         max_iter=max_iterations,
@@ -111,13 +106,13 @@ def fit_linear(
         scores = blocks.times(flat[:-1]) + flat[-1]
         if n_classes is None:
             errors = scores - targets[:, None]
-            loss = 0.5 * float(weight @ errors[:, 0] ** 2)
+            loss = 0.5 * float((errors[:, 0] ** 2).mean())
         else:
             errors = softmax(scores, axis=1)
             chosen = errors[np.arange(rows), targets]
-            loss = -float(weight @ np.log(np.maximum(chosen, 1e-30)))
+            loss = -float(np.log(np.maximum(chosen, 1e-30)).mean())
             errors[np.arange(rows), targets] -= 1.0
-        errors *= weight[:, None]
+        errors *= np.float32(1.0 / rows)
         gradient = np.concatenate([blocks.transposed_times(errors) + penalty * flat[:-1], errors.sum(axis=0)[None]])
         parameters.grad = torch.from_numpy(gradient)
         loss += 0.5 * penalty * float(np.vdot(flat[:-1], flat[:-1]))
@@ -148,9 +143,9 @@ class _Best:
             self.parameters = parameters.numpy().copy()
 
 
-def _first_bias(targets: np.ndarray, n_classes: int | None, weight: np.ndarray) -> np.ndarray:
+def _first_bias(targets: np.ndarray, n_classes: int | None) -> np.ndarray:
     if n_classes is None:
-        return np.array([weight @ targets], dtype=np.float32)
-    counts = np.bincount(targets, weights=weight, minlength=n_classes)
+        return np.array([targets.mean()], dtype=np.float32)
+    shares = np.bincount(targets, minlength=n_classes) / len(targets)
     # A class that these rows do not have starts, and stays, far below the others.
-    return np.log(np.maximum(counts, 1e-9)).astype(np.float32)
+    return np.log(np.maximum(shares, 1e-9)).astype(np.float32)

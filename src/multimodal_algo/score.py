@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,20 +15,20 @@ from multimodal_algo.schema import ID, LABEL
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many rows of `predictions` are right."""
+    """How good `predictions` are, in words, and the share of right rows; None of a regression."""
 
     predictions: Path
-    rows: int
-    right: int
+    told: str
+    accuracy: float | None
 
     @property
     def sentence(self) -> str:
         """For the terminal."""
-        return f"{self.predictions}: {self.right} of {self.rows} right ({self.right / self.rows:.1%})"
+        return f"{self.predictions}: {self.told}"
 
 
 def score_predictions(predictions: Path, truth: Path) -> Outcome:
-    """Compare output lines (``ID,label,probability`` or ``label,probability``) with a CSV file that has the labels.
+    """Compare output lines (``ID,label,probability``; of a regression ``ID,label``) with a CSV file that has labels.
 
     Raises
     ------
@@ -43,11 +45,29 @@ def score_predictions(predictions: Path, truth: Path) -> Outcome:
         raise UserError(
             f"{predictions} has {len(answers)} lines, {truth} has {len(rows)} rows: they do not belong together."
         )
-    right = 0
+    place = 1 if ID in header else 0
     for line, (answer, row) in enumerate(zip(answers, rows, strict=True), start=1):
-        if ID in header and answer[0] != row[header.index(ID)]:
+        if place and answer[0] != row[header.index(ID)]:
             raise UserError(
                 f"{predictions}, line {line}: the ID is '{answer[0]}', {truth} has '{row[header.index(ID)]}'."
             )
-        right += answer[-2] == row[header.index(LABEL)]
-    return Outcome(predictions, len(rows), right)
+    predicted = [answer[place] for answer in answers]
+    expected = [row[header.index(LABEL)] for row in rows]
+    is_regression = all(len(answer) == place + 1 for answer in answers)
+    if is_regression:
+        return Outcome(predictions, _of_numbers(predicted, expected), None)
+    right = sum(a == b for a, b in zip(predicted, expected, strict=True))
+    share = right / len(rows)
+    return Outcome(predictions, f"{right} of {len(rows)} right ({share:.1%})", share)
+
+
+def _of_numbers(predicted: Sequence[str], expected: Sequence[str]) -> str:
+    # A line without an answer, of a row that cannot be read, is passed over.
+    pairs = [(float(a), float(b)) for a, b in zip(predicted, expected, strict=True) if a]
+    if not pairs:
+        return "no row was answered"
+    error = sum((a - b) ** 2 for a, b in pairs) / len(pairs)
+    mean = sum(b for _, b in pairs) / len(pairs)
+    spread = sum((b - mean) ** 2 for _, b in pairs) / len(pairs)
+    explained = f", {1 - error / spread:.1%} of the variance explained" if spread else ""
+    return f"{len(pairs)} of {len(expected)} rows, root mean squared error {math.sqrt(error):.6g}{explained}"

@@ -33,6 +33,11 @@ class Task:
         """Prediction of a number."""
         return cls("regression", 1)
 
+    @classmethod
+    def of(cls, problem_type: ProblemType, n_classes: int) -> Task:
+        """The task of an artifact."""
+        return cls.regression() if problem_type == "regression" else cls.of_classes(n_classes)
+
     @property
     def is_regression(self) -> bool:
         """Whether the label is a number."""

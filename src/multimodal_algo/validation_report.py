@@ -37,7 +37,7 @@ def print_inspection(data: Path, images: Path | None = None) -> int:
         console.print(f"[yellow]warning[/yellow] {_plain(warning)}")
     if inspection.schema is not None:
         console.print(_columns(inspection))
-        console.print(_classes(inspection))
+        console.print(_numbers(inspection) if inspection.problem_type == "regression" else _classes(inspection))
     counts = {"error": len(inspection.errors), "warning": len(inspection.warnings), "row": inspection.rows}
     verdict = ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for noun, count in counts.items())
     console.print(f"{verdict}: {'training would stop' if inspection.errors else 'ready to train'}")
@@ -61,6 +61,15 @@ def _classes(inspection: Inspection) -> Table:
         table.add_row(_plain(label[:60]), str(rows), f"{rows / total:.1%}")
     if len(inspection.classes) > _SHOWN_CLASSES:
         table.add_row(f"… {len(inspection.classes) - _SHOWN_CLASSES} more", "", "")
+    return table
+
+
+def _numbers(inspection: Inspection) -> Table:
+    values = [float(label) for label in inspection.classes]
+    table = Table("label", "", title="numbers: a regression", title_justify="left")
+    table.add_row("least, greatest", f"{min(values):.7g}, {max(values):.7g}")
+    table.add_row("different values", str(len(values)))
+    table.caption = "Set problem_type=multiclass where they name classes."
     return table
 
 

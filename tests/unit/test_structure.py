@@ -13,7 +13,20 @@ import multimodal_algo
 
 PACKAGE = Path(multimodal_algo.__file__).parent
 # What a folder or module may import of ours; everything may import the base.
-BASE = {"errors", "schema", "hyperparameters", "recipes", "budget", "task", "memory", "linear", "log", "__init__"}
+BASE = {
+    "errors",
+    "schema",
+    "hyperparameters",
+    "recipes",
+    "budget",
+    "task",
+    "memory",
+    "linear",
+    "labels",
+    "metrics",
+    "log",
+    "__init__",
+}
 MIDDLE = {"ingest", "modalities", "fusion", "artifact"}
 ALLOWED = {
     **dict.fromkeys(BASE, BASE),

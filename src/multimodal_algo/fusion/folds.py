@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,27 +15,24 @@ class HeldOut:
     ----------
     vectors
         What each modality says of them, float32 (rows, modalities, n + 1).
-    labels
-        Their class indices, int (rows,).
-    names
-        What to call each.
+    targets
+        Their class indices, int (rows,), or numbers, float (rows,).
     """
 
     vectors: np.ndarray
-    labels: np.ndarray
-    names: Sequence[str]
+    targets: np.ndarray
 
 
-def stratified_folds(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Deal the rows of each class to the folds in turn.
+def stratified_folds(targets: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Deal the rows of each class, or of numbers of about the same size, to the folds in turn.
 
     Unlike scikit-learn's ``StratifiedKFold`` it takes classes with fewer rows than folds; the turn goes on from
     class to class, so that folds stay equally large.
 
     Parameters
     ----------
-    labels
-        Class index of each row, int (rows,).
+    targets
+        Class index of each row, int (rows,), or its number, float (rows,).
     count
         Number of folds.
     seed
@@ -48,8 +44,8 @@ def stratified_folds(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
         Fold of each row, int64 (rows,), from 0 to ``count - 1``.
     """
     generator = np.random.default_rng(seed)
-    shuffled = generator.permutation(len(labels))
-    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    folds = np.empty(len(labels), dtype=np.int64)
-    folds[by_class] = np.arange(len(labels)) % count
+    shuffled = generator.permutation(len(targets))
+    by_class = shuffled[np.argsort(targets[shuffled], kind="stable")]
+    folds = np.empty(len(targets), dtype=np.int64)
+    folds[by_class] = np.arange(len(targets)) % count
     return folds

@@ -16,19 +16,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.special import softmax
 
 from multimodal_algo.budget import Budget
-from multimodal_algo.fusion.calibration import fit_temperature, smoothed_log_loss
+from multimodal_algo.fusion.calibration import smoothed_log_loss
 from multimodal_algo.fusion.folds import HeldOut
-from multimodal_algo.fusion.members import Average, Member, Pool, Stacker
+from multimodal_algo.fusion.judge import Finish, Judge
+from multimodal_algo.fusion.members import Average, BestBranch, Mean, Member, Pool, Stacker
 from multimodal_algo.fusion.network import Network
+from multimodal_algo.fusion.patterns import Pattern, heard, patterns_of, rows_of, speaking, without_each
 
 _LOG = logging.getLogger(__name__)
 
-_KINDS: Mapping[str, type[Member]] = {kind.name: kind for kind in (Average, Pool, Stacker, Network)}
+_KINDS: Mapping[str, type[Member]] = {kind.name: kind for kind in (BestBranch, Average, Pool, Stacker, Network, Mean)}
+_OF_CLASSES: tuple[type[Member], ...] = (BestBranch, Average, Pool, Stacker, Network)
+_OF_NUMBERS: tuple[type[Member], ...] = (BestBranch, Mean)
 _BLENDS = (
-    (Average.name,), (Pool.name,), (Stacker.name,), (Network.name,),
+    (BestBranch.name,), (Average.name,), (Pool.name,), (Stacker.name,), (Network.name,), (Mean.name,),
     (Pool.name, Stacker.name), (Stacker.name, Network.name), (Pool.name, Stacker.name, Network.name),
 )  # fmt: skip
 # Of more classes the stacker's weights, and the network's inputs, would be many: they would learn noise, slowly.
@@ -38,9 +41,6 @@ _LEAST_ROWS = 20
 _PATIENCE = 8
 _TINY = 1e-9
 
-Pattern = tuple[int, ...]
-"""Branches that say something of a row, ascending."""
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -49,7 +49,8 @@ class Comparison:
     Parameters
     ----------
     losses
-        Log-loss by name: each branch alone, each way, each blend of ways.
+        By name, of each branch alone, each way and each blend of ways: the metric of the judge, or 1 minus it where
+        greater is better.
     chosen
         The name of what is shipped.
     """
@@ -59,32 +60,33 @@ class Comparison:
 
 
 class Fusion:
-    """Combinations by pattern of branches that speak, and a temperature.
+    """Combinations by pattern of branches that speak, and the last step.
 
     Parameters
     ----------
     combinations
         Fitted members by pattern; a row of another pattern gets the largest one inside its own.
-    frequencies
-        Share of each class, float32 (n,): the answer where no branch speaks.
-    temperature
-        Divides the logarithms of the answers.
+    usual
+        Share of each class, or the mean number, float32 (n,): the answer where no branch speaks.
+    finish
+        The last step; None for a regression.
     """
 
     def __init__(
-        self, combinations: Mapping[Pattern, Sequence[Member]], frequencies: np.ndarray, temperature: float
+        self, combinations: Mapping[Pattern, Sequence[Member]], usual: np.ndarray, finish: Finish | None
     ) -> None:
         self._combinations = combinations
-        self._frequencies = frequencies
-        self.temperature = temperature
+        self.usual = usual
+        self.finish = finish
 
     @classmethod
     def fit(
         cls,
         vectors: np.ndarray,
-        labels: np.ndarray,
+        targets: np.ndarray,
         folds: np.ndarray,
         *,
+        judge: Judge,
         columns: Sequence[Sequence[str]],
         names: Sequence[str],
         held_out: HeldOut | None = None,
@@ -98,10 +100,12 @@ class Fusion:
         ----------
         vectors
             Out-of-fold vectors, float32 (rows, branches, n + 1).
-        labels
-            Class indices, int (rows,).
+        targets
+            Class indices, int (rows,), or numbers, float (rows,).
         folds
             Fold of each row, int (rows,): each is predicted by what was fitted to the others.
+        judge
+            Compares.
         columns
             Of each branch its columns.
         names
@@ -119,20 +123,21 @@ class Fusion:
         -------
         fusion
             What ships.
-        probabilities
-            Held-out probabilities of each row, float32 (rows, n), calibrated: of `held_out` if given.
+        answers
+            Held-out answers to each row, float32 (rows, n): of `held_out` if given.
         comparison
             Of the ways to combine.
         """
         with _one_thread():
-            return cls._fit(vectors, labels, folds, columns, names, held_out, max_epochs, seed, budget)
+            return cls._fit(vectors, targets, folds, judge, columns, names, held_out, max_epochs, seed, budget)
 
     @classmethod
     def _fit(
         cls,
         vectors: np.ndarray,
-        labels: np.ndarray,
+        targets: np.ndarray,
         folds: np.ndarray,
+        judge: Judge,
         columns: Sequence[Sequence[str]],
         names: Sequence[str],
         held_out: HeldOut | None,
@@ -142,57 +147,61 @@ class Fusion:
     ) -> tuple[Fusion, np.ndarray, Comparison]:
         if held_out is None:
             splits = [(np.flatnonzero(folds != f), np.flatnonzero(folds == f)) for f in np.unique(folds)]
-            judged, truth = vectors, labels
+            judged, truth = vectors, targets
         else:
-            everything = np.arange(len(labels))
-            splits = [(everything, np.arange(len(held_out.labels)))]
-            judged, truth = held_out.vectors, held_out.labels
-        frequencies = _frequencies(labels, vectors.shape[2] - 1)
-        most = int(_speaking(vectors).sum(axis=1).max())
-        full = next(pattern for pattern in _patterns(vectors) if len(pattern) == most)
-        epochs = _best_epochs(vectors, labels, judged, truth, splits, full, max_epochs, seed, budget.share(1, 2))
-        kinds = [kind for name, kind in _KINDS.items() if _is_possible(name, vectors, epochs)]
-        if len(full) == 1:
-            kinds = [Pool]
-        answers = {kind.name: np.empty((len(truth), vectors.shape[2] - 1), dtype=np.float32) for kind in kinds}
+            splits = [(np.arange(len(targets)), np.arange(len(held_out.targets)))]
+            judged, truth = held_out.vectors, held_out.targets
+        usual = _usual(targets, judge)
+        most = int(speaking(vectors).sum(axis=1).max())
+        full = next(pattern for pattern in patterns_of(vectors) if len(pattern) == most)
+        epochs = 0
+        if not judge.task.is_regression:
+            epochs = _best_epochs(vectors, targets, judged, truth, splits, full, max_epochs, seed, budget.share(1, 2))
+        kinds = _possible_kinds(vectors, full, epochs, judge)
+        answers = {kind.name: np.empty((len(truth), judge.task.outputs), dtype=np.float32) for kind in kinds}
         for outside, inside in splits:
             for kind in kinds:
                 fitted = _fit_patterns(
-                    vectors[outside], labels[outside], _patterns(judged[inside]), [kind], epochs, seed
+                    vectors[outside], targets[outside], patterns_of(judged[inside]), [kind], epochs, seed
                 )
-                answers[kind.name][inside] = cls(fitted, frequencies, 1.0).predict(judged[inside])
-        chosen, temperature, comparison = _choose(answers, judged, truth, names, frequencies)
-        wanted = {*_patterns(vectors), *_patterns(judged), *_without_each(columns)}
-        combinations = _fit_patterns(vectors, labels, wanted, [_KINDS[name] for name in chosen], epochs, seed)
-        probabilities = _tempered(np.mean([answers[name] for name in chosen], axis=0), temperature)
-        return cls(combinations, frequencies, temperature), probabilities, comparison
+                answers[kind.name][inside] = cls(fitted, usual, None).predict(judged[inside])
+        chosen, comparison = _choose(answers, judged, truth, names, usual, judge)
+        wanted = {*patterns_of(vectors), *patterns_of(judged), *without_each(columns)}
+        combinations = _fit_patterns(vectors, targets, wanted, [_KINDS[name] for name in chosen], epochs, seed)
+        mean = np.mean([answers[name] for name in chosen], axis=0)
+        finish = judge.finish(mean, truth)
+        return cls(combinations, usual, finish), mean if finish is None else finish(mean), comparison
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities, float32 (rows, n), of vectors (rows, branches, n + 1)."""
-        answers = np.tile(self._frequencies, (len(vectors), 1))
-        speaking = _speaking(vectors)
-        for row_pattern in _patterns(vectors):
-            rows = np.flatnonzero((speaking == _mask(row_pattern, vectors.shape[1])).all(axis=1))
+        """Calibrated probabilities, or numbers: float32 (rows, n), of vectors (rows, branches, n + 1)."""
+        answers = np.tile(self.usual, (len(vectors), 1))
+        for row_pattern in patterns_of(vectors):
+            rows = rows_of(row_pattern, vectors)
             inside = [pattern for pattern in self._combinations if set(pattern) <= set(row_pattern)]
             if not inside:
                 continue
             pattern = max(inside, key=len)
-            heard = _heard(vectors, rows, pattern)
-            answers[rows] = np.mean([member.predict(heard) for member in self._combinations[pattern]], axis=0)
-        return _tempered(answers, self.temperature)
+            said = heard(vectors, rows, pattern)
+            answers[rows] = np.mean([member.predict(said) for member in self._combinations[pattern]], axis=0)
+        return answers if self.finish is None else self.finish(answers)
 
     def save(self, path: Path) -> None:
         """Write everything as safetensors."""
         from safetensors.numpy import save_file
 
         path.parent.mkdir(parents=True, exist_ok=True)
-        tensors = {"frequencies": self._frequencies}
+        tensors = {"usual": self.usual}
         for pattern, members in self._combinations.items():
             for member in members:
                 for name, value in member.tensors().items():
                     key = f"{'-'.join(map(str, pattern))}/{member.name}/{name}"
                     tensors[key] = np.ascontiguousarray(value, dtype=np.float32)
-        save_file(tensors, path, {"fusion": json.dumps({"temperature": self.temperature})})
+        metadata: dict[str, float | None] = {"temperature": None}
+        if self.finish is not None:
+            metadata["temperature"] = self.finish.temperature
+            if self.finish.weights is not None:
+                tensors["weights"] = self.finish.weights
+        save_file(tensors, path, {"fusion": json.dumps(metadata)})
 
     @classmethod
     def load(cls, path: Path) -> Fusion:
@@ -201,19 +210,18 @@ class Fusion:
 
         found: dict[Pattern, dict[str, dict[str, np.ndarray]]] = {}
         with safe_open(path, framework="numpy") as stored:
-            temperature = float(json.loads(stored.metadata()["fusion"])["temperature"])
-            frequencies = stored.get_tensor("frequencies")
-            for key in stored.keys():  # noqa: SIM118
-                if key == "frequencies":
-                    continue
-                pattern, member, name = key.split("/")
-                place = tuple(int(branch) for branch in pattern.split("-"))
-                found.setdefault(place, {}).setdefault(member, {})[name] = stored.get_tensor(key)
+            temperature = json.loads(stored.metadata()["fusion"])["temperature"]
+            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+        usual, weights = tensors.pop("usual"), tensors.pop("weights", None)
+        for key, tensor in tensors.items():
+            pattern, member, name = key.split("/")
+            place = tuple(int(branch) for branch in pattern.split("-"))
+            found.setdefault(place, {}).setdefault(member, {})[name] = tensor
         combinations = {
             pattern: [_KINDS[name].from_tensors(tensors) for name, tensors in members.items()]
             for pattern, members in found.items()
         }
-        return cls(combinations, frequencies, temperature)
+        return cls(combinations, usual, None if temperature is None else Finish(temperature, weights))
 
 
 @contextmanager
@@ -227,70 +235,48 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _speaking(vectors: np.ndarray) -> np.ndarray:
-    return vectors[:, :, -1] < 0.5
+def _usual(targets: np.ndarray, judge: Judge) -> np.ndarray:
+    if judge.task.is_regression:
+        return np.array([targets.mean()], dtype=np.float32)
+    return (np.bincount(targets, minlength=judge.task.outputs) / len(targets)).astype(np.float32)
 
 
-def _heard(vectors: np.ndarray, rows: np.ndarray, pattern: Pattern) -> np.ndarray:
-    """What the branches of `pattern` say of `rows`, float32 (rows, branches, n)."""
-    return vectors[rows][:, list(pattern), :-1]
-
-
-def _mask(pattern: Pattern, branches: int) -> np.ndarray:
-    mask = np.zeros(branches, dtype=bool)
-    mask[list(pattern)] = True
-    return mask
-
-
-def _patterns(vectors: np.ndarray) -> list[Pattern]:
-    """Those of the rows, without the empty one."""
-    masks = np.unique(_speaking(vectors), axis=0)
-    return [tuple(int(branch) for branch in np.flatnonzero(mask)) for mask in masks if mask.any()]
-
-
-def _without_each(columns: Sequence[Sequence[str]]) -> Iterable[Pattern]:
-    """The patterns of rows where one branch, and all that need one of its columns, say nothing; and of each alone."""
-    for number, missing in enumerate(columns):
-        left = tuple(other for other, needed in enumerate(columns) if not set(needed) & set(missing))
-        if left:
-            yield left
-        yield (number,)
-
-
-def _frequencies(labels: np.ndarray, n_classes: int) -> np.ndarray:
-    return (np.bincount(labels, minlength=n_classes) / len(labels)).astype(np.float32)
-
-
-def _is_possible(name: str, vectors: np.ndarray, epochs: int) -> bool:
-    n_classes = vectors.shape[2] - 1
-    if name == Stacker.name:
-        return vectors.shape[1] * n_classes**2 <= _MOST_STACKED
-    return name != Network.name or epochs > 0
+def _possible_kinds(vectors: np.ndarray, full: Pattern, epochs: int, judge: Judge) -> list[type[Member]]:
+    if judge.task.is_regression:
+        return list(_OF_NUMBERS)
+    if len(full) == 1:
+        return [BestBranch]
+    kinds: list[type[Member]] = list(_OF_CLASSES)
+    if vectors.shape[1] * judge.task.outputs**2 > _MOST_STACKED:
+        kinds.remove(Stacker)
+    if epochs == 0:
+        kinds.remove(Network)
+    return kinds
 
 
 def _fit_patterns(
     vectors: np.ndarray,
-    labels: np.ndarray,
+    targets: np.ndarray,
     patterns: Iterable[Pattern],
     kinds: Sequence[type[Member]],
     epochs: int,
     seed: int,
 ) -> dict[Pattern, list[Member]]:
-    speaking = _speaking(vectors)
+    speaks = speaking(vectors)
     fitted: dict[Pattern, list[Member]] = {}
     for pattern in patterns:
-        rows = np.flatnonzero(speaking[:, pattern].all(axis=1))
+        rows = np.flatnonzero(speaks[:, pattern].all(axis=1))
         if len(rows) < _LEAST_ROWS and len(pattern) > 1:
             continue
-        heard = _heard(vectors, rows, pattern)
+        said = heard(vectors, rows, pattern)
         if len(pattern) == 1:
-            # One branch is what it says; Pool would only bend it.
-            fitted[pattern] = [Average(np.ones(1, dtype=np.float32))]
+            # One branch is what it says; a fit would only bend it.
+            fitted[pattern] = [BestBranch(0)]
         else:
             fitted[pattern] = [
-                Network.fit(heard, labels[rows], epochs=epochs, seed=seed)
+                Network.fit(said, targets[rows], epochs=epochs, seed=seed)
                 if kind is Network
-                else kind.fit(heard, labels[rows])
+                else kind.fit(said, targets[rows])
                 for kind in kinds
             ]
     return fitted
@@ -313,14 +299,14 @@ def _best_epochs(
     totals: np.ndarray | None = None
     for number, (outside, inside) in enumerate(splits):
         share = budget.share(1, len(splits) - number)
-        known = outside[_speaking(vectors[outside])[:, full].all(axis=1)]
-        asked = inside[_speaking(judged[inside])[:, full].all(axis=1)]
+        known = outside[speaking(vectors[outside])[:, full].all(axis=1)]
+        asked = inside[speaking(judged[inside])[:, full].all(axis=1)]
         if not len(known) or not len(asked):
             continue
-        heard = _heard(judged, asked, full)
+        said = heard(judged, asked, full)
         losses: list[float] = []
-        for network in Network.per_epoch(_heard(vectors, known, full), labels[known], seed=seed):
-            losses.append(smoothed_log_loss(np.log(network.predict(heard) + _TINY), truth[asked]))
+        for network in Network.per_epoch(heard(vectors, known, full), labels[known], seed=seed):
+            losses.append(smoothed_log_loss(np.log(network.predict(said) + _TINY), truth[asked]))
             if len(losses) > max_epochs or share.remaining_s == 0 or int(np.argmin(losses)) < len(losses) - _PATIENCE:
                 break
         padded = np.pad(losses, (0, max_epochs + 1 - len(losses)), mode="edge") * len(asked)
@@ -333,30 +319,15 @@ def _choose(
     judged: np.ndarray,
     truth: np.ndarray,
     names: Sequence[str],
-    frequencies: np.ndarray,
-) -> tuple[tuple[str, ...], float, Comparison]:
-    losses: dict[str, float] = {}
+    usual: np.ndarray,
+    judge: Judge,
+) -> tuple[tuple[str, ...], Comparison]:
+    losses: dict[str, tuple[float, float]] = {}
     for number, name in enumerate(names):
-        alone = judged[:, number, :-1] + judged[:, number, -1:] * frequencies
-        losses[f"{name} alone"] = _judge(alone, truth)[0]
-    best: tuple[float, tuple[str, ...], float] | None = None
-    for blend in _BLENDS:
-        if any(name not in answers for name in blend):
-            continue
-        loss, temperature = _judge(np.mean([answers[name] for name in blend], axis=0), truth)
-        losses[" + ".join(blend)] = loss
-        if best is None or loss < best[0]:
-            best = loss, blend, temperature
-    assert best is not None
-    return best[1], best[2], Comparison(losses, " + ".join(best[1]))
-
-
-def _judge(probabilities: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    logs = np.log(probabilities + _TINY)
-    # Never sharper than what was fitted: rows of training are more like each other than like those to come.
-    temperature = max(1.0, fit_temperature(logs, truth))
-    return smoothed_log_loss(np.log(_tempered(probabilities, temperature) + _TINY), truth), temperature
-
-
-def _tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    return softmax(np.log(probabilities + _TINY) / temperature, axis=1).astype(np.float32)
+        alone = judged[:, number, :-1] + judged[:, number, -1:] * usual
+        losses[f"{name} alone"] = judge.losses(alone, truth)
+    blends = {" + ".join(blend): blend for blend in _BLENDS if all(name in answers for name in blend)}
+    for told, blend in blends.items():
+        losses[told] = judge.losses(np.mean([answers[name] for name in blend], axis=0), truth)
+    best = min(blends, key=losses.__getitem__)
+    return blends[best], Comparison({name: loss for name, (loss, _) in losses.items()}, best)

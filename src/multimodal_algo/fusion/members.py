@@ -23,18 +23,21 @@ Tensors = Mapping[str, np.ndarray]
 
 
 class Member(ABC):
-    """A way to combine vectors of branches that all say something: float32 (rows, branches, n), rows sum to 1."""
+    """A way to combine vectors of branches that all say something, float32 (rows, branches, n).
+
+    Of a classification they are probabilities; of a regression n is 1.
+    """
 
     name: ClassVar[str]
 
     @classmethod
     @abstractmethod
     def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
-        """Fit to class indices, int (rows,)."""
+        """Fit to class indices, int (rows,), or numbers, float (rows,)."""
 
     @abstractmethod
     def predict(self, vectors: np.ndarray) -> np.ndarray:
-        """Probabilities, float32 (rows, n)."""
+        """Probabilities, or numbers: float32 (rows, n)."""
 
     @abstractmethod
     def tensors(self) -> dict[str, np.ndarray]:
@@ -44,6 +47,71 @@ class Member(ABC):
     @abstractmethod
     def from_tensors(cls, tensors: Tensors) -> Self:
         """The member that has these `tensors`."""
+
+
+class BestBranch(Member):
+    """What the best branch says: that of the least log-loss, or squared error."""
+
+    name = "best branch"
+
+    def __init__(self, branch: int) -> None:
+        self._branch = branch
+
+    @classmethod
+    def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
+        """See `Member.fit`."""
+        if labels.dtype.kind == "f":
+            losses = ((vectors[:, :, 0] - labels[:, None]) ** 2).mean(axis=0)
+        else:
+            losses = -np.log(vectors[np.arange(len(labels)), :, labels] + 1e-9).mean(axis=0)
+        return cls(int(losses.argmin()))
+
+    def predict(self, vectors: np.ndarray) -> np.ndarray:
+        """See `Member.predict`."""
+        return vectors[:, self._branch]
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """See `Member.tensors`."""
+        return {"branch": np.array([self._branch])}
+
+    @classmethod
+    def from_tensors(cls, tensors: Tensors) -> Self:
+        """See `Member.from_tensors`."""
+        return cls(int(tensors["branch"][0]))
+
+
+class Mean(Member):
+    """Of numbers the weighted mean, plus a constant, of least squared error."""
+
+    name = "mean"
+
+    def __init__(self, weights: np.ndarray, bias: np.ndarray) -> None:
+        self._weights = weights
+        self._bias = bias
+
+    @classmethod
+    def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
+        """Weights are drawn towards equal ones, as by one row of usual size each."""
+        said = vectors[:, :, 0].astype(np.float64)
+        centered, rest = said - said.mean(axis=0), labels - labels.mean()
+        even = np.full(said.shape[1], 1.0 / said.shape[1])
+        pull = _PULL * max(float(rest.var()), 1e-12) * np.eye(len(even))
+        weights = even + np.linalg.solve(centered.T @ centered + pull, centered.T @ (rest - centered @ even))
+        bias = labels.mean() - said.mean(axis=0) @ weights
+        return cls(weights.astype(np.float32), np.array([bias], dtype=np.float32))
+
+    def predict(self, vectors: np.ndarray) -> np.ndarray:
+        """See `Member.predict`."""
+        return (vectors[:, :, 0] @ self._weights)[:, None] + self._bias
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """See `Member.tensors`."""
+        return {"weights": self._weights, "bias": self._bias}
+
+    @classmethod
+    def from_tensors(cls, tensors: Tensors) -> Self:
+        """See `Member.from_tensors`."""
+        return cls(tensors["weights"], tensors["bias"])
 
 
 class Average(Member):

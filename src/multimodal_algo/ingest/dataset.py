@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from multimodal_algo.ingest.features import Features, VectorColumn
+from multimodal_algo.ingest.thumbnails import Thumbnails
 from multimodal_algo.schema import ID, LABEL, FeatureSchema, Modality
 
 
@@ -29,12 +30,15 @@ class Dataset:
         The label of each row, spelled as in the file.
     path
         The Parquet table, which has the IDs too: nothing is learnt from them, so they stay there.
+    thumbnails
+        Small pictures of the first rows.
     """
 
     schema: FeatureSchema
     features: Features
     labels: tuple[str, ...]
     path: Path
+    thumbnails: Thumbnails
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,6 +62,7 @@ class DatasetWriter:
         self._indices: dict[str, list[np.ndarray]] = {column: [] for column in self._vector_columns}
         self._written = dict.fromkeys(self._vector_columns, 0)
         self._widths: dict[str, int] = {}
+        self.thumbnails = Thumbnails(directory / "thumbnails")
 
     def close(self) -> None:
         """Finish the files; `dataset` needs it."""
@@ -94,7 +99,7 @@ class DatasetWriter:
             column: VectorColumn(self._mapped(column), np.concatenate(self._indices[column]))
             for column in self._vector_columns
         }
-        return Dataset(self._schema, Features(frame, vectors), labels, self._table)
+        return Dataset(self._schema, Features(frame, vectors), labels, self._table, self.thumbnails)
 
     def _mapped(self, column: str) -> np.ndarray:
         shape = (self._written[column], self._widths[column])

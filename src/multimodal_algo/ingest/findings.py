@@ -9,7 +9,9 @@ from typing import Any
 
 from multimodal_algo.errors import UserError
 from multimodal_algo.ingest.cells import is_missing
+from multimodal_algo.labels import detect_problem_type, number_of
 from multimodal_algo.schema import LABEL, FeatureSchema, Modality, modality_of
+from multimodal_algo.task import ProblemType
 
 MIN_ROWS = 10
 FEW_ROWS_PER_CLASS = 10
@@ -60,6 +62,8 @@ class Inspection:
         Per feature column the number of empty cells.
     classes
         Per label its number of rows, largest first.
+    problem_type
+        What is predicted: as set, or what the labels look like.
     errors, warnings
         Sentences; training stops on any error.
     bad_row_count
@@ -76,6 +80,7 @@ class Inspection:
     warnings: tuple[str, ...]
     bad_row_count: int = 0
     bad_rows: tuple[BadRow, ...] = ()
+    problem_type: ProblemType = "multiclass"
 
     def raise_for_errors(self) -> FeatureSchema:
         """The schema of sound data.
@@ -109,10 +114,19 @@ class _Places:
 
 
 class Findings:
-    """Collects what `Inspection` tells, row by row, in bounded memory."""
+    """Collects what `Inspection` tells, row by row, in bounded memory.
 
-    def __init__(self, bad_rows: BadRowPolicy | None = None) -> None:
+    Parameters
+    ----------
+    bad_rows
+        What to do with rows that cannot be read; they are errors if not given.
+    problem_type
+        ``auto`` looks at the labels when all are there; with ``regression`` a label that is no number is a bad cell.
+    """
+
+    def __init__(self, bad_rows: BadRowPolicy | None = None, problem_type: str = "auto") -> None:
         self._policy = bad_rows or BadRowPolicy()
+        self._problem_type = problem_type
         self._bad_count = 0
         self._bad: list[BadRow] = []
         self._errors: list[str] = []
@@ -149,6 +163,10 @@ class Findings:
     def empty_label(self, where: str) -> None:
         """Note a row without a label."""
         self._labels.add(where)
+
+    def is_label(self, label: str) -> bool:
+        """Whether a label, if it is not empty, can be learnt from."""
+        return self._problem_type != "regression" or not label or number_of(label) is not None
 
     def bad_cell(self, where: str, column: str, reason: str) -> None:
         """Note a cell that cannot be read."""
@@ -203,8 +221,14 @@ class Findings:
         classes = dict(sorted(self._classes.items(), key=lambda item: (-item[1], item[0])))
         missing = {column: self._missing[column] for column in schema.features} if schema else {}
         return Inspection(
-            schema, self._rows, missing, classes, tuple(errors), tuple(warnings), self._bad_count, tuple(self._bad)
-        )
+            schema, self._rows, missing, classes, tuple(errors), tuple(warnings), self._bad_count, tuple(self._bad),
+            self._kind(),
+        )  # fmt: skip
+
+    def _kind(self) -> ProblemType:
+        if self._problem_type == "auto":
+            return detect_problem_type(self._classes)
+        return self._problem_type  # type: ignore[return-value]
 
     def _row_errors(self) -> list[str]:
         errors = []
@@ -219,6 +243,8 @@ class Findings:
             )
         for column, places in self._cells.items():
             remedy = "Fix the cell or leave it empty."
+            if column == LABEL:
+                remedy = "Fix it, drop the row, or set problem_type=multiclass."
             if modality_of(column) is Modality.NUM:
                 remedy = "Fix the cell, leave it empty, or rename the column to end in _cat or _text."
             errors.append(f"{places.first[0]}, column {column}: {places.example}{_others(places)}. {remedy}")
@@ -230,9 +256,10 @@ class Findings:
             return [f"The data has {_plural(self._rows, 'row')}: training needs at least {MIN_ROWS}."]
         errors = []
         if len(self._classes) == 1 and not broken:
+            kind = "number" if self._problem_type == "regression" else "class"
             errors.append(
-                f"The column 'label' holds one class only ('{next(iter(self._classes))[:60]}'): "
-                "training needs rows of at least two classes."
+                f"The column 'label' holds one {kind} only ('{next(iter(self._classes))[:60]}'): "
+                "training needs rows of at least two."
             )
         for group in modality_groups(schema):
             if self._rows and not broken and all(self._missing[column] == self._rows for column in group):
@@ -246,7 +273,8 @@ class Findings:
 
     def _warnings(self, schema: FeatureSchema) -> list[str]:
         warnings = []
-        rare = [label for label, rows in self._classes.items() if rows < FEW_ROWS_PER_CLASS]
+        is_regression = self._kind() == "regression"
+        rare = [label for label, rows in self._classes.items() if rows < FEW_ROWS_PER_CLASS and not is_regression]
         if rare:
             shown = ", ".join(f"'{label[:40]}' ({self._classes[label]})" for label in rare[:_SHOWN])
             warnings.append(

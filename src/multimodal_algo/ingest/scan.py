@@ -57,6 +57,7 @@ def scan(
     bad_rows: BadRowPolicy | None = None,
     progress: Progress | None = None,
     schema: FeatureSchema | None = None,
+    problem_type: str = "auto",
 ) -> Inspection:
     """Read every row of `sources` once.
 
@@ -74,6 +75,8 @@ def scan(
         Told of rows and bytes as they are read.
     schema
         The columns that the headers must have; those of the first file if not given.
+    problem_type
+        The hyperparameter: with ``regression`` a label that is no number is an error of its row.
 
     Returns
     -------
@@ -81,7 +84,8 @@ def scan(
         Statistics and findings; `Inspection.raise_for_errors` turns the latter into a `UserError`.
     """
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode") as pool:
-        return _Scan(sink, images, bad_rows or BadRowPolicy(), progress or Progress(0), schema, pool).run(sources)
+        findings = Findings(bad_rows, problem_type)
+        return _Scan(sink, images, findings, progress or Progress(0), schema, pool).run(sources)
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ class _Scan:
         self,
         sink: Sink | None,
         images: ImageFiles | None,
-        bad_rows: BadRowPolicy,
+        findings: Findings,
         progress: Progress,
         schema: FeatureSchema | None,
         pool: ThreadPoolExecutor,
@@ -115,7 +119,7 @@ class _Scan:
         self._images = images
         self._progress = progress
         self._pool = pool
-        self._findings = Findings(bad_rows)
+        self._findings = findings
         self._schema = schema
         self._is_training = schema is None
         self._first_file = "training" if schema is not None else ""
@@ -205,6 +209,8 @@ class _Scan:
 
     def _finish(self, row: _Row, chunk: Chunk) -> None:
         parsed = row.pending.finish()
+        if not self._findings.is_label(row.label):
+            parsed.problems.append((LABEL, f"'{row.label[:40]}' is not a finite number"))
         for column, reason in parsed.problems:
             self._findings.bad_cell(row.where, column, reason)
         if not row.label:

@@ -65,7 +65,6 @@ class ModalityModel(ABC):
         *,
         models: Models,
         min_completeness: float,
-        sample_weight: str | None,
         seed: int,
         scratch: Path,
     ) -> np.ndarray:
@@ -85,8 +84,6 @@ class ModalityModel(ABC):
             AutoGluon's models, from the recipe.
         min_completeness
             See `informed`.
-        sample_weight
-            See `TabularHead.fit`.
         seed
             AutoGluon's seed.
         scratch
@@ -117,7 +114,6 @@ class ModalityModel(ABC):
             task=self.task,
             models=models,
             budget=budget,
-            sample_weight=sample_weight,
             seed=seed,
             path=scratch / "predictor",
         )

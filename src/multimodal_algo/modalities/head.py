@@ -70,7 +70,6 @@ class TabularHead:
         task: Task,
         models: Models,
         budget: Budget,
-        sample_weight: str | None,
         seed: int,
         path: Path,
     ) -> tuple[TabularHead, np.ndarray]:
@@ -90,8 +89,6 @@ class TabularHead:
             AutoGluon's ``hyperparameters``.
         budget
             When to be done; a cheaper model is fitted when it does not suffice.
-        sample_weight
-            ``balance_weight`` of AutoGluon's, or None.
         seed
             AutoGluon's seed.
         path
@@ -115,7 +112,7 @@ class TabularHead:
             _LOG.warning(
                 "%s: fitted to %d of %d rows, which is what memory allows", path.parent.name, len(chosen), len(inputs)
             )
-        fitting = _Fitting(table, task, sample_weight, seed, path)
+        fitting = _Fitting(table, task, seed, path)
         limit_s = max(_LEAST_LIMIT_S, budget.remaining_s * _COUNTED_SHARE)
         predictor = fitting.fit(models, limit_s)
         if predictor is None:
@@ -185,7 +182,6 @@ class _Fitting:
 
     table: pd.DataFrame
     task: Task
-    sample_weight: str | None
     seed: int
     path: Path
 
@@ -209,7 +205,6 @@ class _Fitting:
             path=str(self.path),
             verbosity=0,
             groups=_FOLD,
-            sample_weight=self.sample_weight,
             learner_kwargs={"label_count_threshold": 1, "random_state": self.seed},
         )
         threads = {} if len(self.table) >= _ROWS_FOR_THREADS or _has_vectors(self.table) else {"num_cpus": 1}

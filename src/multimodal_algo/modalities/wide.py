@@ -46,7 +46,6 @@ class WideLinearModel(AbstractModel):
         X: pd.DataFrame,
         y: pd.Series,
         time_limit: float | None = None,
-        sample_weight: Any = None,
         **kwargs: Any,
     ) -> None:
         deadline_s = None if time_limit is None else time.monotonic() + 0.8 * time_limit
@@ -65,7 +64,6 @@ class WideLinearModel(AbstractModel):
             targets,
             n_classes=None if self.problem_type == REGRESSION else outputs,
             strength=self.params["C"],
-            sample_weight=None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64),
             max_iterations=self.params["max_iter"],
             deadline_s=deadline_s,
         )

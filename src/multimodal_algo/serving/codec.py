@@ -16,7 +16,6 @@ from multimodal_algo.schema import ID, FeatureSchema
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
 
 _BOM = b"\xef\xbb\xbf"
-PREDICTION = ("label", "probability")
 
 
 @dataclass(frozen=True)
@@ -82,9 +81,9 @@ def identity(record: Record, schema: FeatureSchema) -> str:
     return ""
 
 
-def output_names(schema: FeatureSchema) -> tuple[str, ...]:
-    """The fields of an output line."""
-    return (ID, *PREDICTION) if schema.has_id else PREDICTION
+def output_names(schema: FeatureSchema, prediction: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of the fields of an output line, those of the prediction at its end."""
+    return (ID, *prediction) if schema.has_id else prediction
 
 
 def encode_csv(rows: Iterable[Sequence[str]]) -> bytes:

@@ -29,13 +29,14 @@ class Predictions:
 
     Parameters
     ----------
-    probabilities
-        Calibrated, float32 (rows, n), in the order of the class list; NaN for a row with a problem.
+    answers
+        Calibrated probabilities in the order of the class list, or numbers: float32 (rows, n); NaN for a row with a
+        problem.
     problems
         Per row the first cell that cannot be read, as ``column …: reason``; None where all can.
     """
 
-    probabilities: np.ndarray
+    answers: np.ndarray
     problems: list[str | None]
 
 
@@ -49,7 +50,7 @@ class Predictor:
     models
         Its modality models, in the order of `config`.
     fusion
-        Its fusion network.
+        Its fusion.
     encoders
         Its frozen networks.
     """
@@ -58,6 +59,7 @@ class Predictor:
         self.config = config
         self.schema: FeatureSchema = config.schema_
         self.classes = config.classes
+        self.task: Task = config.task
         self._parser = RowParser(self.schema.inference_columns, ThreadPoolExecutor(thread_name_prefix="decode"))
         self._models = models
         self._fusion = fusion
@@ -73,9 +75,8 @@ class Predictor:
             See `read_config`.
         """
         config = read_config(directory)
-        task = Task.of_classes(len(config.classes))
         models = [
-            load_model(entry.branch, entry.name, entry.columns, task, directory / entry.name)
+            load_model(entry.branch, entry.name, entry.columns, config.task, directory / entry.name)
             for entry in config.modalities
         ]
         encoders: dict[Modality, Encoder] = {}
@@ -88,15 +89,15 @@ class Predictor:
 
     def predict(self, rows: Sequence[Sequence[str]]) -> Predictions:
         """Answer rows of raw cells in the order of ``schema.inference_columns``."""
-        probabilities = np.full((len(rows), len(self.classes)), np.nan, dtype=np.float32)
+        answers = np.full((len(rows), self.task.outputs), np.nan, dtype=np.float32)
         problems: list[str | None] = []
         for start in range(0, len(rows), _CHUNK_ROWS):
             features, found = self.features(rows[start : start + _CHUNK_ROWS])
             good = np.array([start + offset for offset, problem in enumerate(found) if problem is None], dtype=np.int64)
             problems += found
             if len(good):
-                probabilities[good] = self.fuse(self.vectors(features))
-        return Predictions(probabilities, problems)
+                answers[good] = self.fuse(self.vectors(features))
+        return Predictions(answers, problems)
 
     def features(self, rows: Sequence[Sequence[str]]) -> tuple[Features, list[str | None]]:
         """Parse, decode and encode rows: the features of the readable ones, and each row's problem."""
@@ -117,5 +118,17 @@ class Predictor:
         )
 
     def fuse(self, vectors: np.ndarray) -> np.ndarray:
-        """The fused, calibrated probabilities of `vectors`: float32 (rows, n)."""
+        """The fused answers, calibrated probabilities or numbers, of `vectors`: float32 (rows, n)."""
         return self._fusion.predict(vectors)
+
+    @property
+    def output_fields(self) -> tuple[str, ...]:
+        """Names of what `told` gives."""
+        return ("label",) if self.task.is_regression else ("label", "probability")
+
+    def told(self, answer: np.ndarray) -> tuple[str, ...]:
+        """One answer, float (n,), as fields: the class and its probability, or the number."""
+        if self.task.is_regression:
+            return (f"{answer[0]:.7g}",)
+        winner = int(answer.argmax())
+        return self.classes[winner], f"{answer[winner]:.6f}"

@@ -81,13 +81,11 @@ class ModelService:
         lines: list[tuple[str, ...]] = []
         for record in records:
             if record.is_header:
-                lines.append(output_names(schema))
+                lines.append(output_names(schema, predictor.output_fields))
                 continue
-            prediction = ("", "")
+            prediction = ("",) * len(predictor.output_fields)
             if record.line not in problems:
-                probabilities = predictions.probabilities[best[record.line]]
-                winner = int(probabilities.argmax())
-                prediction = (predictor.classes[winner], f"{probabilities[winner]:.6f}")
+                prediction = predictor.told(predictions.answers[best[record.line]])
             lines.append((identity(record, schema), *prediction) if schema.has_id else prediction)
         return encode_csv(lines)
 

@@ -16,7 +16,7 @@ from multimodal_algo.ingest.images import ImageFiles
 from multimodal_algo.ingest.progress import Progress
 from multimodal_algo.ingest.scan import Chunk, scan
 from multimodal_algo.ingest.sources import Source
-from multimodal_algo.schema import FeatureSchema
+from multimodal_algo.schema import FeatureSchema, Modality
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,6 +44,9 @@ class _Writer:
         assert self.dataset is not None
         features = build_features(self._schema, chunk.cells, len(chunk), self._encoders)
         self.dataset.append(features, chunk.labels, chunk.ids if self._schema.has_id else None)
+        images = [chunk.cells[column] for column in self._schema.of(Modality.IMAGE)]
+        if images:
+            self.dataset.thumbnails.append([sum(cells, ()) for cells in zip(*images, strict=True)])
 
 
 def ingest(
@@ -55,6 +58,7 @@ def ingest(
     bad_rows: BadRowPolicy,
     output_dir: Path,
     schema: FeatureSchema | None = None,
+    problem_type: str = "auto",
 ) -> Dataset:
     """Read `sources` once, check every row, and write the dataset into `directory`.
 
@@ -74,6 +78,8 @@ def ingest(
         Where ``bad_rows.csv`` goes, if there are any.
     schema
         The columns of the training files, for any other channel, which may have few rows and classes.
+    problem_type
+        See `scan`.
 
     Raises
     ------
@@ -86,7 +92,15 @@ def ingest(
     sizes = [source.size for source in sources]
     progress = Progress(sum(sizes) if all(sizes) else 0)
     try:
-        inspection = scan(sources, sink=writer, images=images, bad_rows=bad_rows, progress=progress, schema=schema)
+        inspection = scan(
+            sources,
+            sink=writer,
+            images=images,
+            bad_rows=bad_rows,
+            progress=progress,
+            schema=schema,
+            problem_type=problem_type,
+        )
     finally:
         if writer.dataset is not None:
             writer.dataset.close()

@@ -6,7 +6,9 @@ import logging
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +17,6 @@ import numpy as np
 from multimodal_algo.artifact import (
     FORMAT_VERSION,
     FUSION,
-    IMAGE_BACKBONE,
-    TEXT_BACKBONE,
-    BackboneEntry,
     ModalityEntry,
     ModelConfig,
     current_versions,
@@ -28,21 +27,23 @@ from multimodal_algo.errors import UserError
 from multimodal_algo.fusion.folds import HeldOut
 from multimodal_algo.hyperparameters import HyperParameters
 from multimodal_algo.ingest.dataset import Dataset
-from multimodal_algo.ingest.features import Encoder, Encoders
-from multimodal_algo.ingest.findings import BadRowPolicy
+from multimodal_algo.ingest.findings import BadRowPolicy, modality_groups
 from multimodal_algo.ingest.images import ImageFiles
 from multimodal_algo.ingest.sources import find_sources
+from multimodal_algo.labels import Target
 from multimodal_algo.memory import tell_autogluon
 from multimodal_algo.recipes import EFFORT, RECIPES, Branch, Recipe
-from multimodal_algo.schema import FeatureSchema, Modality
-from multimodal_algo.task import Task
+from multimodal_algo.schema import FeatureSchema, Modality, modality_of
+from multimodal_algo.training.backbones import Backbones
 from multimodal_algo.training.checkpoints import Checkpoints
 from multimodal_algo.training.ingestion import ingest
-from multimodal_algo.training.report import Metrics, log_metrics, measure, write_metrics, write_predictions
+from multimodal_algo.training.page import write_page
+from multimodal_algo.training.report import Judged, Metrics, log_metrics, measure, write_metrics, write_predictions
+from multimodal_algo.training.weights import class_weights
 
 if TYPE_CHECKING:
     from multimodal_algo.fusion.fusion import Fusion
-    from multimodal_algo.modalities.backbones import ImageBackbone, TextBackbone
+    from multimodal_algo.fusion.judge import Judge
     from multimodal_algo.modalities.base import ModalityModel
 
 _LOG = logging.getLogger(__name__)
@@ -53,10 +54,15 @@ _FUSION_SHARE = 0.1
 
 @dataclass(frozen=True)
 class FittedModalities:
-    """The modality models and their out-of-fold vectors, float32 (rows, modalities, n + 1)."""
+    """The modality models and their out-of-fold vectors, float32 (rows, branches, n + 1)."""
 
     models: list[tuple[Branch, ModalityModel]]
     vectors: np.ndarray
+
+    @property
+    def branches(self) -> dict[str, tuple[str, ...]]:
+        """Of each branch the columns, in the order of the vectors."""
+        return {model.name: model.columns for _, model in self.models}
 
 
 @dataclass(frozen=True)
@@ -111,80 +117,71 @@ def train(
     """
     scratch = Path(tempfile.mkdtemp(prefix="multimodal-train-"))
     tell_autogluon()
+    watch = _Watch()
     try:
         recipe = RECIPES[hyperparameters.quality]
-        backbones = _Backbones(hyperparameters, weights_dir)
-        dataset, validation = _ingest(channels, hyperparameters, backbones, scratch, output_dir)
+        backbones = Backbones(hyperparameters, weights_dir)
+        with watch("ingest"):
+            dataset, validation = _ingest(channels, hyperparameters, backbones, scratch, output_dir)
+        target = _target(dataset, hyperparameters)
+        judge = _judge(target, hyperparameters)
         checkpoints = Checkpoints.open(checkpoints_dir, dataset, hyperparameters)
         started = time.monotonic()
         budget = Budget.starting_now(hyperparameters.budget_s)
-        classes, labels = _map_labels(dataset)
-        folds = _folds(labels, recipe, hyperparameters)
-        fitted = _fit_modalities(dataset, labels, folds, recipe, hyperparameters, budget, scratch, checkpoints)
-        held_out = _held_out(validation, classes, fitted, hyperparameters)
-        fusion, probabilities = _fit_fusion(fitted, labels, folds, held_out, hyperparameters, budget)
-        names = [model.name for _, model in fitted.models]
-        judged = held_out or HeldOut(fitted.vectors, labels, dataset.names())
+        folds = _folds(target, recipe, hyperparameters)
+        fitted = _fit_modalities(dataset, target, folds, recipe, hyperparameters, budget, scratch, checkpoints, watch)
+        held_out = _held_out(validation, target, fitted, hyperparameters)
+        with watch("fusion"):
+            fusion, answers = _fit_fusion(fitted, target, folds, judge, held_out, hyperparameters, budget)
+        fit_s = time.monotonic() - started
+        judged = _judged(dataset, validation, target, fitted, held_out, answers)
         metrics = measure(
-            probabilities,
-            judged.vectors,
-            judged.labels,
-            names,
-            measured_on="validation channel" if held_out else "training rows, out of fold",
-            fit_s=time.monotonic() - started,
+            judged,
+            target,
+            fusion,
+            fitted.branches,
+            _groups(dataset.schema),
+            eval_metric=judge.metric,
+            seconds=watch.seconds,
+            fit_s=fit_s,
         )
-        config = _describe(dataset, classes, fitted, backbones.image, hyperparameters, metrics)
-        _save(model_dir, config, fitted, fusion, backbones)
+        _save(
+            model_dir,
+            _describe(dataset, target, fitted, backbones, hyperparameters, metrics),
+            fitted,
+            fusion,
+            backbones,
+        )
         write_metrics(metrics, output_dir)
-        write_predictions(probabilities, judged.labels, judged.names, classes, output_dir)
+        write_predictions(judged, target, output_dir)
+        write_page(judged, target, metrics, hyperparameters.quality, output_dir)
         log_metrics(metrics)
         return metrics
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-class _Backbones:
-    """Finds the frozen networks when the first header shows what columns there are; all channels share them."""
+@dataclass(frozen=True)
+class _Watch:
+    """Seconds of each stage."""
 
-    def __init__(self, hyperparameters: HyperParameters, weights_dir: Path) -> None:
-        self._hyperparameters = hyperparameters
-        self._weights_dir = weights_dir
-        self.image: ImageBackbone | None = None
-        self.text: TextBackbone | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
 
-    def encoders_of(self, schema: FeatureSchema) -> Encoders:
-        from multimodal_algo.modalities.backbones import ImageBackbone, TextBackbone
-
-        encoders: dict[Modality, Encoder] = {}
-        if schema.of(Modality.IMAGE):
-            self.image = self.image or ImageBackbone.resolve(
-                self._hyperparameters.image_backbone,
-                weights_dir=self._weights_dir,
-                allow_untrained=self._hyperparameters.quality == "toy",
-                seed=self._hyperparameters.seed,
-            )
-            _LOG.info("image backbone: %s, weights: %s", self.image.info.architecture, self.image.info.source)
-            encoders[Modality.IMAGE] = self.image.encode
-        if schema.of(Modality.TEXT):
-            self.text = self.text or TextBackbone.resolve(self._hyperparameters.text_backbone)
-            encoders[Modality.TEXT] = self.text.encode
-        return encoders
-
-    def save(self, directory: Path) -> None:
-        if self.image is not None:
-            self.image.save(directory / IMAGE_BACKBONE)
-        if self.text is not None:
-            self.text.save(directory / TEXT_BACKBONE)
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self.seconds[stage] = round(time.monotonic() - started, 2)
 
 
 def _ingest(
-    channels: Channels, hyperparameters: HyperParameters, backbones: _Backbones, scratch: Path, output_dir: Path
+    channels: Channels, hyperparameters: HyperParameters, backbones: Backbones, scratch: Path, output_dir: Path
 ) -> tuple[Dataset, Dataset | None]:
     """The training rows, and those of the validation channel."""
     images = ImageFiles(channels.images) if channels.images is not None else None
     bad_rows = BadRowPolicy(hyperparameters.on_bad_row == "skip", hyperparameters.max_bad_row_fraction)
 
-    def read(location: Path, schema: FeatureSchema | None) -> Dataset:
+    def read(location: Path, schema: FeatureSchema | None, problem_type: str) -> Dataset:
         return ingest(
             find_sources(location),
             scratch / "dataset" / location.name,
@@ -193,136 +190,183 @@ def _ingest(
             bad_rows=bad_rows,
             output_dir=output_dir,
             schema=schema,
+            problem_type=problem_type,
         )
 
-    dataset = read(channels.train, None)
+    dataset = read(channels.train, None, hyperparameters.problem_type)
     if channels.validation is None:
         return dataset, None
-    return dataset, read(channels.validation, dataset.schema)
+    kind = Target.of(dataset.labels, hyperparameters.problem_type).task.problem_type
+    return dataset, read(channels.validation, dataset.schema, kind)
 
 
-def _map_labels(dataset: Dataset) -> tuple[tuple[str, ...], np.ndarray]:
-    names, labels = np.unique(np.array(dataset.labels, dtype=object), return_inverse=True)
-    _LOG.info("labels: %d classes", len(names))
-    return tuple(names), labels.astype(np.int64)
+def _target(dataset: Dataset, hyperparameters: HyperParameters) -> Target:
+    target = Target.of(dataset.labels, hyperparameters.problem_type)
+    if not target.task.is_regression:
+        _LOG.info("labels: %d classes", len(target.classes))
+        return target
+    hint = "; set problem_type=multiclass where they name classes" if hyperparameters.problem_type == "auto" else ""
+    low, high = target.values.min(), target.values.max()
+    _LOG.info("labels: numbers from %.7g to %.7g, predicted as such%s", low, high, hint)
+    return target
 
 
-def _folds(labels: np.ndarray, recipe: Recipe, hyperparameters: HyperParameters) -> np.ndarray:
+def _judge(target: Target, hyperparameters: HyperParameters) -> Judge:
+    from multimodal_algo.fusion.judge import Judge
+    from multimodal_algo.metrics import default_metric, metrics_of
+
+    metric: str = hyperparameters.eval_metric
+    if metric == "auto":
+        metric = default_metric(target.task)
+    elif metric not in metrics_of(target.task):
+        raise UserError(
+            f"eval_metric is {metric}, but the labels ask for {target.task.problem_type}: choose one of "
+            f"{', '.join(metrics_of(target.task))}, or set problem_type."
+        )
+    return Judge(target.task, metric, class_weights(hyperparameters.weights_of_classes(), target))
+
+
+def _groups(schema: FeatureSchema) -> dict[str, tuple[str, ...]]:
+    """The columns of each modality (image column, for images)."""
+    groups = modality_groups(schema)
+    return {
+        columns[0] if modality_of(columns[0]) is Modality.IMAGE else str(modality_of(columns[0])): columns
+        for columns in groups
+    }
+
+
+def _folds(target: Target, recipe: Recipe, hyperparameters: HyperParameters) -> np.ndarray:
     from multimodal_algo.fusion.folds import stratified_folds
 
-    return stratified_folds(labels, recipe.folds, hyperparameters.seed)
+    return stratified_folds(target.values, recipe.folds, hyperparameters.seed)
 
 
 def _fit_modalities(
     dataset: Dataset,
-    labels: np.ndarray,
+    target: Target,
     folds: np.ndarray,
     recipe: Recipe,
     hyperparameters: HyperParameters,
     budget: Budget,
     scratch: Path,
     checkpoints: Checkpoints,
+    watch: _Watch,
 ) -> FittedModalities:
     from multimodal_algo.modalities.registry import new_models
 
-    models = new_models(dataset.schema, Task.of_classes(int(labels.max()) + 1), recipe.models)
+    models = new_models(dataset.schema, target.task, recipe.models)
     efforts = [EFFORT[branch] for branch, _ in models]
     reserve = _FUSION_SHARE * sum(efforts)
     vectors = []
     for number, (branch, model) in enumerate(models):
         out_of_fold = checkpoints.restore(model)
         if out_of_fold is None:
-            out_of_fold = model.fit(
-                dataset.features,
-                labels,
-                folds,
-                budget.share(efforts[number], sum(efforts[number:]) + reserve),
-                models=recipe.models[branch],
-                min_completeness=hyperparameters.min_completeness,
-                sample_weight=None,
-                seed=hyperparameters.seed,
-                scratch=scratch / model.name,
-            )
+            with watch(model.name):
+                out_of_fold = model.fit(
+                    dataset.features,
+                    target.values,
+                    folds,
+                    budget.share(efforts[number], sum(efforts[number:]) + reserve),
+                    models=recipe.models[branch],
+                    min_completeness=hyperparameters.min_completeness,
+                    seed=hyperparameters.seed,
+                    scratch=scratch / model.name,
+                )
             checkpoints.keep(model, out_of_fold)
         vectors.append(out_of_fold)
     return FittedModalities(models, np.stack(vectors, axis=1))
 
 
+def _known(validation: Dataset, target: Target) -> np.ndarray:
+    """Positions of the rows of the validation channel that have a label of training."""
+    values = target.values_of(validation.labels)
+    return np.arange(len(values)) if target.task.is_regression else np.flatnonzero(values >= 0)
+
+
 def _held_out(
-    validation: Dataset | None, classes: tuple[str, ...], fitted: FittedModalities, hyperparameters: HyperParameters
+    validation: Dataset | None, target: Target, fitted: FittedModalities, hyperparameters: HyperParameters
 ) -> HeldOut | None:
     """The vectors of the validation channel's rows; rows of classes that training did not see are left out."""
     if validation is None:
         return None
-    place = {name: number for number, name in enumerate(classes)}
-    labels = np.array([place.get(label, -1) for label in validation.labels], dtype=np.int64)
-    known = np.flatnonzero(labels >= 0)
-    if len(known) < len(labels):
+    known = _known(validation, target)
+    if len(known) < len(validation):
         _LOG.warning(
             "validation: %d of %d rows have a label that no training row has; they are left out",
-            len(labels) - len(known), len(labels),
+            len(validation) - len(known), len(validation),
         )  # fmt: skip
     if not len(known):
         raise UserError("No row of the validation channel has a label that a training row has. Check the channels.")
     features = validation.features.take(known)
     vectors = [model.predict(features, min_completeness=hyperparameters.min_completeness) for _, model in fitted.models]
-    names = validation.names()
-    return HeldOut(np.stack(vectors, axis=1), labels[known], [names[row] for row in known])
+    return HeldOut(np.stack(vectors, axis=1), target.values_of(validation.labels)[known])
 
 
 def _fit_fusion(
     fitted: FittedModalities,
-    labels: np.ndarray,
+    target: Target,
     folds: np.ndarray,
+    judge: Judge,
     held_out: HeldOut | None,
     hyperparameters: HyperParameters,
     budget: Budget,
 ) -> tuple[Fusion, np.ndarray]:
     from multimodal_algo.fusion.fusion import Fusion
 
-    started = time.monotonic()
-    fusion, probabilities, comparison = Fusion.fit(
+    fusion, answers, comparison = Fusion.fit(
         fitted.vectors,
-        labels,
+        target.values,
         folds,
-        columns=[model.columns for _, model in fitted.models],
-        names=[model.name for _, model in fitted.models],
+        judge=judge,
+        columns=list(fitted.branches.values()),
+        names=list(fitted.branches),
         held_out=held_out,
         max_epochs=hyperparameters.n_epochs,
         seed=hyperparameters.seed,
         budget=budget,
     )
     _LOG.info(
-        "fusion: %s (log-loss %s), temperature %.2f, %.1f s",
-        comparison.chosen, ", ".join(f"{name} {loss:.3f}" for name, loss in comparison.losses.items()),
-        fusion.temperature, time.monotonic() - started,
+        "fusion: %s (%s%s)%s",
+        comparison.chosen,
+        judge.told + ": ", ", ".join(f"{name} {loss:.3f}" for name, loss in comparison.losses.items()),
+        "" if fusion.finish is None else f", temperature {fusion.finish.temperature:.2f}",
     )  # fmt: skip
-    return fusion, probabilities
+    return fusion, answers
+
+
+def _judged(
+    dataset: Dataset,
+    validation: Dataset | None,
+    target: Target,
+    fitted: FittedModalities,
+    held_out: HeldOut | None,
+    answers: np.ndarray,
+) -> Judged:
+    if validation is None or held_out is None:
+        rows = np.arange(len(dataset))
+        return Judged("training rows, out of fold", answers, fitted.vectors, target.values, dataset, rows)
+    rows = _known(validation, target)
+    return Judged("validation channel", answers, held_out.vectors, held_out.targets, validation, rows)
 
 
 def _describe(
     dataset: Dataset,
-    classes: tuple[str, ...],
+    target: Target,
     fitted: FittedModalities,
-    image_backbone: ImageBackbone | None,
+    backbones: Backbones,
     hyperparameters: HyperParameters,
     metrics: Metrics,
 ) -> ModelConfig:
     return ModelConfig(
         format_version=FORMAT_VERSION,
         columns=dataset.schema.columns,
-        classes=classes,
+        problem_type=target.task.problem_type,
+        classes=target.classes,
         modalities=tuple(
             ModalityEntry(name=model.name, branch=branch.value, columns=model.columns)
             for branch, model in fitted.models
         ),
-        image_backbone=None
-        if image_backbone is None
-        else BackboneEntry(
-            architecture=image_backbone.info.architecture,
-            source=image_backbone.info.source,
-            pretrained=image_backbone.info.pretrained,
-        ),
+        image_backbone=backbones.image_entry(),
         min_completeness=hyperparameters.min_completeness,
         recipe=hyperparameters.quality,
         hyperparameters=hyperparameters.model_dump(),
@@ -331,9 +375,7 @@ def _describe(
     )
 
 
-def _save(
-    model_dir: Path, config: ModelConfig, fitted: FittedModalities, fusion: Fusion, backbones: _Backbones
-) -> None:
+def _save(model_dir: Path, config: ModelConfig, fitted: FittedModalities, fusion: Fusion, backbones: Backbones) -> None:
     started = time.monotonic()
 
     def write_files(directory: Path) -> None:

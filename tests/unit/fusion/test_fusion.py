@@ -12,6 +12,9 @@ from multimodal_algo.budget import Budget
 from multimodal_algo.fusion.calibration import fit_temperature, log_loss
 from multimodal_algo.fusion.folds import stratified_folds
 from multimodal_algo.fusion.fusion import Comparison, Fusion
+from multimodal_algo.fusion.judge import Finish, Judge
+from multimodal_algo.metrics import CLASSIFICATION
+from multimodal_algo.task import Task
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=80), st.integers(2, 6))
@@ -48,7 +51,14 @@ def two_modalities(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def fit(vectors: np.ndarray, labels: np.ndarray, **changes: Any) -> tuple[Fusion, np.ndarray, Comparison]:
     folds = stratified_folds(labels, 3, seed=0)
-    options = {"columns": [["a_text"], ["b_num"]], "names": ["text", "num"], "max_epochs": 10, "seed": 0}
+    judge = Judge(Task.of_classes(3), "log_loss")
+    options = {
+        "judge": judge,
+        "columns": [["a_text"], ["b_num"]],
+        "names": ["text", "num"],
+        "max_epochs": 10,
+        "seed": 0,
+    }
     return Fusion.fit(vectors, labels, folds, budget=Budget.starting_now(60), **{**options, **changes})
 
 
@@ -85,7 +95,7 @@ def test_a_modality_that_is_never_there_costs_no_more_than_what_it_would_have_to
 def test_a_row_about_which_nothing_is_known_gets_the_frequencies_of_the_classes() -> None:
     vectors, labels = two_modalities(300, seed=1)
     fusion, _, _ = fit(vectors, labels)
-    fusion.temperature = 1.0
+    fusion.finish = Finish(1.0)
     silent = np.tile(np.eye(4, dtype=np.float32)[3], (2, 2, 1))
     expected = np.tile(np.bincount(labels) / len(labels), (2, 1))
     np.testing.assert_allclose(fusion.predict(silent), expected, atol=1e-6)
@@ -104,3 +114,34 @@ def test_the_same_seed_gives_the_same_fusion() -> None:
     vectors, labels = two_modalities(200, seed=1)
     first, second = (fit(vectors, labels, max_epochs=5, seed=3)[0].predict(vectors) for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+def test_class_weights_multiply_the_probabilities() -> None:
+    vectors, labels = two_modalities(300, seed=1)
+    even, _, _ = fit(vectors, labels)
+    weights = np.array([1.0, 1.0, 4.0], dtype=np.float32)
+    weighted, _, _ = fit(vectors, labels, judge=Judge(Task.of_classes(3), "log_loss", weights))
+    expected = even.predict(vectors) * weights
+    np.testing.assert_allclose(weighted.predict(vectors), expected / expected.sum(axis=1, keepdims=True), atol=1e-4)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1_macro", "balanced_accuracy", "roc_auc"])
+def test_the_metric_decides(metric: str) -> None:
+    vectors, labels = two_modalities(300, seed=1)
+    _, held_out, comparison = fit(vectors, labels, judge=Judge(Task.of_classes(3), metric))
+    assert comparison.losses[comparison.chosen] == min(comparison.losses.values())
+    assert comparison.losses[comparison.chosen] == pytest.approx(1 - CLASSIFICATION[metric](labels, held_out), abs=1e-6)
+
+
+def test_numbers_are_fused_to_less_error_than_each_branch_makes() -> None:
+    generator = np.random.default_rng(0)
+    truth = generator.normal(1e5, 2e4, size=800)
+    vectors = np.zeros((800, 2, 2), dtype=np.float32)
+    vectors[:, :, 0] = truth[:, None] + generator.normal(0, 1e4, size=(800, 2))
+    silent = generator.random((800, 2)) < 0.1
+    vectors[silent] = [0, 1]
+    fusion, held_out, comparison = fit(vectors, truth, judge=Judge(Task.regression(), "rmse"))
+    assert comparison.losses["mean"] < 0.85 * min(comparison.losses["text alone"], comparison.losses["num alone"])
+    assert np.sqrt(np.mean((held_out[:, 0] - truth) ** 2)) == pytest.approx(comparison.losses[comparison.chosen])
+    nothing = fusion.predict(np.tile(np.array([0, 1], dtype=np.float32), (1, 2, 1)))
+    assert nothing[0, 0] == pytest.approx(truth.mean(), rel=1e-4)

@@ -25,15 +25,13 @@ def blocks(rows: int, seed: int) -> Blocks:
 def test_softmax_regression_finds_the_weights_that_scikit_learn_finds() -> None:
     columns = blocks(400, seed=0)
     labels = np.argmax(columns.dense[:, :3] + columns.sparse[:, :3].toarray(), axis=1)
-    weight = np.where(labels == 1, 3.0, 1.0)
-    found = fit_linear(columns, labels, n_classes=3, strength=2.0, sample_weight=weight, max_iterations=1000)
+    found = fit_linear(columns, labels, n_classes=3, strength=2.0, max_iterations=1000)
     whole = np.hstack([columns.sparse.toarray(), columns.dense])
-    # The penalty is per row of mean weight, scikit-learn's per row: its C is scaled to mean the same.
-    expected = LogisticRegression(C=2.0, max_iter=5000, tol=1e-8).fit(whole, labels, weight * 400 / weight.sum())
+    expected = LogisticRegression(C=2.0, max_iter=5000, tol=1e-8).fit(whole, labels)
     ours = np.argmax(found.scores(columns), axis=1)
     assert (ours == expected.predict(whole)).mean() > 0.995
     centered = found.weights - found.weights.mean(axis=1, keepdims=True)
-    np.testing.assert_allclose(centered.T, expected.coef_ - expected.coef_.mean(axis=0), atol=0.02)
+    np.testing.assert_allclose(centered.T, expected.coef_ - expected.coef_.mean(axis=0), atol=0.04)
 
 
 def test_least_squares_finds_the_weights_that_scikit_learn_finds() -> None:
@@ -93,7 +91,7 @@ def test_a_head_is_honest_about_rows_that_it_has_seen(tmp_path: Path) -> None:
     folds = np.arange(len(frame)) % 4
     head, held_out = TabularHead.fit(
         frame, labels, folds, task=Task.of_classes(3), models={"WIDE": {}}, budget=Budget.starting_now(60),
-        sample_weight=None, seed=0, path=tmp_path / "head",
+        seed=0, path=tmp_path / "head",
     )  # fmt: skip
     assert -np.log(held_out[np.arange(240), labels]).mean() > 1.0
     assert (head.predict(frame).argmax(axis=1) == labels).mean() > 0.4
@@ -105,7 +103,7 @@ def test_a_class_of_one_row_is_kept(tmp_path: Path) -> None:
     models = {"WIDE": {}, "GBM": {"num_boost_round": 10}}
     head, held_out = TabularHead.fit(
         frame, labels, np.arange(240) % 4, task=Task.of_classes(4), models=models, budget=Budget.starting_now(60),
-        sample_weight=None, seed=0, path=tmp_path / "head",
+        seed=0, path=tmp_path / "head",
     )  # fmt: skip
     assert held_out.shape == (240, 4)
     assert head.predict(frame)[:, 3].max() > 0
@@ -116,7 +114,7 @@ def test_a_head_fits_numbers(tmp_path: Path) -> None:
     prices = labels * 1000.0
     head, held_out = TabularHead.fit(
         frame, prices, np.arange(240) % 4, task=Task.regression(), models={"WIDE": {}},
-        budget=Budget.starting_now(60), sample_weight=None, seed=0, path=tmp_path / "head",
+        budget=Budget.starting_now(60), seed=0, path=tmp_path / "head",
     )  # fmt: skip
     assert held_out.shape == (240, 1)
     assert np.abs(held_out[:, 0] - prices).mean() < 150
@@ -132,7 +130,7 @@ def test_a_head_fits_as_many_rows_as_memory_allows_and_answers_for_all(
     monkeypatch.setattr("multimodal_algo.modalities.head._LEAST_ROWS", 100)
     head, held_out = TabularHead.fit(
         frame, labels, np.arange(240) % 4, task=Task.of_classes(3), models={"WIDE": {}},
-        budget=Budget.starting_now(60), sample_weight=None, seed=0, path=tmp_path / "head",
+        budget=Budget.starting_now(60), seed=0, path=tmp_path / "head",
     )  # fmt: skip
     assert np.allclose(held_out.sum(axis=1), 1, atol=1e-4)
     assert (held_out.argmax(axis=1) == labels).mean() > 0.9

@@ -1,0 +1,139 @@
+"""Regression, class weights, metrics, many classes: fits on small data whose answer is known."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_job import PARAMETERS, WEIGHTS_DIR, WriteCsv
+
+from multimodal_algo.errors import UserError
+from multimodal_algo.hyperparameters import HyperParameters
+from multimodal_algo.serving.predictor import Predictor
+from multimodal_algo.serving.service import ModelService
+from multimodal_algo.training.job import Channels, train
+from multimodal_algo.training.report import Metrics
+
+WORDS = ["small", "medium", "large", "huge"]
+
+
+def fit(data: Path, directory: Path, validation: Path | None = None, **parameters: str) -> tuple[Predictor, Metrics]:
+    metrics = train(
+        Channels(data, validation),
+        HyperParameters.parse({**PARAMETERS, "n_mins": "0", "n_secs": "15", **parameters}),
+        weights_dir=WEIGHTS_DIR,
+        checkpoints_dir=directory / "checkpoints",
+        model_dir=directory / "model",
+        output_dir=directory / "output",
+    )
+    return Predictor.load(directory / "model"), metrics
+
+
+def houses(rows: int, seed: int) -> list[list[str]]:
+    """A price that the words and the area tell, each in part."""
+    generator = np.random.default_rng(seed)
+    size, area = generator.integers(4, size=rows), generator.uniform(20, 200, size=rows)
+    price = 1000.0 * area + 40_000 * size + generator.normal(0, 3000, size=rows)
+    return [
+        [f"H{n}", f"a {WORDS[size[n]]} house", f"{area[n]:.1f}", "xy"[n % 2], f"{price[n]:.2f}"] for n in range(rows)
+    ]
+
+
+HOUSES = ["ID", "a_text", "area_num", "side_cat", "label"]
+
+
+def test_numbers_are_predicted_as_numbers(write_csv: WriteCsv, tmp_path: Path) -> None:
+    data = write_csv("train.csv", [HOUSES, *houses(300, seed=0)])
+    predictor, metrics = fit(data, tmp_path, quality="very_light")
+    assert metrics.problem_type == "regression"
+    assert predictor.task.is_regression
+    test = houses(100, seed=1)
+    truth = np.array([float(row[-1]) for row in test])
+    answers = predictor.predict([row[:-1] for row in test]).answers[:, 0]
+    error = np.sqrt(np.mean((answers - truth) ** 2))
+    assert error < 0.3 * truth.std()
+    assert error == pytest.approx(metrics.fused["rmse"], rel=0.4)
+    assert metrics.fused["rmse"] <= min(scores["rmse"] for scores in metrics.modalities.values()) * 1.001
+    service = ModelService(lambda: predictor, is_batch=True)
+    assert service.load()
+    lines = service.answer_csv(("\n".join(",".join(row[:-1]) for row in test[:5]) + "\nH9,,oops,x\n").encode())
+    told = list(csv.reader(lines.decode().splitlines()))
+    assert [row[0] for row in told] == [row[0] for row in test[:5]] + ["H9"]
+    np.testing.assert_allclose([float(row[1]) for row in told[:5]], answers[:5], rtol=1e-5)
+    assert told[5] == ["H9", ""]
+    held_out = list(csv.DictReader((tmp_path / "output/predictions.csv").open(encoding="utf-8", newline="")))
+    errors = [abs(float(row["error"])) for row in held_out]
+    assert errors == sorted(errors, reverse=True)
+    page = (tmp_path / "output/report.html").read_text(encoding="utf-8")
+    assert "Predicted against true" in page
+
+
+def test_labels_of_a_regression_must_be_numbers(write_csv: WriteCsv, tmp_path: Path) -> None:
+    rows = houses(40, seed=0)
+    rows[6][-1] = "cheap"
+    data = write_csv("train.csv", [HOUSES, *rows])
+    with pytest.raises(UserError, match="row 7, column label: 'cheap' is not a finite number"):
+        fit(data, tmp_path, problem_type="regression")
+    predictor, _ = fit(data, tmp_path, problem_type="regression", on_bad_row="skip", max_bad_row_fraction="0.1")
+    assert predictor.task.is_regression
+
+
+def test_a_metric_of_another_problem_type_is_refused(write_csv: WriteCsv, tmp_path: Path) -> None:
+    data = write_csv("train.csv", [HOUSES, *houses(40, seed=0)])
+    with pytest.raises(UserError, match="eval_metric is accuracy, but the labels ask for regression"):
+        fit(data, tmp_path, eval_metric="accuracy")
+
+
+def rare(rows: int, seed: int) -> list[list[str]]:
+    """Every tenth row is of the rare class, which its number tells imperfectly."""
+    generator = np.random.default_rng(seed)
+    labels = ["rare" if n % 10 == 0 else "often" for n in range(rows)]
+    return [[f"{generator.normal(label == 'rare', 1.0):.4f}", label] for label in labels]
+
+
+def test_balanced_weights_find_more_of_the_rare_class(write_csv: WriteCsv, tmp_path: Path) -> None:
+    data = write_csv("train.csv", [["a_num", "label"], *rare(600, seed=0)])
+    _, even = fit(data, tmp_path / "even", eval_metric="balanced_accuracy")
+    _, balanced = fit(data, tmp_path / "balanced", eval_metric="balanced_accuracy", class_weights="balanced")
+    assert balanced.fused["balanced_accuracy"] > even.fused["balanced_accuracy"] + 0.05
+    assert balanced.fused["accuracy"] < even.fused["accuracy"]
+    _, named = fit(data, tmp_path / "named", class_weights='{"rare": 9}')
+    assert named.fused["balanced_accuracy"] > even.fused["balanced_accuracy"] + 0.05
+
+
+def test_a_validation_channel_of_a_regression(write_csv: WriteCsv, tmp_path: Path) -> None:
+    data = write_csv("train.csv", [HOUSES, *houses(200, seed=0)])
+    few = write_csv("few.csv", [HOUSES, *houses(30, seed=1)])
+    _, metrics = fit(data, tmp_path, few)
+    assert metrics.measured_on == "validation channel"
+    assert metrics.rows == 30
+    assert metrics.problem_type == "regression"
+
+
+def test_a_thousand_classes(write_csv: WriteCsv, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    rows = [[f"word{n} word{generator.integers(1000)}", f"{n}", f"class {n:03d}"] for n in range(999) for _ in range(3)]
+    rows.append(["word999", "999", "only once"])
+    predictor, metrics = fit(
+        write_csv("train.csv", [["a_text", "b_num", "label"], *rows]), tmp_path, quality="very_light", n_secs="60"
+    )
+    assert len(predictor.classes) == 1000
+    assert "only once" in predictor.classes
+    assert metrics.fused["accuracy"] > 0.5
+
+
+def test_the_report_is_one_page_that_needs_nothing_else(archive: Path) -> None:
+    output = archive.parent / "output" / "data"
+    page = (output / "report.html").read_text(encoding="utf-8")
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+    metrics = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
+    assert f"{metrics['fused']['accuracy']:.4g}" in page
+    for told in ("Confusion matrix", "Calibration", "What each modality adds", "Time spent"):
+        assert told in page
+    assert metrics["without"].keys() == {"text", "num", "cat", "photo_image"}
+    for scores in metrics["without"].values():
+        assert scores["log_loss"] > metrics["fused"]["log_loss"] - 0.05
