@@ -79,7 +79,7 @@ def main() -> None:
                 started = time.monotonic()
                 predictor = ours(folder, quality, arguments.seconds, arguments.image_backbone, Path(scratch) / quality)
                 seconds = time.monotonic() - started
-                data = load(folder, predictor)
+                data = data or load(folder, predictor)  # the networks, and so the features, are the same
                 answers = predictor.fuse(predictor.vectors(data.test))
                 lines.append(told(data, f"ours, {quality}", seconds, answers, arguments.seconds))
             for peer in arguments.peers:

@@ -16,7 +16,10 @@ from pydantic.fields import FieldInfo
 
 from multimodal_algo.errors import UserError
 
-Quality = Literal["toy", "very_light", "light", "default"]
+Quality = Literal["toy", "very_light", "light", "default", "high", "best"]
+Customised = Literal[
+    "text_hyperparameters", "image_hyperparameters", "tabular_hyperparameters", "fusion_hyperparameters"
+]
 ProblemTypes = Literal["auto", "binary", "multiclass", "regression"]
 EvalMetric = Literal["auto", "accuracy", "log_loss", "f1_macro", "roc_auc", "balanced_accuracy", "rmse", "mae", "r2"]
 OnBadRow = Literal["error", "skip"]
@@ -67,6 +70,25 @@ class HyperParameters(BaseModel):
         description="Frozen network that turns text into vectors: all-MiniLM-L6-v2 or the path of a "
         "sentence-transformers model directory.",
     )
+    text_hyperparameters: str = Field(
+        "{}",
+        description='JSON for the text columns: AutoMM\'s dotted keys, such as {"optim.lr": 1e-4}, fine-tune a network '
+        'on them; {"WIDE": {"C": 3}} sets the linear model of words and vectors.',
+    )
+    image_hyperparameters: str = Field(
+        "{}",
+        description='JSON for the image columns: AutoMM\'s dotted keys, such as {"optim.max_epochs": 5}, fine-tune a '
+        'network on them; {"WIDE": {"C": 3}} sets the linear model of vectors.',
+    )
+    tabular_hyperparameters: str = Field(
+        "{}",
+        description="JSON of AutoGluon's models for numbers and categories, which replace the recipe's, such as "
+        '{"GBM": {"num_boost_round": 300}, "CAT": {}}.',
+    )
+    fusion_hyperparameters: str = Field(
+        "{}",
+        description="JSON for the fusion network: learning_rate, weight_decay, dropout, batch_size.",
+    )
     min_completeness: float = Field(
         0.25,
         ge=0,
@@ -94,6 +116,22 @@ class HyperParameters(BaseModel):
     def budget_s(self) -> float:
         """The wall-clock budget of fitting, in seconds."""
         return self.n_hours * 3600 + self.n_mins * 60 + self.n_secs
+
+    def customised(self, name: Customised) -> dict[str, Any]:
+        """One of the hyperparameters that hold JSON.
+
+        Raises
+        ------
+        UserError
+            It is no JSON object.
+        """
+        try:
+            values = json.loads(getattr(self, name))
+        except json.JSONDecodeError as error:
+            raise UserError(f"The hyperparameter {name} is no JSON ({error}): {getattr(self, name)[:80]}") from None
+        if not isinstance(values, dict):
+            raise UserError(f"The hyperparameter {name} must be a JSON object, such as {{}}.")
+        return values
 
     def weights_of_classes(self) -> Mapping[str, float] | Literal["even", "balanced"]:
         """`class_weights`, where it is JSON as a mapping of labels to weights.

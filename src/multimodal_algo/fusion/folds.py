@@ -23,7 +23,7 @@ class HeldOut:
     targets: np.ndarray
 
 
-def stratified_folds(targets: np.ndarray, count: int, seed: int) -> np.ndarray:
+def stratified_folds(targets: np.ndarray, count: int, seed: int, groups: np.ndarray | None = None) -> np.ndarray:
     """Deal the rows of each class, or of numbers of about the same size, to the folds in turn.
 
     Unlike scikit-learn's ``StratifiedKFold`` it takes classes with fewer rows than folds; the turn goes on from
@@ -37,12 +37,17 @@ def stratified_folds(targets: np.ndarray, count: int, seed: int) -> np.ndarray:
         Number of folds.
     seed
         Seed of the order within a class.
+    groups
+        Group of each row, int (rows,): rows of one group lie in one fold. Of each group one row is dealt.
 
     Returns
     -------
     numpy.ndarray
         Fold of each row, int64 (rows,), from 0 to ``count - 1``.
     """
+    if groups is not None:
+        _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+        return stratified_folds(targets[first], count, seed)[group]
     generator = np.random.default_rng(seed)
     shuffled = generator.permutation(len(targets))
     by_class = shuffled[np.argsort(targets[shuffled], kind="stable")]

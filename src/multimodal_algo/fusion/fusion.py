@@ -24,6 +24,7 @@ from multimodal_algo.fusion.judge import Finish, Judge
 from multimodal_algo.fusion.members import Average, BestBranch, Mean, Member, Pool, Stacker
 from multimodal_algo.fusion.network import Network
 from multimodal_algo.fusion.patterns import Pattern, heard, patterns_of, rows_of, speaking, without_each
+from multimodal_algo.recipes import DEFAULT_NETWORK, NetworkSettings
 
 _LOG = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ class Fusion:
         names: Sequence[str],
         held_out: HeldOut | None = None,
         max_epochs: int,
+        settings: NetworkSettings = DEFAULT_NETWORK,
         seed: int,
         budget: Budget,
     ) -> tuple[Fusion, np.ndarray, Comparison]:
@@ -114,6 +116,8 @@ class Fusion:
             Rows of the validation channel; these decide instead of the folds where they are given.
         max_epochs
             Most epochs of the network (the hyperparameter ``n_epochs``).
+        settings
+            Of the network.
         seed
             Seed of the network's first weights, order and dropout.
         budget
@@ -129,7 +133,8 @@ class Fusion:
             Of the ways to combine.
         """
         with _one_thread():
-            return cls._fit(vectors, targets, folds, judge, columns, names, held_out, max_epochs, seed, budget)
+            fitting = _Fitting(max_epochs, settings, seed, budget)
+            return cls._fit(vectors, targets, folds, judge, columns, names, held_out, fitting)
 
     @classmethod
     def _fit(
@@ -141,9 +146,7 @@ class Fusion:
         columns: Sequence[Sequence[str]],
         names: Sequence[str],
         held_out: HeldOut | None,
-        max_epochs: int,
-        seed: int,
-        budget: Budget,
+        fitting: _Fitting,
     ) -> tuple[Fusion, np.ndarray, Comparison]:
         if held_out is None:
             splits = [(np.flatnonzero(folds != f), np.flatnonzero(folds == f)) for f in np.unique(folds)]
@@ -156,18 +159,17 @@ class Fusion:
         full = next(pattern for pattern in patterns_of(vectors) if len(pattern) == most)
         epochs = 0
         if not judge.task.is_regression:
-            epochs = _best_epochs(vectors, targets, judged, truth, splits, full, max_epochs, seed, budget.share(1, 2))
+            epochs = fitting.best_epochs(vectors, targets, judged, truth, splits, full)
         kinds = _possible_kinds(vectors, full, epochs, judge)
         answers = {kind.name: np.empty((len(truth), judge.task.outputs), dtype=np.float32) for kind in kinds}
         for outside, inside in splits:
             for kind in kinds:
-                fitted = _fit_patterns(
-                    vectors[outside], targets[outside], patterns_of(judged[inside]), [kind], epochs, seed
-                )
+                wanted = patterns_of(judged[inside])
+                fitted = fitting.patterns(vectors[outside], targets[outside], wanted, [kind], epochs)
                 answers[kind.name][inside] = cls(fitted, usual, None).predict(judged[inside])
         chosen, comparison = _choose(answers, judged, truth, names, usual, judge)
-        wanted = {*patterns_of(vectors), *patterns_of(judged), *without_each(columns)}
-        combinations = _fit_patterns(vectors, targets, wanted, [_KINDS[name] for name in chosen], epochs, seed)
+        shipped = {*patterns_of(vectors), *patterns_of(judged), *without_each(columns)}
+        combinations = fitting.patterns(vectors, targets, shipped, [_KINDS[name] for name in chosen], epochs)
         mean = np.mean([answers[name] for name in chosen], axis=0)
         finish = judge.finish(mean, truth)
         return cls(combinations, usual, finish), mean if finish is None else finish(mean), comparison
@@ -254,64 +256,76 @@ def _possible_kinds(vectors: np.ndarray, full: Pattern, epochs: int, judge: Judg
     return kinds
 
 
-def _fit_patterns(
-    vectors: np.ndarray,
-    targets: np.ndarray,
-    patterns: Iterable[Pattern],
-    kinds: Sequence[type[Member]],
-    epochs: int,
-    seed: int,
-) -> dict[Pattern, list[Member]]:
-    speaks = speaking(vectors)
-    fitted: dict[Pattern, list[Member]] = {}
-    for pattern in patterns:
-        rows = np.flatnonzero(speaks[:, pattern].all(axis=1))
-        if len(rows) < _LEAST_ROWS and len(pattern) > 1:
-            continue
-        said = heard(vectors, rows, pattern)
-        if len(pattern) == 1:
-            # One branch is what it says; a fit would only bend it.
-            fitted[pattern] = [BestBranch(0)]
-        else:
+@dataclass(frozen=True)
+class _Fitting:
+    """How members are fitted; see `Fusion.fit`."""
+
+    max_epochs: int
+    settings: NetworkSettings
+    seed: int
+    budget: Budget
+
+    def patterns(
+        self,
+        vectors: np.ndarray,
+        targets: np.ndarray,
+        patterns: Iterable[Pattern],
+        kinds: Sequence[type[Member]],
+        epochs: int,
+    ) -> dict[Pattern, list[Member]]:
+        """Members of each pattern that has rows enough."""
+        speaks = speaking(vectors)
+        fitted: dict[Pattern, list[Member]] = {}
+        for pattern in patterns:
+            rows = np.flatnonzero(speaks[:, pattern].all(axis=1))
+            if len(rows) < _LEAST_ROWS and len(pattern) > 1:
+                continue
+            if len(pattern) == 1:
+                # One branch is what it says; a fit would only bend it.
+                fitted[pattern] = [BestBranch(0)]
+                continue
+            said = heard(vectors, rows, pattern)
             fitted[pattern] = [
-                Network.fit(said, targets[rows], epochs=epochs, seed=seed)
+                Network.fit(said, targets[rows], epochs=epochs, seed=self.seed, settings=self.settings)
                 if kind is Network
                 else kind.fit(said, targets[rows])
                 for kind in kinds
             ]
-    return fitted
+        return fitted
 
-
-def _best_epochs(
-    vectors: np.ndarray,
-    labels: np.ndarray,
-    judged: np.ndarray,
-    truth: np.ndarray,
-    splits: Sequence[tuple[np.ndarray, np.ndarray]],
-    full: Pattern,
-    max_epochs: int,
-    seed: int,
-    budget: Budget,
-) -> int:
-    """The number of epochs of the network that suits held-out rows best; 0 where it does not improve on its pool."""
-    if len(full) == 1 or len(full) * (vectors.shape[2] - 1) > _WIDEST:
-        return 0
-    totals: np.ndarray | None = None
-    for number, (outside, inside) in enumerate(splits):
-        share = budget.share(1, len(splits) - number)
-        known = outside[speaking(vectors[outside])[:, full].all(axis=1)]
-        asked = inside[speaking(judged[inside])[:, full].all(axis=1)]
-        if not len(known) or not len(asked):
-            continue
-        said = heard(judged, asked, full)
-        losses: list[float] = []
-        for network in Network.per_epoch(heard(vectors, known, full), labels[known], seed=seed):
-            losses.append(smoothed_log_loss(np.log(network.predict(said) + _TINY), truth[asked]))
-            if len(losses) > max_epochs or share.remaining_s == 0 or int(np.argmin(losses)) < len(losses) - _PATIENCE:
-                break
-        padded = np.pad(losses, (0, max_epochs + 1 - len(losses)), mode="edge") * len(asked)
-        totals = padded if totals is None else totals + padded
-    return 0 if totals is None else int(np.argmin(totals))
+    def best_epochs(
+        self,
+        vectors: np.ndarray,
+        labels: np.ndarray,
+        judged: np.ndarray,
+        truth: np.ndarray,
+        splits: Sequence[tuple[np.ndarray, np.ndarray]],
+        full: Pattern,
+    ) -> int:
+        """How many epochs of the network suit held-out rows best; 0 where it does not improve on its pool."""
+        if len(full) == 1 or len(full) * (vectors.shape[2] - 1) > _WIDEST:
+            return 0
+        budget = self.budget.share(1, 2)
+        totals: np.ndarray | None = None
+        for number, (outside, inside) in enumerate(splits):
+            share = budget.share(1, len(splits) - number)
+            known = outside[speaking(vectors[outside])[:, full].all(axis=1)]
+            asked = inside[speaking(judged[inside])[:, full].all(axis=1)]
+            if not len(known) or not len(asked):
+                continue
+            said = heard(judged, asked, full)
+            losses: list[float] = []
+            after_each = Network.per_epoch(
+                heard(vectors, known, full), labels[known], seed=self.seed, settings=self.settings
+            )
+            for network in after_each:
+                losses.append(smoothed_log_loss(np.log(network.predict(said) + _TINY), truth[asked]))
+                rising = int(np.argmin(losses)) < len(losses) - _PATIENCE
+                if len(losses) > self.max_epochs or share.remaining_s == 0 or rising:
+                    break
+            padded = np.pad(losses, (0, self.max_epochs + 1 - len(losses)), mode="edge") * len(asked)
+            totals = padded if totals is None else totals + padded
+        return 0 if totals is None else int(np.argmin(totals))
 
 
 def _choose(

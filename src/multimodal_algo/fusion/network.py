@@ -14,13 +14,10 @@ import torch
 from torch import nn
 
 from multimodal_algo.fusion.members import Member, Pool, Tensors
+from multimodal_algo.recipes import DEFAULT_NETWORK, NetworkSettings
 
 _FLOOR = 1e-4
-_BATCH = 64
 _MOST_STEPS = 100
-_LEARNING_RATE = 2e-3
-_WEIGHT_DECAY = 1e-2
-_DROPOUT = 0.3
 
 
 class Network(Member):
@@ -33,27 +30,39 @@ class Network(Member):
         self._layers = layers.eval()
 
     @classmethod
-    def fit(cls, vectors: np.ndarray, labels: np.ndarray, *, epochs: int = 10, seed: int = 0) -> Self:
+    def fit(
+        cls,
+        vectors: np.ndarray,
+        labels: np.ndarray,
+        *,
+        epochs: int = 10,
+        seed: int = 0,
+        settings: NetworkSettings = DEFAULT_NETWORK,
+    ) -> Self:
         """Train for `epochs` epochs; for finding how many, see `per_epoch`."""
         network = None
-        for number, network in enumerate(cls.per_epoch(vectors, labels, seed=seed)):  # noqa: B007
+        for number, network in enumerate(cls.per_epoch(vectors, labels, seed=seed, settings=settings)):  # noqa: B007
             if number == epochs:
                 break
         assert network is not None
         return network
 
     @classmethod
-    def per_epoch(cls, vectors: np.ndarray, labels: np.ndarray, *, seed: int) -> Iterator[Self]:
+    def per_epoch(
+        cls, vectors: np.ndarray, labels: np.ndarray, *, seed: int, settings: NetworkSettings
+    ) -> Iterator[Self]:
         """The same network, before the first epoch and after each of as many as are asked for."""
         pool = Pool.fit(vectors, labels)
         offsets = torch.from_numpy(np.log(np.maximum(pool.predict(vectors), 1e-12)))
         inputs, targets = torch.from_numpy(_inputs(vectors)), torch.from_numpy(labels)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = cls(pool, _layers(vectors.shape[1], vectors.shape[2]))
-        optimizer = torch.optim.AdamW(network._layers.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
+            network = cls(pool, _layers(vectors.shape[1], vectors.shape[2], settings.dropout))
+        optimizer = torch.optim.AdamW(
+            network._layers.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
         order = torch.Generator().manual_seed(seed)
-        batch_size = max(_BATCH, len(inputs) // _MOST_STEPS)
+        batch_size = max(1, settings.batch_size, len(inputs) // _MOST_STEPS)
         yield network
         while True:
             network._layers.train()
@@ -88,12 +97,12 @@ class Network(Member):
         return cls(pool, layers)
 
 
-def _layers(branches: int, n_classes: int) -> nn.Sequential:
+def _layers(branches: int, n_classes: int, dropout: float = 0.0) -> nn.Sequential:
     width = branches * n_classes
     first, second = 2 * width // 3 + n_classes, width // 3 + n_classes
     layers = nn.Sequential(
-        nn.Linear(width, first), nn.ReLU(), nn.Dropout(_DROPOUT),
-        nn.Linear(first, second), nn.ReLU(), nn.Dropout(_DROPOUT),
+        nn.Linear(width, first), nn.ReLU(), nn.Dropout(dropout),
+        nn.Linear(first, second), nn.ReLU(), nn.Dropout(dropout),
         nn.Linear(second, n_classes),
     )  # fmt: skip
     nn.init.zeros_(layers[-1].weight)  # type: ignore[arg-type]

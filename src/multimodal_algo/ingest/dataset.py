@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from multimodal_algo.ingest.features import Features, VectorColumn
-from multimodal_algo.ingest.thumbnails import Thumbnails
+from multimodal_algo.ingest.pictures import PictureColumn
 from multimodal_algo.schema import ID, LABEL, FeatureSchema, Modality
 
 
@@ -30,15 +30,12 @@ class Dataset:
         The label of each row, spelled as in the file.
     path
         The Parquet table, which has the IDs too: nothing is learnt from them, so they stay there.
-    thumbnails
-        Small pictures of the first rows.
     """
 
     schema: FeatureSchema
     features: Features
     labels: tuple[str, ...]
     path: Path
-    thumbnails: Thumbnails
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -62,13 +59,15 @@ class DatasetWriter:
         self._indices: dict[str, list[np.ndarray]] = {column: [] for column in self._vector_columns}
         self._written = dict.fromkeys(self._vector_columns, 0)
         self._widths: dict[str, int] = {}
-        self.thumbnails = Thumbnails(directory / "thumbnails")
+        images = enumerate(schema.of(Modality.IMAGE))
+        self._pictures = {column: (directory / f"{n}.jpegs").open("wb") for n, column in images}
+        self._spans: dict[str, list[np.ndarray]] = {column: [] for column in self._pictures}
 
     def close(self) -> None:
         """Finish the files; `dataset` needs it."""
         if self._parquet is not None:
             self._parquet.close()
-        for stream in self._vectors.values():
+        for stream in [*self._vectors.values(), *self._pictures.values()]:
             stream.close()
 
     def append(self, features: Features, labels: Sequence[str], ids: Sequence[str] | None) -> None:
@@ -85,6 +84,9 @@ class DatasetWriter:
             self._vectors[column].write(np.ascontiguousarray(cells.vectors).tobytes())
             self._indices[column].append(np.where(cells.present, cells.index + self._written[column], -1))
             self._written[column] += len(cells.vectors)
+        for column, pictures in features.pictures.items():
+            self._spans[column].append(pictures.spans + self._pictures[column].tell())
+            self._pictures[column].write(pictures.data.tobytes())
 
     def dataset(self) -> Dataset:
         """The rows written; call it after `close`, once at least one chunk was appended."""
@@ -96,16 +98,17 @@ class DatasetWriter:
         if frame.empty:
             frame = pd.DataFrame(index=pd.RangeIndex(len(labels)))
         vectors = {
-            column: VectorColumn(self._mapped(column), np.concatenate(self._indices[column]))
+            column: VectorColumn(
+                _mapped(self._vectors[column].name, np.float16, (self._written[column], self._widths[column])),
+                np.concatenate(self._indices[column]),
+            )
             for column in self._vector_columns
         }
-        return Dataset(self._schema, Features(frame, vectors), labels, self._table, self.thumbnails)
-
-    def _mapped(self, column: str) -> np.ndarray:
-        shape = (self._written[column], self._widths[column])
-        if not shape[0]:  # an empty file cannot be mapped
-            return np.empty(shape, dtype=np.float16)
-        return np.memmap(self._vectors[column].name, dtype=np.float16, mode="r", shape=shape)
+        pictures = {
+            column: PictureColumn(_mapped(stream.name, np.uint8, (-1,)), np.concatenate(self._spans[column]))
+            for column, stream in self._pictures.items()
+        }
+        return Dataset(self._schema, Features(frame, vectors, pictures), labels, self._table)
 
     @property
     def _vector_columns(self) -> tuple[str, ...]:
@@ -117,3 +120,9 @@ class DatasetWriter:
         features = [c for c in self._schema.features if c not in self._schema.of(Modality.IMAGE)]
         columns = [*features, LABEL, *([ID] if self._schema.has_id else [])]
         return pa.schema([(c, pa.float64() if c in numbers else pa.string()) for c in columns])
+
+
+def _mapped(path: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+    if not Path(path).stat().st_size:  # an empty file cannot be mapped
+        return np.empty([max(size, 0) for size in shape], dtype=dtype)
+    return np.memmap(path, dtype=dtype, mode="r").reshape(shape)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from multimodal_algo.ingest.pictures import PictureColumn, encode_pictures
 from multimodal_algo.schema import FeatureSchema, Modality, modality_of
 
 Encoder = Callable[[Sequence[Any]], np.ndarray]
@@ -53,10 +54,13 @@ class Features:
         Text and categories as strings (``""`` missing), numbers as float64 (NaN missing); no image columns.
     vectors
         The image and the text columns.
+    pictures
+        The image columns, as far as pictures are kept.
     """
 
     table: pd.DataFrame
     vectors: Mapping[str, VectorColumn]
+    pictures: Mapping[str, PictureColumn] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -66,11 +70,12 @@ class Features:
         return Features(
             self.table.iloc[rows].reset_index(drop=True),
             {column: vectors.take(rows) for column, vectors in self.vectors.items()},
+            {column: pictures.take(rows) for column, pictures in self.pictures.items()},
         )
 
 
 def build_features(
-    schema: FeatureSchema, cells: Mapping[str, Sequence[Any]], rows: int, encoders: Encoders
+    schema: FeatureSchema, cells: Mapping[str, Sequence[Any]], rows: int, encoders: Encoders, picture_side: int = 0
 ) -> Features:
     """Features of parsed cells (see `parse_cell`), column by column.
 
@@ -86,13 +91,17 @@ def build_features(
         Number of rows (a dataset of images alone has an empty table).
     encoders
         Those of the modalities that the schema has.
+    picture_side
+        Pixels of the pictures that are kept; 0 keeps none.
     """
     table = pd.DataFrame(index=pd.RangeIndex(rows))
     vectors: dict[str, VectorColumn] = {}
+    pictures: dict[str, PictureColumn] = {}
     for column in schema.features:
         modality = modality_of(column)
         if modality is Modality.IMAGE:
             vectors[column] = _encoded_images(cells[column], encoders[modality])
+            pictures[column] = encode_pictures(cells[column], picture_side)
             continue
         if modality is Modality.NUM:
             table[column] = np.asarray(cells[column], dtype=np.float64)
@@ -100,7 +109,7 @@ def build_features(
         table[column] = pd.Series(list(cells[column]), dtype=object, index=table.index)
         if modality is Modality.TEXT:
             vectors[column] = _encoded_texts(cells[column], encoders[modality])
-    return Features(table, vectors)
+    return Features(table, vectors, pictures)
 
 
 def _encoded_images(cells: Sequence[tuple[np.ndarray, ...]], encode: Encoder) -> VectorColumn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import logging
 import shutil
 from collections.abc import Callable, Sequence
@@ -25,6 +26,8 @@ _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 _DEFAULT_TEXT_BACKBONE = "all-MiniLM-L6-v2"
 _DOWNLOAD_TIMEOUT_S = 10
+_TIMM_NAMES = {"mobilenet_v2": "mobilenetv2_100"}
+_TIMM_ALIKE = ("resnet", "mobilenetv2_100")
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,35 @@ class ImageBackbone:
         directory.mkdir(parents=True, exist_ok=True)
         state = {key: value.contiguous().cpu() for key, value in self._network.state_dict().items()}
         save_file(state, directory / "weights.safetensors")
+
+    def save_for_timm(self, directory: Path) -> bool:
+        """Write the weights as AutoMM's ``timm_image`` reads them; False where timm has no such network.
+
+        torchvision's ResNets have timm's names; of its MobileNetV2 the parameters come in timm's order.
+        """
+        import timm
+        import torch
+
+        library, _, name = self.info.architecture.partition("/")
+        name = name if library == "timm" else _TIMM_NAMES.get(name, name)
+        if library != "timm" and not name.startswith(_TIMM_ALIKE):
+            return False
+        network = timm.create_model(name, pretrained=False, num_classes=0)
+        state = [value.cpu() for value in self._network.state_dict().values()]
+        expected = network.state_dict()
+        if [tuple(value.shape) for value in state] != [tuple(value.shape) for value in expected.values()]:
+            return False
+        network.load_state_dict(dict(zip(expected, state, strict=True)))
+        directory.mkdir(parents=True, exist_ok=True)
+        torch.save(network.state_dict(), directory / "pytorch_model.bin")
+        pretrained = {"input_size": [3, 224, 224], "mean": list(_IMAGENET_MEAN), "std": list(_IMAGENET_STD)}
+        config = {
+            "architecture": name,
+            "num_features": network.num_features,
+            "pretrained_cfg": {"architecture": name, **pretrained},
+        }
+        (directory / "config.json").write_text(json.dumps(config) + "\n", encoding="utf-8")
+        return True
 
     def encode(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Vectors of uint8 RGB images (224, 224, 3): float32 (images, width)."""

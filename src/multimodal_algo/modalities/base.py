@@ -10,6 +10,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ import pandas as pd
 from multimodal_algo.budget import Budget
 from multimodal_algo.errors import UserError
 from multimodal_algo.ingest.features import Features
-from multimodal_algo.modalities.head import TabularHead
+from multimodal_algo.modalities.head import Head, TabularHead
 from multimodal_algo.recipes import Models
 from multimodal_algo.task import Task
 
@@ -37,11 +38,13 @@ class ModalityModel(ABC):
         What is predicted.
     """
 
+    head: ClassVar[type[Head]] = TabularHead
+
     def __init__(self, name: str, columns: tuple[str, ...], task: Task) -> None:
         self.name = name
         self.columns = columns
         self.task = task
-        self._head: TabularHead | None = None
+        self._head: Head | None = None
 
     @abstractmethod
     def completeness(self, features: Features) -> np.ndarray:
@@ -107,7 +110,7 @@ class ModalityModel(ABC):
                 "which is too few to tell labels apart. Fill or drop them."
             )
         inputs = self.inputs(features.take(np.flatnonzero(informed)))
-        self._head, out_of_fold = TabularHead.fit(
+        self._head, out_of_fold = self.head.fit(
             inputs,
             targets[informed],
             folds[informed],
@@ -117,10 +120,7 @@ class ModalityModel(ABC):
             seed=seed,
             path=scratch / "predictor",
         )
-        _LOG.info(
-            "%s: %d of %d rows, %.1f s for %d fits",
-            self.name, len(inputs), len(targets), time.monotonic() - started, len(np.unique(folds)) + 1,
-        )  # fmt: skip
+        _LOG.info("%s: %d of %d rows, %.1f s", self.name, len(inputs), len(targets), time.monotonic() - started)
         return self._vectors(out_of_fold, informed)
 
     def predict(self, features: Features, *, min_completeness: float) -> np.ndarray:
@@ -145,4 +145,4 @@ class ModalityModel(ABC):
 
     def load(self, directory: Path) -> None:
         """Read what `save` wrote."""
-        self._head = TabularHead.load(directory)
+        self._head = self.head.load(directory)

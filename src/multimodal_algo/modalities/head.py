@@ -1,4 +1,4 @@
-"""AutoGluon's ``TabularPredictor`` behind four calls: fit, predict, save, load.
+"""What fits and answers for a modality model, behind four calls; most often AutoGluon's ``TabularPredictor``.
 
 AutoGluon may drop rare classes, reorder or relabel them; what comes out of here is always re-indexed to the
 n classes of the artifact.
@@ -10,6 +10,7 @@ import json
 import logging
 import shutil
 import warnings
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,67 @@ _FREQUENCIES = "frequencies.json"
 _PREDICTOR = "predictor"
 
 
-class TabularHead:
+class Head(ABC):
+    """What a modality model asks: fit, predict, save, load."""
+
+    @classmethod
+    @abstractmethod
+    def fit(
+        cls,
+        inputs: pd.DataFrame,
+        targets: np.ndarray,
+        folds: np.ndarray,
+        *,
+        task: Task,
+        models: Models,
+        budget: Budget,
+        seed: int,
+        path: Path,
+    ) -> tuple[Head, np.ndarray]:
+        """Fit `models` once per fold, and what ships.
+
+        Parameters
+        ----------
+        inputs
+            One row per target.
+        targets
+            Class indices, int (rows,), or numbers, float (rows,).
+        folds
+            Fold of each row, int (rows,).
+        task
+            What is predicted.
+        models
+            From the recipe.
+        budget
+            When to be done.
+        seed
+            AutoGluon's seed.
+        path
+            Directory for AutoGluon's files.
+
+        Returns
+        -------
+        head
+            What ships.
+        out_of_fold
+            What is said of each row by a fit without it, float32 (rows, n).
+        """
+
+    @abstractmethod
+    def predict(self, inputs: pd.DataFrame) -> np.ndarray:
+        """Probabilities of the n classes, 0 for a class that `fit` did not see; or numbers: float32 (rows, n)."""
+
+    @abstractmethod
+    def save(self, directory: Path) -> None:
+        """Write it without what only training needs."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, directory: Path) -> Head:
+        """Read what `save` wrote, models in memory."""
+
+
+class TabularHead(Head):
     """A fitted predictor of n outputs; without one (nothing could be learnt) it answers the same for every row.
 
     Parameters
@@ -73,35 +134,13 @@ class TabularHead:
         seed: int,
         path: Path,
     ) -> tuple[TabularHead, np.ndarray]:
-        """Fit `models` once per fold, choose or combine them by what they say of the held-out rows, and fit on all.
+        """See `Head.fit`.
 
-        Parameters
-        ----------
-        inputs
-            One row per target: categories as pandas categories, numbers, text, vectors (see `vector_cells`).
-        targets
-            Class indices, int (rows,), or numbers, float (rows,).
-        folds
-            Fold of each row, int (rows,).
-        task
-            What is predicted.
-        models
-            AutoGluon's ``hyperparameters``.
-        budget
-            When to be done; a cheaper model is fitted when it does not suffice.
-        seed
-            AutoGluon's seed.
-        path
-            Directory for the predictor.
-
-        Returns
-        -------
-        head
-            Fitted on all rows (on as many as memory allows).
-        out_of_fold
-            What it says of each row when fitted without the row's fold, float32 (rows, n).
+        `inputs` has categories as pandas categories, numbers, text, vectors (see `vector_cells`); `models` are
+        AutoGluon's ``hyperparameters``. They are chosen or combined by what they say of held-out rows and fitted to all
+        rows, as many as memory allows. A cheaper model is fitted when the budget does not suffice.
         """
-        usual = _usual(targets, task)
+        usual = usual_answer(targets, task)
         nothing = cls(None, usual, task.is_regression)
         if len(np.unique(targets)) < 2:
             return nothing, nothing.predict(inputs)
@@ -140,7 +179,7 @@ class TabularHead:
         return predictor.predict_proba_oof(model=predictor.model_best).loc[: rows - 1]
 
     def predict(self, inputs: pd.DataFrame) -> np.ndarray:
-        """Probabilities of the n classes, 0 for a class that `fit` did not see; or numbers: float32 (rows, n)."""
+        """See `Head.predict`."""
         if self._predictor is None:
             return np.tile(self._usual, (len(inputs), 1))
         if self._is_regression:
@@ -155,7 +194,7 @@ class TabularHead:
         return vectors
 
     def save(self, directory: Path) -> None:
-        """Write the predictor without what only training needs."""
+        """See `Head.save`."""
         directory.mkdir(parents=True, exist_ok=True)
         state = {"usual": self._usual.tolist(), "is_regression": self._is_regression}
         (directory / _FREQUENCIES).write_text(json.dumps(state) + "\n", encoding="utf-8")
@@ -164,7 +203,7 @@ class TabularHead:
 
     @classmethod
     def load(cls, directory: Path) -> TabularHead:
-        """Read what `save` wrote, models in memory."""
+        """See `Head.load`."""
         state = json.loads((directory / _FREQUENCIES).read_text(encoding="utf-8"))
         usual = np.array(state["usual"], dtype=np.float32)
         if not (directory / _PREDICTOR).is_dir():
@@ -236,7 +275,8 @@ class _Fitting:
         return "binary" if self.table[_LABEL].nunique() == 2 else "multiclass"
 
 
-def _usual(targets: np.ndarray, task: Task) -> np.ndarray:
+def usual_answer(targets: np.ndarray, task: Task) -> np.ndarray:
+    """Share of each class, or the mean, float32 (n,)."""
     if task.is_regression:
         return np.array([targets.mean()], dtype=np.float32)
     return (np.bincount(targets, minlength=task.outputs) / len(targets)).astype(np.float32)

@@ -11,6 +11,7 @@ from multimodal_algo.modalities.image import ImageModel
 from multimodal_algo.modalities.joint import JointModel
 from multimodal_algo.modalities.tabular import CatModel, NumModel
 from multimodal_algo.modalities.text import TextModel
+from multimodal_algo.modalities.tuned import EarlyFusionModel, TunedImageModel, TunedTextModel
 from multimodal_algo.recipes import Branch
 from multimodal_algo.schema import FeatureSchema, Modality
 from multimodal_algo.task import Task
@@ -22,7 +23,11 @@ _MODELS: Mapping[Branch, type[ModalityModel]] = {
     Branch.IMAGE: ImageModel,
     Branch.TABLE: JointModel,
     Branch.JOINT: JointModel,
+    Branch.TEXT_TUNED: TunedTextModel,
+    Branch.IMAGE_TUNED: TunedImageModel,
+    Branch.EARLY: EarlyFusionModel,
 }
+_IMAGES = {Branch.IMAGE: "img", Branch.IMAGE_TUNED: "img_tuned"}
 
 
 def new_models(schema: FeatureSchema, task: Task, branches: Collection[Branch]) -> list[tuple[Branch, ModalityModel]]:
@@ -34,8 +39,9 @@ def new_models(schema: FeatureSchema, task: Task, branches: Collection[Branch]) 
     for branch in Branch:
         if branch not in branches:
             continue
-        if branch is Branch.IMAGE:
-            models += [(branch, ImageModel(_image_name(c), (c,), task)) for c in schema.of(Modality.IMAGE)]
+        if branch in _IMAGES:
+            for column in schema.of(Modality.IMAGE):
+                models.append((branch, _MODELS[branch](_image_name(_IMAGES[branch], column), (column,), task)))
         elif columns := _columns(schema, branch):
             models.append((branch, _MODELS[branch](branch.value, columns, task)))
     return models
@@ -52,13 +58,13 @@ def _columns(schema: FeatureSchema, branch: Branch) -> tuple[str, ...]:
     if branch is Branch.TABLE:
         numbers, categories = schema.of(Modality.NUM), schema.of(Modality.CAT)
         return numbers + categories if numbers and categories else ()
-    if branch is Branch.JOINT:
+    if branch in (Branch.JOINT, Branch.EARLY):
         text, images = schema.of(Modality.TEXT), schema.of(Modality.IMAGE)
         parts = bool(text) + len(images) + bool(schema.of(Modality.NUM)) + bool(schema.of(Modality.CAT))
         return schema.features if parts > 1 and (text or images) else ()
-    return schema.of(Modality(branch.value))
+    return schema.of(Modality.TEXT if branch is Branch.TEXT_TUNED else Modality(branch.value))
 
 
-def _image_name(column: str) -> str:
+def _image_name(folder: str, column: str) -> str:
     # A column may be called a/b_image: its directory must not lie elsewhere.
-    return f"img/{quote(column, safe=' ')}"
+    return f"{folder}/{quote(column, safe=' ')}"

@@ -23,7 +23,7 @@ class WideLinearModel(AbstractModel):
     """Softmax (or least-squares) regression on words, categories, binned numbers and vectors.
 
     AutoGluon's own linear model takes no raw text, and makes every column dense. Hyperparameters: ``C`` (inverse of
-    the L2 penalty), ``max_iter``, ``max_words`` (see `WideEncoder`).
+    the L2 penalty), ``max_iter``, ``max_words``, ``pieces`` (see `WideEncoder`).
     """
 
     ag_key = "WIDE"
@@ -38,7 +38,7 @@ class WideLinearModel(AbstractModel):
     }
 
     def _set_default_params(self) -> None:
-        for name, value in {"C": 3.0, "max_iter": 200, "max_words": 50_000}.items():
+        for name, value in {"C": 3.0, "max_iter": 200, "max_words": 50_000, "pieces": False}.items():
             self._set_default_param_value(name, value)
 
     def _fit(
@@ -51,7 +51,8 @@ class WideLinearModel(AbstractModel):
         deadline_s = None if time_limit is None else time.monotonic() + 0.8 * time_limit
         outputs = 1 if self.problem_type == REGRESSION else int(self.num_classes)
         X = self.preprocess(X)
-        self._encoder = WideEncoder(max(100, min(self.params["max_words"], _MOST_WEIGHTS // outputs)))
+        most_words = max(100, min(self.params["max_words"], _MOST_WEIGHTS // outputs))
+        self._encoder = WideEncoder(most_words, self.params["pieces"])
         blocks = self._encoder.fit_transform(X)
         if self.problem_type == REGRESSION:
             # Scaled, so that C means the same for prices and for ratings.

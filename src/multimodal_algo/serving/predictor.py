@@ -12,10 +12,12 @@ import numpy as np
 from multimodal_algo.artifact import FUSION, IMAGE_BACKBONE, TEXT_BACKBONE, ModelConfig, read_config
 from multimodal_algo.fusion.fusion import Fusion
 from multimodal_algo.ingest.features import Encoder, Encoders, Features, build_features
+from multimodal_algo.ingest.images import SIDE
 from multimodal_algo.ingest.rows import RowParser
 from multimodal_algo.modalities.backbones import BackboneInfo, ImageBackbone, TextBackbone
 from multimodal_algo.modalities.base import ModalityModel
 from multimodal_algo.modalities.registry import load_model
+from multimodal_algo.recipes import needs_pictures
 from multimodal_algo.schema import FeatureSchema, Modality
 from multimodal_algo.task import Task
 
@@ -109,7 +111,8 @@ class Predictor:
             if not parsed.problems:
                 for column, value in parsed.cells.items():
                     cells[column].append(value)
-        return build_features(self.schema, cells, problems.count(None), self._encoders), problems
+        side = SIDE if needs_pictures([entry.branch for entry in self.config.modalities]) else 0
+        return build_features(self.schema, cells, problems.count(None), self._encoders, side), problems
 
     def vectors(self, features: Features) -> np.ndarray:
         """What each modality says: float32 (rows, modalities, n + 1), in the order of ``config.modalities``."""

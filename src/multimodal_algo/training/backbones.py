@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from multimodal_algo.artifact import IMAGE_BACKBONE, TEXT_BACKBONE, BackboneEntry
 from multimodal_algo.hyperparameters import HyperParameters
 from multimodal_algo.ingest.features import Encoder, Encoders
+from multimodal_algo.recipes import TUNED, Branch, Recipe
 from multimodal_algo.schema import FeatureSchema, Modality
 
 if TYPE_CHECKING:
@@ -52,6 +53,31 @@ class Backbones:
             self._text = self._text or TextBackbone.resolve(self._hyperparameters.text_backbone)
             encoders[Modality.TEXT] = self._text.encode
         return encoders
+
+    def tuned(self, recipe: Recipe, scratch: Path) -> Recipe:
+        """The recipe whose fine-tuned networks start from these; it loses those that AutoMM cannot start from them.
+
+        Parameters
+        ----------
+        recipe
+            With any hyperparameters of AutoMM's.
+        scratch
+            Directory for the networks' files while training goes on.
+        """
+        models = dict(recipe.models)
+        for branch in TUNED & models.keys():
+            start: dict[str, Any] = {}
+            if self._text is not None and branch is not Branch.IMAGE_TUNED:
+                self._text.save(scratch / "text")
+                start["model.hf_text.checkpoint_name"] = str(scratch / "text")
+            if self._image is not None and branch is not Branch.TEXT_TUNED:
+                if not self._image.save_for_timm(scratch / "image"):
+                    _LOG.warning("%s: AutoGluon cannot fine-tune %s", branch.value, self._image.info.architecture)
+                    del models[branch]
+                    continue
+                start["model.timm_image.checkpoint_name"] = str(scratch / "image")
+            models[branch] = {**start, **models[branch]}
+        return Recipe(recipe.folds, models)
 
     def image_entry(self) -> BackboneEntry | None:
         """What the artifact says of the image network; None without one."""

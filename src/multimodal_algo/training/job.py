@@ -32,10 +32,11 @@ from multimodal_algo.ingest.images import ImageFiles
 from multimodal_algo.ingest.sources import find_sources
 from multimodal_algo.labels import Target
 from multimodal_algo.memory import tell_autogluon
-from multimodal_algo.recipes import EFFORT, RECIPES, Branch, Recipe
+from multimodal_algo.recipes import EFFORT, RECIPES, Branch, NetworkSettings, Recipe, needs_pictures
 from multimodal_algo.schema import FeatureSchema, Modality, modality_of
 from multimodal_algo.training.backbones import Backbones
 from multimodal_algo.training.checkpoints import Checkpoints
+from multimodal_algo.training.customisation import Customisation
 from multimodal_algo.training.ingestion import ingest
 from multimodal_algo.training.page import write_page
 from multimodal_algo.training.report import Judged, Metrics, log_metrics, measure, write_metrics, write_predictions
@@ -119,20 +120,24 @@ def train(
     tell_autogluon()
     watch = _Watch()
     try:
-        recipe = RECIPES[hyperparameters.quality]
+        custom = Customisation.of(hyperparameters)
+        recipe = _recipe(hyperparameters, custom)
         backbones = Backbones(hyperparameters, weights_dir)
         with watch("ingest"):
-            dataset, validation = _ingest(channels, hyperparameters, backbones, scratch, output_dir)
+            dataset, validation = _ingest(channels, hyperparameters, recipe, backbones, scratch, output_dir)
         target = _target(dataset, hyperparameters)
         judge = _judge(target, hyperparameters)
         checkpoints = Checkpoints.open(checkpoints_dir, dataset, hyperparameters)
         started = time.monotonic()
         budget = Budget.starting_now(hyperparameters.budget_s)
-        folds = _folds(target, recipe, hyperparameters)
+        folds = _folds(dataset, target, recipe, hyperparameters)
+        recipe = backbones.tuned(recipe, scratch / "networks")
         fitted = _fit_modalities(dataset, target, folds, recipe, hyperparameters, budget, scratch, checkpoints, watch)
         held_out = _held_out(validation, target, fitted, hyperparameters)
         with watch("fusion"):
-            fusion, answers = _fit_fusion(fitted, target, folds, judge, held_out, hyperparameters, budget)
+            fusion, answers = _fit_fusion(
+                fitted, target, folds, judge, held_out, hyperparameters, custom.network, budget
+            )
         fit_s = time.monotonic() - started
         judged = _judged(dataset, validation, target, fitted, held_out, answers)
         metrics = measure(
@@ -174,8 +179,27 @@ class _Watch:
         self.seconds[stage] = round(time.monotonic() - started, 2)
 
 
+def _recipe(hyperparameters: HyperParameters, custom: Customisation) -> Recipe:
+    import torch
+
+    has_gpu = torch.cuda.is_available()
+    recipe = RECIPES[hyperparameters.quality]
+    changed = custom.apply(recipe, has_gpu=has_gpu)
+    if recipe.models.keys() - changed.models.keys():
+        _LOG.info(
+            "quality %s: without a GPU no network is fine-tuned, unless text_ or image_hyperparameters ask for it",
+            hyperparameters.quality,
+        )
+    return changed
+
+
 def _ingest(
-    channels: Channels, hyperparameters: HyperParameters, backbones: Backbones, scratch: Path, output_dir: Path
+    channels: Channels,
+    hyperparameters: HyperParameters,
+    recipe: Recipe,
+    backbones: Backbones,
+    scratch: Path,
+    output_dir: Path,
 ) -> tuple[Dataset, Dataset | None]:
     """The training rows, and those of the validation channel."""
     images = ImageFiles(channels.images) if channels.images is not None else None
@@ -191,6 +215,7 @@ def _ingest(
             output_dir=output_dir,
             schema=schema,
             problem_type=problem_type,
+            keep_images=needs_pictures(recipe.models),
         )
 
     dataset = read(channels.train, None, hyperparameters.problem_type)
@@ -235,10 +260,15 @@ def _groups(schema: FeatureSchema) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _folds(target: Target, recipe: Recipe, hyperparameters: HyperParameters) -> np.ndarray:
+def _folds(dataset: Dataset, target: Target, recipe: Recipe, hyperparameters: HyperParameters) -> np.ndarray:
     from multimodal_algo.fusion.folds import stratified_folds
+    from multimodal_algo.training.copies import find_copies
 
-    return stratified_folds(target.values, recipe.folds, hyperparameters.seed)
+    groups = find_copies(dataset.features, dataset.schema)
+    copies = len(groups) - len(np.unique(groups))
+    if copies:
+        _LOG.info("folds: %d rows share a text or an image with others, and a fold", copies)
+    return stratified_folds(target.values, recipe.folds, hyperparameters.seed, groups)
 
 
 def _fit_modalities(
@@ -309,6 +339,7 @@ def _fit_fusion(
     judge: Judge,
     held_out: HeldOut | None,
     hyperparameters: HyperParameters,
+    network: NetworkSettings,
     budget: Budget,
 ) -> tuple[Fusion, np.ndarray]:
     from multimodal_algo.fusion.fusion import Fusion
@@ -322,6 +353,7 @@ def _fit_fusion(
         names=list(fitted.branches),
         held_out=held_out,
         max_epochs=hyperparameters.n_epochs,
+        settings=network,
         seed=hyperparameters.seed,
         budget=budget,
     )

@@ -149,7 +149,8 @@ def _mistake(judged: Judged, target: Target, row: int, name: str) -> _Mistake:
             text = "" if value != value else _number(value) if isinstance(value, float) else str(value)
             if text:
                 cells.append((column, text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"))
-    jpeg = dataset.thumbnails.of(place)
+    kept = [pictures.jpeg(place) for pictures in dataset.features.pictures.values()]
+    jpeg = next((picture for picture in kept if picture is not None), None)
     picture = None if jpeg is None else "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
     if target.task.is_regression:
         label, predicted = _number(judged.targets[row]), _number(answer[0])

@@ -1,0 +1,121 @@
+"""Networks that AutoGluon fine-tunes, for real: on the CPU, on few rows."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_job import PARAMETERS, WEIGHTS_DIR, WriteCsv
+
+from multimodal_algo.budget import Budget
+from multimodal_algo.hyperparameters import HyperParameters
+from multimodal_algo.modalities.backbones import BackboneInfo, ImageBackbone
+from multimodal_algo.modalities.tuned_head import TunedHead
+from multimodal_algo.serving.predictor import Predictor
+from multimodal_algo.task import Task
+from multimodal_algo.training.job import Channels, train
+from multimodal_algo.training.report import Metrics
+
+ONE_EPOCH = {"optimization.max_epochs": 1, "env.per_gpu_batch_size": 8, "env.batch_size": 8}
+
+
+def fit(data: Path, directory: Path, **parameters: str) -> tuple[Predictor, Metrics]:
+    metrics = train(
+        Channels(data),
+        HyperParameters.parse({**PARAMETERS, **parameters}),
+        weights_dir=WEIGHTS_DIR,
+        checkpoints_dir=directory / "checkpoints",
+        model_dir=directory / "model",
+        output_dir=directory / "output",
+    )
+    return Predictor.load(directory / "model"), metrics
+
+
+def untrained(name: str) -> ImageBackbone:
+    import torchvision
+
+    network = torchvision.models.get_model(name, weights=None)
+    for module in network.modules():  # statistics that tell one layer from another
+        if hasattr(module, "running_mean") and module.running_mean is not None:
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2.0)
+    from multimodal_algo.modalities.backbones import _headless
+
+    return ImageBackbone(BackboneInfo(f"torchvision/{name}", "test", True), _headless(network))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_automm_starts_from_the_very_network_that_was_frozen(tmp_path: Path, name: str) -> None:
+    import timm
+    import torch
+
+    backbone = untrained(name)
+    assert backbone.save_for_timm(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    network = timm.create_model(config["architecture"], pretrained=False, num_classes=0).eval()
+    network.load_state_dict(torch.load(tmp_path / "pytorch_model.bin", weights_only=True))
+    image = np.random.default_rng(0).integers(0, 255, size=(224, 224, 3), dtype=np.uint8)
+    mean, std = (torch.tensor(config["pretrained_cfg"][key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    with torch.inference_mode():
+        found = network((torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255 - mean) / std)
+    np.testing.assert_allclose(found.numpy(), backbone.encode([image]), rtol=1e-3, atol=1e-4)
+
+
+def test_a_network_that_timm_has_not_is_left_out(tmp_path: Path) -> None:
+    assert not untrained("squeezenet1_0").save_for_timm(tmp_path)
+
+
+def test_fine_tuned_text_and_images_answer_alike_after_loading(sample: Path, tmp_path: Path) -> None:
+    settings = json.dumps(ONE_EPOCH)
+    predictor, metrics = fit(
+        sample / "train.csv", tmp_path,
+        text_hyperparameters=settings, image_hyperparameters=settings, image_backbone="resnet18", n_mins="3",
+    )  # fmt: skip
+    assert {"text_tuned", "img_tuned/photo_image"} <= metrics.modalities.keys()
+    with (sample / "test_noheader.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.reader(stream))[:6]
+    together = predictor.predict(rows)
+    assert together.problems == [None] * 6
+    alone = np.concatenate([predictor.predict([row]).answers for row in rows])
+    np.testing.assert_allclose(together.answers, alone, atol=1e-4)
+
+
+def test_answers_are_those_of_autogluons_own_predict(tmp_path: Path) -> None:
+    import pandas as pd
+
+    generator = np.random.default_rng(0)
+    labels = generator.integers(3, size=90)
+    texts = pd.DataFrame({"a_text": [f"{['red', 'green', 'blue'][label]} thing {n}" for n, label in enumerate(labels)]})
+    start = {"model.hf_text.checkpoint_name": _sentence_network(tmp_path / "start")}
+    head, out_of_fold = TunedHead.fit(
+        texts, labels, np.arange(90) % 6, task=Task.of_classes(3), models={**start, "optim.max_epochs": 3,
+        "env.per_gpu_batch_size": 8, "env.batch_size": 8, "optim.peft": "lora"},
+        budget=Budget.starting_now(120), seed=0, path=tmp_path / "fit",
+    )  # fmt: skip
+    expected = np.mean([p.predict_proba(texts).to_numpy() for p in head._predictors], axis=0)
+    np.testing.assert_allclose(head.predict(texts), expected, atol=1e-4)
+    head.save(tmp_path / "saved")
+    np.testing.assert_allclose(TunedHead.load(tmp_path / "saved").predict(texts), expected, atol=1e-4)
+    assert out_of_fold.shape == (90, 3)
+    assert np.allclose(out_of_fold.sum(axis=1), 1, atol=1e-4)
+
+
+def test_numbers_are_fine_tuned_too(write_csv: WriteCsv, tmp_path: Path) -> None:
+    rows = [[["cheap", "dear"][n % 2] + f" thing {n % 7}", f"{100.0 * (n % 2) + n % 7 + 0.5}"] for n in range(60)]
+    predictor, metrics = fit(
+        write_csv("train.csv", [["a_text", "label"], *rows]), tmp_path,
+        text_hyperparameters=json.dumps(ONE_EPOCH), problem_type="regression",
+    )  # fmt: skip
+    assert "text_tuned" in metrics.modalities
+    answers = predictor.predict([["cheap thing 1"], ["dear thing 1"]]).answers[:, 0]
+    assert answers[1] > answers[0] + 50
+
+
+def _sentence_network(directory: Path) -> str:
+    from multimodal_algo.modalities.backbones import TextBackbone
+
+    TextBackbone.resolve("all-MiniLM-L6-v2").save(directory)
+    return str(directory)
