@@ -91,9 +91,9 @@ EFFORT: Mapping[Branch, float] = {
 
 
 def _wide(*strengths: float, pieces: float | None = None) -> list[dict[str, Any]]:
-    """Linear models by the inverse of their penalty, and one that sees pieces of words."""
+    """Linear models by the inverse of their penalty; first, in case time runs out, one that sees pieces of words."""
     models: list[dict[str, Any]] = [{"C": strength} for strength in strengths]
-    return models if pieces is None else [*models, {"C": pieces, "pieces": True}]
+    return models if pieces is None else [{"C": pieces, "pieces": True}, *models]
 
 
 _TREES = {

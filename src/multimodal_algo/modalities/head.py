@@ -39,6 +39,7 @@ _ROWS_FOR_THREADS = 20_000
 _COPIES = 5
 _MEMORY_SHARE = 0.7
 _LEAST_ROWS = 1000
+_FEWER = 8
 _FREQUENCIES = "frequencies.json"
 _PREDICTOR = "predictor"
 
@@ -144,25 +145,29 @@ class TabularHead(Head):
         nothing = cls(None, usual, task.is_regression)
         if len(np.unique(targets)) < 2:
             return nothing, nothing.predict(inputs)
-        chosen = _rows_that_fit(inputs, seed)
-        table = inputs.iloc[chosen].reset_index(drop=True)
-        table = table.assign(**{_LABEL: targets[chosen], _FOLD: folds[chosen]})
+
+        def table(rows: np.ndarray) -> pd.DataFrame:
+            cells = inputs.iloc[rows].reset_index(drop=True)
+            return cells.assign(**{_LABEL: targets[rows], _FOLD: folds[rows]})
+
+        name = path.parent.name
+        chosen = _some(len(inputs), _most_rows(inputs), seed)
         if len(chosen) < len(inputs):
-            _LOG.warning(
-                "%s: fitted to %d of %d rows, which is what memory allows", path.parent.name, len(chosen), len(inputs)
-            )
-        fitting = _Fitting(table, task, seed, path)
+            _LOG.warning("%s: fitted to %d of %d rows, which is what memory allows", name, len(chosen), len(inputs))
+        fitting = _Fitting(task, seed, path)
         limit_s = max(_LEAST_LIMIT_S, budget.remaining_s * _COUNTED_SHARE)
-        predictor = fitting.fit(models, limit_s)
+        predictor = fitting.fit(table(chosen), models, limit_s)
         if predictor is None:
+            chosen = chosen[_some(len(chosen), max(_LEAST_ROWS, len(chosen) // _FEWER), seed)]
             _LOG.warning(
-                "%s: no model of the recipe could be fitted in %.1f s; fitting the cheapest", path.parent.name, limit_s
-            )
-            predictor = fitting.fit(_CHEAPEST, None)
+                "%s: no model of the recipe could be fitted in %.1f s; fitting the cheapest to %d rows",
+                name, limit_s, len(chosen),
+            )  # fmt: skip
+            predictor = fitting.fit(table(chosen), _CHEAPEST, None)
         if predictor is None:
-            _LOG.warning("%s: nothing can be learnt from these columns; answering what is usual", path.parent.name)
+            _LOG.warning("%s: nothing can be learnt from these columns; answering what is usual", name)
             return nothing, nothing.predict(inputs)
-        held_out = cls._out_of_fold(predictor, len(table))
+        held_out = cls._out_of_fold(predictor, len(chosen))
         predictor.refit_full(model="best", set_best_to_refit_full=True)
         head = cls(predictor, usual, task.is_regression)
         out_of_fold = np.empty((len(inputs), task.outputs), dtype=np.float32)
@@ -217,18 +222,19 @@ class TabularHead(Head):
 
 @dataclass(frozen=True)
 class _Fitting:
-    """One table to fit, with label and fold as columns; see `TabularHead.fit`."""
+    """See `TabularHead.fit`."""
 
-    table: pd.DataFrame
     task: Task
     seed: int
     path: Path
 
-    def fit(self, models: Models, time_limit: float | None) -> Any:
+    def fit(self, table: pd.DataFrame, models: Models, time_limit: float | None) -> Any:
         """A predictor of `models`, bagged over the folds; None when none of them could be fitted.
 
         Parameters
         ----------
+        table
+            The rows, with label and fold as columns.
         models
             AutoGluon's ``hyperparameters``; ``WIDE`` is `WideLinearModel`.
         time_limit
@@ -239,26 +245,26 @@ class _Fitting:
         shutil.rmtree(self.path, ignore_errors=True)
         predictor = TabularPredictor(
             label=_LABEL,
-            problem_type=self._problem_type(),
+            problem_type=self._problem_type(table),
             eval_metric="root_mean_squared_error" if self.task.is_regression else "log_loss",
             path=str(self.path),
             verbosity=0,
             groups=_FOLD,
             learner_kwargs={"label_count_threshold": 1, "random_state": self.seed},
         )
-        threads = {} if len(self.table) >= _ROWS_FOR_THREADS or _has_vectors(self.table) else {"num_cpus": 1}
+        threads = {} if len(table) >= _ROWS_FOR_THREADS or _has_vectors(table) else {"num_cpus": 1}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
                 predictor.fit(
-                    self.table,
+                    table,
                     hyperparameters=_with_classes(models),
                     time_limit=time_limit,
                     num_gpus=0,
                     num_stack_levels=0,
                     dynamic_stacking=False,
                     feature_generator=_feature_generator(),
-                    feature_metadata=_feature_metadata(self.table.drop(columns=[_LABEL, _FOLD])),
+                    feature_metadata=_feature_metadata(table.drop(columns=[_LABEL, _FOLD])),
                     ag_args_ensemble={"fold_fitting_strategy": "sequential_local"},
                     **threads,
                 )
@@ -268,11 +274,11 @@ class _Fitting:
                 _LOG.debug("AutoGluon: %s", error)
                 return None
 
-    def _problem_type(self) -> str:
+    def _problem_type(self, table: pd.DataFrame) -> str:
         if self.task.is_regression:
             return "regression"
         # Of many classes two may be left where this modality says anything.
-        return "binary" if self.table[_LABEL].nunique() == 2 else "multiclass"
+        return "binary" if table[_LABEL].nunique() == 2 else "multiclass"
 
 
 def usual_answer(targets: np.ndarray, task: Task) -> np.ndarray:
@@ -282,14 +288,18 @@ def usual_answer(targets: np.ndarray, task: Task) -> np.ndarray:
     return (np.bincount(targets, minlength=task.outputs) / len(targets)).astype(np.float32)
 
 
-def _rows_that_fit(inputs: pd.DataFrame, seed: int) -> np.ndarray:
-    """Positions of the rows that a model can be fitted to at once, int (n,), ascending."""
+def _most_rows(inputs: pd.DataFrame) -> int:
+    """How many rows a model can be fitted to at once."""
     sample = inputs.head(_LEAST_ROWS)
     per_row = _COPIES * int(sample.memory_usage(deep=True, index=False).sum()) / len(sample)
-    most = max(_LEAST_ROWS, int(_MEMORY_SHARE * available_bytes() / per_row))
-    if most >= len(inputs):
-        return np.arange(len(inputs))
-    return np.sort(np.random.default_rng(seed).choice(len(inputs), most, replace=False))
+    return max(_LEAST_ROWS, int(_MEMORY_SHARE * available_bytes() / per_row))
+
+
+def _some(rows: int, most: int, seed: int) -> np.ndarray:
+    """Positions of at most `most` of `rows` rows, int (n,), ascending."""
+    if most >= rows:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
 
 
 def _with_classes(models: Models) -> dict[Any, Any]:

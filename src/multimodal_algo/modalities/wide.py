@@ -10,6 +10,7 @@ import pandas as pd
 from autogluon.common.features.types import R_BOOL, R_CATEGORY, R_FLOAT, R_INT, R_OBJECT
 from autogluon.core.constants import REGRESSION
 from autogluon.core.models import AbstractModel
+from autogluon.core.utils.exceptions import TimeLimitExceeded
 from scipy.special import softmax
 
 from multimodal_algo.linear import fit_linear
@@ -53,6 +54,8 @@ class WideLinearModel(AbstractModel):
         X = self.preprocess(X)
         most_words = max(100, min(self.params["max_words"], _MOST_WEIGHTS // outputs))
         self._encoder = WideEncoder(most_words, self.params["pieces"])
+        if time_limit is not None and self._encoder.seconds(X) > 0.6 * time_limit:
+            raise TimeLimitExceeded
         blocks = self._encoder.fit_transform(X)
         if self.problem_type == REGRESSION:
             # Scaled, so that C means the same for prices and for ratings.

@@ -230,9 +230,9 @@ def _target(dataset: Dataset, hyperparameters: HyperParameters) -> Target:
     if not target.task.is_regression:
         _LOG.info("labels: %d classes", len(target.classes))
         return target
-    hint = "; set problem_type=multiclass where they name classes" if hyperparameters.problem_type == "auto" else ""
-    low, high = target.values.min(), target.values.max()
-    _LOG.info("labels: numbers from %.7g to %.7g, predicted as such%s", low, high, hint)
+    _LOG.info("labels: numbers from %.7g to %.7g, a regression", target.values.min(), target.values.max())
+    if hyperparameters.problem_type == "auto" and np.all(target.values == target.values.round()):
+        _LOG.warning("labels: whole numbers, taken for amounts; set problem_type=multiclass if they name classes")
     return target
 
 
