@@ -147,7 +147,11 @@ class Average(Member):
 
 
 class Pool(Member):
-    """The logarithmic opinion pool: a weight per branch, a bias per class."""
+    """The logarithmic opinion pool: a weight per branch, a bias per class. No weight is below 0.
+
+    What a branch of noise says out of fold is the less likely to be true: the rows that it learnt from lack just those
+    of the fold. A negative weight would take that for knowledge, which new rows do not have.
+    """
 
     name = "pool"
 
@@ -158,6 +162,17 @@ class Pool(Member):
     @classmethod
     def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
         """Weights are drawn towards equal ones, biases towards 0, as by one row each."""
+        kept = np.arange(vectors.shape[1])
+        while True:
+            weights, bias = cls._fit(vectors[:, kept], labels)
+            if len(kept) == 1 or weights.min() >= 0:
+                whole = np.zeros(vectors.shape[1], dtype=np.float32)
+                whole[kept] = np.maximum(weights, 0)
+                return cls(whole, bias)
+            kept = kept[weights >= 0] if (weights >= 0).any() else kept[[weights.argmax()]]
+
+    @staticmethod
+    def _fit(vectors: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         logs, targets = torch.from_numpy(_logs(vectors)), torch.from_numpy(labels)
         even = 1.0 / np.sqrt(vectors.shape[1])
         weights = torch.full((vectors.shape[1],), even, requires_grad=True)
@@ -173,7 +188,7 @@ class Pool(Member):
             return loss
 
         optimizer.step(closure)
-        return cls(weights.detach().numpy(), bias.detach().numpy())
+        return weights.detach().numpy(), bias.detach().numpy()
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
         """See `Member.predict`."""
