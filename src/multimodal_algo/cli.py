@@ -60,11 +60,17 @@ def serve() -> None:
 @main.command()
 @click.argument("data", type=_FILE_OR_DIR)
 @click.option("--images", type=_FOLDER, help="Folder of the images channel, whose files cells may name.")
-def validate(data: Path, images: Path | None) -> None:
+@click.option(
+    "--problem-type",
+    type=click.Choice(["auto", "binary", "multiclass", "regression"]),
+    default="auto",
+    help="The job's hyperparameter.",
+)
+def validate(data: Path, images: Path | None, problem_type: str) -> None:
     """Check training data (a CSV or Parquet file or a folder of them) as training would; exit code 1 on errors."""
     from multimodal_algo.validation_report import print_inspection
 
-    sys.exit(print_inspection(data, images))
+    sys.exit(print_inspection(data, images, problem_type))
 
 
 @main.command()

@@ -16,8 +16,17 @@ from multimodal_algo.schema import ID, LABEL, modality_of
 _SHOWN_CLASSES = 30
 
 
-def print_inspection(data: Path, images: Path | None = None) -> int:
-    """Scan the files at `data` and print errors, warnings, columns and classes; `images` holds files cells may name.
+def print_inspection(data: Path, images: Path | None = None, problem_type: str = "auto") -> int:
+    """Scan the files at `data` and print errors, warnings, columns and classes.
+
+    Parameters
+    ----------
+    data
+        CSV or Parquet file, or a folder of them.
+    images
+        Folder of files that image cells may name.
+    problem_type
+        The hyperparameter.
 
     Returns
     -------
@@ -30,7 +39,8 @@ def print_inspection(data: Path, images: Path | None = None) -> int:
         `data` holds no CSV or Parquet file.
     """
     console = Console(highlight=False, soft_wrap=True)
-    inspection = scan(find_sources(data), images=ImageFiles(images) if images else None)
+    files = ImageFiles(images) if images else None
+    inspection = scan(find_sources(data), images=files, problem_type=problem_type)
     for error in inspection.errors:
         console.print(f"[red]error[/red]   {_plain(error)}")
     for warning in inspection.warnings:

@@ -19,6 +19,7 @@ _MOSTLY_UNIQUE = 0.5
 _TRACKED_VALUES = 1_000_000
 _SHOWN = 5
 _LISTED = 100
+_FEW_STRANGE = 0.1
 
 
 @dataclass(frozen=True)
@@ -271,8 +272,22 @@ class Findings:
                 )
         return errors
 
+    def _strange_labels(self) -> list[str]:
+        """A warning where all labels but a few are numbers of a regression."""
+        if self._problem_type != "auto" or self._kind() != "multiclass":
+            return []
+        numbers = {label: rows for label, rows in self._classes.items() if number_of(label) is not None}
+        strange = [label for label in self._classes if label not in numbers]
+        if len(strange) > _FEW_STRANGE * len(numbers) or detect_problem_type(numbers) != "regression":
+            return []
+        return [
+            f"column label: {len(numbers)} different numbers, but '{strange[0][:40]}'"
+            f"{f' and {len(strange) - 1} more are' if len(strange) > 1 else ' is'} none, so all are taken for classes. "
+            "Set problem_type=regression if numbers are meant."
+        ]
+
     def _warnings(self, schema: FeatureSchema) -> list[str]:
-        warnings = []
+        warnings = self._strange_labels()
         is_regression = self._kind() == "regression"
         rare = [label for label, rows in self._classes.items() if rows < FEW_ROWS_PER_CLASS and not is_regression]
         if rare:

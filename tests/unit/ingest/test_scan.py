@@ -110,3 +110,22 @@ def test_chunks_reach_the_sink_in_order_over_shards(write_csv: WriteCsv) -> None
     assert [identity for chunk in sink.chunks for identity in chunk.ids] == [
         row[0] for count in (300, 7) for row in good_rows(count)
     ]
+
+
+def numbered_rows(count: int = 60) -> list[list[str]]:
+    return [[*row[:-1], f"{n * 1.37:.2f}"] for n, row in enumerate(good_rows(count))]
+
+
+def test_numbers_are_a_regression_and_rare_ones_are_no_matter(write_csv: WriteCsv) -> None:
+    found = inspected(write_csv("x.csv", [HEADER, *numbered_rows()]))
+    assert found.problem_type == "regression"
+    assert found.warnings == ()
+
+
+def test_a_label_that_makes_classes_of_numbers_is_told(write_csv: WriteCsv) -> None:
+    rows = numbered_rows()
+    rows[5][-1] = "12 EUR"
+    path = write_csv("x.csv", [HEADER, *rows])
+    assert any("59 different numbers, but '12 EUR' is none" in warning for warning in inspected(path).warnings)
+    (error,) = scan(find_sources(path), problem_type="regression").errors
+    assert "x.csv, row 6, column label: '12 EUR' is not a finite number" in error
