@@ -72,7 +72,7 @@ def test_a_row_that_says_nothing_in_a_modality_gets_exactly_the_last_entry(artif
     nothing = np.eye(len(predictor.classes) + 1, dtype=np.float32)[-1]
     np.testing.assert_array_equal(vectors[0], np.tile(nothing, (len(names), 1)))
     for name, vector in zip(names, vectors[1], strict=True):
-        silent = name == "img/photo_image"
+        silent = name in ("img/photo_image", "joint")
         assert np.array_equal(vector, nothing) == silent
         assert vector[-1] == (1 if silent else 0)
 
@@ -141,7 +141,7 @@ def test_two_classes_work(write_csv: WriteCsv, tmp_path: Path) -> None:
 
 def test_a_tiny_budget_still_gives_every_modality_a_model(sample: Path, tmp_path: Path) -> None:
     predictor, metrics = fit(sample / "train.csv", tmp_path, n_mins="0", n_secs="1")
-    assert len(metrics.modalities) == 4
+    assert {"text", "num", "cat", "img/photo_image"} <= metrics.modalities.keys()
     assert len(predictor.predict(table(sample / "test_noheader.csv")).problems) == 40
 
 
