@@ -45,14 +45,12 @@ def encode_pictures(cells: Sequence[tuple[np.ndarray, ...]], side: int) -> Pictu
     cells
         Images of each row, uint8 (224, 224, 3), RGB.
     side
-        Width and height of the pictures in pixels; 0 keeps none.
+        Width and height of the pictures in pixels, of which that of images is a multiple; 0 keeps none.
     """
     data, spans, end = [], np.zeros((len(cells), 2), dtype=np.int64), 0
     for row, images in enumerate(cells if side else []):
         if images:
-            picture = Image.fromarray(images[0])
-            if picture.width != side:
-                picture = picture.resize((side, side), reducing_gap=1.0)
+            picture = Image.fromarray(images[0]).reduce(images[0].shape[0] // side)
             stream = io.BytesIO()
             picture.save(stream, "JPEG", quality=_QUALITY)
             data.append(stream.getvalue())

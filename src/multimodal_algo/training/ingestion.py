@@ -21,8 +21,8 @@ from multimodal_algo.schema import FeatureSchema
 _LOG = logging.getLogger(__name__)
 
 BAD_ROWS = "bad_rows.csv"
-# For the report, which shows few rows, small pictures of the first rows are enough: half a millisecond each.
-_SMALL_SIDE = 96
+# For the report, which shows few rows, small pictures of the first rows are enough.
+_SMALL_SIDE = SIDE // 2
 _SMALL_ROWS = 20_000
 
 EncodersOf = Callable[[FeatureSchema], Encoders]

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from multimodal_algo.ingest.pictures import encode_pictures
+
+
+@pytest.mark.parametrize("side", [112, 224])
+def test_pictures_are_the_first_images_of_their_rows(side: int) -> None:
+    images = [np.full((224, 224, 3), shade, dtype=np.uint8) for shade in (10, 120, 230)]
+    kept = encode_pictures([(images[0],), (), (images[1], images[2])], side)
+    assert kept.jpeg(1) is None
+    taken = kept.take(np.array([2, 0]))
+    for row, shade in ((0, 120), (1, 10)):
+        jpeg = taken.jpeg(row)
+        assert jpeg is not None
+        picture = Image.open(io.BytesIO(jpeg))
+        assert picture.size == (side, side)
+        assert abs(float(np.asarray(picture).mean()) - shade) < 3
+
+
+def test_without_a_side_nothing_is_kept() -> None:
+    kept = encode_pictures([(np.zeros((224, 224, 3), dtype=np.uint8),)], 0)
+    assert kept.jpeg(0) is None
+    assert len(kept.data) == 0
