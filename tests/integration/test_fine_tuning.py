@@ -114,6 +114,16 @@ def test_numbers_are_fine_tuned_too(write_csv: WriteCsv, tmp_path: Path) -> None
     assert answers[1] > answers[0] + 50
 
 
+def test_classes_of_few_rows_are_fine_tuned_too(write_csv: WriteCsv, tmp_path: Path) -> None:
+    rows = [[f"thing number {n} of kind {n % 12}", f"kind {n % 12}"] for n in range(48)]
+    rows.append(["something else", "only once"])
+    predictor, metrics = fit(
+        write_csv("train.csv", [["a_text", "label"], *rows]), tmp_path, text_hyperparameters=json.dumps(ONE_EPOCH)
+    )
+    assert "text_tuned" in metrics.modalities
+    assert predictor.predict([["thing number 3 of kind 3"]]).answers.shape == (1, 13)
+
+
 def _sentence_network(directory: Path) -> str:
     from multimodal_algo.modalities.backbones import TextBackbone
 

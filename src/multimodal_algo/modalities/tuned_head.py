@@ -187,9 +187,9 @@ def _fit(
         # A class must not be among the deciding rows only.
         rare = labels[counts < 2 * _VALIDATION]
         deciding &= ~np.isin(targets[known], rare)
-    if not deciding.any():
-        deciding = np.zeros(len(table), dtype=bool)
-        deciding[: max(1, len(table) // _VALIDATION)] = True
+    training, tuning = table[~deciding], table[deciding]
+    if tuning.empty:  # all classes are rare: every row is needed to learn from
+        tuning = table.head(max(1, len(table) // _VALIDATION))
     problem_type = "regression" if task.is_regression else "binary" if len(labels) == 2 else "multiclass"
     shutil.rmtree(path, ignore_errors=True)
     with _quiet():
@@ -201,10 +201,9 @@ def _fit(
             verbosity=0,
             enable_progress_bar=False,
         )
-        kept = table if not deciding.any() else table[~deciding]
         predictor.fit(
-            kept.reset_index(drop=True),
-            tuning_data=table[deciding].reset_index(drop=True),
+            training.reset_index(drop=True),
+            tuning_data=tuning.reset_index(drop=True),
             time_limit=time_limit,
             hyperparameters=_hyperparameters(inputs, models),
             column_types={
