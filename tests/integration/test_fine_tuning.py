@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +99,12 @@ def test_answers_are_those_of_autogluons_own_predict(tmp_path: Path) -> None:
     expected = np.mean([p.predict_proba(texts).to_numpy() for p in head._predictors], axis=0)
     np.testing.assert_allclose(head.predict(texts), expected, atol=1e-4)
     head.save(tmp_path / "saved")
-    np.testing.assert_allclose(TunedHead.load(tmp_path / "saved").predict(texts), expected, atol=1e-4)
+    again = TunedHead.load(tmp_path / "saved")  # as after a restart, which then writes the artifact
+    np.testing.assert_allclose(again.predict(texts), expected, atol=1e-4)
+    again.save(tmp_path / "again")
+    shutil.rmtree(tmp_path / "saved")
+    shutil.rmtree(tmp_path / "start")
+    np.testing.assert_allclose(TunedHead.load(tmp_path / "again").predict(texts), expected, atol=1e-4)
     assert out_of_fold.shape == (90, 3)
     assert np.allclose(out_of_fold.sum(axis=1), 1, atol=1e-4)
 
