@@ -43,7 +43,7 @@ def main(pyproject: str, constraints: str, output: str, torch_index_url: str = "
     directory.mkdir(parents=True, exist_ok=True)
     pins = image_constraints(Path(constraints).read_text(encoding="utf-8"), torch_index_url)
     # The package itself is built in the images, without an index.
-    requirements = [*project["dependencies"], "setuptools"]
+    requirements = [*project["dependencies"], *project["optional-dependencies"]["onnx"], "setuptools"]
     (directory / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
     (directory / "constraints.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
 

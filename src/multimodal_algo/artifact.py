@@ -34,6 +34,8 @@ CONFIG = "model_config.json"
 FUSION = Path("wholistic/fusion.safetensors")
 IMAGE_BACKBONE = Path("img/backbone")
 TEXT_BACKBONE = Path("text/backbone")
+# Beside a backbone's weights, where it could be exported: the same network as an ONNX graph.
+GRAPH = "network.onnx"
 _INCOMPLETE = ".incomplete"
 _MATCHED = ("autogluon.tabular", "torch", "scikit-learn")
 
@@ -138,6 +140,19 @@ def read_config(directory: Path) -> ModelConfig:
     UserError
         No artifact, a format or library version that does not match, a missing or changed file.
     """
+    config = read_description(directory)
+    _check_files(directory, config)
+    return config
+
+
+def read_description(directory: Path) -> ModelConfig:
+    """Read an artifact's description; its files are not looked at.
+
+    Raises
+    ------
+    UserError
+        No artifact, a format or library version that does not match.
+    """
     path = directory / CONFIG
     if not path.is_file():
         raise UserError(
@@ -158,7 +173,6 @@ def read_config(directory: Path) -> ModelConfig:
             raise UserError(
                 f"The artifact was trained with {name} {wanted}, but {found} is installed: use one release's images."
             )
-    _check_files(directory, config)
     return config
 
 

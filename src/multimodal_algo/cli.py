@@ -88,6 +88,26 @@ def spec(output: Path | None, markdown: bool) -> None:
 
 
 @main.command()
+@click.argument("data", type=_FILE_OR_DIR)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="Lines to write: .csv (newlines in cells become spaces) or .jsonl (cells stay as they are).",
+)
+@click.option(
+    "--model",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="model.tar.gz whose columns are meant.",
+)
+def prepare(data: Path, output: Path, model: Path | None) -> None:
+    """Write a table's rows as inference lines that SplitType Line may cut: without header, label and newlines."""
+    from multimodal_algo.prepare import prepare_lines
+
+    click.echo(f"{output}: {prepare_lines(data, output, model=model)} lines")
+
+
+@main.command()
 @click.option("--output", type=_DIR, required=True, help="Folder for train.csv, test.csv and test_noheader.csv.")
 def sample(output: Path) -> None:
     """Write a small sample dataset with all four modalities."""

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.fields import FieldInfo
 
 from multimodal_algo.errors import UserError
+from multimodal_algo.inference import parse_fields
 
 Quality = Literal["toy", "very_light", "light", "default", "high", "best"]
 Customised = Literal[
@@ -23,6 +24,8 @@ Customised = Literal[
 ProblemTypes = Literal["auto", "binary", "multiclass", "regression"]
 EvalMetric = Literal["auto", "accuracy", "log_loss", "f1_macro", "roc_auc", "balanced_accuracy", "rmse", "mae", "r2"]
 OnBadRow = Literal["error", "skip"]
+BadRowsAnswered = Literal["auto", "report", "error"]
+InferenceEngine = Literal["auto", "torch", "onnx", "tensorrt"]
 OnCheckpointMismatch = Literal["error", "restart"]
 
 _UNSET = frozenset({"", "none", "null"})
@@ -110,6 +113,23 @@ class HyperParameters(BaseModel):
         description="What to do with checkpoints of a job with other data, hyperparameters or versions: stop, or drop "
         "them and start anew.",
     )
+    inference_output: str = Field(
+        "",
+        description="Fields of an answer, separated by commas, of: id, predicted_label, probability, probabilities, "
+        "labels, modality_weights, error. By default id (if there is one), predicted_label and probability. Kept in "
+        "the artifact; SAGEMAKER_INFERENCE_OUTPUT overrides it.",
+    )
+    bad_rows: BadRowsAnswered = Field(
+        "auto",
+        description="What inference does with rows that cannot be read: report answers them with their ID and empty "
+        "fields, error refuses the request; auto is report in batch transform and error on endpoints. Kept in the "
+        "artifact; BAD_ROWS overrides it.",
+    )
+    inference_engine: InferenceEngine = Field(
+        "auto",
+        description="What runs the frozen networks: torch, onnx (ONNX Runtime) or tensorrt; auto is onnx on a CPU and "
+        "torch on a GPU. Kept in the artifact; INFERENCE_ENGINE overrides it.",
+    )
     seed: int = Field(0, ge=0, le=2147483647, description="Seed of folds, splits and networks.")
 
     @property
@@ -194,6 +214,7 @@ class HyperParameters(BaseModel):
             raise UserError(_invalid(error, cls.model_fields)) from None
         parsed.weights_of_classes()
         parsed._check_metric()
+        parse_fields(parsed.inference_output, "The hyperparameter inference_output")
         if parsed.budget_s <= 0:
             raise UserError(
                 "The hyperparameters n_hours, n_mins and n_secs add up to 0 seconds: give fitting some time."

@@ -53,7 +53,7 @@ def test_numbers_are_predicted_as_numbers(write_csv: WriteCsv, tmp_path: Path) -
     assert predictor.task.is_regression
     test = houses(100, seed=1)
     truth = np.array([float(row[-1]) for row in test])
-    answers = predictor.predict([row[:-1] for row in test]).answers[:, 0]
+    answers = predictor.predict([row[:-1] for row in test])[:, 0]
     error = np.sqrt(np.mean((answers - truth) ** 2))
     assert error < 0.3 * truth.std()
     assert error == pytest.approx(metrics.fused["rmse"], rel=0.4)

@@ -46,9 +46,9 @@ def test_any_subset_of_modalities_works_down_to_one_column(
         write_csv("train.csv", [[row[n] for n in keep] for row in rows]), tmp_path, n_mins="0", n_secs="15"
     )
     test = [[row[n] for n in keep[:-1]] for row in table(sample / "test.csv")[1:]]
-    predictions = predictor.predict(test)
-    assert predictions.problems == [None] * len(test)
-    assert np.allclose(predictions.answers.sum(axis=1), 1, atol=1e-5)
+    answers = predictor.predict(test)
+    assert len(answers) == len(test)
+    assert np.allclose(answers.sum(axis=1), 1, atol=1e-5)
     assert metrics.fused["accuracy"] >= 0.25
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,12 +31,15 @@ class Dataset:
         The label of each row, spelled as in the file.
     path
         The Parquet table, which has the IDs too: nothing is learnt from them, so they stay there.
+    probe
+        The parsed cells of a few rows by column, images and all: to see whether other ways to run networks agree.
     """
 
     schema: FeatureSchema
     features: Features
     labels: tuple[str, ...]
     path: Path
+    probe: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)

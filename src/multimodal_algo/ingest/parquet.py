@@ -29,22 +29,33 @@ def read_parquet(source: Source) -> Iterator[tuple[list[Any], int]]:
     """
     try:
         with pq.ParquetFile(source.path, pre_buffer=False) as file:
-            for field in file.schema_arrow:
-                if pa.types.is_nested(field.type):
-                    raise UserError(
-                        f"{source.name}, column {field.name}: the type {field.type} is not read. "
-                        "Store strings, numbers, booleans or (for images) bytes."
-                    )
             yield list(file.schema_arrow.names), 0
-            rows, read = max(file.metadata.num_rows, 1), 0
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-                columns = [column.to_pylist() for column in batch.columns]
-                for cells in zip(*columns, strict=True):
-                    read += 1
-                    yield [_cell(cell) for cell in cells], source.size * read // rows
+            rows = max(file.metadata.num_rows, 1)
+            for read, cells in enumerate(rows_of(file, source.name), start=1):
+                yield cells, source.size * read // rows
     except (pa.ArrowException, OSError) as error:
         reason = str(error).split("\n")[0][:120]
         raise UserError(f"{source.name}: not readable as Parquet ({reason}). Upload it again.") from None
+
+
+def rows_of(file: pq.ParquetFile, name: str) -> Iterator[list[Any]]:
+    """The cells of each row, in the order of the file's columns.
+
+    Raises
+    ------
+    UserError
+        A column of lists, structures or the like; `name` says of what.
+    """
+    for field in file.schema_arrow:
+        if pa.types.is_nested(field.type):
+            raise UserError(
+                f"{name}, column {field.name}: the type {field.type} is not read. "
+                "Store strings, numbers, booleans or (for images) bytes."
+            )
+    for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+        columns = [column.to_pylist() for column in batch.columns]
+        for cells in zip(*columns, strict=True):
+            yield [_cell(cell) for cell in cells]
 
 
 def _cell(value: Any) -> Any:

@@ -27,6 +27,11 @@ class ParsedRow:
     cells: dict[str, Any]
     problems: list[tuple[str, str]]
 
+    @property
+    def problem(self) -> str | None:
+        """The first of the problems as ``column …: reason``; None where all cells can be read."""
+        return "column {}: {}".format(*self.problems[0]) if self.problems else None
+
 
 class PendingRow:
     """A row whose images may still be decoding."""

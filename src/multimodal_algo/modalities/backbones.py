@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
-import difflib
+import copy
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from multimodal_algo.errors import UserError
+from multimodal_algo.inference import Engine
+from multimodal_algo.ingest.images import SIDE
+from multimodal_algo.modalities.engines import OnnxNetwork, export_onnx, folded, require_equal
+from multimodal_algo.modalities.networks import (
+    candidates,
+    check_name,
+    downloaded,
+    headless,
+    read_state_dict,
+    timm_network,
+    torchvision_network,
+)
 
 if TYPE_CHECKING:
     import torch
 
 _LOG = logging.getLogger(__name__)
 
-_BATCH = 32
+# Activations of more images at a time do not stay in a CPU's caches, nor in the memory that the allocator keeps.
+_CPU_BATCH, _GPU_BATCH = 4, 128
+_ONNX_TEXTS, _TORCH_TEXTS = 8, 64
+_PIXELS = "pixels"
+_PROBE_TEXTS = ("a probe", "a second and rather longer probe, so that the first is filled up to its length")
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 _DEFAULT_TEXT_BACKBONE = "all-MiniLM-L6-v2"
-_DOWNLOAD_TIMEOUT_S = 10
 _TIMM_NAMES = {"mobilenet_v2": "mobilenetv2_100"}
 _TIMM_ALIKE = ("resnet", "mobilenetv2_100")
 
@@ -57,9 +71,12 @@ class ImageBackbone:
 
         self.info = info
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._network = network.eval().to(self._device)
-        with torch.inference_mode():
-            self.width = int(self._network(torch.zeros(1, 3, 224, 224, device=self._device)).shape[1])
+        self.network = network.eval()
+        on_cpu = self._device.type == "cpu"
+        self._fast = _OfPixels(folded(self.network) if on_cpu else self.network).eval().to(self._device)
+        self._batch = _CPU_BATCH if on_cpu else _GPU_BATCH
+        self._graph: OnnxNetwork | None = None
+        self.width = int(self._by_torch(np.zeros((1, SIDE, SIDE, 3), dtype=np.uint8)).shape[1])
 
     @classmethod
     def resolve(cls, name: str, *, weights_dir: Path, allow_untrained: bool, seed: int) -> ImageBackbone:
@@ -81,13 +98,13 @@ class ImageBackbone:
                 f"image_backbone: there is no file '{name}', here or in {weights_dir}. "
                 "Give the path of a state dict or a name."
             )
-        _check_name(name)
+        check_name(name)
         for path in sorted(weights_dir.glob(f"{name}*")):
             if path.suffix in (".pth", ".pt", ".safetensors"):
                 return cls._from_file(path)
         architecture = f"torchvision/{name}"
         try:
-            return cls(BackboneInfo(architecture, "torchvision", True), _headless(_downloaded(name)))
+            return cls(BackboneInfo(architecture, "torchvision", True), headless(downloaded(name)))
         except OSError as error:
             why = str(error)
         remedy = (
@@ -98,17 +115,17 @@ class ImageBackbone:
             raise UserError(f"image_backbone: no weights for '{name}' can be had here ({why[:120]}): {remedy}.")
         _LOG.warning("image_backbone: NO WEIGHTS FOR '%s' CAN BE HAD (%s).", name, why[:120])
         _LOG.warning("image_backbone: going on with UNTRAINED weights, since quality is toy. For real use, %s.", remedy)
-        return cls(BackboneInfo(architecture, "untrained", False), _headless(_torchvision_network(name, seed=seed)))
+        return cls(BackboneInfo(architecture, "untrained", False), headless(torchvision_network(name, seed=seed)))
 
     @classmethod
     def _from_file(cls, path: Path) -> ImageBackbone:
-        state = _state_dict(path)
-        for architecture, build in _candidates(path.stem):
+        state = read_state_dict(path)
+        for architecture, build in candidates(path.stem):
             network = build()
             expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
             if expected == {key: tuple(value.shape) for key, value in state.items()}:
                 network.load_state_dict(state)
-                return cls(BackboneInfo(architecture, path.name, True), _headless(network))
+                return cls(BackboneInfo(architecture, path.name, True), headless(network))
         raise UserError(
             f"image_backbone: the weights in '{path.name}' fit no network of torchvision or timm by that name. "
             "Let the file's name begin with the network's, as in resnet50-mine.pth."
@@ -120,7 +137,7 @@ class ImageBackbone:
         from safetensors.torch import load_file
 
         library, _, name = info.architecture.partition("/")
-        network = _headless(_torchvision_network(name) if library == "torchvision" else _timm_network(name))
+        network = headless(torchvision_network(name) if library == "torchvision" else timm_network(name))
         network.load_state_dict(load_file(directory / "weights.safetensors"))
         return cls(info, network)
 
@@ -129,7 +146,7 @@ class ImageBackbone:
         from safetensors.torch import save_file
 
         directory.mkdir(parents=True, exist_ok=True)
-        state = {key: value.contiguous().cpu() for key, value in self._network.state_dict().items()}
+        state = {key: value.contiguous().cpu() for key, value in self.network.state_dict().items()}
         save_file(state, directory / "weights.safetensors")
 
     def save_for_timm(self, directory: Path) -> bool:
@@ -145,7 +162,7 @@ class ImageBackbone:
         if library != "timm" and not name.startswith(_TIMM_ALIKE):
             return False
         network = timm.create_model(name, pretrained=False, num_classes=0)
-        state = [value.cpu() for value in self._network.state_dict().values()]
+        state = [value.cpu() for value in self.network.state_dict().values()]
         expected = network.state_dict()
         if [tuple(value.shape) for value in state] != [tuple(value.shape) for value in expected.values()]:
             return False
@@ -163,17 +180,85 @@ class ImageBackbone:
 
     def encode(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Vectors of uint8 RGB images (224, 224, 3): float32 (images, width)."""
+        run = self._by_torch if self._graph is None else self._by_graph
+        vectors = np.empty((len(images), self.width), dtype=np.float32)
+        for start in range(0, len(images), self._batch):
+            pixels = np.stack(images[start : start + self._batch])
+            vectors[start : start + len(pixels)] = run(pixels)
+        return vectors
+
+    def export_onnx(self, path: Path) -> None:
+        """Write the network, from uint8 pixels (images, 224, 224, 3) to vectors, as an ONNX graph.
+
+        Raises
+        ------
+        Unavailable
+            See `engines.export_onnx`.
+        """
         import torch
 
-        mean = torch.tensor(_IMAGENET_MEAN, device=self._device).view(1, 3, 1, 1)
-        std = torch.tensor(_IMAGENET_STD, device=self._device).view(1, 3, 1, 1)
-        vectors = np.empty((len(images), self.width), dtype=np.float32)
-        with torch.inference_mode():
-            for start in range(0, len(images), _BATCH):
-                pixels = torch.from_numpy(np.stack(images[start : start + _BATCH])).to(self._device)
-                batch = (pixels.permute(0, 3, 1, 2).float() / 255 - mean) / std
-                vectors[start : start + len(pixels)] = self._network(batch).float().cpu().numpy()
-        return vectors
+        example = torch.zeros((2, SIDE, SIDE, 3), dtype=torch.uint8)
+        network = copy.deepcopy(self.network).cpu()
+        export_onnx(_OfPixels(network).eval(), {_PIXELS: example}, path)
+
+    def use_onnx(self, path: Path, engine: Engine, *, has_gpu: bool) -> None:
+        """Run the graph from now on; see `OnnxNetwork`.
+
+        Raises
+        ------
+        Unavailable
+            It cannot be run here, or its vectors differ from torch's.
+        """
+        graph = OnnxNetwork(path, engine, has_gpu=has_gpu)
+        probe = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
+        require_equal(graph({_PIXELS: probe}), self._by_torch(probe))
+        self._graph = graph
+
+    def use_torch(self) -> None:
+        """Run the network by torch from now on."""
+        self._graph = None
+
+    @property
+    def has_gpu(self) -> bool:
+        """Whether torch runs it on a GPU."""
+        return self._device.type == "cuda"
+
+    def _by_graph(self, pixels: np.ndarray) -> np.ndarray:
+        assert self._graph is not None
+        return self._graph({_PIXELS: pixels})
+
+    def _by_torch(self, pixels: np.ndarray) -> np.ndarray:
+        import torch
+
+        with torch.inference_mode(), _halves_on_gpu(self._device):
+            return self._fast(torch.from_numpy(pixels).to(self._device)).float().cpu().numpy()
+
+
+def _halves_on_gpu(device: torch.device) -> Any:
+    import torch
+
+    return torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda")
+
+
+def _OfPixels(network: torch.nn.Module) -> torch.nn.Module:
+    """From uint8 pixels (images, height, width, 3) to what `network` gives for normalised ones."""
+    import torch
+
+    class OfPixels(torch.nn.Module):
+        mean: torch.Tensor
+        std: torch.Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+            self.register_buffer("mean", 255 * torch.tensor(_IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+            self.register_buffer("std", 255 * torch.tensor(_IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            # The pixels' own order is the one that convolutions are fastest in: no copy is made.
+            return self.network((pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std)
+
+    return OfPixels()
 
 
 class TextBackbone:
@@ -183,8 +268,10 @@ class TextBackbone:
         from sentence_transformers import SentenceTransformer
 
         self._directory = directory
-        self._network = SentenceTransformer(str(directory), local_files_only=True)
-        self.width = int(self._network.get_embedding_dimension() or 0)
+        self.network = SentenceTransformer(str(directory), local_files_only=True)
+        self._device = self.network.device
+        self._graph: OnnxNetwork | None = None
+        self.width = int(self.network.get_embedding_dimension() or 0)
 
     @classmethod
     def resolve(cls, name: str) -> TextBackbone:
@@ -210,108 +297,75 @@ class TextBackbone:
         """Vectors of texts, float32 (texts, width)."""
         if not texts:
             return np.empty((0, self.width), dtype=np.float32)
-        return np.asarray(
-            self._network.encode(list(texts), batch_size=64, show_progress_bar=False, convert_to_numpy=True),
-            dtype=np.float32,
-        )
+        if self._graph is None:
+            return self._by_torch(texts)
+        vectors = np.empty((len(texts), self.width), dtype=np.float32)
+        # Texts of one length need no filling up.
+        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        for start in range(0, len(order), _ONNX_TEXTS):
+            places = order[start : start + _ONNX_TEXTS]
+            vectors[places] = self._graph(self._tokens([texts[place] for place in places]))
+        return vectors
+
+    def export_onnx(self, path: Path) -> None:
+        """Write the network, from tokens to vectors, as an ONNX graph.
+
+        Raises
+        ------
+        Unavailable
+            See `engines.export_onnx`.
+        """
+        import torch
+
+        tokens = self._tokens(list(_PROBE_TEXTS))
+        names = list(tokens)
+        network = copy.deepcopy(self.network).cpu()
+
+        class OfTokens(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.network = network
+
+            def forward(self, *tokens: torch.Tensor) -> torch.Tensor:
+                return self.network(dict(zip(names, tokens, strict=True)))["sentence_embedding"]
+
+        export_onnx(OfTokens().eval(), {name: torch.from_numpy(value) for name, value in tokens.items()}, path)
+
+    def use_onnx(self, path: Path, engine: Engine, *, has_gpu: bool) -> None:
+        """Run the graph from now on; see `OnnxNetwork`.
+
+        Raises
+        ------
+        Unavailable
+            It cannot be run here, or its vectors differ from torch's.
+        """
+        graph = OnnxNetwork(path, engine, has_gpu=has_gpu)
+        require_equal(graph(self._tokens(list(_PROBE_TEXTS))), self._by_torch(_PROBE_TEXTS))
+        self._graph = graph
+
+    def use_torch(self) -> None:
+        """Run the network by torch from now on."""
+        self._graph = None
+
+    @property
+    def has_gpu(self) -> bool:
+        """Whether torch runs it on a GPU."""
+        return self._device.type == "cuda"
+
+    def _by_torch(self, texts: Sequence[str]) -> np.ndarray:
+        import torch
+
+        with torch.inference_mode(), _halves_on_gpu(self._device):
+            vectors = self.network.encode(
+                list(texts), batch_size=_TORCH_TEXTS, show_progress_bar=False, convert_to_numpy=True
+            )
+        return np.asarray(vectors, dtype=np.float32)
+
+    def _tokens(self, texts: list[str]) -> dict[str, np.ndarray]:
+        return {
+            name: np.asarray(value) for name, value in self.network.preprocess(texts).items() if hasattr(value, "shape")
+        }
 
     def save(self, directory: Path) -> None:
         """Copy the network's directory, whole: weights, tokeniser and settings."""
         shutil.copytree(self._directory, directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
-
-
-def _check_name(name: str) -> None:
-    import torchvision
-
-    names = torchvision.models.list_models(module=torchvision.models)
-    if name not in names:
-        close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.4)
-        hint = f"did you mean '{close[0]}'?" if close else "use a name such as resnet50 or mobilenet_v2."
-        raise UserError(f"image_backbone: torchvision has no network '{name}': {hint}")
-
-
-def _torchvision_network(name: str, *, seed: int = 0) -> Any:
-    import torch
-    import torchvision
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        # These two warn about a slow initialisation unless told whether to do it.
-        extra = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
-        return torchvision.models.get_model(name, weights=None, **extra)
-
-
-def _downloaded(name: str) -> Any:
-    import socket
-
-    import torchvision
-
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT_S)
-    try:
-        return torchvision.models.get_model(name, weights="DEFAULT", progress=False)
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def _timm_network(name: str) -> Any:
-    import timm
-
-    return timm.create_model(name, pretrained=False)
-
-
-def _state_dict(path: Path) -> dict[str, Any]:
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        import torch
-
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(f"image_backbone: '{path}' cannot be read as weights ({type(error).__name__}).") from None
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(hasattr(value, "shape") for value in state.values()):
-        raise UserError(f"image_backbone: '{path}' holds no state dict.")
-    return state
-
-
-def _candidates(stem: str) -> list[tuple[str, Callable[[], Any]]]:
-    """Networks whose name a file's name begins with, the longest name first."""
-    import timm
-    import torchvision
-
-    libraries = {
-        "torchvision": (torchvision.models.list_models(module=torchvision.models), _torchvision_network),
-        "timm": (timm.list_models(), _timm_network),
-    }
-    found = [
-        (library, name, build)
-        for library, (names, build) in libraries.items()
-        for name in names
-        if stem.startswith(name)
-    ]
-    found.sort(key=lambda candidate: -len(candidate[1]))
-    return [(f"{library}/{name}", partial(build, name)) for library, name, build in found]
-
-
-def _headless(network: Any) -> Any:
-    """The network with its classifier replaced, so that it returns the vector that the classifier would get."""
-    import torch
-
-    if hasattr(network, "reset_classifier"):  # timm
-        network.reset_classifier(0)
-        return network
-    for attribute in ("fc", "head", "heads", "classifier"):
-        layer = getattr(network, attribute, None)
-        if isinstance(layer, torch.nn.Linear):
-            setattr(network, attribute, torch.nn.Identity())
-            return network
-        if isinstance(layer, torch.nn.Sequential):
-            if isinstance(layer[-1], torch.nn.Linear):
-                layer[-1] = torch.nn.Identity()
-            else:  # SqueezeNet classifies by a convolution
-                setattr(network, attribute, torch.nn.AdaptiveAvgPool2d(1))
-            return torch.nn.Sequential(network, torch.nn.Flatten())
-    raise UserError(f"image_backbone: {type(network).__name__} has no classifier that can be taken off.")

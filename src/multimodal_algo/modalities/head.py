@@ -216,7 +216,7 @@ class TabularHead(Head):
         from autogluon.tabular import TabularPredictor
 
         predictor = TabularPredictor.load(str(directory / _PREDICTOR), verbosity=0)
-        predictor.persist()
+        predictor.persist(max_memory=None)  # without it, it weighs every model for a second first
         return cls(predictor, usual, state["is_regression"])
 
 

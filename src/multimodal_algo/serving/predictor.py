@@ -2,44 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from multimodal_algo.artifact import FUSION, IMAGE_BACKBONE, TEXT_BACKBONE, ModelConfig, read_config
+from multimodal_algo.artifact import FUSION, GRAPH, IMAGE_BACKBONE, TEXT_BACKBONE, ModelConfig, read_config
 from multimodal_algo.fusion.fusion import Fusion
-from multimodal_algo.ingest.features import Encoder, Encoders, Features, build_features
+from multimodal_algo.inference import Engine
+from multimodal_algo.ingest.features import Encoders, Features, build_features
 from multimodal_algo.ingest.images import SIDE
-from multimodal_algo.ingest.rows import RowParser
+from multimodal_algo.ingest.rows import PendingRow, RowParser
 from multimodal_algo.modalities.backbones import BackboneInfo, ImageBackbone, TextBackbone
 from multimodal_algo.modalities.base import ModalityModel
+from multimodal_algo.modalities.engines import Unavailable, chosen
 from multimodal_algo.modalities.registry import load_model
 from multimodal_algo.recipes import needs_pictures
 from multimodal_algo.schema import FeatureSchema, Modality
 from multimodal_algo.task import Task
 
-# Rows that are in memory as decoded images and vectors at a time.
-_CHUNK_ROWS = 256
+_LOG = logging.getLogger(__name__)
+
+# Rows of a batch: on a CPU larger ones are no faster, and a single row would wait for them.
+_CPU_ROWS, _GPU_ROWS = 64, 512
+_NOTHING = 1e-9
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """Answers to rows.
+class RowAnswer:
+    """What the model says of a row.
 
     Parameters
     ----------
-    answers
-        Calibrated probabilities in the order of the class list, or numbers: float32 (rows, n); NaN for a row with a
-        problem.
-    problems
-        Per row the first cell that cannot be read, as ``column …: reason``; None where all can.
+    answer
+        Calibrated probabilities in the order of the class list, or the number: float32 (n,).
+    weights
+        Of each modality the share that it had in moving the answer, float (modalities,); None where nobody asks.
     """
 
-    answers: np.ndarray
-    problems: list[str | None]
+    answer: np.ndarray
+    weights: np.ndarray | None = None
 
 
 class Predictor:
@@ -55,21 +61,31 @@ class Predictor:
         Its fusion.
     encoders
         Its frozen networks.
+    batch_rows
+        Most rows that are computed at once.
     """
 
-    def __init__(self, config: ModelConfig, models: list[ModalityModel], fusion: Fusion, encoders: Encoders) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        models: list[ModalityModel],
+        fusion: Fusion,
+        encoders: Encoders,
+        batch_rows: int = _CPU_ROWS,
+    ) -> None:
         self.config = config
         self.schema: FeatureSchema = config.schema_
         self.classes = config.classes
         self.task: Task = config.task
         self._parser = RowParser(self.schema.inference_columns, ThreadPoolExecutor(thread_name_prefix="decode"))
+        self.batch_rows = batch_rows
         self._models = models
         self._fusion = fusion
-        self._encoders = encoders
+        self.encoders = encoders
 
     @classmethod
-    def load(cls, directory: Path) -> Predictor:
-        """Check the artifact in `directory` and load it.
+    def load(cls, directory: Path, engine: Engine = Engine.AUTO) -> Predictor:
+        """Check the artifact in `directory` and load it; `engine` runs its frozen networks, or torch where it cannot.
 
         Raises
         ------
@@ -81,38 +97,51 @@ class Predictor:
             load_model(entry.branch, entry.name, entry.columns, config.task, directory / entry.name)
             for entry in config.modalities
         ]
-        encoders: dict[Modality, Encoder] = {}
+        networks: dict[Modality, ImageBackbone | TextBackbone] = {}
         if config.image_backbone is not None:
             info = BackboneInfo(**config.image_backbone.model_dump())
-            encoders[Modality.IMAGE] = ImageBackbone.load(directory / IMAGE_BACKBONE, info).encode
+            networks[Modality.IMAGE] = ImageBackbone.load(directory / IMAGE_BACKBONE, info)
         if config.schema_.of(Modality.TEXT):
-            encoders[Modality.TEXT] = TextBackbone(directory / TEXT_BACKBONE).encode
-        return cls(config, models, Fusion.load(directory / FUSION), encoders)
+            networks[Modality.TEXT] = TextBackbone(directory / TEXT_BACKBONE)
+        for modality, place in ((Modality.IMAGE, IMAGE_BACKBONE), (Modality.TEXT, TEXT_BACKBONE)):
+            if modality in networks:
+                _run_by(engine, networks[modality], directory / place / GRAPH)
+        encoders = {modality: network.encode for modality, network in networks.items()}
+        has_gpu = any(network.has_gpu for network in networks.values())
+        return cls(config, models, Fusion.load(directory / FUSION), encoders, _GPU_ROWS if has_gpu else _CPU_ROWS)
 
-    def predict(self, rows: Sequence[Sequence[str]]) -> Predictions:
-        """Answer rows of raw cells in the order of ``schema.inference_columns``."""
-        answers = np.full((len(rows), self.task.outputs), np.nan, dtype=np.float32)
-        problems: list[str | None] = []
-        for start in range(0, len(rows), _CHUNK_ROWS):
-            features, found = self.features(rows[start : start + _CHUNK_ROWS])
-            good = np.array([start + offset for offset, problem in enumerate(found) if problem is None], dtype=np.int64)
-            problems += found
-            if len(good):
-                answers[good] = self.fuse(self.vectors(features))
-        return Predictions(answers, problems)
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """Those that the model has columns of."""
+        return tuple(modality for modality in Modality if self.schema.of(modality))
 
-    def features(self, rows: Sequence[Sequence[str]]) -> tuple[Features, list[str | None]]:
-        """Parse, decode and encode rows: the features of the readable ones, and each row's problem."""
-        problems: list[str | None] = []
-        cells: dict[str, list[object]] = {column: [] for column in self.schema.features}
-        for pending in [self._parser.start(row) for row in rows]:
-            parsed = pending.finish()
-            problems.append("column {}: {}".format(*parsed.problems[0]) if parsed.problems else None)
-            if not parsed.problems:
-                for column, value in parsed.cells.items():
-                    cells[column].append(value)
+    def start(self, rows: Sequence[Sequence[Any]]) -> list[PendingRow]:
+        """Begin to parse and decode raw cells in the order of ``schema.inference_columns``."""
+        return [self._parser.start(row) for row in rows]
+
+    def encode(self, rows: Sequence[Mapping[str, Any]]) -> Features:
+        """Run the frozen networks on parsed cells by column."""
+        cells = {column: [row[column] for row in rows] for column in self.schema.features}
         side = SIDE if needs_pictures([entry.branch for entry in self.config.modalities]) else 0
-        return build_features(self.schema, cells, problems.count(None), self._encoders, side), problems
+        return build_features(self.schema, cells, len(rows), self.encoders, side)
+
+    def answer(self, features: Features, *, with_weights: bool = False) -> list[RowAnswer]:
+        """What the model says of each row."""
+        vectors = self.vectors(features)
+        answers = self.fuse(vectors)
+        weights = self._weights(vectors, answers) if with_weights else [None] * len(answers)
+        return [RowAnswer(answer, weight) for answer, weight in zip(answers, weights, strict=True)]
+
+    def predict(self, rows: Sequence[Sequence[Any]]) -> np.ndarray:
+        """Answers to raw cells, all of which can be read: float32 (rows, n)."""
+        features, problems = self.features(rows)
+        assert not any(problems)
+        return self.fuse(self.vectors(features))
+
+    def features(self, rows: Sequence[Sequence[Any]]) -> tuple[Features, list[str | None]]:
+        """Parse, decode and encode rows: the features of the readable ones, and each row's problem."""
+        parsed = [pending.finish() for pending in self.start(rows)]
+        return self.encode([row.cells for row in parsed if row.problem is None]), [row.problem for row in parsed]
 
     def vectors(self, features: Features) -> np.ndarray:
         """What each modality says: float32 (rows, modalities, n + 1), in the order of ``config.modalities``."""
@@ -124,14 +153,29 @@ class Predictor:
         """The fused answers, calibrated probabilities or numbers, of `vectors`: float32 (rows, n)."""
         return self._fusion.predict(vectors)
 
-    @property
-    def output_fields(self) -> tuple[str, ...]:
-        """Names of what `told` gives."""
-        return ("label",) if self.task.is_regression else ("label", "probability")
+    def _weights(self, vectors: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """Of each modality the share that it had in moving the answers, float64 (rows, modalities).
 
-    def told(self, answer: np.ndarray) -> tuple[str, ...]:
-        """One answer, float (n,), as fields: the class and its probability, or the number."""
-        if self.task.is_regression:
-            return (f"{answer[0]:.7g}",)
-        winner = int(answer.argmax())
-        return self.classes[winner], f"{answer[winner]:.6f}"
+        A modality moved an answer by how far it is from the one without all that says something of its columns: half
+        the sum of the differences of probabilities. Shares add up to 1, or are all 0 where nothing was moved.
+        """
+        moved = np.zeros((len(vectors), len(self.modalities)))
+        for number, modality in enumerate(self.modalities):
+            columns = set(self.schema.of(modality))
+            without = vectors.copy()
+            silent = [place for place, entry in enumerate(self.config.modalities) if columns & set(entry.columns)]
+            without[:, silent] = 0.0
+            without[:, silent, -1] = 1.0
+            moved[:, number] = np.abs(self.fuse(without) - answers).sum(axis=1) / 2
+        total = moved.sum(axis=1, keepdims=True)
+        return np.divide(moved, total, out=np.zeros_like(moved), where=total > _NOTHING)
+
+
+def _run_by(engine: Engine, network: ImageBackbone | TextBackbone, graph: Path) -> None:
+    wanted = chosen(engine, has_gpu=network.has_gpu)
+    if wanted is Engine.TORCH or (engine is Engine.AUTO and not graph.is_file()):
+        return
+    try:
+        network.use_onnx(graph, wanted, has_gpu=network.has_gpu)
+    except Unavailable as reason:
+        _LOG.warning("%s: run by torch instead of %s, since %s", graph.parent.parent.name, wanted.value, reason)

@@ -4,19 +4,45 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from multimodal_algo.errors import PlatformError, UserError
-from multimodal_algo.serving.codec import Record, decode_csv, encode_csv, identity, output_names
+from multimodal_algo.inference import Field, InferenceOptions
+from multimodal_algo.serving.batching import Batcher, Busy
+from multimodal_algo.serving.decoding import Header, Kind, Record, decode
+from multimodal_algo.serving.encoding import Answer, encode
 
 if TYPE_CHECKING:
-    from multimodal_algo.serving.predictor import Predictor
+    from multimodal_algo.ingest.features import Features
+    from multimodal_algo.serving.predictor import Predictor, RowAnswer
 
 _LOG = logging.getLogger(__name__)
 
 _LOGGED_PROBLEMS = 10
+# Batches of a request that are decoded while others of it are computed.
+_AHEAD = 2
+_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a server serves."""
+
+    predictor: Predictor
+    options: InferenceOptions
+
+
+@dataclass
+class Counts:
+    """What was served so far."""
+
+    requests: int = 0
+    rows: int = 0
+    bad_rows: int = 0
 
 
 class ModelService:
@@ -24,31 +50,43 @@ class ModelService:
 
     Parameters
     ----------
-    load_predictor
+    load_model
         Loads the models; called once, in the background.
-    is_batch
-        Whether bad rows are answered with empty predictions (batch transform) or refuse the request (endpoint).
+    since_start
+        Seconds since the server was started, for the log.
     """
 
-    def __init__(self, load_predictor: Callable[[], Predictor], *, is_batch: bool) -> None:
-        self._load_predictor = load_predictor
-        self._is_batch = is_batch
+    def __init__(self, load_model: Callable[[], Loaded], since_start: Callable[[], float]) -> None:
+        self._load_model = load_model
+        self._since_start = since_start
         self._loaded = threading.Event()
-        self._predicting = threading.Lock()
-        self._predictor: Predictor | None = None
+        self._model: Loaded | None = None
+        self._batcher: Batcher[Any, Features, RowAnswer] | None = None
         self._failure: str | None = None
+        self._counting = threading.Lock()
+        self.counts = Counts()
 
     @property
     def failure(self) -> str | None:
         """Why nothing can be served; None while loading and when all is well."""
         return self._failure
 
+    @property
+    def busy_s(self) -> float:
+        """How long the model has been at its present batch, in seconds."""
+        return 0.0 if self._batcher is None else self._batcher.busy_s
+
     def load(self) -> bool:
         """Load the models; False, after the reason was logged, when that is impossible."""
-        started = time.monotonic()
         try:
-            self._predictor = self._load_predictor()
-            _LOG.info("model loaded in %.1f s", time.monotonic() - started)
+            self._model = self._load_model()
+            predictor, with_weights = self._model.predictor, Field.MODALITY_WEIGHTS in self._model.options.fields
+            self._batcher = Batcher(
+                predictor.encode,
+                lambda features: predictor.answer(features, with_weights=with_weights),
+                predictor.batch_rows,
+            )
+            _LOG.info("ready %.1f s after the start", self._since_start())
         except (UserError, PlatformError) as error:
             self._failure = f"The model cannot be served: {error}"
             _LOG.error("%s", self._failure)
@@ -58,57 +96,146 @@ class ModelService:
         self._loaded.set()
         return self._failure is None
 
-    def answer_csv(self, body: bytes) -> bytes:
-        """One output line per line of `body`, in order; see `codec` for the exact rules.
+    def wait(self) -> Loaded:
+        """What is served, once it is loaded.
+
+        Raises
+        ------
+        PlatformError
+            It could not be loaded.
+        """
+        self._loaded.wait()
+        if self._model is None:
+            raise PlatformError(self._failure)
+        return self._model
+
+    def give_up(self, reason: str) -> None:
+        """Answer all requests, waiting and to come, that the model hangs."""
+        self._failure = reason
+        if self._batcher is not None:
+            self._batcher.abandon(Busy(reason))
+
+    def answer(
+        self, body: bytes, kind: Kind, accepted: Kind, *, charset: str = "utf-8", header: Header = Header.AUTO
+    ) -> bytes:
+        """One answer per record of `body`, in order.
+
+        Parameters
+        ----------
+        body, kind, charset, header
+            See `decode`.
+        accepted
+            What the answers are told as.
 
         Raises
         ------
         UserError
-            On an endpoint: any bad row. In batch: most of several rows are bad, which is a systematic mistake.
+            A body whose records cannot be told apart. Bad rows, if they are refused; or most of several rows are bad,
+            which is a systematic mistake.
         PlatformError
-            The models could not be loaded.
+            The models could not be loaded, or hang.
         """
-        predictor = self._wait()
-        schema = predictor.schema
-        records = decode_csv(body, schema)
-        rows = [record for record in records if record.problem is None and not record.is_header]
-        with self._predicting:
-            predictions = predictor.predict([row.fields for row in rows])
-        problems = {row.line: problem for row, problem in zip(rows, predictions.problems, strict=True) if problem}
-        problems |= {record.line: record.problem for record in records if record.problem}
-        self._judge(records, problems)
-        best = {row.line: position for position, row in enumerate(rows)}
-        lines: list[tuple[str, ...]] = []
-        for record in records:
-            if record.is_header:
-                lines.append(output_names(schema, predictor.output_fields))
-                continue
-            prediction = ("",) * len(predictor.output_fields)
-            if record.line not in problems:
-                prediction = predictor.told(predictions.answers[best[record.line]])
-            lines.append((identity(record, schema), *prediction) if schema.has_id else prediction)
-        return encode_csv(lines)
+        model = self.wait()
+        decoded = decode(body, kind, model.predictor.schema, charset=charset, header=header)
+        del body
+        records = decoded.records
+        problems = {place: record.problem for place, record in enumerate(records) if record.problem}
+        answers: dict[int, RowAnswer] = {}
+        if not problems or not model.options.refuse_bad_rows:
+            good = [place for place, record in enumerate(records) if not record.problem and not record.is_header]
+            for place, told in self._answers(model, records, good):
+                if isinstance(told, str):
+                    problems[place] = told
+                else:
+                    answers[place] = told
+        self._judge(records, problems, refuse=model.options.refuse_bad_rows)
+        told_all = (
+            {} if record.is_header else _told(model, record, answers.get(place), problems.get(place))
+            for place, record in enumerate(records)
+        )
+        return encode(told_all, model.options.fields, accepted, is_single=decoded.is_single)
 
-    def _wait(self) -> Predictor:
-        self._loaded.wait()
-        if self._predictor is None:
-            raise PlatformError(self._failure)
-        return self._predictor
+    def _answers(
+        self, model: Loaded, records: Sequence[Record], places: Sequence[int]
+    ) -> Iterator[tuple[int, RowAnswer | str]]:
+        """The answer, or the problem, of the record at each of `places`."""
+        assert self._batcher is not None
+        waiting: deque[tuple[list[int], Future[Sequence[RowAnswer]]]] = deque()
 
-    def _judge(self, records: list[Record], problems: dict[int, str]) -> None:
+        def finished() -> Iterator[tuple[int, RowAnswer | str]]:
+            rows, future = waiting.popleft()
+            yield from zip(rows, future.result(), strict=True)
+
+        for start in range(0, len(places), self._batcher.most):
+            if len(waiting) >= _AHEAD:
+                yield from finished()
+            some = places[start : start + self._batcher.most]
+            pending = model.predictor.start([records[place].cells for place in some])
+            rows, cells = [], []
+            for place, row in zip(some, pending, strict=True):
+                parsed = row.finish()
+                if parsed.problem is None:
+                    rows.append(place)
+                    cells.append(parsed.cells)
+                else:
+                    yield place, parsed.problem
+                    if model.options.refuse_bad_rows:
+                        return
+            if rows:
+                waiting.append((rows, self._batcher.submit(cells)))
+        while waiting:
+            yield from finished()
+
+    def _judge(self, records: Sequence[Record], problems: dict[int, str], *, refuse: bool) -> None:
+        # Blank lines are answered with empty fields, but are no sign of a mistake in the rows.
+        blank = sum(record.is_blank for record in records)
+        rows = sum(not record.is_header for record in records) - blank
+        bad = sum(not records[place].is_blank for place in problems)
+        with self._counting:
+            self.counts.requests += 1
+            self.counts.rows += rows
+            self.counts.bad_rows += bad
         if not problems:
             return
         first = min(problems)
-        told = f"line {first}: {problems[first]}"
-        if not self._is_batch:
+        told = f"line {records[first].line}: {problems[first]}"
+        if refuse:
             raise UserError(f"{told}. No row of this request was answered.")
-        # Blank lines are answered with empty fields, but are no sign of a mistake in the rows.
-        blank = {record.line for record in records if record.is_blank}
-        bad = len(problems.keys() - blank)
-        rows = sum(not record.is_header for record in records) - len(blank)
         if rows > 1 and bad > rows / 2:
             raise UserError(f"{bad} of {rows} lines cannot be read, the first is {told}. Fix the input.")
-        for line in sorted(problems)[:_LOGGED_PROBLEMS]:
-            _LOG.warning("bad row, answered with empty fields: line %d of its payload: %s", line, problems[line])
+        for place in sorted(problems)[:_LOGGED_PROBLEMS]:
+            _LOG.warning(
+                "bad row, answered with empty fields: line %d of its payload: %s", records[place].line, problems[place]
+            )
         if len(problems) > _LOGGED_PROBLEMS:
             _LOG.warning("%d more bad rows in this payload", len(problems) - _LOGGED_PROBLEMS)
+
+
+def _told(model: Loaded, record: Record, row: RowAnswer | None, problem: str | None) -> Answer:
+    told: Answer = dict.fromkeys(model.options.fields)
+    predictor = model.predictor
+    for field in model.options.fields:
+        if field is Field.ID:
+            told[field] = record.identity
+        elif field is Field.ERROR:
+            told[field] = problem
+        elif row is None:
+            continue
+        elif field is Field.MODALITY_WEIGHTS:
+            assert row.weights is not None
+            shares = zip(predictor.modalities, row.weights, strict=True)
+            told[field] = {modality.value: _rounded(share) for modality, share in shares}
+        elif predictor.task.is_regression:
+            told[field] = float(f"{row.answer[0]:.7g}")
+        elif field is Field.LABELS:
+            told[field] = list(predictor.classes)
+        elif field is Field.PROBABILITIES:
+            told[field] = [_rounded(value) for value in row.answer]
+        else:
+            winner = int(row.answer.argmax())
+            told[field] = predictor.classes[winner] if field is Field.PREDICTED_LABEL else _rounded(row.answer[winner])
+    return told
+
+
+def _rounded(value: Any) -> float:
+    return round(float(value), _DIGITS)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multimodal_algo.artifact import IMAGE_BACKBONE, TEXT_BACKBONE, BackboneEntry
+import numpy as np
+
+from multimodal_algo.artifact import GRAPH, IMAGE_BACKBONE, TEXT_BACKBONE, BackboneEntry
 from multimodal_algo.hyperparameters import HyperParameters
+from multimodal_algo.inference import Engine
 from multimodal_algo.ingest.features import Encoder, Encoders
 from multimodal_algo.recipes import TUNED, Branch, Recipe
 from multimodal_algo.schema import FeatureSchema, Modality
@@ -16,6 +20,9 @@ if TYPE_CHECKING:
     from multimodal_algo.modalities.backbones import ImageBackbone, TextBackbone
 
 _LOG = logging.getLogger(__name__)
+
+# Of probabilities, or of the largest number of a regression.
+_TOLERANCE = 0.01
 
 
 class Backbones:
@@ -27,11 +34,14 @@ class Backbones:
         Name them.
     weights_dir
         Where weights are baked in.
+    scratch
+        Directory for their files while training goes on.
     """
 
-    def __init__(self, hyperparameters: HyperParameters, weights_dir: Path) -> None:
+    def __init__(self, hyperparameters: HyperParameters, weights_dir: Path, scratch: Path) -> None:
         self._hyperparameters = hyperparameters
         self._weights_dir = weights_dir
+        self._scratch = scratch
         self._image: ImageBackbone | None = None
         self._text: TextBackbone | None = None
 
@@ -39,31 +49,84 @@ class Backbones:
         """Those for the modalities of `schema`, loaded at the first call."""
         from multimodal_algo.modalities.backbones import ImageBackbone, TextBackbone
 
-        encoders: dict[Modality, Encoder] = {}
-        if schema.of(Modality.IMAGE):
-            self._image = self._image or ImageBackbone.resolve(
+        if schema.of(Modality.IMAGE) and self._image is None:
+            self._image = ImageBackbone.resolve(
                 self._hyperparameters.image_backbone,
                 weights_dir=self._weights_dir,
                 allow_untrained=self._hyperparameters.quality == "toy",
                 seed=self._hyperparameters.seed,
             )
             _LOG.info("image backbone: %s, weights: %s", self._image.info.architecture, self._image.info.source)
+            self._speed_up(self._image, IMAGE_BACKBONE)
+        if schema.of(Modality.TEXT) and self._text is None:
+            self._text = TextBackbone.resolve(self._hyperparameters.text_backbone)
+            self._speed_up(self._text, TEXT_BACKBONE)
+        return self.encoders
+
+    @property
+    def encoders(self) -> Encoders:
+        """The networks, by the modality that they encode."""
+        encoders: dict[Modality, Encoder] = {}
+        if self._image is not None:
             encoders[Modality.IMAGE] = self._image.encode
-        if schema.of(Modality.TEXT):
-            self._text = self._text or TextBackbone.resolve(self._hyperparameters.text_backbone)
+        if self._text is not None:
             encoders[Modality.TEXT] = self._text.encode
         return encoders
 
-    def tuned(self, recipe: Recipe, scratch: Path) -> Recipe:
+    def _speed_up(self, network: ImageBackbone | TextBackbone, name: Path) -> None:
+        from multimodal_algo.modalities.engines import Unavailable, chosen
+
+        engine = chosen(Engine(self._hyperparameters.inference_engine), has_gpu=network.has_gpu)
+        if engine is Engine.TORCH or network.has_gpu:
+            return
+        graph = self._scratch / name / GRAPH
+        try:
+            network.export_onnx(graph)
+            network.use_onnx(graph, Engine.ONNX, has_gpu=False)
+        except Unavailable as reason:
+            _LOG.info("%s: run by torch, since %s", name, reason)
+
+    def save_graphs(self, directory: Path, answers: Callable[[Encoders], np.ndarray]) -> None:
+        """Write the networks as ONNX graphs into an artifact, those by which `answers` are the same.
+
+        Parameters
+        ----------
+        directory
+            Of the artifact.
+        answers
+            What the model says of some rows, float32 (rows, n), by the networks given.
+        """
+        from multimodal_algo.modalities.engines import Unavailable
+
+        networks = {IMAGE_BACKBONE: self._image, TEXT_BACKBONE: self._text}
+        for network in networks.values():
+            if network is not None:
+                network.use_torch()
+        expected = answers(self.encoders)
+        for name, network in networks.items():
+            if network is None:
+                continue
+            graph = directory / name / GRAPH
+            try:
+                network.export_onnx(graph)
+                network.use_onnx(graph, Engine.ONNX, has_gpu=False)
+                off = float(np.abs(answers(self.encoders) - expected).max())
+                if not off <= _TOLERANCE * max(1.0, float(np.abs(expected).max())):
+                    raise Unavailable(f"answers differ by {off:.2g}")
+            except Unavailable as reason:
+                graph.unlink(missing_ok=True)
+                _LOG.info("%s: no ONNX graph in the artifact: %s", name, reason)
+            network.use_torch()
+
+    def tuned(self, recipe: Recipe) -> Recipe:
         """The recipe whose fine-tuned networks start from these; it loses those that AutoMM cannot start from them.
 
         Parameters
         ----------
         recipe
             With any hyperparameters of AutoMM's.
-        scratch
-            Directory for the networks' files while training goes on.
         """
+        scratch = self._scratch / "tuned"
         models = dict(recipe.models)
         for branch in TUNED & models.keys():
             start: dict[str, Any] = {}

@@ -6,8 +6,9 @@ import csv
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from pathlib import Path
+from typing import Any
 
 from multimodal_algo.ingest.dataset import Dataset, DatasetWriter
 from multimodal_algo.ingest.features import Encoders, build_features
@@ -24,6 +25,7 @@ BAD_ROWS = "bad_rows.csv"
 # For the report, which shows few rows, small pictures of the first rows are enough.
 _SMALL_SIDE = SIDE // 2
 _SMALL_ROWS = 20_000
+_PROBE_ROWS = 32
 
 EncodersOf = Callable[[FeatureSchema], Encoders]
 """The frozen networks that a schema needs."""
@@ -39,6 +41,7 @@ class _Writer:
         self._rows = 0
         self._encoders: Encoders = {}
         self.dataset: DatasetWriter | None = None
+        self.probe: dict[str, Sequence[Any]] = {}
 
     def begin(self, schema: FeatureSchema) -> None:
         self._schema = schema
@@ -48,6 +51,8 @@ class _Writer:
     def append(self, chunk: Chunk) -> None:
         assert self.dataset is not None
         side = SIDE if self._keep_images else _SMALL_SIDE if self._rows < _SMALL_ROWS else 0
+        if not self._rows:
+            self.probe = {column: cells[:_PROBE_ROWS] for column, cells in chunk.cells.items()}
         self._rows += len(chunk)
         features = build_features(self._schema, chunk.cells, len(chunk), self._encoders, side)
         self.dataset.append(features, chunk.labels, chunk.ids if self._schema.has_id else None)
@@ -116,7 +121,7 @@ def ingest(
         _LOG.warning("%s", warning)
     inspection.raise_for_errors()
     assert writer.dataset is not None
-    dataset = writer.dataset.dataset()
+    dataset = replace(writer.dataset.dataset(), probe=writer.probe)
     _LOG.info(
         "ingest: %d rows from %d file%s in %.1f s",
         len(dataset), len(sources), "" if len(sources) == 1 else "s", time.monotonic() - started,

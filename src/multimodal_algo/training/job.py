@@ -27,8 +27,9 @@ from multimodal_algo.errors import UserError
 from multimodal_algo.fusion.folds import HeldOut
 from multimodal_algo.hyperparameters import HyperParameters
 from multimodal_algo.ingest.dataset import Dataset
+from multimodal_algo.ingest.features import Encoders, Features, build_features
 from multimodal_algo.ingest.findings import BadRowPolicy, modality_groups
-from multimodal_algo.ingest.images import ImageFiles
+from multimodal_algo.ingest.images import SIDE, ImageFiles
 from multimodal_algo.ingest.sources import find_sources
 from multimodal_algo.labels import Target
 from multimodal_algo.memory import tell_autogluon
@@ -64,6 +65,12 @@ class FittedModalities:
     def branches(self) -> dict[str, tuple[str, ...]]:
         """Of each branch the columns, in the order of the vectors."""
         return {model.name: model.columns for _, model in self.models}
+
+    def predict(self, features: Features, min_completeness: float) -> np.ndarray:
+        """Vectors of new rows, float32 (rows, branches, n + 1)."""
+        return np.stack(
+            [model.predict(features, min_completeness=min_completeness) for _, model in self.models], axis=1
+        )
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,7 @@ def train(
     try:
         custom = Customisation.of(hyperparameters)
         recipe = _recipe(hyperparameters, custom)
-        backbones = Backbones(hyperparameters, weights_dir)
+        backbones = Backbones(hyperparameters, weights_dir, scratch / "networks")
         with watch("ingest"):
             dataset, validation = _ingest(channels, hyperparameters, recipe, backbones, scratch, output_dir)
         target = _target(dataset, hyperparameters)
@@ -131,7 +138,7 @@ def train(
         started = time.monotonic()
         budget = Budget.starting_now(hyperparameters.budget_s)
         folds = _folds(dataset, target, recipe, hyperparameters)
-        recipe = backbones.tuned(recipe, scratch / "networks")
+        recipe = backbones.tuned(recipe)
         fitted = _fit_modalities(dataset, target, folds, recipe, hyperparameters, budget, scratch, checkpoints, watch)
         held_out = _held_out(validation, target, fitted, hyperparameters)
         with watch("fusion"):
@@ -153,6 +160,7 @@ def train(
         _save(
             model_dir,
             _describe(dataset, target, fitted, backbones, hyperparameters, metrics),
+            dataset,
             fitted,
             fusion,
             backbones,
@@ -328,8 +336,8 @@ def _held_out(
     if not len(known):
         raise UserError("No row of the validation channel has a label that a training row has. Check the channels.")
     features = validation.features.take(known)
-    vectors = [model.predict(features, min_completeness=hyperparameters.min_completeness) for _, model in fitted.models]
-    return HeldOut(np.stack(vectors, axis=1), target.values_of(validation.labels)[known])
+    vectors = fitted.predict(features, hyperparameters.min_completeness)
+    return HeldOut(vectors, target.values_of(validation.labels)[known])
 
 
 def _fit_fusion(
@@ -407,13 +415,27 @@ def _describe(
     )
 
 
-def _save(model_dir: Path, config: ModelConfig, fitted: FittedModalities, fusion: Fusion, backbones: Backbones) -> None:
+def _save(
+    model_dir: Path,
+    config: ModelConfig,
+    dataset: Dataset,
+    fitted: FittedModalities,
+    fusion: Fusion,
+    backbones: Backbones,
+) -> None:
     started = time.monotonic()
+
+    def answers(encoders: Encoders) -> np.ndarray:
+        rows = len(next(iter(dataset.probe.values())))
+        side = SIDE if needs_pictures([branch for branch, _ in fitted.models]) else 0
+        features = build_features(dataset.schema, dataset.probe, rows, encoders, side)
+        return fusion.predict(fitted.predict(features, config.min_completeness))
 
     def write_files(directory: Path) -> None:
         for _, model in fitted.models:
             model.save(directory / model.name)
         backbones.save(directory)
+        backbones.save_graphs(directory, answers)
         fusion.save(directory / FUSION)
 
     complete = write_artifact(model_dir, config, write_files)

@@ -1,0 +1,59 @@
+"""Answers to bodies, exact to the line: one line or object per record, in order."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from multimodal_algo.inference import Field
+from multimodal_algo.serving.decoding import Kind
+
+Answer = dict[Field, Any]
+"""Values by field; None where there is none. A header line is answered by an empty one."""
+
+
+def encode(answers: Iterable[Answer], fields: Sequence[Field], kind: Kind, *, is_single: bool) -> bytes:
+    """The body that holds `answers`.
+
+    Parameters
+    ----------
+    answers
+        In the order of the records.
+    fields
+        Of each answer, in order.
+    kind
+        CSV (RFC 4180 with LF, one newline after each answer and none inside a field), JSON Lines, or JSON.
+    is_single
+        Whether JSON is told as one object a line, as it came, and not as ``{"predictions": [...]}``.
+    """
+    if kind is Kind.CSV:
+        return _csv(answers, fields)
+    objects = [{field.heading: answer[field] for field in fields} for answer in answers if answer]
+    if kind is Kind.JSON_LINES or is_single:
+        return b"".join(_json(entry) + b"\n" for entry in objects)
+    return _json({"predictions": objects}) + b"\n"
+
+
+def _csv(answers: Iterable[Answer], fields: Sequence[Field]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for answer in answers:
+        writer.writerow([_cell(field, answer[field]) if answer else field.heading for field in fields])
+    return text.getvalue().encode("utf-8")
+
+
+def _cell(field: Field, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6f}" if field is Field.PROBABILITY else f"{value:.7g}"
+    if isinstance(value, str):
+        return value.replace("\r\n", " ").replace("\n", " ").replace("\r", " ")
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode("utf-8")

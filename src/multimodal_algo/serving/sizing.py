@@ -1,0 +1,66 @@
+"""How a batch transform job best uses a server: what ``/execution-parameters`` answers.
+
+The platform holds payload times concurrency, at most 100 MB, and by default gives a request 600 s. Rows of concurrent
+requests are computed together, so concurrency costs nothing; but all rows in flight wait for each other, so slow models
+with small rows must not be sent too many.
+"""
+
+from __future__ import annotations
+
+from multimodal_algo.artifact import ModelConfig
+from multimodal_algo.recipes import TUNED
+from multimodal_algo.schema import Modality
+
+# API, CreateTransformJob: the most that MaxPayloadInMB may be, and that it may be times MaxConcurrentTransforms.
+MOST_MB = 100
+_USUAL_MB = 6
+_MOST_CONCURRENT = 16
+
+
+def execution_parameters(config: ModelConfig, *, has_gpu: bool, single_record: bool) -> dict[str, int]:
+    """``MaxConcurrentTransforms`` and ``MaxPayloadInMB`` for this machine and model.
+
+    There is no ``BatchStrategy``: the SDK's local mode raises on the documented ``MULTI_RECORD``, which is the default.
+
+    Parameters
+    ----------
+    config
+        Of the artifact.
+    has_gpu
+        Whether a GPU runs its networks.
+    single_record
+        Whether the job says that requests have one row each: many of them then make a batch.
+    """
+    if single_record or has_gpu:
+        return _told(_MOST_CONCURRENT, _USUAL_MB)
+    if any(entry.branch in TUNED for entry in config.modalities):
+        # Fine-tuned networks on a CPU: a tenth of a second a row and more.
+        return _told(1, _USUAL_MB)
+    if config.schema_.of(Modality.TEXT) and not config.schema_.of(Modality.IMAGE):
+        # A megabyte of texts may be ten thousand rows, at several milliseconds each.
+        return _told(4, 2)
+    return _told(4, _USUAL_MB)
+
+
+def most_body_bytes(*, is_batch: bool, payload_mb: int | None) -> int:
+    """The largest body that is read: what the platform can send, and some room.
+
+    Parameters
+    ----------
+    is_batch
+        Batch transform sends up to 100 MB, an endpoint up to 25.
+    payload_mb
+        ``SAGEMAKER_MAX_PAYLOAD_IN_MB``; 0 means that a file is one request, however large.
+    """
+    if is_batch and payload_mb == 0:
+        return 1024 << 20
+    return (max(MOST_MB, payload_mb or 0) + 1) << 20 if is_batch else 26 << 20
+
+
+def threads(concurrent: int | None) -> int:
+    """Threads for HTTP: enough for the job's requests, and for pings beside them."""
+    return max(64, (concurrent or 0) + 8)
+
+
+def _told(concurrent: int, payload_mb: int) -> dict[str, int]:
+    return {"MaxConcurrentTransforms": concurrent, "MaxPayloadInMB": payload_mb}
