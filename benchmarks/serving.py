@@ -36,6 +36,7 @@ import numpy as np
 import psutil
 import requests
 
+from multimodal_algo.artifact import read_description
 from multimodal_algo.inference import Engine
 from multimodal_algo.local.job import TransformJob
 from multimodal_algo.local.records import BatchStrategy, SplitType, payloads
@@ -46,6 +47,7 @@ from multimodal_algo.log import configure_logging
 from multimodal_algo.schema import Modality
 from multimodal_algo.serving.predictor import Predictor
 
+csv.field_size_limit(2**31 - 1)
 CSV = {"Content-Type": "text/csv", "Accept": "text/csv"}
 PAYLOAD = 6 << 20
 
@@ -77,7 +79,7 @@ def main() -> None:
 
 
 def speed(arguments: argparse.Namespace, scratch: Path) -> dict[str, object]:
-    lines = repeated(arguments.lines, arguments.rows)
+    lines = repeated(arguments.lines, arguments.rows, scratch / "model")
     few = lines[: arguments.single_rows]
     found = in_process(scratch / "model", lines, Engine(arguments.engine))
     with served(scratch, {"SAGEMAKER_BATCH": "true", "INFERENCE_ENGINE": arguments.engine}) as url:
@@ -125,7 +127,7 @@ def in_process(model: Path, lines: list[bytes], engine: Engine) -> dict[str, flo
 
 
 def exact(arguments: argparse.Namespace, scratch: Path) -> dict[str, object]:
-    lines = of_random_sizes(arguments.lines, arguments.rows)
+    lines = of_random_sizes(arguments.lines, arguments.rows, scratch / "model")
     path = scratch / "lines.csv"
     path.write_bytes(b"".join(lines))
     expected: list[list[str]] | None = None
@@ -153,7 +155,7 @@ def exact(arguments: argparse.Namespace, scratch: Path) -> dict[str, object]:
 
 
 def soak(arguments: argparse.Namespace, scratch: Path) -> dict[str, object]:
-    lines = repeated(arguments.lines, arguments.rows)
+    lines = repeated(arguments.lines, arguments.rows, scratch / "model")
     bad = [b"1,2,3\n", b"\xff\n", b"\n"]
     deadline = time.monotonic() + 60 * arguments.minutes
     sent = itertools.count()
@@ -190,17 +192,28 @@ def soak(arguments: argparse.Namespace, scratch: Path) -> dict[str, object]:
     return {"minutes": arguments.minutes, "requests": next(sent), "rss_mb": round(second), "growth": growth}
 
 
-def repeated(path: Path, rows: int) -> list[bytes]:
-    """So many lines of a file, each with its newline, and an ID of its own."""
-    with path.open("rb") as stream:
-        lines = [line.rstrip(b"\r\n") for line in stream]
-    return [b"%d," % n + lines[n % len(lines)].split(b",", 1)[1] + b"\n" for n in range(rows)]
+def repeated(path: Path, rows: int, model: Path) -> list[bytes]:
+    """So many lines of a file, each with its newline, an ID of its own, and texts that no other line has."""
+    schema = read_description(model).schema_
+    texts = [schema.inference_columns.index(column) for column in schema.of(Modality.TEXT)]
+    with path.open(newline="", encoding="utf-8") as stream:
+        known = list(csv.reader(stream))
+    lines = []
+    for number in range(rows):
+        fields = list(known[number % len(known)])
+        fields[0] = str(number)
+        for place in texts:
+            fields[place] = fields[place] and f"{fields[place]} {number}"
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(fields)
+        lines.append(text.getvalue().encode())
+    return lines
 
 
-def of_random_sizes(path: Path, rows: int) -> list[bytes]:
-    """The same, some with text and images left out or, where it is quoted, text added."""
+def of_random_sizes(path: Path, rows: int, model: Path) -> list[bytes]:
+    """The same, some with a cell left out."""
     choice = random.Random(0)
-    lines = repeated(path, rows)
+    lines = repeated(path, rows, model)
     for number, line in enumerate(lines):
         fields = next(csv.reader([line.decode()]))
         place = choice.randrange(1, len(fields))
@@ -248,8 +261,14 @@ def obvious(model: Path) -> Iterator[str]:
         process.wait()
 
 
+_OF_THREAD = threading.local()
+
+
 def post(url: str, body: bytes) -> bytes:
-    answer = requests.post(f"{url}/invocations", data=body, headers=CSV, timeout=3600)
+    """Send a body on the thread's own connection."""
+    if not hasattr(_OF_THREAD, "session"):
+        _OF_THREAD.session = requests.Session()
+    answer = _OF_THREAD.session.post(f"{url}/invocations", data=body, headers=CSV, timeout=3600)
     assert answer.status_code == 200, answer.text
     return answer.content
 

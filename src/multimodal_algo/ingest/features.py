@@ -61,6 +61,18 @@ class Features:
     table: pd.DataFrame
     vectors: Mapping[str, VectorColumn]
     pictures: Mapping[str, PictureColumn] = field(default_factory=dict)
+    _filled: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def filled(self, column: str) -> np.ndarray:
+        """Which rows have something in `column`, bool (rows,); looked at once."""
+        if column not in self._filled:
+            if column in self.vectors:
+                self._filled[column] = self.vectors[column].present
+            elif modality_of(column) is Modality.NUM:
+                self._filled[column] = self.table[column].notna().to_numpy()
+            else:
+                self._filled[column] = self.table[column].to_numpy(dtype=object) != ""
+        return self._filled[column]
 
     def __len__(self) -> int:
         return len(self.table)

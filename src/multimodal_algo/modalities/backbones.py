@@ -8,6 +8,7 @@ import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from multimodal_algo.errors import UserError
 from multimodal_algo.inference import Engine
 from multimodal_algo.ingest.images import SIDE
-from multimodal_algo.modalities.engines import OnnxNetwork, export_onnx, folded, require_equal
+from multimodal_algo.modalities.engines import OnnxNetwork, export_onnx, folded, require_equal, spread
 from multimodal_algo.modalities.networks import (
     candidates,
     check_name,
@@ -34,7 +35,7 @@ _LOG = logging.getLogger(__name__)
 
 # Activations of more images at a time do not stay in a CPU's caches, nor in the memory that the allocator keeps.
 _CPU_BATCH, _GPU_BATCH = 4, 128
-_ONNX_TEXTS, _TORCH_TEXTS = 8, 64
+_CPU_TEXTS, _GPU_TEXTS = 8, 256
 _PIXELS = "pixels"
 _PROBE_TEXTS = ("a probe", "a second and rather longer probe, so that the first is filled up to its length")
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -180,12 +181,12 @@ class ImageBackbone:
 
     def encode(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Vectors of uint8 RGB images (224, 224, 3): float32 (images, width)."""
-        run = self._by_torch if self._graph is None else self._by_graph
-        vectors = np.empty((len(images), self.width), dtype=np.float32)
-        for start in range(0, len(images), self._batch):
-            pixels = np.stack(images[start : start + self._batch])
-            vectors[start : start + len(pixels)] = run(pixels)
-        return vectors
+        if not images:
+            return np.empty((0, self.width), dtype=np.float32)
+        batches = [images[start : start + self._batch] for start in range(0, len(images), self._batch)]
+        if self._graph is None:
+            return np.concatenate(list(spread(lambda batch: self._by_torch(np.stack(batch)), batches, self._device)))
+        return np.concatenate(list(self._graph.each(partial(_pixels, batch) for batch in batches)))
 
     def export_onnx(self, path: Path) -> None:
         """Write the network, from uint8 pixels (images, 224, 224, 3) to vectors, as an ONNX graph.
@@ -223,15 +224,15 @@ class ImageBackbone:
         """Whether torch runs it on a GPU."""
         return self._device.type == "cuda"
 
-    def _by_graph(self, pixels: np.ndarray) -> np.ndarray:
-        assert self._graph is not None
-        return self._graph({_PIXELS: pixels})
-
     def _by_torch(self, pixels: np.ndarray) -> np.ndarray:
         import torch
 
         with torch.inference_mode(), _halves_on_gpu(self._device):
             return self._fast(torch.from_numpy(pixels).to(self._device)).float().cpu().numpy()
+
+
+def _pixels(images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    return {_PIXELS: np.stack(images)}
 
 
 def _halves_on_gpu(device: torch.device) -> Any:
@@ -297,14 +298,18 @@ class TextBackbone:
         """Vectors of texts, float32 (texts, width)."""
         if not texts:
             return np.empty((0, self.width), dtype=np.float32)
-        if self._graph is None:
-            return self._by_torch(texts)
         vectors = np.empty((len(texts), self.width), dtype=np.float32)
         # Texts of one length need no filling up.
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-        for start in range(0, len(order), _ONNX_TEXTS):
-            places = order[start : start + _ONNX_TEXTS]
-            vectors[places] = self._graph(self._tokens([texts[place] for place in places]))
+        size = _GPU_TEXTS if self.has_gpu else _CPU_TEXTS
+        batches = [order[start : start + size] for start in range(0, len(order), size)]
+        cells = [[texts[place] for place in places] for places in batches]
+        if self._graph is None:
+            found = spread(self._by_torch, cells, self._device)
+        else:
+            found = self._graph.each(partial(self._tokens, some) for some in cells)
+        for places, some in zip(batches, found, strict=True):
+            vectors[places] = some
         return vectors
 
     def export_onnx(self, path: Path) -> None:
@@ -357,7 +362,7 @@ class TextBackbone:
 
         with torch.inference_mode(), _halves_on_gpu(self._device):
             vectors = self.network.encode(
-                list(texts), batch_size=_TORCH_TEXTS, show_progress_bar=False, convert_to_numpy=True
+                list(texts), batch_size=len(texts), show_progress_bar=False, convert_to_numpy=True
             )
         return np.asarray(vectors, dtype=np.float32)
 

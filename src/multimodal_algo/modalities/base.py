@@ -46,9 +46,9 @@ class ModalityModel(ABC):
         self.task = task
         self._head: Head | None = None
 
-    @abstractmethod
     def completeness(self, features: Features) -> np.ndarray:
         """Share of filled cells of each row among `columns`, float (rows,)."""
+        return np.mean([features.filled(column) for column in self.columns], axis=0)
 
     @abstractmethod
     def inputs(self, features: Features) -> pd.DataFrame:
@@ -129,7 +129,8 @@ class ModalityModel(ABC):
         informed = self.informed(features, min_completeness)
         answers = np.zeros((int(informed.sum()), self.task.outputs), dtype=np.float32)
         if informed.any():
-            answers = self._head.predict(self.inputs(features.take(np.flatnonzero(informed))))
+            spoken = features if informed.all() else features.take(np.flatnonzero(informed))
+            answers = self._head.predict(self.inputs(spoken))
         return self._vectors(answers, informed)
 
     def _vectors(self, answers: np.ndarray, informed: np.ndarray) -> np.ndarray:

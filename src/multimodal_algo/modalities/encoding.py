@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from abc import ABC, abstractmethod
+from array import array
+from collections import Counter
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder
+from sklearn.preprocessing import KBinsDiscretizer
 
 from multimodal_algo.ingest.features import VectorColumn
 from multimodal_algo.linear import Blocks
@@ -65,7 +68,7 @@ class WideEncoder:
         kinds = {column: _kind(column, table[column]) for column in table.columns}
         self._vectors = {column: _VectorScale(table[column]) for column, kind in kinds.items() if kind == "vector"}
         share = self._max_words // max(1, sum(kind == "text" for kind in kinds.values()))
-        self._parts: list[tuple[str, Any, float]] = []
+        self._parts: list[tuple[str, _Part, float]] = []
         for column, kind in kinds.items():
             if kind == "text":
                 self._learn(column, _words(share), table, _TEXT_WEIGHT)
@@ -74,7 +77,7 @@ class WideEncoder:
             if kind == "vector":
                 self._learn(column, _Absent(), table)
             if kind == "category":
-                self._learn(column, OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=2), table)
+                self._learn(column, _Categories(), table)
             if kind == "number":
                 bins = min(_BINS, table[column].nunique())
                 if bins > 1:
@@ -83,10 +86,7 @@ class WideEncoder:
 
     def transform(self, table: pd.DataFrame) -> Blocks:
         """The numbers of the rows of `table`."""
-        blocks = [
-            _csr(part.transform(_input(part, table[column]))) * np.float32(weight)
-            for column, part, weight in self._parts
-        ]
+        blocks = [part.transform(table[column]) * np.float32(weight) for column, part, weight in self._parts]
         words = sparse.hstack(blocks, format="csr", dtype=np.float32) if blocks else _nothing(len(table))
         dense = np.zeros((len(table), sum(scale.width for scale in self._vectors.values())), dtype=np.float32)
         start = 0
@@ -95,37 +95,97 @@ class WideEncoder:
             start += scale.width
         return Blocks(words, dense)
 
-    def _learn(self, column: str, part: Any, table: pd.DataFrame, weight: float = 1.0) -> None:
+    def _learn(self, column: str, part: _Part, table: pd.DataFrame, weight: float = 1.0) -> None:
         try:
-            part.fit(_input(part, table[column]))
+            part.fit(table[column])
         except ValueError:
             return  # No word occurs twice: the column says nothing about other rows.
         self._parts.append((column, part, weight))
 
 
-class _Bins:
+class _Part(ABC):
+    """What a column's cells become; scikit-learn learns it, but its checks of every call take milliseconds."""
+
+    @abstractmethod
+    def fit(self, cells: pd.Series) -> None:
+        """Learn from the cells; ValueError where they say nothing of other rows."""
+
+    @abstractmethod
+    def transform(self, cells: pd.Series) -> sparse.csr_matrix:
+        """The numbers of cells, float32 (rows, numbers)."""
+
+
+class _Words(_Part):
+    """TF-IDF, rows of length 1."""
+
+    def __init__(self, vectorizer: TfidfVectorizer) -> None:
+        self._vectorizer = vectorizer
+
+    def fit(self, cells: pd.Series) -> None:
+        self._vectorizer.fit(cells.astype(str))
+        # Words that were left out are of no more use.
+        self._vectorizer.stop_words_ = None
+
+    def transform(self, cells: pd.Series) -> sparse.csr_matrix:
+        analyze, place = self._vectorizer.build_analyzer(), self._vectorizer.vocabulary_.get
+        places, counts, ends = array("i"), array("f"), array("q", [0])
+        for cell in cells:
+            found = Counter(place(word) for word in analyze(str(cell)))
+            found.pop(None, None)
+            places.extend(found.keys())
+            counts.extend(found.values())
+            ends.append(len(places))
+        indices, indptr = np.frombuffer(places, dtype=np.int32), np.array(ends)
+        values = (1 + np.log(np.frombuffer(counts, dtype=np.float32))) * self._vectorizer.idf_[indices]
+        rows = np.repeat(np.arange(len(cells)), np.diff(indptr))
+        lengths = np.sqrt(np.bincount(rows, values**2, minlength=len(cells)))
+        shape = (len(cells), len(self._vectorizer.vocabulary_))
+        return sparse.csr_matrix(((values / lengths[rows]).astype(np.float32), indices, indptr), shape)
+
+
+class _Categories(_Part):
+    """One-hot of the values that occur twice; all others are one."""
+
+    def fit(self, cells: pd.Series) -> None:
+        counts = Counter(cells.astype(str))
+        frequent = sorted(value for value, count in counts.items() if count > 1)
+        self._places = {value: place for place, value in enumerate(frequent)}
+        self._width = len(frequent) + (len(counts) > len(frequent))
+
+    def transform(self, cells: pd.Series) -> sparse.csr_matrix:
+        # Where each value was frequent, a new one is none of them.
+        places = [self._places.get(cell, len(self._places)) for cell in cells.astype(str)]
+        return _one_hot(np.array(places, dtype=np.int32), self._width)
+
+
+class _Bins(_Part):
     """One-hot quantile bins of a number."""
 
     def __init__(self, bins: int) -> None:
-        self._bins = KBinsDiscretizer(
-            bins, encode="onehot", strategy="quantile", quantile_method="averaged_inverted_cdf", dtype=np.float32
+        self._bins = bins
+
+    def fit(self, cells: pd.Series) -> None:
+        learner = KBinsDiscretizer(
+            self._bins, encode="onehot", strategy="quantile", quantile_method="averaged_inverted_cdf"
         )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a bin of one value is fine
+            learner.fit(cells.to_numpy(dtype=np.float32).reshape(-1, 1))
+        self._edges = learner.bin_edges_[0][1:-1]
 
-    def fit(self, values: np.ndarray) -> None:
-        self._bins.fit(values)
-
-    def transform(self, values: np.ndarray) -> sparse.csr_matrix:
-        return self._bins.transform(values)
+    def transform(self, cells: pd.Series) -> sparse.csr_matrix:
+        values = cells.to_numpy(dtype=np.float32)
+        return _one_hot(np.searchsorted(self._edges, values, side="right"), len(self._edges) + 1)
 
 
-class _Absent:
+class _Absent(_Part):
     """1 where there is no vector."""
 
-    def fit(self, values: np.ndarray) -> None:
+    def fit(self, cells: pd.Series) -> None:
         pass
 
-    def transform(self, values: np.ndarray) -> sparse.csr_matrix:
-        return sparse.csr_matrix(pd.isna(values).astype(np.float32))
+    def transform(self, cells: pd.Series) -> sparse.csr_matrix:
+        return _one_hot(np.where(cells.isna(), 0, 1), 1)
 
 
 class _VectorScale:
@@ -165,27 +225,27 @@ def _kind(column: str, cells: pd.Series) -> str:
     return "number" if pd.api.types.is_numeric_dtype(cells) else "text"
 
 
-def _words(most: int) -> TfidfVectorizer:
-    return TfidfVectorizer(
-        sublinear_tf=True, min_df=2, max_features=max(1, most), dtype=np.float32, token_pattern=_TOKEN
+def _words(most: int) -> _Words:
+    return _Words(
+        TfidfVectorizer(sublinear_tf=True, min_df=2, max_features=max(1, most), dtype=np.float32, token_pattern=_TOKEN)
     )
 
 
-def _pieces(most: int) -> TfidfVectorizer:
-    return TfidfVectorizer(
-        sublinear_tf=True, min_df=2, max_features=max(1, most), dtype=np.float32, analyzer="char_wb", ngram_range=(2, 5)
-    )
+def _pieces(most: int) -> _Words:
+    return _Words(
+        TfidfVectorizer(
+            sublinear_tf=True, min_df=2, max_features=max(1, most), dtype=np.float32, analyzer="char_wb",
+            ngram_range=(2, 5),
+        )
+    )  # fmt: skip
 
 
-def _input(part: Any, cells: pd.Series) -> Any:
-    if isinstance(part, TfidfVectorizer):
-        return cells.astype(str)
-    values = cells.astype(str) if isinstance(cells.dtype, pd.CategoricalDtype) else cells
-    return values.to_numpy().reshape(-1, 1)
-
-
-def _csr(matrix: Any) -> sparse.csr_matrix:
-    return sparse.csr_matrix(matrix, dtype=np.float32)
+def _one_hot(places: np.ndarray, width: int) -> sparse.csr_matrix:
+    """1 at the place of each row, float32 (rows, width); nothing where it is `width` or more."""
+    there = places < width
+    indptr = np.concatenate([[0], np.cumsum(there)])
+    indices = places[there].astype(np.int32)
+    return sparse.csr_matrix((np.ones(len(indices), dtype=np.float32), indices, indptr), (len(places), width))
 
 
 def _nothing(rows: int) -> sparse.csr_matrix:

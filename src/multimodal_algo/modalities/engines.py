@@ -11,8 +11,11 @@ import copy
 import importlib.util
 import io
 import logging
+import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,8 +75,10 @@ class OnnxNetwork:
                 raise Unavailable(f"the installed onnxruntime has no {missing}")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        # Threads that wait for work by spinning take the cores from those that decode images.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if not wanted:
+            # Cores work at batches of their own: they need not wait for each other, nor for those that decode images.
+            options.intra_op_num_threads = 1
+        self._on_cpu = not wanted
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=[*wanted, "CPUExecutionProvider"]
@@ -85,6 +90,27 @@ class OnnxNetwork:
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """The vectors, float32 (rows, width), of arrays by the names of the graph's inputs."""
         return self._session.run(None, {name: inputs[name] for name in self._names})[0]
+
+    def each(self, batches: Iterable[Callable[[], Mapping[str, np.ndarray]]]) -> Iterator[np.ndarray]:
+        """The vectors of each batch of inputs, which are made when their turn comes, in order."""
+        return (_cores().map if self._on_cpu else map)(lambda batch: self(batch()), batches)
+
+
+def spread(run: Callable[[Any], np.ndarray], batches: Sequence[Any], device: torch.device) -> Iterable[np.ndarray]:
+    """What `run` gives for each of `batches`, in order, by torch.
+
+    Where torch has one thread on a CPU, as in a server, each core works at a batch of its own.
+    """
+    import torch
+
+    if device.type != "cpu" or torch.get_num_threads() > 1 or len(batches) < 2:
+        return map(run, batches)
+    return _cores().map(run, batches)
+
+
+@cache
+def _cores() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="network")
 
 
 def chosen(engine: Engine, *, has_gpu: bool) -> Engine:

@@ -20,6 +20,7 @@ import pandas as pd
 
 from multimodal_algo.budget import Budget
 from multimodal_algo.memory import available_bytes
+from multimodal_algo.modalities.direct import Direct
 from multimodal_algo.recipes import Models
 from multimodal_algo.task import Task
 
@@ -121,6 +122,7 @@ class TabularHead(Head):
         self._predictor = predictor
         self._usual = usual
         self._is_regression = is_regression
+        self._direct: Direct | None = None
 
     @classmethod
     def fit(
@@ -187,6 +189,8 @@ class TabularHead(Head):
         """See `Head.predict`."""
         if self._predictor is None:
             return np.tile(self._usual, (len(inputs), 1))
+        if self._direct is not None:
+            return self._indexed(self._direct(inputs))
         if self._is_regression:
             return self._indexed(self._predictor.predict(inputs))
         return self._indexed(self._predictor.predict_proba(inputs, as_multiclass=True))
@@ -217,7 +221,9 @@ class TabularHead(Head):
 
         predictor = TabularPredictor.load(str(directory / _PREDICTOR), verbosity=0)
         predictor.persist(max_memory=None)  # without it, it weighs every model for a second first
-        return cls(predictor, usual, state["is_regression"])
+        head = cls(predictor, usual, state["is_regression"])
+        head._direct = Direct.of(predictor)
+        return head
 
 
 @dataclass(frozen=True)

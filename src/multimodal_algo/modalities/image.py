@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from multimodal_algo.ingest.features import Features
@@ -12,10 +11,6 @@ from multimodal_algo.modalities.encoding import vector_cells
 
 class ImageModel(ModalityModel):
     """One image column. Its images became vectors at ingest, in training as in serving."""
-
-    def completeness(self, features: Features) -> np.ndarray:
-        """1 where the cell has an image, else 0."""
-        return features.vectors[self.columns[0]].present.astype(float)
 
     def inputs(self, features: Features) -> pd.DataFrame:
         """The image vectors."""

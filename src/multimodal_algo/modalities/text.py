@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from multimodal_algo.ingest.features import Features
@@ -12,10 +11,6 @@ from multimodal_algo.modalities.encoding import vector_cells
 
 class TextModel(ModalityModel):
     """The text columns; missing text is ``""``. Texts became vectors at ingest, in training as in serving."""
-
-    def completeness(self, features: Features) -> np.ndarray:
-        """Share of texts that are there."""
-        return (features.table[list(self.columns)] != "").to_numpy().mean(axis=1)
 
     def inputs(self, features: Features) -> pd.DataFrame:
         """The texts, and their vectors."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,8 +28,6 @@ from multimodal_algo.task import Task
 
 _LOG = logging.getLogger(__name__)
 
-# Rows of a batch: on a CPU larger ones are no faster, and a single row would wait for them.
-_CPU_ROWS, _GPU_ROWS = 64, 512
 _NOTHING = 1e-9
 
 
@@ -61,24 +60,16 @@ class Predictor:
         Its fusion.
     encoders
         Its frozen networks.
-    batch_rows
-        Most rows that are computed at once.
     """
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        models: list[ModalityModel],
-        fusion: Fusion,
-        encoders: Encoders,
-        batch_rows: int = _CPU_ROWS,
-    ) -> None:
+    def __init__(self, config: ModelConfig, models: list[ModalityModel], fusion: Fusion, encoders: Encoders) -> None:
         self.config = config
         self.schema: FeatureSchema = config.schema_
         self.classes = config.classes
         self.task: Task = config.task
-        self._parser = RowParser(self.schema.inference_columns, ThreadPoolExecutor(thread_name_prefix="decode"))
-        self.batch_rows = batch_rows
+        # More threads than cores only take them from the networks.
+        decoders = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
+        self._parser = RowParser(self.schema.inference_columns, decoders)
         self._models = models
         self._fusion = fusion
         self.encoders = encoders
@@ -107,8 +98,7 @@ class Predictor:
             if modality in networks:
                 _run_by(engine, networks[modality], directory / place / GRAPH)
         encoders = {modality: network.encode for modality, network in networks.items()}
-        has_gpu = any(network.has_gpu for network in networks.values())
-        return cls(config, models, Fusion.load(directory / FUSION), encoders, _GPU_ROWS if has_gpu else _CPU_ROWS)
+        return cls(config, models, Fusion.load(directory / FUSION), encoders)
 
     @property
     def modalities(self) -> tuple[Modality, ...]:

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import struct
+import sys
 import threading
 import time
 from pathlib import Path
@@ -22,7 +23,7 @@ from multimodal_algo.sagemaker.devices import find_devices, require_torch_sees_g
 from multimodal_algo.sagemaker.settings import Settings
 from multimodal_algo.serving.app import create_app
 from multimodal_algo.serving.service import Loaded, ModelService
-from multimodal_algo.serving.sizing import execution_parameters, most_body_bytes, threads
+from multimodal_algo.serving.sizing import batch_rows, execution_parameters, most_body_bytes, threads
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ _GRACE_S = 25
 _FAILED_S = 5
 _HANGING_S = 2
 _REPLACED = 1
+_SWITCH_S = 5e-4
 
 
 class Server(BaseApplication):
@@ -46,6 +48,9 @@ class Server(BaseApplication):
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        # What is left to libraries is small: their threads would only wait for each other, by spinning.
+        for library in ("OMP", "OPENBLAS", "MKL"):
+            os.environ.setdefault(f"{library}_NUM_THREADS", "1")
         self._born = time.monotonic() - _age_s()
         self._devices = find_devices()
         _LOG.info("%s", self._devices.summary)
@@ -98,6 +103,8 @@ class Server(BaseApplication):
             # Connections inherit it. gthread's threads would wait forever for what a client began to send.
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                 listener.sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _IDLE_S, 0))
+        # Networks take the interpreter's lock between their batches: they must not wait for it while answers are made.
+        sys.setswitchinterval(_SWITCH_S)
         # Only in the worker, after the fork: a process that forks with CUDA or OpenMP started hangs.
         threading.Thread(target=self._load_or_exit, name="load-model", daemon=True).start()
         threading.Thread(target=self._watch, name="watch-model", daemon=True).start()
@@ -141,7 +148,7 @@ class Server(BaseApplication):
             task=config.task,
             is_batch=self._settings.is_batch,
         )
-        return Loaded(Predictor.load(directory, options.engine), options)
+        return Loaded(Predictor.load(directory, options.engine), options, batch_rows(is_batch=self._settings.is_batch))
 
 
 def _assign_gpu(arbiter: Any, worker: Any) -> None:

@@ -30,10 +30,11 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a server serves."""
+    """What a server serves, and most rows that it computes at once."""
 
     predictor: Predictor
     options: InferenceOptions
+    batch_rows: int = 64
 
 
 @dataclass
@@ -84,7 +85,7 @@ class ModelService:
             self._batcher = Batcher(
                 predictor.encode,
                 lambda features: predictor.answer(features, with_weights=with_weights),
-                predictor.batch_rows,
+                self._model.batch_rows,
             )
             _LOG.info("ready %.1f s after the start", self._since_start())
         except (UserError, PlatformError) as error:

@@ -42,6 +42,11 @@ def execution_parameters(config: ModelConfig, *, has_gpu: bool, single_record: b
     return _told(4, _USUAL_MB)
 
 
+def batch_rows(*, is_batch: bool) -> int:
+    """Most rows that are computed at once: large batches pay, but on an endpoint a single row may wait for one."""
+    return 256 if is_batch else 64
+
+
 def most_body_bytes(*, is_batch: bool, payload_mb: int | None) -> int:
     """The largest body that is read: what the platform can send, and some room.
 
