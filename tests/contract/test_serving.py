@@ -21,6 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import requests
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from multimodal_algo.local.runner import ProcessRunner
 from multimodal_algo.local.server import LocalServer
@@ -357,6 +359,36 @@ def test_garbage_of_many_clients_at_once_changes_no_answer(endpoint: Served) -> 
         assert {code for code in codes} == {400}
         for answer in good:
             assert_same(answer.result(), expected)
+
+
+CELL = st.text('ab1,;"\\n\\r=/+{}[]:é\\0', max_size=12)
+LINE = st.lists(CELL, min_size=7, max_size=9).map(",".join)
+JSON_BODY = st.lists(
+    st.dictionaries(st.sampled_from([*COLUMNS, "label", "x"]), CELL | st.integers() | st.none()), max_size=4
+)
+HOSTILE = st.one_of(
+    st.binary(max_size=400),
+    st.lists(LINE, max_size=5).map(lambda lines: "\n".join(lines).encode()),
+    JSON_BODY.map(lambda rows: json.dumps({"instances": rows}).encode()),
+    JSON_BODY.map(lambda rows: "\n".join(map(json.dumps, rows)).encode()),
+)
+CONTENT_TYPES = ["text/csv", "text/csv; header=present", "text/csv; charset=utf-16", "application/jsonlines",
+                 "application/json", "application/x-parquet", "", "a/b"]  # fmt: skip
+ACCEPTS = ["", "*/*", "text/csv", "application/jsonlines", "application/json;q=0.1, text/*", "x"]
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(HOSTILE, st.sampled_from(CONTENT_TYPES), st.sampled_from(ACCEPTS))
+def test_no_request_makes_an_internal_error_or_another_number_of_answers(
+    batch: Served, body: bytes, content_type: str, accept: str
+) -> None:
+    response = batch.post(body, {"Content-Type": content_type, "Accept": accept})
+    assert response.status_code in (200, 400, 406, 415)
+    if response.status_code != 200:
+        assert response.json()["error"]
+    elif content_type in ("text/csv", "") and accept in ("", "*/*", "text/csv") and b'"' not in body:
+        records = body.removeprefix(b"\xef\xbb\xbf")
+        assert response.text.count("\n") == records.count(b"\n") + (records[-1:] not in (b"", b"\n"))
 
 
 def test_a_slow_client_keeps_no_one_waiting(endpoint: Served) -> None:

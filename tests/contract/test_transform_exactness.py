@@ -1,0 +1,41 @@
+"""A row's answer does not depend on how its file is cut, packed and sent."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from multimodal_algo.local import BatchStrategy, SplitType, TransformJob, transform
+
+LINES = 400
+JOBS = {
+    "defaults": TransformJob(),
+    "1 MB, 16 at a time": TransformJob(max_payload_mb=1, max_concurrent_transforms=16),
+    "one record a request": TransformJob(strategy=BatchStrategy.SINGLE_RECORD, max_concurrent_transforms=8),
+    "one request": TransformJob(split_type=SplitType.NONE),
+    "torch": TransformJob(env={"INFERENCE_ENGINE": "torch"}),
+}
+
+
+def test_every_way_to_cut_and_send_a_file_gives_the_same_answers(archive: Path, sample: Path, tmp_path: Path) -> None:
+    with (sample / "test_noheader.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.reader(stream))
+    lines = io.StringIO(newline="")
+    writer = csv.writer(lines, lineterminator="\n")
+    for number in range(LINES):
+        row = list(rows[number % len(rows)])
+        # Sizes differ, some cells are empty, and every row is its own.
+        writer.writerow([str(number), f"{row[1]} {number}", row[2] * (number % 5), *row[3:]])
+    path = tmp_path / "lines.csv"
+    path.write_text(lines.getvalue(), encoding="utf-8", newline="")
+    expected: list[list[str]] = []
+    for name, job in JOBS.items():
+        (out,) = transform(archive, path, job, output=tmp_path / name)
+        answers = list(csv.reader(io.StringIO(out.read_text(encoding="utf-8"), newline="")))
+        assert [row[0] for row in answers] == [str(number) for number in range(LINES)], name
+        expected = expected or answers
+        for found, wanted in zip(answers, expected, strict=True):
+            assert float(found[2]) == pytest.approx(float(wanted[2]), abs=1e-4 if name != "torch" else 1e-3), name

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from multimodal_algo.artifact import ModalityEntry
+from multimodal_algo.recipes import Branch
+from multimodal_algo.schema import FeatureSchema
+from multimodal_algo.serving.sizing import execution_parameters, most_body_bytes
+
+
+def config(*columns: str, branch: Branch = Branch.TEXT) -> Any:
+    entry = ModalityEntry(name="x", branch=branch, columns=columns)
+    return SimpleNamespace(schema_=FeatureSchema((*columns, "label")), modalities=(entry,))
+
+
+@pytest.mark.parametrize("has_gpu", [False, True])
+@pytest.mark.parametrize("single_record", [False, True])
+@pytest.mark.parametrize(
+    "model",
+    [config("a_text"), config("a_text", "b_image"), config("a_num"), config("a_text", branch=Branch.TEXT_TUNED)],
+)
+def test_payload_times_concurrency_is_what_the_platform_holds(model: Any, has_gpu: bool, single_record: bool) -> None:
+    answer = execution_parameters(model, has_gpu=has_gpu, single_record=single_record)
+    assert set(answer) == {"MaxConcurrentTransforms", "MaxPayloadInMB"}
+    assert 0 < answer["MaxConcurrentTransforms"] * answer["MaxPayloadInMB"] <= 100
+
+
+def test_slow_models_with_small_rows_are_sent_fewer_at_a_time() -> None:
+    def in_flight(model: Any) -> int:
+        answer = execution_parameters(model, has_gpu=False, single_record=False)
+        return answer["MaxConcurrentTransforms"] * answer["MaxPayloadInMB"]
+
+    assert in_flight(config("a_text")) < in_flight(config("a_text", "b_image"))
+    assert in_flight(config("a_text", branch=Branch.TEXT_TUNED)) < in_flight(config("a_text"))
+
+
+def test_what_the_platform_sends_is_read() -> None:
+    assert most_body_bytes(is_batch=True, payload_mb=None) > 100 << 20
+    assert most_body_bytes(is_batch=True, payload_mb=0) > 500 << 20
+    assert 25 << 20 < most_body_bytes(is_batch=False, payload_mb=None) < 30 << 20
