@@ -35,7 +35,7 @@ class Settings:
         What a batch transform job says of its requests (``SAGEMAKER_MAX_PAYLOAD_IN_MB``,
         ``SAGEMAKER_MAX_CONCURRENT_TRANSFORMS``); None where it does not.
     model_timeout_s
-        After how long at one batch of rows the model counts as hanging (``MODEL_TIMEOUT_S``, default 300).
+        After how long at one batch of rows the model counts as hanging (``MODEL_TIMEOUT_S``, default 600).
     inference
         The environment that `InferenceOptions.of` takes.
     """
@@ -48,7 +48,7 @@ class Settings:
     single_record: bool = False
     max_payload_mb: int | None = None
     max_concurrent: int | None = None
-    model_timeout_s: float = 300
+    model_timeout_s: float = 600
     inference: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -73,7 +73,7 @@ class Settings:
             single_record="single" in env.get("SAGEMAKER_BATCH_STRATEGY", "").lower(),
             max_payload_mb=_number(env, "SAGEMAKER_MAX_PAYLOAD_IN_MB", None),
             max_concurrent=_number(env, "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS", None),
-            model_timeout_s=_seconds(env, "MODEL_TIMEOUT_S", 300),
+            model_timeout_s=_seconds(env, "MODEL_TIMEOUT_S", 600),
             inference={name: value for name in _INFERENCE if (value := env.get(name))},
         )
 

@@ -148,7 +148,8 @@ class Server(BaseApplication):
             task=config.task,
             is_batch=self._settings.is_batch,
         )
-        return Loaded(Predictor.load(directory, options.engine), options, batch_rows(is_batch=self._settings.is_batch))
+        rows = batch_rows(config, has_gpu=self._devices.gpus > 0, is_batch=self._settings.is_batch)
+        return Loaded(Predictor.load(directory, options.engine), options, rows)
 
 
 def _assign_gpu(arbiter: Any, worker: Any) -> None:

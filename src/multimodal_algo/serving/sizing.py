@@ -33,8 +33,7 @@ def execution_parameters(config: ModelConfig, *, has_gpu: bool, single_record: b
     """
     if single_record or has_gpu:
         return _told(_MOST_CONCURRENT, _USUAL_MB)
-    if any(entry.branch in TUNED for entry in config.modalities):
-        # Fine-tuned networks on a CPU: a tenth of a second a row and more.
+    if _is_slow(config, has_gpu=has_gpu):
         return _told(1, _USUAL_MB)
     if config.schema_.of(Modality.TEXT) and not config.schema_.of(Modality.IMAGE):
         # A megabyte of texts may be ten thousand rows, at several milliseconds each.
@@ -42,8 +41,13 @@ def execution_parameters(config: ModelConfig, *, has_gpu: bool, single_record: b
     return _told(4, _USUAL_MB)
 
 
-def batch_rows(*, is_batch: bool) -> int:
-    """Most rows that are computed at once: large batches pay, but on an endpoint a single row may wait for one."""
+def batch_rows(config: ModelConfig, *, has_gpu: bool, is_batch: bool) -> int:
+    """Most rows that are computed at once: large batches pay, but on an endpoint a single row may wait for one.
+
+    Fine-tuned networks on a CPU gain nothing from many rows, and would look as if they hung.
+    """
+    if _is_slow(config, has_gpu=has_gpu):
+        return 16
     return 256 if is_batch else 64
 
 
@@ -65,6 +69,11 @@ def most_body_bytes(*, is_batch: bool, payload_mb: int | None) -> int:
 def threads(concurrent: int | None) -> int:
     """Threads for HTTP: enough for the job's requests, and for pings beside them."""
     return max(64, (concurrent or 0) + 8)
+
+
+def _is_slow(config: ModelConfig, *, has_gpu: bool) -> bool:
+    """Whether it has fine-tuned networks on a CPU: a tenth of a second a row and more."""
+    return not has_gpu and any(entry.branch in TUNED for entry in config.modalities)
 
 
 def _told(concurrent: int, payload_mb: int) -> dict[str, int]:

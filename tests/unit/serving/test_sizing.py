@@ -8,7 +8,7 @@ import pytest
 from multimodal_algo.artifact import ModalityEntry
 from multimodal_algo.recipes import Branch
 from multimodal_algo.schema import FeatureSchema
-from multimodal_algo.serving.sizing import execution_parameters, most_body_bytes
+from multimodal_algo.serving.sizing import batch_rows, execution_parameters, most_body_bytes
 
 
 def config(*columns: str, branch: Branch = Branch.TEXT) -> Any:
@@ -35,6 +35,14 @@ def test_slow_models_with_small_rows_are_sent_fewer_at_a_time() -> None:
 
     assert in_flight(config("a_text")) < in_flight(config("a_text", "b_image"))
     assert in_flight(config("a_text", branch=Branch.TEXT_TUNED)) < in_flight(config("a_text"))
+
+
+def test_a_batch_of_slow_models_is_small() -> None:
+    tuned = config("a_text", branch=Branch.TEXT_TUNED)
+    assert batch_rows(tuned, has_gpu=False, is_batch=True) < batch_rows(tuned, has_gpu=True, is_batch=True)
+    assert batch_rows(config("a_text"), has_gpu=False, is_batch=False) < batch_rows(
+        config("a_text"), has_gpu=False, is_batch=True
+    )
 
 
 def test_what_the_platform_sends_is_read() -> None:
