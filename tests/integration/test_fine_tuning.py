@@ -43,9 +43,9 @@ def untrained(name: str) -> ImageBackbone:
         if hasattr(module, "running_mean") and module.running_mean is not None:
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 2.0)
-    from multimodal_algo.modalities.backbones import _headless
+    from multimodal_algo.modalities.networks import headless
 
-    return ImageBackbone(BackboneInfo(f"torchvision/{name}", "test", True), _headless(network))
+    return ImageBackbone(BackboneInfo(f"torchvision/{name}", "test", True), headless(network))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
@@ -79,9 +79,9 @@ def test_fine_tuned_text_and_images_answer_alike_after_loading(sample: Path, tmp
     with (sample / "test_noheader.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.reader(stream))[:6]
     together = predictor.predict(rows)
-    assert together.problems == [None] * 6
-    alone = np.concatenate([predictor.predict([row]).answers for row in rows])
-    np.testing.assert_allclose(together.answers, alone, atol=1e-4)
+    assert len(together) == 6
+    alone = np.concatenate([predictor.predict([row]) for row in rows])
+    np.testing.assert_allclose(together, alone, atol=1e-4)
 
 
 def test_answers_are_those_of_autogluons_own_predict(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_numbers_are_fine_tuned_too(write_csv: WriteCsv, tmp_path: Path) -> None
         text_hyperparameters=json.dumps(ONE_EPOCH), problem_type="regression",
     )  # fmt: skip
     assert "text_tuned" in metrics.modalities
-    answers = predictor.predict([["cheap thing 1"], ["dear thing 1"]]).answers[:, 0]
+    answers = predictor.predict([["cheap thing 1"], ["dear thing 1"]])[:, 0]
     assert answers[1] > answers[0] + 50
 
 
@@ -127,7 +127,7 @@ def test_classes_of_few_rows_are_fine_tuned_too(write_csv: WriteCsv, tmp_path: P
         write_csv("train.csv", [["a_text", "label"], *rows]), tmp_path, text_hyperparameters=json.dumps(ONE_EPOCH)
     )
     assert "text_tuned" in metrics.modalities
-    assert predictor.predict([["thing number 3 of kind 3"]]).answers.shape == (1, 13)
+    assert predictor.predict([["thing number 3 of kind 3"]]).shape == (1, 13)
 
 
 def _sentence_network(directory: Path) -> str:

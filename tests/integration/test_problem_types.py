@@ -13,8 +13,10 @@ from small_job import PARAMETERS, WEIGHTS_DIR, WriteCsv
 
 from multimodal_algo.errors import UserError
 from multimodal_algo.hyperparameters import HyperParameters
+from multimodal_algo.inference import InferenceOptions
+from multimodal_algo.serving.decoding import Kind
 from multimodal_algo.serving.predictor import Predictor
-from multimodal_algo.serving.service import ModelService
+from multimodal_algo.serving.service import Loaded, ModelService
 from multimodal_algo.training.job import Channels, train
 from multimodal_algo.training.report import Metrics
 
@@ -58,9 +60,11 @@ def test_numbers_are_predicted_as_numbers(write_csv: WriteCsv, tmp_path: Path) -
     assert error < 0.3 * truth.std()
     assert error == pytest.approx(metrics.fused["rmse"], rel=0.4)
     assert metrics.fused["rmse"] <= min(scores["rmse"] for scores in metrics.modalities.values()) * 1.001
-    service = ModelService(lambda: predictor, is_batch=True)
+    options = InferenceOptions.of({}, {}, schema=predictor.schema, task=predictor.task, is_batch=True)
+    service = ModelService(lambda: Loaded(predictor, options), lambda: 0.0)
     assert service.load()
-    lines = service.answer_csv(("\n".join(",".join(row[:-1]) for row in test[:5]) + "\nH9,,oops,x\n").encode())
+    body = ("\n".join(",".join(row[:-1]) for row in test[:5]) + "\nH9,,oops,x\n").encode()
+    lines = service.answer(body, Kind.CSV, Kind.CSV)
     told = list(csv.reader(lines.decode().splitlines()))
     assert [row[0] for row in told] == [row[0] for row in test[:5]] + ["H9"]
     np.testing.assert_allclose([float(row[1]) for row in told[:5]], answers[:5], rtol=1e-5)

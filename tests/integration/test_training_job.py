@@ -80,8 +80,8 @@ def test_a_row_that_says_nothing_in_a_modality_gets_exactly_the_last_entry(artif
 def test_answers_do_not_depend_on_the_rows_beside_them(artifact: Path, sample: Path) -> None:
     predictor = Predictor.load(artifact)
     rows = table(sample / "test_noheader.csv")
-    together = predictor.predict(rows).answers
-    alone = np.concatenate([predictor.predict([row]).answers for row in rows[:10]])
+    together = predictor.predict(rows)
+    alone = np.concatenate([predictor.predict([row]) for row in rows[:10]])
     np.testing.assert_allclose(together[:10], alone, atol=1e-4)
 
 
@@ -96,7 +96,7 @@ def test_rare_and_awkward_labels_are_kept_with_their_spelling(write_csv: WriteCs
     data = write_csv("train.csv", [["a_num", "b_cat", "label"], *rows])
     predictor, _ = fit(data, tmp_path, n_mins="0", n_secs="15")
     assert predictor.classes == tuple(sorted({row[-1] for row in rows}))
-    probabilities = predictor.predict([row[:2] for row in rows]).answers
+    probabilities = predictor.predict([row[:2] for row in rows])
     right = [predictor.classes[best] == row[-1] for best, row in zip(probabilities.argmax(axis=1), rows, strict=True)]
     assert np.mean(right) > 0.9
     assert np.all(probabilities >= 0)
@@ -119,7 +119,7 @@ def test_data_that_teaches_little_still_gives_a_model(
     write_csv: WriteCsv, tmp_path: Path, header: list[str], rows: list[list[str]]
 ) -> None:
     predictor, _ = fit(write_csv("train.csv", [header, *rows]), tmp_path, n_mins="0", n_secs="5")
-    probabilities = predictor.predict([row[:-1] for row in rows]).answers
+    probabilities = predictor.predict([row[:-1] for row in rows])
     assert probabilities.shape == (len(rows), len({row[-1] for row in rows}))
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
@@ -129,20 +129,20 @@ def test_an_image_column_may_have_any_name(sample: Path, write_csv: WriteCsv, tm
     photo = header.index("photo_image")
     named = [["../a/b_image", "label"], *[[row[photo], row[-1]] for row in rows]]
     predictor, _ = fit(write_csv("train.csv", named), tmp_path, n_mins="0", n_secs="10")
-    assert predictor.predict([[rows[0][photo]]]).problems == [None]
+    assert predictor.features([[rows[0][photo]]])[1] == [None]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "model", "output", "train.csv"]
 
 
 def test_two_classes_work(write_csv: WriteCsv, tmp_path: Path) -> None:
     rows = [[str(n), "yes" if n % 3 else "no"] for n in range(60)]
     predictor, _ = fit(write_csv("train.csv", [["a_num", "label"], *rows]), tmp_path, n_mins="0", n_secs="5")
-    assert predictor.predict([["1"]]).answers.shape == (1, 2)
+    assert predictor.predict([["1"]]).shape == (1, 2)
 
 
 def test_a_tiny_budget_still_gives_every_modality_a_model(sample: Path, tmp_path: Path) -> None:
     predictor, metrics = fit(sample / "train.csv", tmp_path, n_mins="0", n_secs="1")
     assert {"text", "num", "cat", "img/photo_image"} <= metrics.modalities.keys()
-    assert len(predictor.predict(table(sample / "test_noheader.csv")).problems) == 40
+    assert len(predictor.predict(table(sample / "test_noheader.csv"))) == 40
 
 
 def test_the_same_seed_gives_the_same_metrics(sample: Path, tmp_path: Path) -> None:
