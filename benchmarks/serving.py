@@ -82,8 +82,9 @@ def speed(arguments: argparse.Namespace, scratch: Path) -> dict[str, object]:
     lines = repeated(arguments.lines, arguments.rows, scratch / "model")
     few = lines[: arguments.single_rows]
     found = in_process(scratch / "model", lines, Engine(arguments.engine))
-    with served(scratch, {"SAGEMAKER_BATCH": "true", "INFERENCE_ENGINE": arguments.engine}) as url:
-        parameters = requests.get(f"{url}/execution-parameters", timeout=60).json()
+    with served(scratch, {"SAGEMAKER_BATCH": "true", "INFERENCE_ENGINE": arguments.engine}) as server:
+        url = server.url
+        parameters = server.execution_parameters()
         concurrent = parameters["MaxConcurrentTransforms"]
         found["multi_rows_per_s"] = rate(url, lines, concurrent, parameters["MaxPayloadInMB"] << 20)
         found["single_rows_per_s"] = rate(url, few, 16, 0)
@@ -160,8 +161,9 @@ def soak(arguments: argparse.Namespace, scratch: Path) -> dict[str, object]:
     deadline = time.monotonic() + 60 * arguments.minutes
     sent = itertools.count()
     memory: list[tuple[float, float]] = []
-    with served(scratch, {"SAGEMAKER_BATCH": "true", "INFERENCE_ENGINE": arguments.engine}) as url:
-        (worker,) = psutil.Process(server_pid(url)).children()
+    with served(scratch, {"SAGEMAKER_BATCH": "true", "INFERENCE_ENGINE": arguments.engine}) as server:
+        url = server.url
+        (worker,) = psutil.Process(server.process.pid).children()
         stop = threading.Event()
 
         def send(seed: int) -> None:
@@ -225,20 +227,9 @@ def of_random_sizes(path: Path, rows: int, model: Path) -> list[bytes]:
     return lines
 
 
-@contextmanager
-def served(scratch: Path, environment: dict[str, str]) -> Iterator[str]:
-    """Our server, warm."""
-    with LocalServer(ProcessRunner(), scratch, environment, scratch / "serve.log") as server:
-        SERVERS[server.url] = server.process.pid
-        yield server.url
-
-
-SERVERS: dict[str, int] = {}
-
-
-def server_pid(url: str) -> int:
-    """Of the process that listens there."""
-    return SERVERS[url]
+def served(scratch: Path, environment: dict[str, str]) -> LocalServer:
+    """Ours; use it as a context."""
+    return LocalServer(ProcessRunner(), scratch, environment, scratch / "serve.log")
 
 
 @contextmanager

@@ -9,13 +9,14 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.fields import FieldInfo
 
 from multimodal_algo.errors import UserError
-from multimodal_algo.inference import parse_fields
+from multimodal_algo.inference import BadRows, Engine, parse_fields
 
 Quality = Literal["toy", "very_light", "light", "default", "high", "best"]
 Customised = Literal[
@@ -24,8 +25,6 @@ Customised = Literal[
 ProblemTypes = Literal["auto", "binary", "multiclass", "regression"]
 EvalMetric = Literal["auto", "accuracy", "log_loss", "f1_macro", "roc_auc", "balanced_accuracy", "rmse", "mae", "r2"]
 OnBadRow = Literal["error", "skip"]
-BadRowsAnswered = Literal["auto", "report", "error"]
-InferenceEngine = Literal["auto", "torch", "onnx", "tensorrt"]
 OnCheckpointMismatch = Literal["error", "restart"]
 
 _UNSET = frozenset({"", "none", "null"})
@@ -119,14 +118,14 @@ class HyperParameters(BaseModel):
         "labels, modality_weights, error. By default id (if there is one), predicted_label and probability. Kept in "
         "the artifact; SAGEMAKER_INFERENCE_OUTPUT overrides it.",
     )
-    bad_rows: BadRowsAnswered = Field(
-        "auto",
+    bad_rows: BadRows = Field(
+        BadRows.AUTO,
         description="What inference does with rows that cannot be read: report answers them with their ID and empty "
         "fields, error refuses the request; auto is report in batch transform and error on endpoints. Kept in the "
         "artifact; BAD_ROWS overrides it.",
     )
-    inference_engine: InferenceEngine = Field(
-        "auto",
+    inference_engine: Engine = Field(
+        Engine.AUTO,
         description="What runs the frozen networks: torch, onnx (ONNX Runtime) or tensorrt; auto is onnx on a CPU and "
         "torch on a GPU. Kept in the artifact; INFERENCE_ENGINE overrides it.",
     )
@@ -276,8 +275,16 @@ def _specified(name: str, field: FieldInfo) -> dict[str, Any]:
     return entry
 
 
+def _choices(field: FieldInfo) -> list[str]:
+    """The values of a field that has some few; none of any other."""
+    kind = field.annotation
+    if get_origin(kind) is Literal:
+        return list(get_args(kind))
+    return list(kind) if isinstance(kind, type) and issubclass(kind, StrEnum) else []
+
+
 def _type_of(field: FieldInfo) -> str:
-    if get_origin(field.annotation) is Literal:
+    if _choices(field):
         return "Categorical"
     return {int: "Integer", float: "Continuous", str: "FreeText"}[field.annotation]  # type: ignore[index]
 
@@ -287,7 +294,7 @@ def _range(field: FieldInfo) -> dict[str, Any] | None:
     if kind == "FreeText":
         return None
     if kind == "Categorical":
-        return {"CategoricalParameterRangeSpecification": {"Values": list(get_args(field.annotation))}}
+        return {"CategoricalParameterRangeSpecification": {"Values": _choices(field)}}
     low, high = _bounds(field)
     return {f"{kind}ParameterRangeSpecification": {"MinValue": _as_string(low), "MaxValue": _as_string(high)}}
 
@@ -335,7 +342,7 @@ def _invalid(error: ValidationError, fields: Mapping[str, FieldInfo]) -> str:
     name = str(first["loc"][0])
     field = fields[name]
     if _type_of(field) == "Categorical":
-        values = list(get_args(field.annotation))
+        values = _choices(field)
         close = difflib.get_close_matches(str(first["input"]).lower(), values, n=1, cutoff=0.5)
         wanted = f"one of {', '.join(values)}" + (f" (did you mean '{close[0]}'?)" if close else "")
     else:

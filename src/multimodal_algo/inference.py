@@ -124,6 +124,11 @@ class InferenceOptions:
         return cls(fields or _usual_fields(schema, task), refuse, engine)
 
 
+def on_one_line(cell: str) -> str:
+    """A cell of a line that may be cut at every newline: those in it become spaces."""
+    return cell.replace("\r\n", " ").replace("\n", " ").replace("\r", " ")
+
+
 def parse_fields(text: str, where: str) -> tuple[Field, ...]:
     """The fields that `text` lists, separated by commas; none where it is empty.
 

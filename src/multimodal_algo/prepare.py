@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from multimodal_algo.artifact import CONFIG, ModelConfig
 from multimodal_algo.errors import UserError
+from multimodal_algo.inference import on_one_line
 from multimodal_algo.ingest.sources import find_sources, read_rows
 from multimodal_algo.schema import ID, LABEL, FeatureSchema, modality_of
 
@@ -86,7 +87,7 @@ def _csv_writer(stream: IO[str]) -> Any:
     table = csv.writer(stream, lineterminator="\n")
 
     def write(columns: Sequence[str], cells: list[str]) -> None:
-        table.writerow([cell.replace("\r\n", " ").replace("\n", " ").replace("\r", " ") for cell in cells])
+        table.writerow(map(on_one_line, cells))
 
     return write
 

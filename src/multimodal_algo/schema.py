@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from multimodal_algo.errors import UserError
 
@@ -65,7 +66,7 @@ class FeatureSchema:
             raise UserError(f"{where}: {problems[0]}")
         return cls(tuple(header))
 
-    @property
+    @cached_property
     def features(self) -> tuple[str, ...]:
         """The columns that carry information, in file order."""
         return tuple(column for column in self.columns if column not in (LABEL, ID))
@@ -75,7 +76,7 @@ class FeatureSchema:
         """Whether rows carry an ``ID``."""
         return ID in self.columns
 
-    @property
+    @cached_property
     def inference_columns(self) -> tuple[str, ...]:
         """The fields of an inference line: every training column but ``label``, in training order."""
         return tuple(column for column in self.columns if column != LABEL)

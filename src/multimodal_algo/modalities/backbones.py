@@ -6,9 +6,9 @@ import copy
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +36,6 @@ _LOG = logging.getLogger(__name__)
 # Activations of more images at a time do not stay in a CPU's caches, nor in the memory that the allocator keeps.
 _CPU_BATCH, _GPU_BATCH = 4, 128
 _CPU_TEXTS, _GPU_TEXTS = 8, 256
-_PIXELS = "pixels"
-_PROBE_TEXTS = ("a probe", "a second and rather longer probe, so that the first is filled up to its length")
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 _DEFAULT_TEXT_BACKBONE = "all-MiniLM-L6-v2"
@@ -64,20 +62,90 @@ class BackboneInfo:
     pretrained: bool
 
 
-class ImageBackbone:
+class Backbone(ABC):
+    """A frozen network in evaluation mode on the best device, run by torch until `use_onnx`."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._graph: OnnxNetwork | None = None
+
+    @property
+    def has_gpu(self) -> bool:
+        """Whether torch runs it on a GPU."""
+        return self._device.type == "cuda"
+
+    def export_onnx(self, path: Path) -> None:
+        """Write the network, from what `_inputs` gives to vectors, as an ONNX graph.
+
+        Raises
+        ------
+        Unavailable
+            See `engines.export_onnx`.
+        """
+        import torch
+
+        example = {name: torch.from_numpy(value) for name, value in self._inputs(self._probe()).items()}
+        export_onnx(self._exportable(list(example)).eval(), example, path)
+
+    def use_onnx(self, path: Path, engine: Engine, *, has_gpu: bool) -> None:
+        """Run the graph from now on; see `OnnxNetwork`.
+
+        Raises
+        ------
+        Unavailable
+            It cannot be run here, or its vectors differ from torch's.
+        """
+        graph = OnnxNetwork(path, engine, has_gpu=has_gpu)
+        require_equal(graph(self._inputs(self._probe())), self._by_torch(self._probe()))
+        self._graph = graph
+
+    def use_torch(self) -> None:
+        """Run the network by torch from now on."""
+        self._graph = None
+
+    def _each(self, batches: Sequence[Sequence[Any]]) -> Iterable[np.ndarray]:
+        """The vectors of each batch of cells, in order."""
+        import torch
+
+        if (graph := self._graph) is not None:
+            return spread(lambda cells: graph(self._inputs(cells)), batches, by_core=graph.is_on_cpu)
+        # Where torch has one thread on a CPU, as in a server, each core works at a batch of its own.
+        return spread(self._by_torch, batches, by_core=not self.has_gpu and torch.get_num_threads() == 1)
+
+    @abstractmethod
+    def encode(self, cells: Sequence[Any]) -> np.ndarray:
+        """Vectors of cells, float32 (cells, width)."""
+
+    @abstractmethod
+    def _exportable(self, names: list[str]) -> torch.nn.Module:
+        """The network on the CPU, as a module of the inputs called `names` that returns vectors."""
+
+    @abstractmethod
+    def _probe(self) -> list[Any]:
+        """A few cells."""
+
+    @abstractmethod
+    def _inputs(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+        """What a graph gets."""
+
+    @abstractmethod
+    def _by_torch(self, cells: Sequence[Any]) -> np.ndarray:
+        """The vectors of a batch, float32 (cells, width)."""
+
+
+class ImageBackbone(Backbone):
     """An ImageNet network without its classifier, in evaluation mode on the best device."""
 
     def __init__(self, info: BackboneInfo, network: torch.nn.Module) -> None:
         import torch
 
+        super().__init__(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         self.info = info
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.eval()
-        on_cpu = self._device.type == "cpu"
-        self._fast = _OfPixels(folded(self.network) if on_cpu else self.network).eval().to(self._device)
-        self._batch = _CPU_BATCH if on_cpu else _GPU_BATCH
-        self._graph: OnnxNetwork | None = None
-        self.width = int(self._by_torch(np.zeros((1, SIDE, SIDE, 3), dtype=np.uint8)).shape[1])
+        fast = self.network if self.has_gpu else folded(self.network)
+        self._fast = _OfPixels(fast).eval().to(self._device)
+        self._batch = _GPU_BATCH if self.has_gpu else _CPU_BATCH
+        self.width = int(self._by_torch(self._probe()).shape[1])
 
     @classmethod
     def resolve(cls, name: str, *, weights_dir: Path, allow_untrained: bool, seed: int) -> ImageBackbone:
@@ -179,60 +247,27 @@ class ImageBackbone:
         (directory / "config.json").write_text(json.dumps(config) + "\n", encoding="utf-8")
         return True
 
-    def encode(self, images: Sequence[np.ndarray]) -> np.ndarray:
+    def encode(self, cells: Sequence[np.ndarray]) -> np.ndarray:
         """Vectors of uint8 RGB images (224, 224, 3): float32 (images, width)."""
-        if not images:
+        if not cells:
             return np.empty((0, self.width), dtype=np.float32)
-        batches = [images[start : start + self._batch] for start in range(0, len(images), self._batch)]
-        if self._graph is None:
-            return np.concatenate(list(spread(lambda batch: self._by_torch(np.stack(batch)), batches, self._device)))
-        return np.concatenate(list(self._graph.each(partial(_pixels, batch) for batch in batches)))
+        batches = [cells[start : start + self._batch] for start in range(0, len(cells), self._batch)]
+        return np.concatenate(list(self._each(batches)))
 
-    def export_onnx(self, path: Path) -> None:
-        """Write the network, from uint8 pixels (images, 224, 224, 3) to vectors, as an ONNX graph.
+    def _exportable(self, names: list[str]) -> torch.nn.Module:
+        return _OfPixels(copy.deepcopy(self.network).cpu())
 
-        Raises
-        ------
-        Unavailable
-            See `engines.export_onnx`.
-        """
-        import torch
+    def _probe(self) -> list[np.ndarray]:
+        return list(np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8))
 
-        example = torch.zeros((2, SIDE, SIDE, 3), dtype=torch.uint8)
-        network = copy.deepcopy(self.network).cpu()
-        export_onnx(_OfPixels(network).eval(), {_PIXELS: example}, path)
+    def _inputs(self, cells: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        return {"pixels": np.stack(cells)}
 
-    def use_onnx(self, path: Path, engine: Engine, *, has_gpu: bool) -> None:
-        """Run the graph from now on; see `OnnxNetwork`.
-
-        Raises
-        ------
-        Unavailable
-            It cannot be run here, or its vectors differ from torch's.
-        """
-        graph = OnnxNetwork(path, engine, has_gpu=has_gpu)
-        probe = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
-        require_equal(graph({_PIXELS: probe}), self._by_torch(probe))
-        self._graph = graph
-
-    def use_torch(self) -> None:
-        """Run the network by torch from now on."""
-        self._graph = None
-
-    @property
-    def has_gpu(self) -> bool:
-        """Whether torch runs it on a GPU."""
-        return self._device.type == "cuda"
-
-    def _by_torch(self, pixels: np.ndarray) -> np.ndarray:
+    def _by_torch(self, cells: Sequence[np.ndarray]) -> np.ndarray:
         import torch
 
         with torch.inference_mode(), _halves_on_gpu(self._device):
-            return self._fast(torch.from_numpy(pixels).to(self._device)).float().cpu().numpy()
-
-
-def _pixels(images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    return {_PIXELS: np.stack(images)}
+            return self._fast(torch.from_numpy(np.stack(cells)).to(self._device)).float().cpu().numpy()
 
 
 def _halves_on_gpu(device: torch.device) -> Any:
@@ -262,7 +297,7 @@ def _OfPixels(network: torch.nn.Module) -> torch.nn.Module:
     return OfPixels()
 
 
-class TextBackbone:
+class TextBackbone(Backbone):
     """A sentence-transformers network, in evaluation mode on the best device."""
 
     def __init__(self, directory: Path) -> None:
@@ -270,8 +305,7 @@ class TextBackbone:
 
         self._directory = directory
         self.network = SentenceTransformer(str(directory), local_files_only=True)
-        self._device = self.network.device
-        self._graph: OnnxNetwork | None = None
+        super().__init__(self.network.device)
         self.width = int(self.network.get_embedding_dimension() or 0)
 
     @classmethod
@@ -294,36 +328,23 @@ class TextBackbone:
             )
         return cls(Path(name))
 
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
+    def encode(self, cells: Sequence[str]) -> np.ndarray:
         """Vectors of texts, float32 (texts, width)."""
-        if not texts:
+        if not cells:
             return np.empty((0, self.width), dtype=np.float32)
-        vectors = np.empty((len(texts), self.width), dtype=np.float32)
+        vectors = np.empty((len(cells), self.width), dtype=np.float32)
         # Texts of one length need no filling up.
-        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        order = sorted(range(len(cells)), key=lambda place: len(cells[place]))
         size = _GPU_TEXTS if self.has_gpu else _CPU_TEXTS
         batches = [order[start : start + size] for start in range(0, len(order), size)]
-        cells = [[texts[place] for place in places] for places in batches]
-        if self._graph is None:
-            found = spread(self._by_torch, cells, self._device)
-        else:
-            found = self._graph.each(partial(self._tokens, some) for some in cells)
+        found = self._each([[cells[place] for place in places] for places in batches])
         for places, some in zip(batches, found, strict=True):
             vectors[places] = some
         return vectors
 
-    def export_onnx(self, path: Path) -> None:
-        """Write the network, from tokens to vectors, as an ONNX graph.
-
-        Raises
-        ------
-        Unavailable
-            See `engines.export_onnx`.
-        """
+    def _exportable(self, names: list[str]) -> torch.nn.Module:
         import torch
 
-        tokens = self._tokens(list(_PROBE_TEXTS))
-        names = list(tokens)
         network = copy.deepcopy(self.network).cpu()
 
         class OfTokens(torch.nn.Module):
@@ -334,42 +355,23 @@ class TextBackbone:
             def forward(self, *tokens: torch.Tensor) -> torch.Tensor:
                 return self.network(dict(zip(names, tokens, strict=True)))["sentence_embedding"]
 
-        export_onnx(OfTokens().eval(), {name: torch.from_numpy(value) for name, value in tokens.items()}, path)
+        return OfTokens()
 
-    def use_onnx(self, path: Path, engine: Engine, *, has_gpu: bool) -> None:
-        """Run the graph from now on; see `OnnxNetwork`.
+    def _probe(self) -> list[str]:
+        return ["a probe", "a second and rather longer probe, so that the first is filled up to its length"]
 
-        Raises
-        ------
-        Unavailable
-            It cannot be run here, or its vectors differ from torch's.
-        """
-        graph = OnnxNetwork(path, engine, has_gpu=has_gpu)
-        require_equal(graph(self._tokens(list(_PROBE_TEXTS))), self._by_torch(_PROBE_TEXTS))
-        self._graph = graph
+    def _inputs(self, cells: Sequence[str]) -> dict[str, np.ndarray]:
+        tokens = self.network.preprocess(list(cells))
+        return {name: np.asarray(value) for name, value in tokens.items() if hasattr(value, "shape")}
 
-    def use_torch(self) -> None:
-        """Run the network by torch from now on."""
-        self._graph = None
-
-    @property
-    def has_gpu(self) -> bool:
-        """Whether torch runs it on a GPU."""
-        return self._device.type == "cuda"
-
-    def _by_torch(self, texts: Sequence[str]) -> np.ndarray:
+    def _by_torch(self, cells: Sequence[str]) -> np.ndarray:
         import torch
 
         with torch.inference_mode(), _halves_on_gpu(self._device):
             vectors = self.network.encode(
-                list(texts), batch_size=len(texts), show_progress_bar=False, convert_to_numpy=True
+                list(cells), batch_size=len(cells), show_progress_bar=False, convert_to_numpy=True
             )
         return np.asarray(vectors, dtype=np.float32)
-
-    def _tokens(self, texts: list[str]) -> dict[str, np.ndarray]:
-        return {
-            name: np.asarray(value) for name, value in self.network.preprocess(texts).items() if hasattr(value, "shape")
-        }
 
     def save(self, directory: Path) -> None:
         """Copy the network's directory, whole: weights, tokeniser and settings."""

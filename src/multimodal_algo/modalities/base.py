@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,6 +24,11 @@ from multimodal_algo.recipes import Models
 from multimodal_algo.task import Task
 
 _LOG = logging.getLogger(__name__)
+
+
+def vectors_of(models: Iterable[ModalityModel], features: Features, *, min_completeness: float) -> np.ndarray:
+    """What each of `models` says of new rows: float32 (rows, models, n + 1)."""
+    return np.stack([model.predict(features, min_completeness=min_completeness) for model in models], axis=1)
 
 
 class ModalityModel(ABC):

@@ -6,6 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from array import array
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -71,9 +72,10 @@ class WideEncoder:
         self._parts: list[tuple[str, _Part, float]] = []
         for column, kind in kinds.items():
             if kind == "text":
-                self._learn(column, _words(share), table, _TEXT_WEIGHT)
+                self._learn(column, _Words(share, token_pattern=_TOKEN), table, _TEXT_WEIGHT)
                 if self._with_pieces:
-                    self._learn(column, _pieces(share), table, _TEXT_WEIGHT)
+                    pieces = _Words(share, analyzer="char_wb", ngram_range=(2, 5))
+                    self._learn(column, pieces, table, _TEXT_WEIGHT)
             if kind == "vector":
                 self._learn(column, _Absent(), table)
             if kind == "category":
@@ -118,13 +120,13 @@ class _Part(ABC):
 class _Words(_Part):
     """TF-IDF, rows of length 1."""
 
-    def __init__(self, vectorizer: TfidfVectorizer) -> None:
-        self._vectorizer = vectorizer
+    def __init__(self, most: int, **options: Any) -> None:
+        self._vectorizer = TfidfVectorizer(
+            sublinear_tf=True, min_df=2, max_features=max(1, most), dtype=np.float32, **options
+        )
 
     def fit(self, cells: pd.Series) -> None:
         self._vectorizer.fit(cells.astype(str))
-        # Words that were left out are of no more use.
-        self._vectorizer.stop_words_ = None
 
     def transform(self, cells: pd.Series) -> sparse.csr_matrix:
         analyze, place = self._vectorizer.build_analyzer(), self._vectorizer.vocabulary_.get
@@ -223,21 +225,6 @@ def _kind(column: str, cells: pd.Series) -> str:
     if isinstance(cells.dtype, pd.CategoricalDtype):
         return "category"
     return "number" if pd.api.types.is_numeric_dtype(cells) else "text"
-
-
-def _words(most: int) -> _Words:
-    return _Words(
-        TfidfVectorizer(sublinear_tf=True, min_df=2, max_features=max(1, most), dtype=np.float32, token_pattern=_TOKEN)
-    )
-
-
-def _pieces(most: int) -> _Words:
-    return _Words(
-        TfidfVectorizer(
-            sublinear_tf=True, min_df=2, max_features=max(1, most), dtype=np.float32, analyzer="char_wb",
-            ngram_range=(2, 5),
-        )
-    )  # fmt: skip
 
 
 def _one_hot(places: np.ndarray, width: int) -> sparse.csr_matrix:

@@ -10,10 +10,9 @@ import contextlib
 import copy
 import importlib.util
 import io
-import logging
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -27,10 +26,8 @@ from multimodal_algo.inference import Engine
 if TYPE_CHECKING:
     import torch
 
-_LOG = logging.getLogger(__name__)
-
 _OPSET = 17
-_INPUT, _OUTPUT = "input", "vectors"
+_OUTPUT = "vectors"
 # Vectors that differ by more do not come from the same network. Halves, as a GPU computes them, differ by a hundredth.
 _TOLERANCE = 0.02
 _PROVIDERS: Mapping[Engine, Sequence[str]] = {
@@ -55,6 +52,11 @@ class OnnxNetwork:
     has_gpu
         Whether torch has a GPU here.
 
+    Attributes
+    ----------
+    is_on_cpu
+        Whether it runs on one core of the CPU.
+
     Raises
     ------
     Unavailable
@@ -68,17 +70,15 @@ class OnnxNetwork:
             import onnxruntime
         except ImportError:
             raise Unavailable("onnxruntime is not installed") from None
-        wanted: Sequence[str] = ()
-        if has_gpu or engine is Engine.TENSORRT:
-            wanted = _PROVIDERS[engine]
-            if missing := wanted[0] not in onnxruntime.get_available_providers() and wanted[0]:
-                raise Unavailable(f"the installed onnxruntime has no {missing}")
+        self.is_on_cpu = not has_gpu and engine is not Engine.TENSORRT
+        wanted = () if self.is_on_cpu else _PROVIDERS[engine]
+        if wanted and wanted[0] not in onnxruntime.get_available_providers():
+            raise Unavailable(f"the installed onnxruntime has no {wanted[0]}")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        if not wanted:
+        if self.is_on_cpu:
             # Cores work at batches of their own: they need not wait for each other, nor for those that decode images.
             options.intra_op_num_threads = 1
-        self._on_cpu = not wanted
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=[*wanted, "CPUExecutionProvider"]
@@ -91,21 +91,10 @@ class OnnxNetwork:
         """The vectors, float32 (rows, width), of arrays by the names of the graph's inputs."""
         return self._session.run(None, {name: inputs[name] for name in self._names})[0]
 
-    def each(self, batches: Iterable[Callable[[], Mapping[str, np.ndarray]]]) -> Iterator[np.ndarray]:
-        """The vectors of each batch of inputs, which are made when their turn comes, in order."""
-        return (_cores().map if self._on_cpu else map)(lambda batch: self(batch()), batches)
 
-
-def spread(run: Callable[[Any], np.ndarray], batches: Sequence[Any], device: torch.device) -> Iterable[np.ndarray]:
-    """What `run` gives for each of `batches`, in order, by torch.
-
-    Where torch has one thread on a CPU, as in a server, each core works at a batch of its own.
-    """
-    import torch
-
-    if device.type != "cpu" or torch.get_num_threads() > 1 or len(batches) < 2:
-        return map(run, batches)
-    return _cores().map(run, batches)
+def spread(run: Callable[[Any], np.ndarray], batches: Sequence[Any], *, by_core: bool) -> Iterable[np.ndarray]:
+    """What `run` gives for each of `batches`, in order; `by_core`: each core works at a batch of its own."""
+    return _cores().map(run, batches) if by_core and len(batches) > 1 else map(run, batches)
 
 
 @cache
@@ -135,7 +124,13 @@ def export_onnx(network: torch.nn.Module, example: Mapping[str, torch.Tensor], p
     axes = {name: {0: "rows", **({1: "tokens"} if value.ndim == 2 else {})} for name, value in example.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad(), _no_output():
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            torch.inference_mode(False),
+            torch.no_grad(),
+        ):
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 network,
@@ -178,13 +173,3 @@ def folded(network: torch.nn.Module) -> torch.nn.Module:
     with contextlib.suppress(Exception):  # torch.fx cannot trace every network
         fast = fuse(fast)
     return fast.to(memory_format=torch.channels_last)
-
-
-class _no_output(contextlib.ExitStack):
-    """The exporter prints and logs."""
-
-    def __enter__(self) -> Any:
-        entered = super().__enter__()
-        for redirect in (contextlib.redirect_stdout, contextlib.redirect_stderr):
-            self.enter_context(redirect(io.StringIO()))
-        return entered

@@ -7,7 +7,6 @@ and what follows them run in a thread each, so that a device is not idle while a
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import time
@@ -17,8 +16,6 @@ from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 from multimodal_algo.errors import PlatformError
-
-_LOG = logging.getLogger(__name__)
 
 Row = TypeVar("Row")
 Prepared = TypeVar("Prepared")

@@ -12,7 +12,7 @@ import difflib
 import io
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -172,7 +172,7 @@ def _end_of_quotes(lines: Sequence[bytes], start: int) -> int:
             continue
         text = b"\n".join(lines[start : end + 1]).decode("utf-8", errors="replace")
         try:
-            if len(list(csv.reader(io.StringIO(text, newline=""), strict=True))) == 1:
+            if len(list(_parsed(text))) == 1:
                 return end + 1
         except csv.Error:
             pass
@@ -182,6 +182,11 @@ def _end_of_quotes(lines: Sequence[bytes], start: int) -> int:
         "be cut with `multimodal-algo prepare`, or send JSON Lines (application/jsonlines). No row of this request was "
         "answered."
     )
+
+
+def _parsed(text: str) -> Iterator[list[str]]:
+    """The records of `text`; none for an empty one."""
+    return csv.reader(io.StringIO(text, newline=""), strict=True)
 
 
 @dataclass(frozen=True)
@@ -206,7 +211,7 @@ class _Layout:
 def _header(line: bytes, schema: FeatureSchema, header: Header) -> _Layout | None:
     """The layout that a first line names; None where it is a row."""
     try:
-        fields = tuple(next(csv.reader(io.StringIO(line.decode("utf-8"), newline=""), strict=True), []))
+        fields = tuple(next(_parsed(line.decode("utf-8")), []))
     except (csv.Error, UnicodeDecodeError):
         fields = ()
     if fields == schema.inference_columns:
@@ -227,14 +232,13 @@ def _of_line(number: int, line: bytes, layout: _Layout) -> Record:
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
-        return Record(
-            number, problem=f"not UTF-8 (byte 0x{line[error.start]:02x} at position {error.start + 1})"
-        )  # fmt: skip
+        where = f"byte 0x{line[error.start]:02x} at position {error.start + 1}"
+        return Record(number, problem=f"not UTF-8 ({where})")
     if not text and len(layout.columns) > 1:
         return Record(number, problem="a blank line", is_blank=True)
     try:
         # csv reads an empty line as no cell at all; where rows have one column it is an empty one.
-        fields = next(csv.reader(io.StringIO(text, newline=""), strict=True), []) or [""]
+        fields = next(_parsed(text), []) or [""]
     except csv.Error as error:
         return Record(number, problem=f"not well-formed CSV ({error})")
     identity = layout.identity(fields)

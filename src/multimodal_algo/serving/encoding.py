@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from multimodal_algo.inference import Field
+from multimodal_algo.inference import Field, on_one_line
 from multimodal_algo.serving.decoding import Kind
 
 Answer = dict[Field, Any]
@@ -51,7 +51,7 @@ def _cell(field: Field, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6f}" if field is Field.PROBABILITY else f"{value:.7g}"
     if isinstance(value, str):
-        return value.replace("\r\n", " ").replace("\n", " ").replace("\r", " ")
+        return on_one_line(value)
     return json.dumps(value, ensure_ascii=False)
 
 

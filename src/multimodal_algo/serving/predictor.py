@@ -18,8 +18,8 @@ from multimodal_algo.inference import Engine
 from multimodal_algo.ingest.features import Encoders, Features, build_features
 from multimodal_algo.ingest.images import SIDE
 from multimodal_algo.ingest.rows import PendingRow, RowParser
-from multimodal_algo.modalities.backbones import BackboneInfo, ImageBackbone, TextBackbone
-from multimodal_algo.modalities.base import ModalityModel
+from multimodal_algo.modalities.backbones import Backbone, BackboneInfo, ImageBackbone, TextBackbone
+from multimodal_algo.modalities.base import ModalityModel, vectors_of
 from multimodal_algo.modalities.engines import Unavailable, chosen
 from multimodal_algo.modalities.registry import load_model
 from multimodal_algo.recipes import needs_pictures
@@ -72,6 +72,7 @@ class Predictor:
         self._parser = RowParser(self.schema.inference_columns, decoders)
         self._models = models
         self._fusion = fusion
+        self._picture_side = SIDE if needs_pictures([entry.branch for entry in config.modalities]) else 0
         self.encoders = encoders
 
     @classmethod
@@ -88,7 +89,7 @@ class Predictor:
             load_model(entry.branch, entry.name, entry.columns, config.task, directory / entry.name)
             for entry in config.modalities
         ]
-        networks: dict[Modality, ImageBackbone | TextBackbone] = {}
+        networks: dict[Modality, Backbone] = {}
         if config.image_backbone is not None:
             info = BackboneInfo(**config.image_backbone.model_dump())
             networks[Modality.IMAGE] = ImageBackbone.load(directory / IMAGE_BACKBONE, info)
@@ -112,8 +113,7 @@ class Predictor:
     def encode(self, rows: Sequence[Mapping[str, Any]]) -> Features:
         """Run the frozen networks on parsed cells by column."""
         cells = {column: [row[column] for row in rows] for column in self.schema.features}
-        side = SIDE if needs_pictures([entry.branch for entry in self.config.modalities]) else 0
-        return build_features(self.schema, cells, len(rows), self.encoders, side)
+        return build_features(self.schema, cells, len(rows), self.encoders, self._picture_side)
 
     def answer(self, features: Features, *, with_weights: bool = False) -> list[RowAnswer]:
         """What the model says of each row."""
@@ -135,9 +135,7 @@ class Predictor:
 
     def vectors(self, features: Features) -> np.ndarray:
         """What each modality says: float32 (rows, modalities, n + 1), in the order of ``config.modalities``."""
-        return np.stack(
-            [model.predict(features, min_completeness=self.config.min_completeness) for model in self._models], axis=1
-        )
+        return vectors_of(self._models, features, min_completeness=self.config.min_completeness)
 
     def fuse(self, vectors: np.ndarray) -> np.ndarray:
         """The fused answers, calibrated probabilities or numbers, of `vectors`: float32 (rows, n)."""
@@ -161,7 +159,7 @@ class Predictor:
         return np.divide(moved, total, out=np.zeros_like(moved), where=total > _NOTHING)
 
 
-def _run_by(engine: Engine, network: ImageBackbone | TextBackbone, graph: Path) -> None:
+def _run_by(engine: Engine, network: Backbone, graph: Path) -> None:
     wanted = chosen(engine, has_gpu=network.has_gpu)
     if wanted is Engine.TORCH or (engine is Engine.AUTO and not graph.is_file()):
         return

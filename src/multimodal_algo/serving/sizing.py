@@ -12,7 +12,7 @@ from multimodal_algo.recipes import TUNED
 from multimodal_algo.schema import Modality
 
 # API, CreateTransformJob: the most that MaxPayloadInMB may be, and that it may be times MaxConcurrentTransforms.
-MOST_MB = 100
+_MOST_MB = 100
 _USUAL_MB = 6
 _MOST_CONCURRENT = 16
 
@@ -63,7 +63,7 @@ def most_body_bytes(*, is_batch: bool, payload_mb: int | None) -> int:
     """
     if is_batch and payload_mb == 0:
         return 1024 << 20
-    return (max(MOST_MB, payload_mb or 0) + 1) << 20 if is_batch else 26 << 20
+    return (max(_MOST_MB, payload_mb or 0) + 1) << 20 if is_batch else 26 << 20
 
 
 def threads(concurrent: int | None) -> int:

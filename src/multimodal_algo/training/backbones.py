@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from multimodal_algo.recipes import TUNED, Branch, Recipe
 from multimodal_algo.schema import FeatureSchema, Modality
 
 if TYPE_CHECKING:
-    from multimodal_algo.modalities.backbones import ImageBackbone, TextBackbone
+    from multimodal_algo.modalities.backbones import Backbone, ImageBackbone, TextBackbone
 
 _LOG = logging.getLogger(__name__)
 
@@ -73,18 +74,23 @@ class Backbones:
             encoders[Modality.TEXT] = self._text.encode
         return encoders
 
-    def _speed_up(self, network: ImageBackbone | TextBackbone, name: Path) -> None:
+    def _speed_up(self, network: Backbone, name: Path) -> None:
         from multimodal_algo.modalities.engines import Unavailable, chosen
 
-        engine = chosen(Engine(self._hyperparameters.inference_engine), has_gpu=network.has_gpu)
+        engine = chosen(self._hyperparameters.inference_engine, has_gpu=network.has_gpu)
         if engine is Engine.TORCH or network.has_gpu:
             return
-        graph = self._scratch / name / GRAPH
         try:
-            network.export_onnx(graph)
-            network.use_onnx(graph, Engine.ONNX, has_gpu=False)
+            network.use_onnx(self._graph(network, name), Engine.ONNX, has_gpu=False)
         except Unavailable as reason:
             _LOG.info("%s: run by torch, since %s", name, reason)
+
+    def _graph(self, network: Backbone, name: Path) -> Path:
+        """The network as an ONNX graph, exported at the first call."""
+        graph = self._scratch / name / GRAPH
+        if not graph.is_file():
+            network.export_onnx(graph)
+        return graph
 
     def save_graphs(self, directory: Path, answers: Callable[[Encoders], np.ndarray]) -> None:
         """Write the networks as ONNX graphs into an artifact, those by which `answers` are the same.
@@ -106,15 +112,14 @@ class Backbones:
         for name, network in networks.items():
             if network is None:
                 continue
-            graph = directory / name / GRAPH
             try:
-                network.export_onnx(graph)
+                graph = self._graph(network, name)
                 network.use_onnx(graph, Engine.ONNX, has_gpu=False)
                 off = float(np.abs(answers(self.encoders) - expected).max())
                 if not off <= _TOLERANCE * max(1.0, float(np.abs(expected).max())):
                     raise Unavailable(f"answers differ by {off:.2g}")
+                shutil.copyfile(graph, directory / name / GRAPH)
             except Unavailable as reason:
-                graph.unlink(missing_ok=True)
                 _LOG.info("%s: no ONNX graph in the artifact: %s", name, reason)
             network.use_torch()
 

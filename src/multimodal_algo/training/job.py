@@ -68,9 +68,9 @@ class FittedModalities:
 
     def predict(self, features: Features, min_completeness: float) -> np.ndarray:
         """Vectors of new rows, float32 (rows, branches, n + 1)."""
-        return np.stack(
-            [model.predict(features, min_completeness=min_completeness) for _, model in self.models], axis=1
-        )
+        from multimodal_algo.modalities.base import vectors_of
+
+        return vectors_of((model for _, model in self.models), features, min_completeness=min_completeness)
 
 
 @dataclass(frozen=True)
