@@ -12,7 +12,7 @@ import difflib
 import io
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -172,11 +172,10 @@ def _end_of_quotes(lines: Sequence[bytes], start: int) -> int:
             continue
         text = b"\n".join(lines[start : end + 1]).decode("utf-8", errors="replace")
         try:
-            if len(list(_parsed(text))) == 1:
-                return end + 1
+            _fields(text)
         except csv.Error:
-            pass
-        break
+            break
+        return end + 1
     raise UserError(
         f"line {start + 1}: a quote is not closed. SplitType Line cuts cells with newlines apart: write files that may "
         "be cut with `multimodal-algo prepare`, or send JSON Lines (application/jsonlines). No row of this request was "
@@ -184,9 +183,16 @@ def _end_of_quotes(lines: Sequence[bytes], start: int) -> int:
     )
 
 
-def _parsed(text: str) -> Iterator[list[str]]:
-    """The records of `text`; none for an empty one."""
-    return csv.reader(io.StringIO(text, newline=""), strict=True)
+def _fields(text: str) -> list[str]:
+    """The cells of the one record that `text` is; none where it is empty.
+
+    Raises
+    ------
+    csv.Error
+        It is no record, or more than one.
+    """
+    # As one line, whatever newlines are in it: outside quotes they are errors, not ends of records.
+    return next(csv.reader([text], strict=True))
 
 
 @dataclass(frozen=True)
@@ -211,7 +217,7 @@ class _Layout:
 def _header(line: bytes, schema: FeatureSchema, header: Header) -> _Layout | None:
     """The layout that a first line names; None where it is a row."""
     try:
-        fields = tuple(next(_parsed(line.decode("utf-8")), []))
+        fields = tuple(_fields(line.decode("utf-8")))
     except (csv.Error, UnicodeDecodeError):
         fields = ()
     if fields == schema.inference_columns:
@@ -238,7 +244,7 @@ def _of_line(number: int, line: bytes, layout: _Layout) -> Record:
         return Record(number, problem="a blank line", is_blank=True)
     try:
         # csv reads an empty line as no cell at all; where rows have one column it is an empty one.
-        fields = next(_parsed(text), []) or [""]
+        fields = _fields(text) or [""]
     except csv.Error as error:
         return Record(number, problem=f"not well-formed CSV ({error})")
     identity = layout.identity(fields)

@@ -102,6 +102,7 @@ def test_lines_are_cut_at_newlines_only(body: bytes, lines: int) -> None:
         (b"1,x,2,books", "4 fields instead of 3 (ID, a_text, b_num; leave the label out)"),
         (b"", "blank line"),
         (b'1,"x"y,2', "not well-formed CSV"),
+        (b"1,x,2\r3,y,4", "not well-formed CSV"),
         (b"1,\xff,2", "not UTF-8 (byte 0xff at position 3)"),
     ],
 )
