@@ -1,0 +1,139 @@
+"""The ``multimodal-algo`` command. Heavy imports happen inside the commands that need them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from multimodal_algo import __version__
+from multimodal_algo.cli.local import local
+from multimodal_algo.cli.options import FILE_OR_FOLDER, FOLDER, NEW_FOLDER
+from multimodal_algo.errors import MultimodalError
+from multimodal_algo.log import configure_logging
+
+
+class _Commands(click.Group):
+    """Shows what the user can fix as one sentence, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MultimodalError as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """Classify rows that mix text, numbers, categories and images, as a SageMaker algorithm."""
+
+
+main.add_command(local)
+
+
+@main.command()
+def train() -> None:
+    """Train as SageMaker starts it, on the tree below SAGEMAKER_BASE_DIR (default /opt/ml)."""
+    configure_logging()
+    from multimodal_algo.sagemaker.entry import run_training
+    from multimodal_algo.sagemaker.settings import Settings
+
+    sys.exit(run_training(Settings.from_environment()))
+
+
+@main.command()
+def serve() -> None:
+    """Serve as SageMaker starts it: /ping, /invocations, /execution-parameters on port 8080."""
+    configure_logging()
+    from multimodal_algo.sagemaker.settings import Settings
+    from multimodal_algo.serving.server import serve as serve_forever
+
+    serve_forever(Settings.from_environment())
+
+
+@main.command()
+@click.argument("data", type=FILE_OR_FOLDER)
+@click.option("--images", type=FOLDER, help="Folder of the images channel, whose files cells may name.")
+@click.option(
+    "--problem-type",
+    type=click.Choice(["auto", "binary", "multiclass", "regression"]),
+    default="auto",
+    help="The job's hyperparameter.",
+)
+def validate(data: Path, images: Path | None, problem_type: str) -> None:
+    """Check training data (a CSV or Parquet file or a folder of them) as training would; exit code 1 on errors."""
+    from multimodal_algo.validation_report import print_inspection
+
+    sys.exit(print_inspection(data, images, problem_type))
+
+
+@main.command()
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write; standard output else.")
+@click.option("--markdown", is_flag=True, help="Write the page for users instead of the platform's JSON.")
+def spec(output: Path | None, markdown: bool) -> None:
+    """Print the hyperparameter specification for CreateAlgorithm or the console's page."""
+    from multimodal_algo.hyperparameters import specification_json, specification_markdown
+
+    text = specification_markdown() if markdown else specification_json()
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        output.write_text(text, encoding="utf-8")
+
+
+@main.command()
+@click.argument("data", type=FILE_OR_FOLDER)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="Lines to write: .csv (newlines in cells become spaces) or .jsonl (cells stay as they are).",
+)
+@click.option(
+    "--model",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="model.tar.gz whose columns are meant.",
+)
+def prepare(data: Path, output: Path, model: Path | None) -> None:
+    """Write a table's rows as inference lines that SplitType Line may cut: without header, label and newlines."""
+    from multimodal_algo.prepare import prepare_lines
+
+    click.echo(f"{output}: {prepare_lines(data, output, model=model)} lines")
+
+
+@main.command()
+@click.option("--output", type=NEW_FOLDER, required=True, help="Folder for train.csv, test.csv and test_noheader.csv.")
+def sample(output: Path) -> None:
+    """Write a small sample dataset with all four modalities."""
+    from multimodal_algo.sample import write_sample
+
+    write_sample(output)
+    click.echo(f"{output}: train.csv, test.csv (with label), test_noheader.csv (as batch transform gets it)")
+
+
+@main.command()
+@click.argument("predictions", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("truth", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def score(predictions: Path, truth: Path) -> None:
+    """Compare a transform's output with a CSV file that has the labels, row by row."""
+    from multimodal_algo.score import score_predictions
+
+    click.echo(score_predictions(predictions, truth).sentence)
+
+
+def train_program() -> None:
+    """The program ``train``, as the platform calls it."""
+    _run(train)
+
+
+def serve_program() -> None:
+    """The program ``serve``, as the platform calls it."""
+    _run(serve)
+
+
+def _run(command: Callable[..., Any]) -> None:
+    main(args=[str(getattr(command, "name", ""))])
