@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from small_job import PARAMETERS, Rows, WriteCsv
 
-from multimodal_algo.local import train
+from multimodal_algo.local import Channel, TrainingJob, train
 from multimodal_algo.sample import write_sample
 
 
@@ -38,7 +38,8 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def archive(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model.tar.gz of a real training job on the sample."""
-    return train(sample / "train.csv", output=tmp_path_factory.mktemp("job"), hyperparameters=PARAMETERS)
+    job = TrainingJob({"train": Channel(sample / "train.csv")}, PARAMETERS)
+    return train(job, output=tmp_path_factory.mktemp("job"))
 
 
 @pytest.fixture(scope="session")

@@ -10,14 +10,14 @@ from engine import TRAINING, docker, inspect
 from small_job import PARAMETERS
 
 from multimodal_algo.artifact import read_config
-from multimodal_algo.local.tree import build_training_tree
+from multimodal_algo.local.tree import Channel, build_training_tree
 
 
 def test_docker_stop_ends_training_and_a_new_container_goes_on(
     sample: Path, tmp_path: Path, container: Callable[..., str]
 ) -> None:
     base = tmp_path / "ml"
-    build_training_tree(base, {"train": sample / "train.csv"}, PARAMETERS)
+    build_training_tree(base, {"train": Channel(sample / "train.csv")}, PARAMETERS)
     run = ("--network", "none", "--memory", "4g", "-v", f"{base}:/opt/ml", TRAINING)
     # Without a word, as SDK 3 starts it.
     first = container(*run)
@@ -43,7 +43,7 @@ def test_docker_stop_ends_training_and_a_new_container_goes_on(
 
 def test_a_users_mistake_ends_the_container_with_one_sentence(sample: Path, tmp_path: Path) -> None:
     base = tmp_path / "ml"
-    build_training_tree(base, {"train": sample / "train.csv"}, {"n_epoch": "3"})
+    build_training_tree(base, {"train": Channel(sample / "train.csv")}, {"n_epoch": "3"})
     run = ["docker", "run", "--rm", "--network", "none", "-v", f"{base}:/opt/ml", TRAINING, "train"]
     done = subprocess.run(run, check=False, capture_output=True, text=True)
     assert done.returncode == 1

@@ -24,8 +24,11 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200 if self.path == "/ping" else 404, b"")
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.body()
         SEEN[body] = SEEN.get(body, 0) + 1
+        if SEEN[body] <= BEHAVIOUR.get("hang_first", 0):
+            # Until the process is stopped.
+            threading.Event().wait()
         if BUSY is not None:
             # Passes only when so many requests are under way at once.
             BUSY.wait(timeout=30)
@@ -35,12 +38,27 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(400, b"line 1 is bad")
         elif b"die" in body:
             os._exit(7)
+        elif b"split" in body:
+            self.answer(200, body.replace(b" ", b"\n"))
+        elif BEHAVIOUR.get("echo"):
+            self.answer(200, body)
         else:
             newline = b"" if BEHAVIOUR.get("no_final_newline") else b"\n"
             lines = body.split(b"\n")
             lines = lines[:-1] if not lines[-1] else lines
             told = f"{self.headers['Content-Type']}|{self.headers['Accept']}|{len(lines)}:".encode()
             self.answer(200, b"\n".join(told + line for line in lines) + newline)
+
+    def body(self) -> bytes:
+        print("encoding", self.headers["Transfer-Encoding"], flush=True)
+        if self.headers["Transfer-Encoding"] != "chunked":
+            return self.rfile.read(int(self.headers["Content-Length"]))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
     def answer(self, status: int, body: bytes) -> None:
         self.send_response(status)

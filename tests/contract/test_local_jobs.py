@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from multimodal_algo.errors import UserError
-from multimodal_algo.local import BatchStrategy, TransformJob, train, transform
+from multimodal_algo.local import BatchStrategy, Channel, TrainingJob, TransformJob, train, transform
 from multimodal_algo.local.runner import ProcessRunner
 from multimodal_algo.local.training import pack
 
@@ -39,7 +39,7 @@ def answers(model: Path, body: bytes, job: TransformJob, tmp_path: Path) -> byte
 
 def test_training_leaves_the_archive_and_the_output(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("x")
-    archive = train(tmp_path / "train.csv", output=tmp_path / "job", runner=STAND_IN)
+    archive = train(TrainingJob({"train": Channel(tmp_path / "train.csv")}), output=tmp_path / "job", runner=STAND_IN)
     with tarfile.open(archive) as tar:
         assert tar.getnames() == ["weights", "weights/w.bin"]
     assert (tmp_path / "job/output/data/metrics.json").is_file()
@@ -59,7 +59,7 @@ def test_a_failed_training_job_tells_its_reason(
     monkeypatch.setenv("STAND_IN", json.dumps(settings))
     (tmp_path / "train.csv").write_text("x")
     with pytest.raises(UserError) as caught:
-        train(tmp_path / "train.csv", output=tmp_path / "job", runner=STAND_IN)
+        train(TrainingJob({"train": Channel(tmp_path / "train.csv")}), output=tmp_path / "job", runner=STAND_IN)
     assert told in str(caught.value)
     assert len(str(caught.value)) <= 1024
     assert not (tmp_path / "job/model.tar.gz").exists()

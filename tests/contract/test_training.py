@@ -17,7 +17,7 @@ from small_job import PARAMETERS, WEIGHTS_DIR
 
 from multimodal_algo.artifact import read_config
 from multimodal_algo.hyperparameters import HyperParameters
-from multimodal_algo.local.tree import build_training_tree
+from multimodal_algo.local.tree import Channel, build_training_tree
 
 HEADER = ["ID", "a_text", "b_num", "p_image", "label"]
 
@@ -54,7 +54,7 @@ def tree(tmp_path: Path, data: bytes | list[list[str]], parameters: dict[str, st
     else:
         with path.open("w", newline="", encoding="utf-8") as stream:
             csv.writer(stream).writerows(data)
-    build_training_tree(tmp_path / "ml", {"train": path}, parameters or {})
+    build_training_tree(tmp_path / "ml", {"train": Channel(path)}, parameters or {})
     return tmp_path / "ml"
 
 
@@ -80,7 +80,7 @@ def test_no_hyperparameters_file_means_all_defaults(sample: Path, tmp_path: Path
 
 
 def test_sigterm_ends_training_at_once_and_the_next_start_goes_on(sample: Path, tmp_path: Path) -> None:
-    build_training_tree(tmp_path / "ml", {"train": sample / "train.csv"}, PARAMETERS)
+    build_training_tree(tmp_path / "ml", {"train": Channel(sample / "train.csv")}, PARAMETERS)
     base = tmp_path / "ml"
     program = [sys.executable, "-m", "multimodal_algo", "train"]
     environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(base), "WEIGHTS_DIR": str(WEIGHTS_DIR)}
@@ -142,7 +142,7 @@ def test_the_validation_channel_is_what_metrics_are_measured_on(tmp_path: Path) 
     (tmp_path / "train.csv").write_text("\n".join(map(",".join, data)))
     # Few rows, of one known class and of one that training has never seen.
     (tmp_path / "validation.csv").write_text("a_num,b_cat,label\n1,x,a\n2,y,a\n3,z,new\n")
-    channels = {name: tmp_path / f"{name}.csv" for name in ("train", "validation")}
+    channels = {name: Channel(tmp_path / f"{name}.csv") for name in ("train", "validation")}
     build_training_tree(tmp_path / "ml", channels, {"n_mins": "1"})
     done = run_train(tmp_path / "ml")
     assert done.returncode == 0, done.stdout

@@ -39,6 +39,8 @@ ALLOWED = {
     "serving": BASE | MIDDLE | {"sagemaker"},
     "sagemaker": BASE | {"training"},
     "local": BASE,
+    "aws": BASE | {"local", "sample"},
+    "rehearsal": BASE | {"aws", "ingest", "local", "sample"},
     "sample": BASE,
     "prepare": BASE | {"ingest", "artifact"},
     "score": BASE | {"ingest"},

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from multimodal_algo import __version__
+from multimodal_algo.cli.aws import aws
 from multimodal_algo.cli.local import local
 from multimodal_algo.cli.options import FILE_OR_FOLDER, FOLDER, NEW_FOLDER
 from multimodal_algo.errors import MultimodalError
@@ -33,6 +34,7 @@ def main() -> None:
 
 
 main.add_command(local)
+main.add_command(aws)
 
 
 @main.command()
@@ -91,18 +93,48 @@ def spec(output: Path | None, markdown: bool) -> None:
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     required=True,
-    help="Lines to write: .csv (newlines in cells become spaces) or .jsonl (cells stay as they are).",
+    help="File to write: .csv (newlines in cells become spaces) or .jsonl (cells stay as they are).",
 )
+@click.option("--training", is_flag=True, help="Write a training CSV: with header, label and newlines in cells.")
 @click.option(
     "--model",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="model.tar.gz whose columns are meant.",
 )
-def prepare(data: Path, output: Path, model: Path | None) -> None:
-    """Write a table's rows as inference lines that SplitType Line may cut: without header, label and newlines."""
-    from multimodal_algo.prepare import prepare_lines
+@click.option("--images", type=FOLDER, help="Folder of the files that image cells name.")
+@click.option("--image-side", type=click.IntRange(min=1), help="Most pixels of an image's short side (256).")
+@click.option("--jpeg-quality", type=click.IntRange(1, 100), help="Quality of images that are encoded again (90).")
+@click.option(
+    "--on-bad-image",
+    type=click.Choice(["error", "empty"]),
+    help="What becomes of a cell whose image is missing or cannot be read (error).",
+)
+def prepare(
+    data: Path,
+    output: Path,
+    training: bool,
+    model: Path | None,
+    images: Path | None,
+    image_side: int | None,
+    jpeg_quality: int | None,
+    on_bad_image: str | None,
+) -> None:
+    """Write inference lines that SplitType Line may cut (without header, label and newlines), or a training CSV.
 
-    click.echo(f"{output}: {prepare_lines(data, output, model=model)} lines")
+    DATA is a table with header, a folder of tables, or a folder of images with a sub-folder per class. With any option
+    about images those in cells, base64 or named files, become base64 of small JPEGs; without, cells are copied.
+    """
+    from multimodal_algo.prepare import ImageRules, prepare_data
+
+    given: dict[str, Any] = {
+        "folder": images,
+        "side": image_side,
+        "quality": jpeg_quality,
+        "empty_bad": None if on_bad_image is None else on_bad_image == "empty",
+    }
+    chosen = {name: value for name, value in given.items() if value is not None}
+    rules = ImageRules(**chosen) if chosen else None
+    click.echo(prepare_data(data, output, training=training, model=model, images=rules).sentence)
 
 
 @main.command()

@@ -1,10 +1,12 @@
-"""Image cells: base64 of one or several encoded images, decoded to what a backbone takes."""
+"""Image cells: base64 of one or several encoded images, decoded to what a backbone takes, or made smaller."""
 
 from __future__ import annotations
 
 import binascii
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,12 @@ import pybase64
 from PIL import Image, ImageOps
 
 SIDE = 224
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 _SHORT_SIDE = 256
 _MAX_PIXELS = 100_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 _LONGEST_NAME = 1024
-_FILE_NAME = re.compile(r"[^;]{1,255}\.(?:jpe?g|png|webp|gif|bmp)", re.IGNORECASE)
+_FILE_NAME = re.compile(rf"[^;]{{1,255}}(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))})", re.IGNORECASE)
 _DATA_PREFIX = re.compile(r"data:[^,;]*(?:;[^,;]*)*,")
 
 # Our own limit, checked on the header before any pixel is decoded, gives a sentence instead of a warning.
@@ -51,11 +54,8 @@ def decode_images(cell: str | bytes, files: ImageFiles | None = None) -> tuple[n
 
     Parameters
     ----------
-    cell
-        Base64 of encoded images, or names of `files`; several are joined with ``;``, a ``data:`` prefix is tolerated.
-        Bytes are one encoded image.
-    files
-        The files that a cell may name.
+    cell, files
+        See `encoded_images`.
 
     Returns
     -------
@@ -67,30 +67,94 @@ def decode_images(cell: str | bytes, files: ImageFiles | None = None) -> tuple[n
     ValueError
         Not base64, not an image of a known format, truncated, or of too many pixels; the message says which.
     """
+    return tuple(_pixels(data) for data in encoded_images(cell, files))
+
+
+def encoded_images(cell: str | bytes, files: ImageFiles | None = None) -> Iterator[bytes]:
+    """The images of one cell, as they are encoded.
+
+    Parameters
+    ----------
+    cell
+        Base64 of encoded images, or names of `files`; several are joined with ``;``, a ``data:`` prefix is tolerated.
+        Bytes are one encoded image.
+    files
+        The files that a cell may name.
+
+    Raises
+    ------
+    ValueError
+        Neither base64 nor the name of a file; the message says why.
+    """
     if isinstance(cell, bytes):
-        return (_image(cell),) if cell else ()
+        if cell:
+            yield cell
+        return
     if "data:" in cell:
         cell = _DATA_PREFIX.sub("", cell)
     parts = [part.strip() for part in cell.split(";")]
-    return tuple(_decode(part, files) for part in parts if part)
+    yield from (_encoded(part, files) for part in parts if part)
 
 
-def _decode(part: str, files: ImageFiles | None) -> np.ndarray:
+def names_a_file(cell: str) -> bool:
+    """Whether a cell holds what looks like the name of an image's file; base64 never does."""
+    return "." in cell and any(_FILE_NAME.fullmatch(part.strip()) for part in cell.split(";"))
+
+
+def shrink_image(data: bytes, side: int, quality: int) -> bytes:
+    """An encoded image as a small JPEG.
+
+    Parameters
+    ----------
+    data
+        The encoded image.
+    side
+        Most pixels of the short side. A JPEG that is so small already is returned as it is; anything else is made
+        upright and RGB, as `decode_images` does it, and never enlarged.
+    quality
+        Of the JPEG, 1 to 100.
+
+    Raises
+    ------
+    ValueError
+        What `decode_images` refuses; the message says why.
+    """
+    with _told():
+        image = _opened(data)
+        if image.format == "JPEG" and min(image.size) <= side:
+            image.draft("RGB", (1, 1))
+            image.load()  # a truncated one is told here, not in training
+            return data
+        image.draft("RGB", (side, side))
+        picture = _upright(image)
+        width, height = picture.size
+        if (scale := side / min(width, height)) < 1:
+            size = (round(width * scale), round(height * scale))
+            picture = picture.resize(size, Image.Resampling.BILINEAR)
+        stream = io.BytesIO()
+        # Pillow would copy the comment of the original.
+        picture.save(stream, "JPEG", quality=quality, comment=b"")
+        return stream.getvalue()
+
+
+def _encoded(part: str, files: ImageFiles | None) -> bytes:
     data = files.read(part) if files is not None else None
-    if data is None:
-        try:
-            data = pybase64.b64decode(part, validate=True)
-        except (binascii.Error, ValueError):
-            if _FILE_NAME.fullmatch(part):
-                where = "the images channel" if files is not None else "this job, which has no images channel"
-                raise ValueError(f"there is no file '{part[:80]}' in {where}") from None
-            raise ValueError(_why_not_base64(part)) from None
-    return _image(data)
-
-
-def _image(data: bytes) -> np.ndarray:
+    if data is not None:
+        return data
     try:
-        return _pixels(data)
+        return pybase64.b64decode(part, validate=True)
+    except (binascii.Error, ValueError):
+        if _FILE_NAME.fullmatch(part):
+            where = "the images channel" if files is not None else "this job, which has no images channel"
+            raise ValueError(f"there is no file '{part[:80]}' in {where}") from None
+        raise ValueError(_why_not_base64(part)) from None
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turns whatever goes wrong with an image into a `ValueError`."""
+    try:
+        yield
     except ValueError:
         raise
     except Exception as error:  # Pillow's decoders raise what they like on hostile bytes
@@ -99,6 +163,16 @@ def _image(data: bytes) -> np.ndarray:
 
 
 def _pixels(data: bytes) -> np.ndarray:
+    with _told():
+        image = _opened(data)
+        # JPEG can be decoded at a reduced scale, which is many times faster for photos; what the crop keeps of the
+        # short side has more pixels still.
+        image.draft("RGB", (SIDE, SIDE))
+        return np.asarray(_cropped(_upright(image)), dtype=np.uint8)
+
+
+def _opened(data: bytes) -> Image.Image:
+    """The image, of which nothing but the header was read."""
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except OSError:
@@ -106,11 +180,12 @@ def _pixels(data: bytes) -> np.ndarray:
     width, height = image.size
     if width * height > _MAX_PIXELS:
         raise ValueError(f"the image has {width} x {height} pixels (at most {_MAX_PIXELS // 10**6} million are read)")
-    # JPEG can be decoded at a reduced scale, which is many times faster for photos; what the crop keeps of the short
-    # side has more pixels still.
-    image.draft("RGB", (SIDE, SIDE))
+    return image
+
+
+def _upright(image: Image.Image) -> Image.Image:
     image.load()
-    return np.asarray(_cropped(_rgb(ImageOps.exif_transpose(image))), dtype=np.uint8)
+    return _rgb(ImageOps.exif_transpose(image))
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -6,7 +6,17 @@ Programs run as plain processes, or in a container image. Nothing of the algorit
 
 from multimodal_algo.local.job import TransformJob
 from multimodal_algo.local.records import BatchStrategy, SplitType
-from multimodal_algo.local.training import train
+from multimodal_algo.local.training import TrainingJob, train
 from multimodal_algo.local.transform import transform
+from multimodal_algo.local.tree import Channel, InputMode
 
-__all__ = ["BatchStrategy", "SplitType", "TransformJob", "train", "transform"]
+__all__ = [
+    "BatchStrategy",
+    "Channel",
+    "InputMode",
+    "SplitType",
+    "TrainingJob",
+    "TransformJob",
+    "train",
+    "transform",
+]

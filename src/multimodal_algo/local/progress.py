@@ -12,9 +12,15 @@ _LINE_EVERY_S = 5.0
 
 
 class TransformProgress:
-    """Counts answered records and bytes of one job; use it as a context."""
+    """Counts answered records and bytes of one job; use it as a context.
 
-    def __init__(self, total_bytes: int) -> None:
+    Parameters
+    ----------
+    total_bytes
+        Size of all its files; None where only decompression tells it.
+    """
+
+    def __init__(self, total_bytes: int | None) -> None:
         self._total = total_bytes
         self._bytes = 0
         self.records = 0
@@ -49,8 +55,5 @@ class TransformProgress:
             self._bar.update(self._task, completed=self._bytes, records=self.records)
         elif time.monotonic() - self._told >= _LINE_EVERY_S:
             self._told = time.monotonic()
-            share = self._bytes / max(self._total, 1)
-            print(
-                f"transform: {self.records} records, {share:.0%}, {self.records / self.seconds:.0f} records/s",
-                flush=True,
-            )
+            share = "" if self._total is None else f"{self._bytes / max(self._total, 1):.0%}, "
+            print(f"transform: {self.records} records, {share}{self.records / self.seconds:.0f} records/s", flush=True)

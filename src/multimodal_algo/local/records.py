@@ -5,12 +5,18 @@ Source: developer guide, *batch-transform* and *batch-transform-data-processing*
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import IO
+from pathlib import Path
+from typing import IO, cast
 
 from multimodal_algo.errors import UserError
+
+_CHUNK_BYTES = 1 << 20
 
 
 class SplitType(StrEnum):
@@ -25,6 +31,13 @@ class BatchStrategy(StrEnum):
 
     MULTI_RECORD = "MultiRecord"
     SINGLE_RECORD = "SingleRecord"
+
+
+class CompressionType(StrEnum):
+    """Whether input files are gzip, and cut after decompression."""
+
+    NONE = "None"
+    GZIP = "Gzip"
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,29 @@ class Payload:
     body: bytes
     first_line: int
     records: int
+
+
+@contextmanager
+def opened(path: Path, name: str, compression: CompressionType) -> Iterator[IO[bytes]]:
+    """The bytes of an input file, decompressed.
+
+    Raises
+    ------
+    UserError
+        It should be gzip and is not, or ends too early.
+    """
+    try:
+        with path.open("rb") if compression is CompressionType.NONE else cast(IO[bytes], gzip.open(path)) as stream:
+            yield stream
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{name}: not a whole gzip file ({error}); compress it, or set CompressionType=None.") from None
+
+
+def chunks(path: Path, name: str, compression: CompressionType) -> Iterator[bytes]:
+    """The bytes of an input file, decompressed, some at a time."""
+    with opened(path, name, compression) as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            yield chunk
 
 
 def payloads(stream: IO[bytes], name: str, split: SplitType, strategy: BatchStrategy, limit: int) -> Iterator[Payload]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,7 +13,6 @@ import requests
 
 from multimodal_algo.errors import UserError
 from multimodal_algo.local.job import TransformJob
-from multimodal_algo.local.records import Payload
 from multimodal_algo.local.runner import STOP_SERVING_S, Runner
 
 # A batch container is pinged for up to 30 minutes, each try for 2 s.
@@ -69,8 +68,17 @@ class LocalServer:
         response = requests.get(f"{self.url}/execution-parameters", timeout=60)
         return response.json() if response.status_code == 200 else {}
 
-    def invoke(self, payload: Payload, name: str, job: TransformJob) -> bytes:
-        """Send one payload of the file `name` and return the answer.
+    def invoke(self, body: bytes | Callable[[], Iterable[bytes]], where: str, job: TransformJob) -> bytes:
+        """Send one payload and return the answer.
+
+        Parameters
+        ----------
+        body
+            Its bytes; or what begins their chunks, for each try anew, which HTTP's chunked encoding is used for.
+        where
+            What it is in messages.
+        job
+            Headers, time-out and retries.
 
         Raises
         ------
@@ -82,7 +90,7 @@ class LocalServer:
             try:
                 response = requests.post(
                     f"{self.url}/invocations",
-                    data=payload.body,
+                    data=body if isinstance(body, bytes) else body(),
                     headers={"Content-Type": job.content_type, "Accept": job.accept},
                     timeout=job.invocations_timeout_s,
                 )
@@ -97,7 +105,7 @@ class LocalServer:
             told = f"HTTP {response.status_code}: {response.text[:_SHOWN_BODY].strip()}"
             if response.status_code < 500:
                 break
-        raise UserError(f"{name}, payload from line {payload.first_line} ({payload.records} records): {told}")
+        raise UserError(f"{where}: {told}")
 
     def log_text(self) -> str:
         """What the program has printed so far."""

@@ -9,75 +9,93 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from multimodal_algo.errors import UserError
 from multimodal_algo.local.runner import STOP_TRAINING_S, ProcessRunner, Runner
-from multimodal_algo.local.tree import build_training_tree
+from multimodal_algo.local.storage import Location, is_s3, local_data, output_folder
+from multimodal_algo.local.tree import Channel, build_training_tree, pipes_filled
 
 # API: FailureReason has at most 1,024 characters.
 _FAILURE_CHARACTERS = 1024
 _JOB = "local-training-job"
 
 
+@dataclass(frozen=True)
+class TrainingJob:
+    """The settings of a job, as in ``CreateTrainingJob``.
+
+    Parameters
+    ----------
+    channels
+        By name.
+    hyperparameters
+        As strings.
+    max_runtime_s
+        Seconds after which the job is stopped; None for no limit.
+    """
+
+    channels: Mapping[str, Channel]
+    hyperparameters: Mapping[str, str] = field(default_factory=dict)
+    max_runtime_s: int | None = None
+
+
 def train(
-    train_data: Path,
+    job: TrainingJob,
     *,
-    output: Path,
-    validation: Path | None = None,
-    images: Path | None = None,
-    hyperparameters: Mapping[str, str] | None = None,
+    output: Location,
     runner: Runner | None = None,
-) -> Path:
+    tell: Callable[[str], object] = sys.stdout.write,
+) -> Path | str:
     """Run a training job and leave ``model.tar.gz`` and ``output/`` in `output`.
 
     Parameters
     ----------
-    train_data, validation
-        A CSV or Parquet file or a folder for each channel.
-    images
-        A folder of image files that cells may name.
+    job
+        Its settings.
     output
-        Directory of the results; made when missing.
-    hyperparameters
-        The job's hyperparameters, as strings.
+        Directory of the results, made when missing, or an ``s3://`` URI of a prefix.
     runner
         How to start the program; as a plain process of this installation else.
+    tell
+        Where the lines of its log go.
 
     Returns
     -------
-    pathlib.Path
-        The archive.
+    pathlib.Path or str
+        The archive; its URI where `output` is one.
 
     Raises
     ------
     UserError
         The program failed; the message is what the platform shows as ``FailureReason``.
     """
-    given = {"train": train_data, "validation": validation, "images": images}
-    channels = {name: location for name, location in given.items() if location is not None}
-    output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="multimodal-local-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="multimodal-local-") as scratch, ExitStack() as stack:
         base = Path(scratch) / "ml"
-        build_training_tree(base, channels, hyperparameters or {})
-        environment = {
-            "TRAINING_JOB_NAME": _JOB,
-            "TRAINING_JOB_ARN": f"arn:aws:sagemaker:us-east-1:000000000000:training-job/{_JOB}",
+        results = stack.enter_context(output_folder(output, Path(scratch) / "output"))
+        channels = {
+            name: replace(channel, path=local_data(channel.path, Path(scratch) / "channels" / name))
+            for name, channel in job.channels.items()
         }
+        build_training_tree(base, channels, job.hyperparameters)
         runner = runner or ProcessRunner()
         try:
-            code = _run(runner, base, environment)
+            with pipes_filled(base, channels):
+                code = _run(runner, base, job.max_runtime_s, tell)
         finally:
             runner.take_over(base)
-        shutil.rmtree(output / "output", ignore_errors=True)
-        shutil.copytree(base / "output", output / "output")
+        shutil.rmtree(results / "output", ignore_errors=True)
+        shutil.copytree(base / "output", results / "output")
         if code != 0:
             raise UserError(_failure_reason(base, code))
-        archive = pack(base / "model", output / "model.tar.gz")
-    print(f"model artifact: {archive} ({archive.stat().st_size / 1e6:.1f} MB)", flush=True)
-    return archive
+        archive = pack(base / "model", results / "model.tar.gz")
+        where = f"{output.rstrip('/')}/{archive.name}" if is_s3(output) else archive
+        tell(f"model artifact: {where} ({archive.stat().st_size / 1e6:.1f} MB)\n")
+    return where
 
 
 def pack(directory: Path, archive: Path) -> Path:
@@ -90,17 +108,25 @@ def pack(directory: Path, archive: Path) -> Path:
     return archive
 
 
-def _run(runner: Runner, base: Path, environment: Mapping[str, str]) -> int:
+def _run(runner: Runner, base: Path, max_runtime_s: int | None, tell: Callable[[str], object]) -> int:
+    environment = {
+        "TRAINING_JOB_NAME": _JOB,
+        "TRAINING_JOB_ARN": f"arn:aws:sagemaker:us-east-1:000000000000:training-job/{_JOB}",
+    }
     program = runner.start("train", base, environment, subprocess.PIPE)
     process = program.process
+    limit = threading.Timer(max_runtime_s or 0, program.stop, [STOP_TRAINING_S])
     with _terminated_like_us(process):
         try:
+            if max_runtime_s is not None:
+                limit.start()
             assert process.stdout is not None
             for line in process.stdout:
-                sys.stdout.write(line.decode("utf-8", errors="replace"))
+                tell(line.decode("utf-8", errors="replace"))
                 sys.stdout.flush()
             return process.wait()
         finally:
+            limit.cancel()
             program.stop(STOP_TRAINING_S)
 
 

@@ -10,15 +10,18 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from multimodal_algo.errors import UserError
 from multimodal_algo.local.job import TransformJob
+from multimodal_algo.local.processing import Processor
 from multimodal_algo.local.progress import TransformProgress
-from multimodal_algo.local.records import BatchStrategy, Payload, payloads
+from multimodal_algo.local.records import BatchStrategy, CompressionType, Payload, chunks, opened, payloads
 from multimodal_algo.local.runner import ProcessRunner, Runner
 from multimodal_algo.local.server import LocalServer
+from multimodal_algo.local.storage import Location, is_s3, local_data, local_file, output_folder
 
 # API: the platform's defaults and limits of CreateTransformJob.
 _DEFAULT_PAYLOAD_MB = 6
@@ -35,32 +38,32 @@ class _Limits:
 
 
 def transform(
-    model: Path,
-    input_data: Path,
+    model: Location,
+    input_data: Location,
     job: TransformJob | None = None,
     *,
-    output: Path,
+    output: Location,
     runner: Runner | None = None,
-) -> list[Path]:
+) -> list[Path | str]:
     """Serve a model archive, send it the lines of files, and leave ``<file>.out`` in `output`.
 
     Parameters
     ----------
     model
-        A ``model.tar.gz``.
+        A ``model.tar.gz``: a path, or a ``file://`` or ``s3://`` URI.
     input_data
-        A file, or a folder: every file below it is transformed, and its answers keep its relative path.
+        A file, or a folder or prefix: every file below it is transformed, and its answers keep its relative path.
     job
         Settings; the platform's defaults else.
     output
-        Directory of the results; made when missing.
+        Directory or URI of the results; a directory is made when missing.
     runner
         How to start the program; as a plain process of this installation else.
 
     Returns
     -------
-    list of pathlib.Path
-        The files written, in the order of the inputs.
+    list of pathlib.Path or str
+        The files written, in the order of the inputs; URIs where `output` is one of S3.
 
     Raises
     ------
@@ -69,34 +72,43 @@ def transform(
         One file's failure does not keep the others from being written.
     """
     job = job or TransformJob()
-    inputs = _inputs(input_data)
-    output.mkdir(parents=True, exist_ok=True)
+    job.check()
+    processor = Processor(job)
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="multimodal-local-")))
-        _extract(model, scratch / "model")
-        log = output / "serve.log"
-        server = stack.enter_context(LocalServer(runner or ProcessRunner(), scratch, job.environment(), log))
+        results = stack.enter_context(output_folder(output, scratch / "output"))
+        # The platform's log is not among the results either; it stays here where the job fails.
+        log = scratch.with_suffix(".log") if is_s3(output) else results / "serve.log"
+        inputs = _inputs(local_data(input_data, scratch / "input"), input_data)
+        extract(local_file(model, scratch / "archive"), scratch / "ml/model")
+        server = stack.enter_context(LocalServer(runner or ProcessRunner(), scratch / "ml", job.environment(), log))
         limits = _limits(job, server.execution_parameters())
+        if processor.is_needed and not limits.payload_bytes:
+            raise UserError("MaxPayloadInMB=0 sends files as they are: DataProcessing needs it from 1 to 100.")
         print(
             f"transform: MaxConcurrentTransforms={limits.concurrent}, "
             f"MaxPayloadInMB={limits.payload_bytes // _MEGABYTE}, BatchStrategy={limits.strategy}",
             flush=True,
         )
-        total = sum(path.stat().st_size for path, _ in inputs)
-        written: list[Path] = []
+        if processor.has_slice_end:
+            print("transform: the end of a slice is read as inclusive; indices, as $[1,2], leave no doubt", flush=True)
+        sizes = [path.stat().st_size for path, _ in inputs]
+        written: list[Path | str] = []
         failures: list[str] = []
-        with TransformProgress(total) as progress:
+        with TransformProgress(sum(sizes) if job.compression_type is CompressionType.NONE else None) as progress:
             for path, name in inputs:
-                target = output / f"{name}.out"
+                target = results / f"{name}.out"
                 try:
-                    _transform_file(server, job, limits, path, name, target, progress)
+                    _transform_file(server, job, processor, limits, path, name, target, progress)
                 except UserError as error:
                     failures.append(str(error))
                 else:
-                    written.append(target)
-    if failures:
-        more = f" ({len(failures) - 1} more files failed)" if len(failures) > 1 else ""
-        raise UserError(f"{failures[0]}{more} The server's log is {log}.")
+                    written.append(f"{output.rstrip('/')}/{name}.out" if is_s3(output) else target)
+        if failures:
+            more = f" ({len(failures) - 1} more files failed)" if len(failures) > 1 else ""
+            raise UserError(f"{failures[0]}{more} The server's log is {log}.")
+    if is_s3(output):
+        log.unlink()
     print(
         f"transform: {progress.records} records in {progress.seconds:.1f} s "
         f"({progress.records / max(progress.seconds, 1e-9):.0f} records/s), predictions are in {output}",
@@ -105,16 +117,23 @@ def transform(
     return written
 
 
-def _inputs(location: Path) -> list[tuple[Path, str]]:
+def _inputs(location: Path, given: Location) -> list[tuple[Path, str]]:
     if location.is_file():
         return [(location, location.name)]
     files = [path for path in sorted(location.rglob("*")) if path.is_file() and not path.name.startswith(".")]
     if not files:
-        raise UserError(f"{location}: there is no file to transform.")
+        raise UserError(f"{given}: there is no file to transform.")
     return [(path, path.relative_to(location).as_posix()) for path in files]
 
 
-def _extract(archive: Path, directory: Path) -> None:
+def extract(archive: Path, directory: Path) -> None:
+    """Unpack a model archive as the platform does, read-only.
+
+    Raises
+    ------
+    UserError
+        It is no archive.
+    """
     try:
         with tarfile.open(archive) as tar:
             tar.extractall(directory, filter="data")
@@ -131,8 +150,8 @@ def _limits(job: TransformJob, answer: Mapping[str, object]) -> _Limits:
         job.max_payload_mb if job.max_payload_mb is not None else answer.get("MaxPayloadInMB", _DEFAULT_PAYLOAD_MB)
     )
     concurrent = job.max_concurrent_transforms or answer.get("MaxConcurrentTransforms", _DEFAULT_CONCURRENT)
-    if not isinstance(payload, int) or not 0 < payload <= _MOST_PAYLOAD_MB:
-        raise UserError(f"MaxPayloadInMB is {payload}: it must be from 1 to {_MOST_PAYLOAD_MB}.")
+    if not isinstance(payload, int) or not 0 <= payload <= _MOST_PAYLOAD_MB:
+        raise UserError(f"MaxPayloadInMB is {payload}: it must be from 0 to {_MOST_PAYLOAD_MB}.")
     if not isinstance(concurrent, int) or not concurrent > 0:
         raise UserError(f"MaxConcurrentTransforms is {concurrent}: it must be at least 1.")
     if payload * concurrent > _MOST_PAYLOAD_MB:
@@ -149,6 +168,7 @@ def _limits(job: TransformJob, answer: Mapping[str, object]) -> _Limits:
 def _transform_file(
     server: LocalServer,
     job: TransformJob,
+    processor: Processor,
     limits: _Limits,
     path: Path,
     name: str,
@@ -156,34 +176,42 @@ def _transform_file(
     progress: TransformProgress,
 ) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
+    unfinished = target.with_name(target.name + ".partial")
     try:
-        with path.open("rb") as stream, partial.open("wb") as out:
-            cut = payloads(stream, name, job.split_type, limits.strategy, limits.payload_bytes)
-            for payload, answer in _answers(server, job, cut, name, limits.concurrent):
-                _assemble(out, answer, job.assemble_with)
-                progress.answered(payload.records, len(payload.body))
-        os.replace(partial, target)
+        with unfinished.open("wb") as out:
+            if not limits.payload_bytes:
+                body = partial(chunks, path, name, job.compression_type)
+                _assemble(out, server.invoke(body, f"{name}, as one stream", job), job.assemble_with)
+                progress.answered(1, path.stat().st_size)
+            else:
+                with opened(path, name, job.compression_type) as stream:
+                    cut = payloads(stream, name, job.split_type, limits.strategy, limits.payload_bytes)
+                    for payload, result in _results(server, job, processor, cut, name, limits.concurrent):
+                        _assemble(out, result, job.assemble_with)
+                        progress.answered(payload.records, len(payload.body))
+        os.replace(unfinished, target)
     finally:
-        partial.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
 
 
-def _answers(
-    server: LocalServer, job: TransformJob, cut: Iterator[Payload], name: str, concurrent: int
+def _results(
+    server: LocalServer, job: TransformJob, processor: Processor, cut: Iterator[Payload], name: str, concurrent: int
 ) -> Iterator[tuple[Payload, bytes]]:
-    """The answers in the order of the payloads, at most `concurrent` requests at a time."""
+    """What is kept of each payload, in their order, at most `concurrent` requests at a time."""
+
+    def result(payload: Payload) -> tuple[Payload, bytes]:
+        where = f"{name}, payload from line {payload.first_line} ({payload.records} records)"
+        answer = server.invoke(processor.request(payload, name), where, job)
+        return payload, processor.result(payload, answer, name)
+
     with ThreadPoolExecutor(concurrent) as pool:
-        waiting: deque[tuple[Payload, Future[bytes]]] = deque()
+        waiting: deque[Future[tuple[Payload, bytes]]] = deque()
         for payload in cut:
             if len(waiting) >= concurrent:
-                yield _finished(*waiting.popleft())
-            waiting.append((payload, pool.submit(server.invoke, payload, name, job)))
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(result, payload))
         while waiting:
-            yield _finished(*waiting.popleft())
-
-
-def _finished(payload: Payload, future: Future[bytes]) -> tuple[Payload, bytes]:
-    return payload, future.result()
+            yield waiting.popleft().result()
 
 
 def _assemble(out: IO[bytes], answer: bytes, assemble_with: str) -> None:

@@ -5,16 +5,47 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+from multimodal_algo.local.storage import Location, local_path
 
 _HOST = "algo-1"
 _INSTANCE = "local"
 _GROUP = "homogeneousCluster"
 
 
-def build_training_tree(base: Path, channels: Mapping[str, Path], hyperparameters: Mapping[str, str]) -> None:
+class InputMode(StrEnum):
+    """How the data of a channel arrives: as files, as files that stream, or through a FIFO."""
+
+    FILE = "File"
+    FAST_FILE = "FastFile"
+    PIPE = "Pipe"
+
+
+@dataclass(frozen=True)
+class Channel:
+    """The data of one channel.
+
+    Parameters
+    ----------
+    path
+        A file, a folder, or an ``s3://`` URI.
+    content_type, mode
+        As the job says.
+    """
+
+    path: Location
+    content_type: str = "text/csv"
+    mode: InputMode = InputMode.FILE
+
+
+def build_training_tree(base: Path, channels: Mapping[str, Channel], hyperparameters: Mapping[str, str]) -> None:
     """Make the tree below `base`.
 
     Parameters
@@ -22,25 +53,61 @@ def build_training_tree(base: Path, channels: Mapping[str, Path], hyperparameter
     base
         An empty directory.
     channels
-        Per channel the file or folder of its data (File mode).
+        Of the job, by name.
     hyperparameters
         As the platform passes them: strings.
     """
     for directory in ("input/config", "input/data", "model", "output/data", "checkpoints"):
         (base / directory).mkdir(parents=True)
     _write(base, "hyperparameters", {name: str(value) for name, value in hyperparameters.items()})
-    _write(base, "inputdataconfig", {name: _channel_config() for name in channels})
+    _write(base, "inputdataconfig", {name: _channel_config(channel) for name, channel in channels.items()})
     _write(base, "resourceconfig", _resource_config())
-    for name, source in channels.items():
-        _place(source, base / "input/data" / name)
+    for name, channel in channels.items():
+        if channel.mode is InputMode.PIPE:
+            os.mkfifo(base / "input/data" / f"{name}_0")
+            continue
+        _place(local_path(channel.path), base / "input/data" / name)
         # The platform leaves such a file beside each channel's directory.
         (base / "input/data" / f"{name}-manifest").write_text("[]\n", encoding="utf-8")
 
 
-def _channel_config() -> dict[str, str]:
+@contextmanager
+def pipes_filled(base: Path, channels: Mapping[str, Channel]) -> Iterator[None]:
+    """While a program runs, send the files of each piped channel, one after the other, through its FIFO."""
+    with ExitStack() as stack:
+        for name, channel in channels.items():
+            if channel.mode is InputMode.PIPE:
+                stack.enter_context(_filled(base / "input/data" / f"{name}_0", local_path(channel.path)))
+        yield
+
+
+@contextmanager
+def _filled(fifo: Path, source: Path) -> Iterator[None]:
+    files = [source] if source.is_file() else [path for path in sorted(source.rglob("*")) if path.is_file()]
+
+    def fill() -> None:
+        # A program may end without having read to the end, or at all.
+        with suppress(BrokenPipeError), fifo.open("wb") as target:
+            for path in files:
+                with path.open("rb") as stream:
+                    shutil.copyfileobj(stream, target)
+
+    filler = threading.Thread(target=fill, daemon=True)
+    filler.start()
+    try:
+        yield
+    finally:
+        # A reader that comes and goes frees a filler whose program never came.
+        while filler.is_alive():
+            os.close(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK))
+            filler.join(0.1)
+
+
+def _channel_config(channel: Channel) -> dict[str, str]:
     return {
-        "ContentType": "text/csv",
-        "TrainingInputMode": "File",
+        "ContentType": channel.content_type,
+        # Of FastFile the program sees no difference.
+        "TrainingInputMode": "Pipe" if channel.mode is InputMode.PIPE else "File",
         "S3DistributionType": "FullyReplicated",
         "RecordWrapperType": "None",
     }

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import gzip
 import io
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from multimodal_algo.errors import UserError
-from multimodal_algo.local.records import BatchStrategy, Payload, SplitType, payloads
+from multimodal_algo.local.records import BatchStrategy, CompressionType, Payload, SplitType, chunks, payloads
 
 LINES = st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), max_size=12)
 
@@ -51,3 +53,17 @@ def test_without_split_a_file_is_one_payload() -> None:
     whole = list(payloads(io.BytesIO(b"a\nb\n"), "x", SplitType.NONE, BatchStrategy.MULTI_RECORD, 99))
     assert [payload.body for payload in whole] == [b"a\nb\n"]
     assert list(payloads(io.BytesIO(b""), "x", SplitType.NONE, BatchStrategy.MULTI_RECORD, 99)) == []
+
+
+@given(body=st.binary(max_size=200))
+def test_a_gzip_file_is_read_as_what_was_compressed(tmp_path_factory: pytest.TempPathFactory, body: bytes) -> None:
+    path = tmp_path_factory.mktemp("gzip") / "x.gz"
+    path.write_bytes(gzip.compress(body[:100]) + gzip.compress(body[100:]))
+    assert b"".join(chunks(path, "x", CompressionType.GZIP)) == body
+
+
+@pytest.mark.parametrize("body", [b"a,b\n", gzip.compress(b"a,b\n")[:-9]])
+def test_a_file_that_is_no_whole_gzip_is_told(tmp_path: Path, body: bytes) -> None:
+    (tmp_path / "x.gz").write_bytes(body)
+    with pytest.raises(UserError, match=r"x\.gz: not a whole gzip file"):
+        list(chunks(tmp_path / "x.gz", "x.gz", CompressionType.GZIP))

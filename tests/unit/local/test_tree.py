@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from multimodal_algo.local.docker import DockerRunner
-from multimodal_algo.local.tree import build_training_tree
+from multimodal_algo.local.tree import Channel, build_training_tree
 
 
 def test_the_tree_has_the_platforms_files_in_their_shapes(tmp_path: Path) -> None:
@@ -12,7 +12,7 @@ def test_the_tree_has_the_platforms_files_in_their_shapes(tmp_path: Path) -> Non
     (data / "nested").mkdir(parents=True)
     (data / "nested/a.csv").write_text("x")
     base = tmp_path / "ml"
-    build_training_tree(base, {"train": data, "validation": data / "nested/a.csv"}, {"n_mins": "3"})
+    build_training_tree(base, {"train": Channel(data), "validation": Channel(data / "nested/a.csv")}, {"n_mins": "3"})
     config = base / "input/config"
     assert json.loads((config / "hyperparameters.json").read_text()) == {"n_mins": "3"}
     channels = json.loads((config / "inputdataconfig.json").read_text())

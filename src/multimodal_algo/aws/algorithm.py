@@ -1,0 +1,60 @@
+"""The algorithm resource, created and validated."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from multimodal_algo.aws.session import Session
+from multimodal_algo.aws.specification import Images, Validation, create_algorithm_request
+
+
+def create(
+    session: Session,
+    name: str,
+    images: Images,
+    *,
+    validate_in: str | None = None,
+    role: str | None = None,
+    **instances: str,
+) -> str | None:
+    """Create the algorithm, with a validation on the sample dataset if there is a place for it.
+
+    Parameters
+    ----------
+    session
+        The account.
+    name
+        Of the algorithm.
+    images
+        In the registry.
+    validate_in
+        S3 URI of a prefix: the sample is put there, and the jobs' results go there.
+    role
+        ARN of the role of the validation's jobs.
+    instances
+        ``training_instance`` and ``transform_instance`` of `Validation`.
+
+    Returns
+    -------
+    str or None
+        The ARN; None in a dry run.
+    """
+    validation = None
+    if validate_in is not None and role is not None:
+        prefix = validate_in.rstrip("/")
+        validation = Validation(role, f"{prefix}/train/", f"{prefix}/lines/", f"{prefix}/output", **instances)
+    request = create_algorithm_request(name, images, validation)
+    if validation is not None and not session.dry_run:
+        _put_sample(validation)
+    return session.send("CreateAlgorithm", request).get("AlgorithmArn")
+
+
+def _put_sample(validation: Validation) -> None:
+    from multimodal_algo.local.storage import upload
+    from multimodal_algo.sample import write_sample
+
+    with tempfile.TemporaryDirectory() as scratch:
+        files = write_sample(Path(scratch))
+        upload(files.train, validation.train)
+        upload(files.test_noheader, validation.lines)

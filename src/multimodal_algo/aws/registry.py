@@ -1,0 +1,93 @@
+"""Images to ECR, where SageMaker takes them from."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+from collections.abc import Sequence
+
+from multimodal_algo.aws.session import Refused, Session
+from multimodal_algo.aws.specification import Images
+from multimodal_algo.errors import UserError
+
+REPOSITORIES = ("multimodal-training", "multimodal-inference")
+
+
+def image_names(session: Session, tag: str, account: str | None) -> Images:
+    """The images' names in the registry of `account`, or of the caller's.
+
+    Raises
+    ------
+    UserError
+        No region or no credentials are there.
+    """
+    account = account or str(session.ask("GetCallerIdentity", {}, service="sts")["Account"])
+    region = session.client("ecr").meta.region_name
+    host = f"{account}.dkr.ecr.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
+    training, inference = (f"{host}/{repository}:{tag}" for repository in REPOSITORIES)
+    return Images(training, inference)
+
+
+def push(session: Session, tag: str, account: str | None, *, local_tag: str = "latest") -> Images:
+    """Push the built images, into repositories that are made where they are missing.
+
+    Parameters
+    ----------
+    session
+        The account.
+    tag
+        For the images in the registry.
+    account
+        The registry's 12 digits; the caller's account else.
+    local_tag
+        Of the images on this machine.
+
+    Raises
+    ------
+    UserError
+        The registry refuses, or docker fails.
+    """
+    names = image_names(session, tag, account)
+    images = list(zip(REPOSITORIES, (names.training, names.inference), strict=True))
+    for repository, name in images:
+        _make_repository(session, repository)
+        _docker(session, "tag", f"{repository}:{local_tag}", name)
+    _log_in(session, names.training.split("/")[0], account)
+    for _, name in images:
+        _docker(session, "push", name)
+    return names
+
+
+def _make_repository(session: Session, name: str) -> None:
+    request = {"repositoryName": name, "imageScanningConfiguration": {"scanOnPush": True}}
+    try:
+        session.send("CreateRepository", request, service="ecr")
+    except Refused as refusal:
+        if refusal.code != "RepositoryAlreadyExistsException":
+            raise
+
+
+def _log_in(session: Session, registry: str, account: str | None) -> None:
+    if session.dry_run:
+        session.tell(f"docker login --username AWS --password-stdin {registry}")
+        return
+    answer = session.ask("GetAuthorizationToken", {}, service="ecr")
+    user, _, password = base64.b64decode(answer["authorizationData"][0]["authorizationToken"]).decode().partition(":")
+    _run(["docker", "login", "--username", user, "--password-stdin", registry], password.encode())
+
+
+def _docker(session: Session, *arguments: str) -> None:
+    if session.dry_run:
+        session.tell(f"docker {' '.join(arguments)}")
+    else:
+        _run(["docker", *arguments], None)
+
+
+def _run(command: Sequence[str], given: bytes | None) -> None:
+    try:
+        done = subprocess.run(command, input=given, stderr=subprocess.PIPE, check=False)
+    except FileNotFoundError:
+        raise UserError("There is no docker here: install an engine (Debian: apt-get install docker.io).") from None
+    if done.returncode:
+        reason = done.stderr.decode(errors="replace").strip().split("\n")[-1]
+        raise UserError(f"{' '.join(command[:2])} failed: {reason}")

@@ -1,0 +1,97 @@
+"""The validation's data in every form that the request declares: other formats, named images, and garbage."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from multimodal_algo.ingest.sources import find_sources, read_rows
+
+_IMAGE = "_image"
+_LABEL = "label"
+
+
+def rows_of(location: Path) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of a CSV file, or of the first file of a folder."""
+    header, *rows = (row.fields for row in read_rows(find_sources(location)[0]))
+    return header, rows
+
+
+def write_csv(header: Sequence[str], rows: Sequence[Sequence[str]], path: Path) -> Path:
+    """Write a training file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([header, *rows])
+    return path
+
+
+def write_parquet(header: Sequence[str], rows: Sequence[Sequence[str]], path: Path) -> Path:
+    """Write a training file, all columns of strings."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_parquet(header, rows))
+    return path
+
+
+def name_images(header: Sequence[str], rows: Sequence[Sequence[str]], folder: Path) -> list[list[str]]:
+    """The rows with names of files in `folder` in place of base64."""
+    folder.mkdir(parents=True, exist_ok=True)
+    named = [list(row) for row in rows]
+    for place in (place for place, column in enumerate(header) if column.endswith(_IMAGE)):
+        for number, row in enumerate(named):
+            if row[place] and ";" not in row[place]:
+                name = f"{place}-{number}.jpg"
+                (folder / name).write_bytes(base64.b64decode(row[place]))
+                row[place] = name
+    return named
+
+
+BODIES: Mapping[str, Callable[[Sequence[str], Sequence[Sequence[str]]], bytes]] = {
+    "text/csv": lambda columns, rows: _lines(rows),
+    "application/jsonlines": lambda columns, rows: b"".join(
+        json.dumps(dict(zip(columns, row, strict=True))).encode() + b"\n" for row in rows
+    ),
+    "application/json": lambda columns, rows: json.dumps(
+        {"instances": [dict(zip(columns, row, strict=True)) for row in rows]}
+    ).encode(),
+    "application/x-parquet": lambda columns, rows: _parquet(columns, rows),
+}
+"""Bodies of requests by content type, of the columns' names and the rows."""
+
+ANSWERS: Mapping[str, Callable[[bytes], int]] = {
+    "text/csv": lambda body: len([row for row in csv.reader(io.StringIO(body.decode(), newline="")) if row]),
+    "application/jsonlines": lambda body: len([json.loads(line) for line in body.splitlines() if line]),
+    "application/json": lambda body: len(json.loads(body)["predictions"]),
+}
+"""How many answers a body holds, by response type."""
+
+
+def inference_columns(header: Sequence[str]) -> list[str]:
+    """The columns of an inference line."""
+    return [column for column in header if column != _LABEL]
+
+
+def lines_of(location: Path) -> list[list[str]]:
+    """The rows of the first file of header-less lines."""
+    file = location if location.is_file() else next(path for path in sorted(location.rglob("*")) if path.is_file())
+    with file.open(encoding="utf-8", newline="") as stream:
+        return list(csv.reader(stream))
+
+
+def _lines(rows: Sequence[Sequence[str]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def _parquet(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({column: [row[place] for row in rows] for place, column in enumerate(columns)})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return sink.getvalue().to_pybytes()

@@ -1,0 +1,179 @@
+"""Jobs in an account: moto's where it implements a call, botocore's Stubber where it does not."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from multimodal_algo.aws import jobs
+from multimodal_algo.aws.algorithm import create
+from multimodal_algo.aws.requests import Training, Transform
+from multimodal_algo.aws.session import Session
+from multimodal_algo.aws.specification import Images
+from multimodal_algo.errors import UserError
+
+ROLE = "arn:aws:iam::123456789012:role/SageMaker"
+ARN = "arn:aws:sagemaker:eu-west-1:123456789012:algorithm/multimodal"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+TRAINING = Training(ARN, ROLE, {"train": "s3://bucket/train/"}, "s3://bucket/output")
+
+
+class Told(Session):
+    """A session that keeps what it tells."""
+
+    def __init__(self, **options: Any) -> None:
+        self.lines: list[str]
+        object.__setattr__(self, "lines", [])
+        super().__init__("eu-west-1", tell=self.lines.append, **options)
+
+
+@pytest.fixture
+def stubbed(account: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Told, Stubber]]:
+    session, client = Told(), boto3.client("sagemaker")
+    monkeypatch.setattr(Session, "client", lambda self, service: client)
+    with Stubber(client) as stubber:
+        yield session, stubber
+        stubber.assert_no_pending_responses()
+
+
+def put_objects(*keys: str) -> None:
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    for key in keys:
+        s3.put_object(Bucket="bucket", Key=key, Body=key.encode())
+
+
+@pytest.mark.usefixtures("account")
+def test_a_training_job_is_started_waited_for_and_fetched(tmp_path: Path) -> None:
+    session = Told()
+    jobs.train(session, "a-job", TRAINING)
+    jobs.wait(session, jobs.TRAINING, "a-job", poll_s=0)
+    assert session.lines == ["training job a-job: Completed Completed"]
+    artifact = jobs.artifact_of(session, "a-job")
+    prefix = artifact.removeprefix("s3://bucket/").removesuffix("model.tar.gz")
+    put_objects(f"{prefix}model.tar.gz", f"{prefix}output.tar.gz")
+    found = jobs.download(session, "a-job", tmp_path)
+    assert sorted(path.name for path in found) == ["model.tar.gz", "output.tar.gz"]
+    assert (tmp_path / "model.tar.gz").read_text() == f"{prefix}model.tar.gz"
+
+
+@pytest.mark.usefixtures("account")
+def test_a_transform_jobs_answers_are_fetched(tmp_path: Path) -> None:
+    session = Told()
+    job = Transform("a-model", "s3://bucket/lines/", "s3://bucket/answers")
+    boto3.client("sagemaker").create_model(ModelName="a-model", ExecutionRoleArn=ROLE)
+    jobs.transform(session, "a-transform", job)
+    put_objects("answers/x/lines.csv.out", "other/lines.csv.out")
+    assert jobs.download(session, "a-transform", tmp_path) == [tmp_path / "x/lines.csv.out"]
+
+
+def test_what_is_not_there_is_told(stubbed: tuple[Told, Stubber]) -> None:
+    session, stubber = stubbed
+    for operation in ("training_job", "transform_job", "hyper_parameter_tuning_job", "algorithm", "model_package"):
+        stubber.add_client_error(f"describe_{operation}", "ValidationException", "Requested resource not found.")
+    with pytest.raises(UserError, match="is called 'nobody' in this account"):
+        jobs.find(session, "nobody")
+
+
+def test_a_failed_job_tells_its_whole_reason(stubbed: tuple[Told, Stubber]) -> None:
+    session, stubber = stubbed
+    reason = "AlgorithmError: " + "train.csv, row 7: 'price' is no number. " * 20
+    for status, extra in (("InProgress", {}), ("Failed", {"FailureReason": reason})):
+        stubber.add_response("describe_training_job", described(status) | extra, {"TrainingJobName": "a-job"})
+    training = dataclasses.replace(jobs.TRAINING, log_group="")
+    with pytest.raises(UserError) as caught:
+        jobs.wait(session, training, "a-job", poll_s=0)
+    assert reason in str(caught.value)
+    assert session.lines == ["training job a-job: InProgress Training", "training job a-job: Failed Training"]
+
+
+def test_status_tells_metrics_artifact_and_cost(stubbed: tuple[Told, Stubber]) -> None:
+    session, stubber = stubbed
+    answer = described("Completed") | {
+        "FinalMetricDataList": [{"MetricName": "validation:accuracy", "Value": 0.93, "Timestamp": NOW}],
+        "BillableTimeInSeconds": 321,
+    }
+    stubber.add_response("describe_training_job", answer, {"TrainingJobName": "a-job"})
+    assert list(jobs.summary(*jobs.find(session, "a-job"))) == [
+        "training job a-job: Completed Training",
+        "validation:accuracy = 0.9300",
+        "artifact: s3://bucket/output/a-job/output/model.tar.gz",
+        "billed: 321 s",
+    ]
+
+
+def test_the_algorithm_is_created_with_a_request_that_botocore_takes(stubbed: tuple[Told, Stubber]) -> None:
+    session, stubber = stubbed
+    stubber.add_response("create_algorithm", {"AlgorithmArn": ARN})
+    assert create(session, "multimodal", Images("training", "inference")) == ARN
+
+
+def test_a_failed_validation_tells_which_part_and_why(stubbed: tuple[Told, Stubber]) -> None:
+    session, stubber = stubbed
+    failed = {"Name": "sample-transform", "Status": "Failed", "FailureReason": "See job logs"}
+    answer = {
+        "AlgorithmName": "multimodal", "AlgorithmArn": ARN, "CreationTime": NOW, "AlgorithmStatus": "Failed",
+        "TrainingSpecification": {
+            "TrainingImage": "i", "SupportedTrainingInstanceTypes": ["ml.m5.large"],
+            "TrainingChannels": [{"Name": "t", "SupportedContentTypes": ["c"], "SupportedInputModes": ["File"]}],
+        },
+        "AlgorithmStatusDetails": {"ValidationStatuses": [failed]},
+    }  # fmt: skip
+    stubber.add_response("describe_algorithm", answer, {"AlgorithmName": "multimodal"})
+    with pytest.raises(UserError, match="sample-transform: See job logs"):
+        jobs.wait(session, jobs.ALGORITHM, "multimodal", poll_s=0)
+
+
+def test_a_model_is_made_of_a_package_of_the_algorithm(stubbed: tuple[Told, Stubber]) -> None:
+    session, stubber = stubbed
+    package = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/a-model"
+    stubber.add_response("create_model_package", {"ModelPackageArn": package})
+    stubber.add_response(
+        "describe_model_package",
+        {
+            "ModelPackageName": "a-model", "ModelPackageArn": package, "CreationTime": NOW,
+            "ModelPackageStatus": "Completed", "ModelPackageStatusDetails": {"ValidationStatuses": []},
+        },
+    )  # fmt: skip
+    expected = {
+        "ModelName": "a-model", "PrimaryContainer": {"ModelPackageName": package}, "ExecutionRoleArn": ROLE,
+        "EnableNetworkIsolation": True,
+    }  # fmt: skip
+    stubber.add_response("create_model", {"ModelArn": package.replace("-package", "")}, expected)
+    jobs.create_model(session, "a-model", ARN, "s3://bucket/model.tar.gz", ROLE)
+
+
+def test_a_refusal_of_the_service_is_one_sentence(stubbed: tuple[Told, Stubber]) -> None:
+    session, stubber = stubbed
+    stubber.add_client_error("create_training_job", "ResourceLimitExceeded", "The account-level limit is 0.")
+    with pytest.raises(UserError, match=r"^CreateTrainingJob: The account-level limit is 0. \(ResourceLimitExceeded\)"):
+        jobs.train(session, "a-job", TRAINING)
+
+
+def test_a_dry_run_sends_nothing_and_needs_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    session = Told(dry_run=True)
+    jobs.train(session, "a-job", TRAINING)
+    jobs.create_model(session, "a-model", ARN, "s3://bucket/model.tar.gz", ROLE)
+    assert [line.split('"')[3] for line in session.lines] == [
+        "sagemaker:CreateTrainingJob",
+        "sagemaker:CreateModelPackage",
+        "sagemaker:CreateModel",
+    ]
+
+
+def described(status: str) -> dict[str, Any]:
+    return {
+        "TrainingJobName": "a-job", "TrainingJobArn": ARN.replace("algorithm/multimodal", "training-job/a-job"),
+        "TrainingJobStatus": status, "SecondaryStatus": "Training", "CreationTime": NOW,
+        "ModelArtifacts": {"S3ModelArtifacts": "s3://bucket/output/a-job/output/model.tar.gz"},
+        "StoppingCondition": {}, "ResourceConfig": {"VolumeSizeInGB": 30},
+        "AlgorithmSpecification": {"TrainingInputMode": "File"},
+    }  # fmt: skip

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from multimodal_algo.aws.model import problems
+from multimodal_algo.aws.requests import (
+    Training,
+    Transform,
+    Tuning,
+    model_package_request,
+    model_request,
+    parameter_ranges,
+)
+from multimodal_algo.errors import UserError
+from multimodal_algo.hyperparameters import specification
+
+ARN = "arn:aws:sagemaker:eu-west-1:123456789012:algorithm/multimodal"
+ROLE = "arn:aws:iam::123456789012:role/SageMaker"
+TRAINING = Training(ARN, ROLE, {"train": "s3://bucket/train/"}, "s3://bucket/output", {"quality": "light"})
+TRANSFORM = Transform("model", "s3://bucket/lines/", "s3://bucket/answers")
+TUNABLE = {entry["Name"]: entry for entry in specification() if entry["IsTunable"]}
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        TRAINING,
+        dataclasses.replace(TRAINING, spot=True, checkpoints="s3://bucket/checkpoints", hyperparameters={}),
+        dataclasses.replace(TRAINING, input_mode="Pipe", channels={name: "s3://b/c" for name in ("train", "images")}),
+        dataclasses.replace(TRAINING, instance="ml.g5.2xlarge", count=2, input_mode="FastFile"),
+    ],
+)
+def test_the_service_model_accepts_training_jobs(job: Training) -> None:
+    request = job.request("a-job")
+    assert problems("CreateTrainingJob", request) == []
+    assert request["EnableNetworkIsolation"]
+
+
+def test_images_are_never_piped() -> None:
+    job = dataclasses.replace(TRAINING, input_mode="Pipe", channels={"train": "s3://b/t", "images": "s3://b/i"})
+    modes = {entry["ChannelName"]: entry["InputMode"] for entry in job.request("a-job")["InputDataConfig"]}
+    assert modes == {"train": "Pipe", "images": "File"}
+
+
+def test_a_job_is_refused_here_for_hyperparameters_that_training_would_refuse_there() -> None:
+    with pytest.raises(UserError, match="qualty"):
+        dataclasses.replace(TRAINING, hyperparameters={"qualty": "toy"}).request("a-job")
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        TRANSFORM,
+        dataclasses.replace(TRANSFORM, instance="ml.g4dn.xlarge", count=4, strategy="SingleRecord"),
+        dataclasses.replace(TRANSFORM, input_filter="$[1:]", output_filter="$[0,-1]", join_source="Input"),
+        dataclasses.replace(TRANSFORM, max_payload_mb=0, split_type="None", env={"BAD_ROWS": "error"}),
+    ],
+)  # fmt: skip
+def test_the_service_model_accepts_transform_jobs(job: Transform) -> None:
+    assert problems("CreateTransformJob", job.request("a-job")) == []
+
+
+def test_the_service_model_accepts_models() -> None:
+    artifact = "s3://bucket/output/a-job/output/model.tar.gz"
+    assert problems("CreateModelPackage", model_package_request("a-model", ARN, artifact)) == []
+    assert problems("CreateModel", model_request("a-model", "a-package", ROLE)) == []
+
+
+def test_the_service_model_accepts_tuning_jobs_over_all_that_can_be_tuned() -> None:
+    ranges = {}
+    for name, entry in TUNABLE.items():
+        (span,) = entry["Range"].values()
+        ranges[name] = ",".join(span["Values"]) if "Values" in span else f"{span['MinValue']}:{span['MaxValue']}"
+    request = Tuning(TRAINING, ranges).request("a-search")
+    assert problems("CreateHyperParameterTuningJob", request) == []
+    told = request["HyperParameterTuningJobConfig"]["ParameterRanges"]
+    assert {entry["Name"] for entries in told.values() for entry in entries} == set(TUNABLE)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "told"),
+    [
+        ({}, "Give a range of at least one of"),
+        ({"class_weights": "even,balanced"}, "'class_weights' cannot be tuned"),
+        ({"n_epochs": "20"}, "'20', is not LOW:HIGH"),
+        ({"n_epochs": "20:10"}, "'20:10', is not LOW:HIGH"),
+        ({"min_completeness": "0:7"}, "min_completeness"),
+    ],
+)
+def test_a_range_that_the_platform_would_refuse_is_told(ranges: dict[str, str], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        parameter_ranges(ranges)
+
+
+def test_an_objective_is_a_declared_one() -> None:
+    with pytest.raises(UserError, match="'speed' is none of accuracy"):
+        Tuning(TRAINING, {"n_epochs": "10:20"}, objective="speed").request("a-search")
