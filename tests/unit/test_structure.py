@@ -25,6 +25,7 @@ BASE = {
     "labels",
     "metrics",
     "log",
+    "progress",
     "inference",
     "__init__",
 }

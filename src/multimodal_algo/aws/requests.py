@@ -194,13 +194,13 @@ class Transform:
         Name of the model.
     input, output
         S3 URIs of the files (an object or a prefix) and of the prefix for answers.
-    content_type, accept, split_type, assemble_with, compression
+    content_type, accept, split_type, assemble_with, compression_type
         Of input and output.
     instance, count
         Machines; a file is never split over several.
-    strategy, max_payload_mb, max_concurrent
+    strategy, max_payload_mb, max_concurrent_transforms
         None leaves them to what the server answers.
-    timeout_s, max_retries
+    invocations_timeout_s, invocations_max_retries
         Of each request.
     input_filter, output_filter, join_source
         ``DataProcessing``.
@@ -215,14 +215,14 @@ class Transform:
     accept: str = "text/csv"
     split_type: str = "Line"
     assemble_with: str = "Line"
-    compression: str = "None"
+    compression_type: str = "None"
     instance: str = "ml.m5.2xlarge"
     count: int = 1
     strategy: str | None = None
     max_payload_mb: int | None = None
-    max_concurrent: int | None = None
-    timeout_s: int = 600
-    max_retries: int = 3
+    max_concurrent_transforms: int | None = None
+    invocations_timeout_s: int = 600
+    invocations_max_retries: int = 3
     input_filter: str = "$"
     output_filter: str = "$"
     join_source: str = "None"
@@ -237,7 +237,7 @@ class Transform:
                 "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": self.input}},
                 "ContentType": self.content_type,
                 "SplitType": self.split_type,
-                "CompressionType": self.compression,
+                "CompressionType": self.compression_type,
             },
             "TransformOutput": {
                 "S3OutputPath": self.output,
@@ -246,8 +246,8 @@ class Transform:
             },
             "TransformResources": transform_resources(self.instance, self.count),
             "ModelClientConfig": {
-                "InvocationsTimeoutInSeconds": self.timeout_s,
-                "InvocationsMaxRetries": self.max_retries,
+                "InvocationsTimeoutInSeconds": self.invocations_timeout_s,
+                "InvocationsMaxRetries": self.invocations_max_retries,
             },
             "DataProcessing": {
                 "InputFilter": self.input_filter,
@@ -258,7 +258,7 @@ class Transform:
         options = {
             "BatchStrategy": self.strategy,
             "MaxPayloadInMB": self.max_payload_mb,
-            "MaxConcurrentTransforms": self.max_concurrent,
+            "MaxConcurrentTransforms": self.max_concurrent_transforms,
             "Environment": dict(self.env) or None,
         }
         return request | {key: value for key, value in options.items() if value is not None}

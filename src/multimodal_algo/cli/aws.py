@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from multimodal_algo.cli.options import NEW_FOLDER, pairs
+from multimodal_algo.cli.options import COMMAND, NEW_FOLDER, pairs, transform_options
 from multimodal_algo.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,21 +17,19 @@ if TYPE_CHECKING:
     from multimodal_algo.aws.requests import Training
     from multimodal_algo.aws.session import Session
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
 
 @click.group()
 def aws() -> None:
     """Push images, create the algorithm, and run jobs by its ARN. --dry-run prints requests and sends none."""
 
 
-def _account(command: _Command) -> _Command:
+def _account(command: COMMAND) -> COMMAND:
     command = click.option("--region", help="Region; that of the environment or profile else.")(command)
     return click.option("--dry-run", is_flag=True, help="Print the requests, send nothing.")(command)
 
 
-def _job(prefix: str) -> Callable[[_Command], _Command]:
-    def decorate(command: _Command) -> _Command:
+def _job(prefix: str) -> Callable[[COMMAND], COMMAND]:
+    def decorate(command: COMMAND) -> COMMAND:
         command = click.option("--wait/--no-wait", default=True, show_default=True, help="Until the job is done.")(
             command
         )
@@ -44,7 +42,7 @@ def _named(name: str | None, prefix: str) -> str:
     return name or f"{prefix}-{datetime.now(UTC):%Y-%m-%d-%H-%M-%S}"
 
 
-def _training(command: _Command) -> _Command:
+def _training(command: COMMAND) -> COMMAND:
     """The options that a training job and a tuning job share."""
     options = [
         click.option("--algorithm-arn", required=True, help="ARN (or name, of an own one) of the algorithm."),
@@ -211,34 +209,16 @@ def create_model(
 @click.option("--model", required=True, help="Name of the model; create-model makes one.")
 @click.option("--input", "input_data", required=True, metavar="S3_URI", help="File, or prefix of files.")
 @click.option("--output", required=True, metavar="S3_URI", help="Prefix for the .out files.")
-@click.option("--content-type", default="text/csv", show_default=True)
-@click.option("--accept", default="text/csv", show_default=True)
-@click.option("--split-type", type=click.Choice(["Line", "None"]), default="Line", show_default=True)
-@click.option("--assemble-with", type=click.Choice(["Line", "None"]), default="Line", show_default=True)
-@click.option("--compression-type", type=click.Choice(["None", "Gzip"]), default="None", show_default=True)
-@click.option("--strategy", type=click.Choice(["MultiRecord", "SingleRecord"]), help="What the server says, else.")
-@click.option("--max-payload-mb", type=int, help="What the server says, else.")
-@click.option("--max-concurrent-transforms", type=int, help="What the server says, else.")
-@click.option("--timeout", default=600, show_default=True, help="Seconds for a request.")
-@click.option("--max-retries", default=3, show_default=True, help="Of a request.")
-@click.option("--input-filter", default="$", show_default=True, help="JSONPath of what the model gets.")
-@click.option("--output-filter", default="$", show_default=True, help="JSONPath of what is written.")
-@click.option("--join-source", type=click.Choice(["None", "Input"]), default="None", show_default=True)
-@click.option("--env", multiple=True, metavar="NAME=VALUE", help="Environment of the server; repeatable.")
+@transform_options
 @click.option("--instance-type", default="ml.m5.2xlarge", show_default=True)
 @click.option("--instance-count", default=1, show_default=True, help="A file is never split over several.")
 @_job("multimodal-transform")
 @_account
 def transform(
-    model: str,
     input_data: str,
-    output: str,
-    timeout: int,
-    max_concurrent_transforms: int | None,
-    env: tuple[str, ...],
     instance_type: str,
     instance_count: int,
-    compression_type: str,
+    env: tuple[str, ...],
     name: str | None,
     wait: bool,
     region: str | None,
@@ -250,22 +230,12 @@ def transform(
     from multimodal_algo.aws.requests import Transform
 
     session, job = _session(region, dry_run), _named(name, "multimodal-transform")
-    settings = Transform(
-        model=model,
-        input=input_data,
-        output=output,
-        timeout_s=timeout,
-        max_concurrent=max_concurrent_transforms,
-        env=pairs(env, "--env"),
-        instance=instance_type,
-        count=instance_count,
-        compression=compression_type,
-        **options,
-    )
+    variables = pairs(env, "--env")
+    settings = Transform(input=input_data, env=variables, instance=instance_type, count=instance_count, **options)
     jobs.transform(session, job, settings)
     _follow(session, jobs.TRANSFORM, job, wait)
     if wait and not dry_run:
-        click.echo(f"predictions: {output}")
+        click.echo(f"predictions: {options['output']}")
 
 
 @aws.command()

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from multimodal_algo.cli.options import FILE, FILE_OR_FOLDER, FOLDER, NEW_FOLDER, pairs
+from multimodal_algo.cli.options import (
+    COMMAND,
+    DATA,
+    DATA_FILE,
+    FILE,
+    FILE_OR_FOLDER,
+    NEW_DATA_FOLDER,
+    NEW_FOLDER,
+    pairs,
+    transform_options,
+)
 from multimodal_algo.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,102 +26,55 @@ if TYPE_CHECKING:
     from multimodal_algo.local.runner import Runner
 
 
-class Location(click.Path):
-    """A path as `click.Path` takes it, or a ``file://`` URI of one, or an ``s3://`` URI, which is looked for later."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """See `click.ParamType.convert`."""
-        from multimodal_algo.local.storage import is_s3, local_path
-
-        return value if is_s3(value) else super().convert(local_path(value), param, ctx)
-
-
 @click.group()
 def local() -> None:
     """Run training and batch transform jobs on this machine with the platform's rules."""
 
 
+def _channels(command: COMMAND) -> COMMAND:
+    options = [
+        click.option("--train", type=DATA, required=True, help="File or folder of the train channel."),
+        click.option("--validation", type=DATA, help="File or folder of the validation channel."),
+        click.option("--images", type=DATA, help="Folder of the images channel, whose files cells may name."),
+        click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; repeatable."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @local.command("train")
-@click.option(
-    "--train", "train_data", type=FILE_OR_FOLDER, required=True, help="CSV file or folder of the train channel."
-)
-@click.option("--validation", type=FILE_OR_FOLDER, help="CSV file or folder of the validation channel.")
-@click.option("--images", type=FOLDER, help="Folder of the images channel, whose files cells may name.")
-@click.option("--output", type=NEW_FOLDER, required=True, help="Folder for model.tar.gz and output/.")
-@click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; may be repeated.")
+@_channels
+@click.option("--output", type=NEW_DATA_FOLDER, required=True, help="Folder for model.tar.gz and output/.")
 @click.option("--image", help="Train in this container image instead of a plain process.")
 @click.option("--memory", help="With --image: most memory of the container, such as 8g.")
-def local_train(
-    train_data: Path,
-    validation: Path | None,
-    images: Path | None,
-    output: Path,
-    parameters: tuple[str, ...],
-    image: str | None,
-    memory: str | None,
-) -> None:
-    """Train as a training job does."""
+def local_train(output: Path | str, image: str | None, memory: str | None, **channels: Any) -> None:
+    """Train as a training job does; data and output may lie in S3 (s3://bucket/prefix)."""
     from multimodal_algo.local import train as run
 
-    run(_training_job(train_data, validation, images, parameters), output=output, runner=_runner(image, memory))
+    run(_training_job(**channels), output=output, runner=_runner(image, memory))
 
 
 @local.command("transform")
-@click.option(
-    "--model", type=Location(exists=True, dir_okay=False, path_type=Path), required=True, help="model.tar.gz."
-)
+@click.option("--model", type=DATA_FILE, required=True, help="model.tar.gz.")
 @click.option(
     "--input",
     "input_data",
-    type=Location(exists=True, path_type=Path),
+    type=DATA,
     required=True,
     help="File or folder of header-less lines.",
 )
-@click.option(
-    "--output", type=Location(file_okay=False, path_type=Path), required=True, help="Folder for the .out files."
-)
-@click.option("--split-type", type=click.Choice(["Line", "None"]), default="Line", show_default=True)
-@click.option("--assemble-with", type=click.Choice(["Line", "None"]), default="Line", show_default=True)
-@click.option(
-    "--strategy", type=click.Choice(["MultiRecord", "SingleRecord"]), default="MultiRecord", show_default=True
-)
-@click.option(
-    "--max-payload-mb",
-    type=int,
-    help="Payload limit in MB; what the server says, or 6, else. 0: each file is one stream of any size.",
-)
-@click.option("--max-concurrent-transforms", type=int, help="Requests at a time; what the server says, or 1, else.")
-@click.option("--compression-type", type=click.Choice(["None", "Gzip"]), default="None", show_default=True)
-@click.option("--content-type", default="text/csv", show_default=True)
-@click.option("--accept", default="text/csv", show_default=True)
-@click.option("--input-filter", default="$", show_default=True, help="JSONPath of what the server is sent.")
-@click.option("--join-source", type=click.Choice(["None", "Input"]), default="None", show_default=True)
-@click.option("--output-filter", default="$", show_default=True, help="JSONPath of what is kept, after the join.")
-@click.option("--invocations-timeout-s", type=int, default=600, show_default=True, help="Of a request; 1 to 3600.")
-@click.option("--invocations-max-retries", type=int, default=3, show_default=True, help="Of a request; 0 to 3.")
-@click.option("--env", multiple=True, metavar="NAME=VALUE", help="Environment of the server; may be repeated.")
+@click.option("--output", type=NEW_DATA_FOLDER, required=True, help="Folder for the .out files.")
+@transform_options
 @click.option("--image", help="Serve from this container image instead of a plain process.")
 @click.option("--memory", help="With --image: most memory of the container, such as 8g.")
 def local_transform(
     model: Path | str,
     input_data: Path | str,
     output: Path | str,
-    split_type: str,
-    assemble_with: str,
-    strategy: str,
-    max_payload_mb: int | None,
-    max_concurrent_transforms: int | None,
-    compression_type: str,
-    content_type: str,
-    accept: str,
-    input_filter: str,
-    join_source: str,
-    output_filter: str,
-    invocations_timeout_s: int,
-    invocations_max_retries: int,
-    env: tuple[str, ...],
     image: str | None,
     memory: str | None,
+    **options: Any,
 ) -> None:
     """Transform as a batch transform job does; model, input and output may lie in S3 (s3://bucket/key)."""
     from multimodal_algo.local import BatchStrategy, SplitType, TransformJob
@@ -119,29 +82,24 @@ def local_transform(
     from multimodal_algo.local.job import DataProcessing, JoinSource
     from multimodal_algo.local.records import CompressionType
 
+    strategy = options.pop("strategy")
+    processing = DataProcessing(
+        options.pop("input_filter"), JoinSource(options.pop("join_source")), options.pop("output_filter")
+    )
     job = TransformJob(
-        split_type=SplitType(split_type),
-        strategy=BatchStrategy(strategy),
-        max_payload_mb=max_payload_mb,
-        max_concurrent_transforms=max_concurrent_transforms,
-        compression_type=CompressionType(compression_type),
-        content_type=content_type,
-        accept=accept,
-        assemble_with=assemble_with,
-        data_processing=DataProcessing(input_filter, JoinSource(join_source), output_filter),
-        invocations_timeout_s=invocations_timeout_s,
-        invocations_max_retries=invocations_max_retries,
-        env=pairs(env, "--env"),
+        split_type=SplitType(options.pop("split_type")),
+        strategy=strategy and BatchStrategy(strategy),
+        compression_type=CompressionType(options.pop("compression_type")),
+        data_processing=processing,
+        env=pairs(options.pop("env"), "--env"),
+        **options,
     )
     run(model, input_data, job, output=output, runner=_runner(image, memory))
 
 
 @local.command("tune")
-@click.option("--train", "train_data", type=FILE_OR_FOLDER, required=True, help="Data of the train channel.")
-@click.option("--validation", type=FILE_OR_FOLDER, help="Data of the validation channel.")
-@click.option("--images", type=FOLDER, help="Folder of the images channel, whose files cells may name.")
+@_channels
 @click.option("--output", type=NEW_FOLDER, required=True, help="Folder for a folder per job, and tuning.json.")
-@click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A hyperparameter that all jobs have.")
 @click.option(
     "--range", "ranges", multiple=True, required=True, metavar="NAME=LOW:HIGH", help="Or NAME=A,B,C; repeatable."
 )
@@ -151,17 +109,14 @@ def local_transform(
 @click.option("--image", help="Train in this container image instead of a plain process.")
 @click.option("--memory", help="With --image: most memory of the container, such as 8g.")
 def local_tune(
-    train_data: Path,
-    validation: Path | None,
-    images: Path | None,
     output: Path,
-    parameters: tuple[str, ...],
     ranges: tuple[str, ...],
     objective: str,
     most: int,
     strategy: str,
     image: str | None,
     memory: str | None,
+    **channels: Any,
 ) -> None:
     """Tune as a tuning job does, one training job after the other."""
     from multimodal_algo.aws.requests import parameter_ranges
@@ -174,7 +129,7 @@ def local_tune(
     name = metric_name(objective)
     expression = next(entry["Regex"] for entry in metric_definitions() if entry["Name"] == name)
     job = TuningJob(
-        _training_job(train_data, validation, images, parameters),
+        _training_job(**channels),
         parameter_ranges(pairs(ranges, "--range")),
         Objective(name, expression, OBJECTIVES[objective] == "Maximize"),
         most,
@@ -225,13 +180,10 @@ def validate_algorithm(
     sys.exit(1 if faults else 0)
 
 
-def _training_job(
-    train_data: Path, validation: Path | None, images: Path | None, parameters: tuple[str, ...]
-) -> TrainingJob:
+def _training_job(parameters: tuple[str, ...], **locations: Path | str | None) -> TrainingJob:
     from multimodal_algo.local import Channel, TrainingJob
 
-    given = {"train": train_data, "validation": validation, "images": images}
-    channels = {name: Channel(location) for name, location in given.items() if location is not None}
+    channels = {name: Channel(location) for name, location in locations.items() if location is not None}
     return TrainingJob(channels, pairs(parameters, "-p"))
 
 

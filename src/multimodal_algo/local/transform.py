@@ -17,11 +17,11 @@ from typing import IO
 from multimodal_algo.errors import UserError
 from multimodal_algo.local.job import TransformJob
 from multimodal_algo.local.processing import Processor
-from multimodal_algo.local.progress import TransformProgress
 from multimodal_algo.local.records import BatchStrategy, CompressionType, Payload, chunks, opened, payloads
 from multimodal_algo.local.runner import ProcessRunner, Runner
 from multimodal_algo.local.server import LocalServer
 from multimodal_algo.local.storage import Location, is_s3, local_data, local_file, output_folder
+from multimodal_algo.progress import Progress
 
 # API: the platform's defaults and limits of CreateTransformJob.
 _DEFAULT_PAYLOAD_MB = 6
@@ -92,10 +92,12 @@ def transform(
         )
         if processor.has_slice_end:
             print("transform: the end of a slice is read as inclusive; indices, as $[1,2], leave no doubt", flush=True)
+        # Only decompression tells how large packed files are.
+        is_packed = job.compression_type is CompressionType.GZIP
         sizes = [path.stat().st_size for path, _ in inputs]
         written: list[Path | str] = []
         failures: list[str] = []
-        with TransformProgress(sum(sizes) if job.compression_type is CompressionType.NONE else None) as progress:
+        with Progress("transform", "records", None if is_packed else sum(sizes)) as progress:
             for path, name in inputs:
                 target = results / f"{name}.out"
                 try:
@@ -110,8 +112,8 @@ def transform(
     if is_s3(output):
         log.unlink()
     print(
-        f"transform: {progress.records} records in {progress.seconds:.1f} s "
-        f"({progress.records / max(progress.seconds, 1e-9):.0f} records/s), predictions are in {output}",
+        f"transform: {progress.count} records in {progress.seconds:.1f} s "
+        f"({progress.count / max(progress.seconds, 1e-9):.0f} records/s), predictions are in {output}",
         flush=True,
     )
     return written
@@ -173,7 +175,7 @@ def _transform_file(
     path: Path,
     name: str,
     target: Path,
-    progress: TransformProgress,
+    progress: Progress,
 ) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(target.name + ".partial")
@@ -182,13 +184,13 @@ def _transform_file(
             if not limits.payload_bytes:
                 body = partial(chunks, path, name, job.compression_type)
                 _assemble(out, server.invoke(body, f"{name}, as one stream", job), job.assemble_with)
-                progress.answered(1, path.stat().st_size)
+                progress.at(progress.count + 1, progress.done + path.stat().st_size)
             else:
                 with opened(path, name, job.compression_type) as stream:
                     cut = payloads(stream, name, job.split_type, limits.strategy, limits.payload_bytes)
                     for payload, result in _results(server, job, processor, cut, name, limits.concurrent):
                         _assemble(out, result, job.assemble_with)
-                        progress.answered(payload.records, len(payload.body))
+                        progress.at(progress.count + payload.records, progress.done + len(payload.body))
         os.replace(unfinished, target)
     finally:
         unfinished.unlink(missing_ok=True)

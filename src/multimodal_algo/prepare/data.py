@@ -18,8 +18,8 @@ from multimodal_algo.artifact import CONFIG, ModelConfig
 from multimodal_algo.errors import UserError
 from multimodal_algo.inference import on_one_line
 from multimodal_algo.prepare.images import ImageCells, ImageRules
-from multimodal_algo.prepare.progress import PrepareProgress
 from multimodal_algo.prepare.rows import InputRow, holds_images_only, read_folder, read_tables
+from multimodal_algo.progress import Progress
 from multimodal_algo.schema import FeatureSchema
 
 _T = TypeVar("_T")
@@ -116,7 +116,7 @@ def prepare_data(
     rows = made = emptied = 0
     first_emptied = ""
     cells = ImageCells(source.columns, images, training)
-    with _whole(output) as stream, PrepareProgress(source.total) as progress:
+    with _whole(output) as stream, Progress("prepare", "rows", source.total or None) as progress:
         write = _writer(stream, output, source.columns, training)
         for row in map(cells.write, source.rows) if images is None else _in_order(cells.write, source.rows):
             write(row.cells)

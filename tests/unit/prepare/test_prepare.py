@@ -23,8 +23,8 @@ from multimodal_algo.inference import on_one_line
 from multimodal_algo.ingest.sources import find_sources, read_rows
 from multimodal_algo.prepare import data as preparing
 from multimodal_algo.prepare import prepare_data
-from multimodal_algo.prepare.progress import PrepareProgress
 from multimodal_algo.prepare.rows import InputRow
+from multimodal_algo.progress import Progress
 from multimodal_algo.schema import FeatureSchema
 from multimodal_algo.serving.decoding import Kind, decode
 
@@ -198,15 +198,15 @@ def test_progress_on_a_terminal_is_a_bar_and_lines_elsewhere(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = 0.0
-    monkeypatch.setattr("multimodal_algo.prepare.progress.time.monotonic", lambda: now)
-    with PrepareProgress(1000) as progress:
+    monkeypatch.setattr("multimodal_algo.progress.time.monotonic", lambda: now)
+    with Progress("prepare", "rows", 1000) as progress:
         progress.at(1, 100)
         now = 10.0
         progress.at(50, 500)
         progress.at(51, 510)
     assert capsys.readouterr().out == "prepare: 50 rows, 50%, 5 rows/s\n"
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    with PrepareProgress(0) as progress:
+    with Progress("prepare", "rows", None) as progress:
         progress.at(1, 100)
     assert "prepare" in capsys.readouterr().out
 
