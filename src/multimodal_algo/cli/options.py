@@ -51,9 +51,7 @@ def transform_options(command: COMMAND) -> COMMAND:
         click.option("--max-concurrent-transforms", type=int, help="What the server says, or 1, else."),
         click.option("--input-filter", default="$", show_default=True, help="JSONPath of what the server is sent."),
         click.option("--join-source", type=click.Choice(["None", "Input"]), default="None", show_default=True),
-        click.option(
-            "--output-filter", default="$", show_default=True, help="JSONPath of what is kept, joined."
-        ),
+        click.option("--output-filter", default="$", show_default=True, help="JSONPath of what is kept, joined."),
         click.option("--invocations-timeout-s", default=600, show_default=True, help="Of a request; 1 to 3600."),
         click.option("--invocations-max-retries", default=3, show_default=True, help="Of a request; 0 to 3."),
         click.option("--env", multiple=True, metavar="NAME=VALUE", help="Environment of the server; repeatable."),

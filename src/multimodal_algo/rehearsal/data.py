@@ -64,9 +64,15 @@ BODIES: Mapping[str, Callable[[Sequence[str], Sequence[Sequence[str]]], bytes]] 
 ANSWERS: Mapping[str, Callable[[bytes], int]] = {
     "text/csv": lambda body: len([row for row in csv.reader(io.StringIO(body.decode(), newline="")) if row]),
     "application/jsonlines": lambda body: len([json.loads(line) for line in body.splitlines() if line]),
-    "application/json": lambda body: len(json.loads(body)["predictions"]),
+    "application/json": lambda body: _json_answers(body),
 }
 """How many answers a body holds, by response type."""
+
+
+def _json_answers(body: bytes) -> int:
+    """Of ``{"predictions": […]}``, or of an object a line, which is what answers objects a line."""
+    lines = [json.loads(line) for line in body.splitlines() if line]
+    return len(lines[0]["predictions"]) if len(lines) == 1 and "predictions" in lines[0] else len(lines)
 
 
 def inference_columns(header: Sequence[str]) -> list[str]:

@@ -111,18 +111,17 @@ class _Rehearsal:
         channels = {entry["Name"]: entry for entry in self._request["TrainingSpecification"]["TrainingChannels"]}
         defaults = {entry["Name"]: some_value(entry) for entry in declared(self._request)}
         given = dict(self._training.get("HyperParameters", {}))
-        for mode in InputMode:
+        # A program sees no difference between File and FastFile.
+        for mode, told in ((InputMode.FILE, "File and FastFile"), (InputMode.PIPE, "Pipe")):
             able = [name for name, entry in channels.items() if mode in entry["SupportedInputModes"]]
-            form = "application/x-parquet" if mode is InputMode.FAST_FILE else "text/csv"
+            is_first = mode is InputMode.FILE
+            form = "application/x-parquet" if is_first else "text/csv"
             found = {name: self._channel(name, channels[name], mode, form) for name in able}
-            if "train" not in found:
+            if not able:
                 continue
-            all_defaults = mode is InputMode.FILE
-            with check(
-                f"channels {', '.join(found)} by {mode}" + all_defaults * ", all declared hyperparameters"
-            ) as seen:
-                seen.append(", ".join(sorted({channel.content_type for channel in found.values()})))
-                self._train(f"by-{mode}", found, (defaults if all_defaults else {}) | given)
+            with check(f"channels {', '.join(able)} by {told}{', all declared hyperparameters' * is_first}") as seen:
+                seen.extend(sorted({channel.content_type for channel in found.values()}))
+                self._train(f"by-{mode}", found, (defaults if is_first else {}) | given)
         for name in channels:
             with check(f"channel {name} is read: garbage in it fails the job") as seen:
                 seen.append(self._refused(name, channels, given))
@@ -145,7 +144,11 @@ class _Rehearsal:
                             raise Fault("the rehearsal knows no such format.")
                         job = TransformJob(content_type=kind, accept=accept)
                         answer = server.invoke(data.BODIES[kind](columns, rows), "request", job)
-                        if (count := data.ANSWERS[accept](answer)) != len(rows):
+                        try:
+                            count = data.ANSWERS[accept](answer)
+                        except (ValueError, KeyError) as error:
+                            raise Fault(f"the answer cannot be read ({error}): {answer[:80]!r}") from None
+                        if count != len(rows):
                             raise Fault(f"{count} answers to {len(rows)} rows.")
             with check("a line's answer is the same alone, and at its place"):
                 body = data.BODIES["text/csv"]

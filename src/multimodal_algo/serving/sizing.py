@@ -14,7 +14,6 @@ from multimodal_algo.schema import Modality
 # API, CreateTransformJob: the most that MaxPayloadInMB may be, and that it may be times MaxConcurrentTransforms.
 _MOST_MB = 100
 _USUAL_MB = 6
-_MOST_CONCURRENT = 16
 
 
 def execution_parameters(config: ModelConfig, *, has_gpu: bool, single_record: bool) -> dict[str, int]:
@@ -31,8 +30,11 @@ def execution_parameters(config: ModelConfig, *, has_gpu: bool, single_record: b
     single_record
         Whether the job says that requests have one row each: many of them then make a batch.
     """
-    if single_record or has_gpu:
-        return _told(_MOST_CONCURRENT, _USUAL_MB)
+    if single_record:
+        # The more rows are under way, the less each pays of what a batch costs. Few rows are larger than 3 MB.
+        return _told(32, 3)
+    if has_gpu:
+        return _told(16, _USUAL_MB)
     if _is_slow(config, has_gpu=has_gpu):
         return _told(1, _USUAL_MB)
     if config.schema_.of(Modality.TEXT) and not config.schema_.of(Modality.IMAGE):

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from multimodal_algo.local.docker import DockerRunner
-from multimodal_algo.local.tree import Channel, build_training_tree
+from multimodal_algo.local.tree import Channel, InputMode, build_training_tree, pipes_filled
 
 
 def test_the_tree_has_the_platforms_files_in_their_shapes(tmp_path: Path) -> None:
@@ -44,3 +44,16 @@ def test_a_container_is_started_as_the_platform_starts_it(tmp_path: Path) -> Non
     assert serve[-2:] == ["algo:1", "serve"]
     assert "--read-only" in serve
     assert f"{tmp_path / 'model'}:/opt/ml/model:ro" in serve
+
+
+def test_a_piped_channel_is_all_its_files_through_one_fifo(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "nested").mkdir(parents=True)
+    (data / "a.csv").write_text("one\n")
+    (data / "nested/b.csv").write_text("two\n" * 100_000)
+    channels = {"train": Channel(data, mode=InputMode.PIPE), "unread": Channel(data, mode=InputMode.PIPE)}
+    build_training_tree(tmp_path / "ml", channels, {})
+    with pipes_filled(tmp_path / "ml", channels):
+        assert (tmp_path / "ml/input/data/train_0").read_text() == "one\n" + "two\n" * 100_000
+    config = json.loads((tmp_path / "ml/input/config/inputdataconfig.json").read_text())
+    assert config["train"]["TrainingInputMode"] == "Pipe"

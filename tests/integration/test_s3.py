@@ -1,0 +1,42 @@
+"""From data in S3 to predictions in S3, with moto's server in its place and the real programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+from small_job import PARAMETERS
+
+from multimodal_algo.local import Channel, TrainingJob, train, transform
+from multimodal_algo.local.storage import fetch, upload
+from multimodal_algo.score import score_predictions
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    boto3.client("s3").create_bucket(Bucket="bucket")
+    yield "s3://bucket"
+    server.stop()
+
+
+@pytest.mark.slow
+def test_from_s3_to_s3(bucket: str, sample: Path, tmp_path: Path) -> None:
+    upload(sample / "train.csv", f"{bucket}/train/")
+    upload(sample / "test_noheader.csv", f"{bucket}/lines/")
+    archive = train(TrainingJob({"train": Channel(f"{bucket}/train/")}, PARAMETERS), output=f"{bucket}/job")
+    assert archive == f"{bucket}/job/model.tar.gz"
+    written = transform(archive, f"{bucket}/lines/", output=f"{bucket}/predictions")
+    assert written == [f"{bucket}/predictions/test_noheader.csv.out"]
+    (predictions,) = fetch(f"{bucket}/predictions/", tmp_path)
+    assert (score_predictions(predictions, sample / "test.csv").accuracy or 0.0) > 0.5
+    assert fetch(f"{bucket}/job/output/data/metrics.json", tmp_path)
