@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 
 import numpy as np
@@ -264,11 +264,20 @@ def post(url: str, body: bytes) -> bytes:
     if getattr(_OF_THREAD, "url", None) != url:
         _OF_THREAD.url = url
         _OF_THREAD.connection = HTTPConnection(url.removeprefix("http://"), timeout=3600)
-    _OF_THREAD.connection.request("POST", "/invocations", body, CSV)
-    answer = _OF_THREAD.connection.getresponse()
+    try:
+        answer = _answered(_OF_THREAD.connection, body)
+    except (ConnectionError, HTTPException):
+        # Flask's own server closes connections that its answers said it would keep.
+        _OF_THREAD.connection.close()
+        answer = _answered(_OF_THREAD.connection, body)
     content = answer.read()
     assert answer.status == 200, content
     return content
+
+
+def _answered(connection: HTTPConnection, body: bytes) -> HTTPResponse:
+    connection.request("POST", "/invocations", body, CSV)
+    return connection.getresponse()
 
 
 def rate(url: str, lines: list[bytes], concurrent: int, payload: int) -> float:

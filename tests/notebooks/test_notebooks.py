@@ -20,7 +20,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from nbclient import NotebookClient
 
 from multimodal_algo.aws.algorithm import create
-from multimodal_algo.aws.requests import Training
+from multimodal_algo.aws.requests import Training, Transform
 from multimodal_algo.aws.session import Session
 from multimodal_algo.aws.specification import Images
 from multimodal_algo.local.training import pack
@@ -156,14 +156,25 @@ def test_end_to_end_by_arn(execute: Execute, account: Account, sample: Path, mon
     assert list(created) == [
         "CreateAlgorithm", "CreateTrainingJob", "CreateModelPackage", "CreateModel", "CreateTransformJob",
     ]  # fmt: skip
-    ours = Training(
+    # What the SDK sends is what the command does, but for defaults that either spells out.
+    training, transform = created["CreateTrainingJob"], created["CreateTransformJob"]
+    assert training["OutputDataConfig"].pop("CompressionType") == "GZIP"
+    assert training == Training(
         arn, ROLE, {"train": "s3://bucket/multimodal/train/"}, "s3://bucket/multimodal/jobs",
         {"quality": "toy", "n_mins": "2"}, "ml.m5.xlarge", max_runtime_s=7200,
-    ).request(created["CreateTrainingJob"]["TrainingJobName"])  # fmt: skip
-    assert created["CreateTrainingJob"] == ours
+    ).request(training["TrainingJobName"])  # fmt: skip
+    command = Transform(
+        transform["ModelName"], "s3://bucket/multimodal/lines/", "s3://bucket/multimodal/predictions",
+        instance="ml.m5.xlarge", join_source="Input", output_filter="$[0,-2,-1]",
+        env={"SAGEMAKER_INFERENCE_OUTPUT": "predicted_label,probability"},
+    ).request(transform["TransformJobName"])  # fmt: skip
+    assert command["TransformInput"].pop("CompressionType") == "None"
+    assert command["DataProcessing"].pop("InputFilter") == "$"
+    assert transform == command
     assert created["CreateModel"]["EnableNetworkIsolation"]
     told = "\n".join(outputs(notebook, "text/plain"))
-    assert "validation:accuracy" in told
+    assert re.search(r"validation:accuracy=0\.\d+;", told), "the log"
+    assert re.search(r"validation:accuracy +0\.\d+", told), "the metrics"
     stored = boto3.client("s3").get_object(Bucket="bucket", Key="multimodal/predictions/test_noheader.csv.out")
     lines = list(csv.reader(io.StringIO(stored["Body"].read().decode())))
     with (sample / "test.csv").open(newline="") as stream:

@@ -228,7 +228,7 @@ def _hyperparameters(inputs: pd.DataFrame, models: Models) -> dict[str, Any]:
         "model.names": networks,
         "env.num_gpus": 1 if has_gpu else 0,
         "env.accelerator": "gpu" if has_gpu else "cpu",
-        "env.precision": "bf16-mixed" if has_gpu else "32",
+        "env.precision": _precision(has_gpu=has_gpu),
         **_DEFAULTS,
     }
     for network in networks:
@@ -294,3 +294,12 @@ class _quiet(warnings.catch_warnings):
         warnings.simplefilter("ignore")
         for name in ("lightning", "lightning.pytorch", "lightning.fabric", "autogluon"):
             logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _precision(*, has_gpu: bool) -> str:
+    """Lightning's name of the halves that a GPU has cores for: a T4 would emulate bfloat16, slowly."""
+    import torch
+
+    if not has_gpu:
+        return "32"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"

@@ -65,6 +65,21 @@ def test_a_training_job_is_started_waited_for_and_fetched(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("account")
+def test_metrics_in_the_log_are_told_while_waiting() -> None:
+    logs, group, stream = boto3.client("logs"), "/aws/sagemaker/TrainingJobs", "a-job/algo-1-1"
+    logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName=stream)
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    messages = ("2026 INFO text: fitted", "2026 INFO validation:accuracy=0.9323;")
+    events = [{"timestamp": now, "message": message} for message in messages]
+    logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
+    session = Told()
+    jobs.train(session, "a-job", TRAINING)
+    jobs.wait(session, jobs.TRAINING, "a-job", poll_s=0)
+    assert session.lines[1:] == ["    2026 INFO validation:accuracy=0.9323;"]
+
+
+@pytest.mark.usefixtures("account")
 def test_a_transform_jobs_answers_are_fetched(tmp_path: Path) -> None:
     session = Told()
     job = Transform("a-model", "s3://bucket/lines/", "s3://bucket/answers")

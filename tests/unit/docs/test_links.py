@@ -1,7 +1,8 @@
-"""What the documentation points at is there: files, headings, commands and their options."""
+"""What documentation and notebooks point at is there: files, headings, commands and their options."""
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections import Counter
@@ -21,6 +22,8 @@ PAGES = [
     ROOT / "CHANGELOG.md",
     *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "benchmarks/README.md",
+    ROOT / "notebooks/README.md",
+    *sorted((ROOT / "notebooks").glob("*.ipynb")),
 ]
 FENCE = re.compile(r"^(```+|~~~+)(\w*)[^\n]*\n(.*?)^\1\s*?$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"(`+).+?\1")
@@ -36,7 +39,11 @@ def name_of(page: Path) -> str:
 
 @cache
 def text_of(page: Path) -> str:
-    return page.read_text(encoding="utf-8")
+    """A page's Markdown; of a notebook that of its cells."""
+    text = page.read_text(encoding="utf-8")
+    if page.suffix != ".ipynb":
+        return text
+    return "\n\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown")
 
 
 def links(page: Path) -> list[str]:
