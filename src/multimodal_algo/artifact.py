@@ -63,7 +63,8 @@ class BackboneEntry(BaseModel):
 class ModelConfig(BaseModel):
     """What ``model_config.json`` holds.
 
-    ``classes`` is empty for a regression; ``files`` has the SHA-256 of every other file by its path in the artifact.
+    ``classes`` is empty for a regression; ``largest_row`` has the characters of the largest training row, 0 where
+    that is not known; ``files`` has the SHA-256 of every other file by its path in the artifact.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,6 +80,7 @@ class ModelConfig(BaseModel):
     hyperparameters: dict[str, Any]
     versions: dict[str, str]
     metrics: dict[str, Any]
+    largest_row: int = 0
     files: dict[str, str] = {}
 
     @property

@@ -33,6 +33,8 @@ class Dataset:
         The Parquet table, which has the IDs too: nothing is learnt from them, so they stay there.
     probe
         The parsed cells of a few rows by column, images and all: to see whether other ways to run networks agree.
+    largest_row
+        See `findings.Inspection`.
     """
 
     schema: FeatureSchema
@@ -40,6 +42,7 @@ class Dataset:
     labels: tuple[str, ...]
     path: Path
     probe: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    largest_row: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)

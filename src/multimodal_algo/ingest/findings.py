@@ -71,6 +71,8 @@ class Inspection:
         Rows that cannot be read.
     bad_rows
         The first hundred of them.
+    largest_row
+        Characters of the cells of the largest row; 0 where cells name files, and so tell little of its size.
     """
 
     schema: FeatureSchema | None
@@ -82,6 +84,7 @@ class Inspection:
     bad_row_count: int = 0
     bad_rows: tuple[BadRow, ...] = ()
     problem_type: ProblemType = "multiclass"
+    largest_row: int = 0
 
     def raise_for_errors(self) -> FeatureSchema:
         """The schema of sound data.

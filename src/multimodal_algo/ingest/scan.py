@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from multimodal_algo.errors import UserError
@@ -128,6 +128,7 @@ class _Scan:
         self._parser: RowParser | None = None
         self._reading: list[_Row] = []
         self._reading_bytes = 0
+        self._largest_row = 0
         self._decoding: list[_Row] = []
 
     def run(self, sources: Sequence[Source]) -> Inspection:
@@ -147,7 +148,8 @@ class _Scan:
             done += source.size
         self._turn()
         self._turn()
-        return self._findings.inspection(self._schema, is_training=self._is_training)
+        found = self._findings.inspection(self._schema, is_training=self._is_training)
+        return replace(found, largest_row=0 if self._images else self._largest_row)
 
     def _take_header(self, header: list[str], source: Source) -> None:
         if self._schema is None:
@@ -193,7 +195,9 @@ class _Scan:
                 parser.start(row.fields),
             )
         )
-        self._reading_bytes += sum(map(len, row.fields))
+        size = sum(map(len, row.fields))
+        self._largest_row = max(self._largest_row, size)
+        self._reading_bytes += size
         if len(self._reading) >= CHUNK_ROWS or self._reading_bytes >= CHUNK_BYTES:
             self._turn()
 

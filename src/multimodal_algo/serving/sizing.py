@@ -7,6 +7,8 @@ with small rows must not be sent too many.
 
 from __future__ import annotations
 
+import math
+
 from multimodal_algo.artifact import ModelConfig
 from multimodal_algo.recipes import TUNED
 from multimodal_algo.schema import Modality
@@ -14,6 +16,7 @@ from multimodal_algo.schema import Modality
 # API, CreateTransformJob: the most that MaxPayloadInMB may be, and that it may be times MaxConcurrentTransforms.
 _MOST_MB = 100
 _USUAL_MB = 6
+_MOST_REQUESTS = 64
 
 
 def execution_parameters(config: ModelConfig, *, has_gpu: bool, single_record: bool) -> dict[str, int]:
@@ -31,16 +34,18 @@ def execution_parameters(config: ModelConfig, *, has_gpu: bool, single_record: b
         Whether the job says that requests have one row each: many of them then make a batch.
     """
     if single_record:
-        # The more rows are under way, the less each pays of what a batch costs. Few rows are larger than 3 MB.
-        return _told(32, 3)
+        # The more rows are under way, the less each pays of what a batch costs. A record that is larger than the
+        # payload would fail the job, so the margin over the rows of training is wide.
+        return _told(_MOST_REQUESTS, _room_for(config, 4) or _USUAL_MB)
+    payload_mb = max(_USUAL_MB, _room_for(config, 2))
     if has_gpu:
-        return _told(16, _USUAL_MB)
+        return _told(16, payload_mb)
     if _is_slow(config, has_gpu=has_gpu):
-        return _told(1, _USUAL_MB)
+        return _told(1, payload_mb)
     if config.schema_.of(Modality.TEXT) and not config.schema_.of(Modality.IMAGE):
         # A megabyte of texts may be ten thousand rows, at several milliseconds each.
-        return _told(4, 2)
-    return _told(4, _USUAL_MB)
+        return _told(4, max(2, _room_for(config, 2)))
+    return _told(4, payload_mb)
 
 
 def batch_rows(config: ModelConfig, *, has_gpu: bool, is_batch: bool) -> int:
@@ -70,7 +75,7 @@ def most_body_bytes(*, is_batch: bool, payload_mb: int | None) -> int:
 
 def threads(concurrent: int | None) -> int:
     """Threads for HTTP: enough for the job's requests, and for pings beside them."""
-    return max(64, (concurrent or 0) + 8)
+    return max(_MOST_REQUESTS, concurrent or 0) + 8
 
 
 def _is_slow(config: ModelConfig, *, has_gpu: bool) -> bool:
@@ -78,5 +83,11 @@ def _is_slow(config: ModelConfig, *, has_gpu: bool) -> bool:
     return not has_gpu and any(entry.branch in TUNED for entry in config.modalities)
 
 
+def _room_for(config: ModelConfig, times: int) -> int:
+    """MB for so many of the largest row of training; 0 where that is not known."""
+    return math.ceil(times * config.largest_row / (1 << 20))
+
+
 def _told(concurrent: int, payload_mb: int) -> dict[str, int]:
-    return {"MaxConcurrentTransforms": concurrent, "MaxPayloadInMB": payload_mb}
+    payload_mb = min(payload_mb, _MOST_MB)
+    return {"MaxConcurrentTransforms": min(concurrent, _MOST_MB // payload_mb), "MaxPayloadInMB": payload_mb}

@@ -121,7 +121,7 @@ def ingest(
         _LOG.warning("%s", warning)
     inspection.raise_for_errors()
     assert writer.dataset is not None
-    dataset = replace(writer.dataset.dataset(), probe=writer.probe)
+    dataset = replace(writer.dataset.dataset(), probe=writer.probe, largest_row=inspection.largest_row)
     _LOG.info(
         "ingest: %d rows from %d file%s in %.1f s",
         len(dataset), len(sources), "" if len(sources) == 1 else "s", time.monotonic() - started,

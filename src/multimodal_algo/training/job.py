@@ -412,6 +412,7 @@ def _describe(
         hyperparameters=hyperparameters.model_dump(),
         versions=current_versions(),
         metrics=metrics.as_dict(),
+        largest_row=dataset.largest_row,
     )
 
 

@@ -9,6 +9,7 @@ from small_job import WriteCsv
 
 from multimodal_algo.errors import UserError
 from multimodal_algo.ingest.findings import Inspection
+from multimodal_algo.ingest.images import ImageFiles
 from multimodal_algo.ingest.scan import Chunk, scan
 from multimodal_algo.ingest.sources import find_sources
 from multimodal_algo.schema import FeatureSchema
@@ -43,6 +44,15 @@ def test_good_data_has_no_findings(write_csv: WriteCsv) -> None:
     assert found.warnings == ()
     assert found.rows == 20
     assert found.classes == {"p": 10, "q": 10}
+
+
+def test_the_largest_row_is_known_unless_cells_name_files(write_csv: WriteCsv, tmp_path: Path) -> None:
+    rows = good_rows()
+    rows[3][1] = "x" * 1000
+    path = write_csv("x.csv", [HEADER, *rows])
+    others = sum(len(cell) for place, cell in enumerate(rows[3]) if place != 1)
+    assert inspected(path).largest_row == 1000 + others
+    assert scan(find_sources(path), images=ImageFiles(tmp_path)).largest_row == 0
 
 
 @pytest.mark.parametrize(

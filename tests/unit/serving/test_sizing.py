@@ -11,21 +11,41 @@ from multimodal_algo.schema import FeatureSchema
 from multimodal_algo.serving.sizing import batch_rows, execution_parameters, most_body_bytes
 
 
-def config(*columns: str, branch: Branch = Branch.TEXT) -> Any:
+def config(*columns: str, branch: Branch = Branch.TEXT, largest_row: int = 0) -> Any:
     entry = ModalityEntry(name="x", branch=branch, columns=columns)
-    return SimpleNamespace(schema_=FeatureSchema((*columns, "label")), modalities=(entry,))
+    return SimpleNamespace(schema_=FeatureSchema((*columns, "label")), modalities=(entry,), largest_row=largest_row)
 
 
 @pytest.mark.parametrize("has_gpu", [False, True])
 @pytest.mark.parametrize("single_record", [False, True])
 @pytest.mark.parametrize(
     "model",
-    [config("a_text"), config("a_text", "b_image"), config("a_num"), config("a_text", branch=Branch.TEXT_TUNED)],
+    [
+        config("a_text"),
+        config("a_image", largest_row=9 << 20),
+        config("a_image", largest_row=200 << 20),
+        config("a_num"),
+        config("a_text", branch=Branch.TEXT_TUNED),
+    ],
 )
 def test_payload_times_concurrency_is_what_the_platform_holds(model: Any, has_gpu: bool, single_record: bool) -> None:
     answer = execution_parameters(model, has_gpu=has_gpu, single_record=single_record)
     assert set(answer) == {"MaxConcurrentTransforms", "MaxPayloadInMB"}
     assert 0 < answer["MaxConcurrentTransforms"] * answer["MaxPayloadInMB"] <= 100
+
+
+@pytest.mark.parametrize("has_gpu", [False, True])
+@pytest.mark.parametrize("single_record", [False, True])
+def test_rows_as_large_as_those_of_training_fit_into_a_payload(has_gpu: bool, single_record: bool) -> None:
+    model = config("a_text", "b_image", largest_row=7 << 20)
+    answer = execution_parameters(model, has_gpu=has_gpu, single_record=single_record)
+    assert answer["MaxPayloadInMB"] >= 2 * 7
+
+
+def test_many_small_single_records_are_under_way_at_once() -> None:
+    small, unknown = config("b_image", largest_row=6000), config("b_image")
+    parameters = [execution_parameters(model, has_gpu=False, single_record=True) for model in (small, unknown)]
+    assert [answer["MaxConcurrentTransforms"] for answer in parameters] == [64, 16]
 
 
 def test_slow_models_with_small_rows_are_sent_fewer_at_a_time() -> None:
