@@ -60,13 +60,13 @@ docker-smoke: install ## The job of `make smoke` in the images, without a networ
 	@bash -c 'source scripts/docker_engine.sh'
 	$(call job,build/docker-smoke,--image multimodal-training --memory 4g,--image multimodal-inference --memory 4g)
 
-sdks: $(SDKS)/v2/.installed $(SDKS)/v3/.installed ## Install SageMaker's SDKs, which the container tests drive the images with
+sdks: $(SDKS)/v2/.installed $(SDKS)/v3/.installed ## Install SageMaker's SDKs, for the container tests and a notebook
 
-$(SDKS)/v2/.installed: SDK := sagemaker[local]==2.257.7
-$(SDKS)/v3/.installed: SDK := sagemaker==3.27.0
-$(SDKS)/%/.installed:
+$(SDKS)/v2/.installed: SDK := 'sagemaker[local]==2.257.7'
+$(SDKS)/v3/.installed: SDK := sagemaker==3.27.0 ipykernel==7.4.0
+$(SDKS)/%/.installed: Makefile
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/pip install --progress-bar off --quiet "$(SDK)"
+	$(@D)/bin/pip install --progress-bar off --quiet $(SDK)
 	@touch $@
 
 test: install ## Run the whole test-suite

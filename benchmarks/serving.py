@@ -60,6 +60,7 @@ def main() -> None:
     parser.add_argument("lines", type=Path)
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--single-rows", type=int, default=200, help="of the runs with one record a request")
+    parser.add_argument("--single-only", action="store_true", help="exact: one setting of MultiRecord to compare with")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--engine", default="auto", choices=[engine.value for engine in Engine])
     parser.add_argument("--append", type=Path, help="append the JSON line to this file")
@@ -140,6 +141,8 @@ def exact(arguments: argparse.Namespace, scratch: Path) -> dict[str, object]:
     for strategy, payload_mb, concurrent, split in itertools.product(BatchStrategy, (1, 6), (1, 4, 16), SplitType):
         if strategy is BatchStrategy.SINGLE_RECORD and (split is SplitType.NONE or payload_mb > 1):
             continue  # the same requests as with another setting
+        if arguments.single_only and expected and strategy is BatchStrategy.MULTI_RECORD:
+            continue
         if split is SplitType.NONE and path.stat().st_size > payload_mb << 20:
             continue
         job = TransformJob(

@@ -8,6 +8,7 @@ service's model.
 from __future__ import annotations
 
 import json
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from typing import Any
 
 import boto3
 import pytest
+import requests
 from moto.core.responses import ActionResult
 from moto.core.utils import camelcase_to_underscores
 from moto.sagemaker.exceptions import AWSValidationException
@@ -87,7 +89,8 @@ class Account:
         metrics = json.loads((self.job / "output/data/metrics.json").read_text())["fused"]
         prefix = job.model_artifacts["S3ModelArtifacts"].rpartition("/")[0]
         upload(self.job / "model.tar.gz", prefix)
-        upload(pack(self.job / "output/data", self.job / "output.tar.gz"), prefix)
+        with tempfile.TemporaryDirectory() as scratch:
+            upload(pack(self.job / "output/data", Path(scratch) / "output.tar.gz"), prefix)
         logs = boto3.client("logs")
         stream = {"logGroupName": _LOG_GROUP, "logStreamName": f"{job.training_job_name}/algo-1-1"}
         logs.create_log_group(logGroupName=_LOG_GROUP)
@@ -189,9 +192,12 @@ def serving(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
+    host, port = server.get_host_and_port()
+    address = f"http://{host}:{port}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
     try:
-        host, port = server.get_host_and_port()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
         yield
     finally:
+        # What it holds belongs to the process, not to the server.
+        requests.post(f"{address}/moto-api/reset", timeout=60)
         server.stop()

@@ -27,7 +27,6 @@ from multimodal_algo.local.training import pack
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-SDK_3 = ROOT / "build/sdks/v3/bin/python"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/SageMaker"
 
 Execute = Callable[..., nbformat.NotebookNode]
@@ -107,6 +106,18 @@ def test_an_artifact_is_read(
     assert len(outputs(notebook, "image/png")) == 3
 
 
+@pytest.fixture(scope="session")
+def sdk_3() -> Path:
+    """The Python of SDK 3's environment; REQUIRE_CONTAINERS promises it, as in the container tests."""
+    path = ROOT / "build/sdks/v3/bin/python"
+    if not path.exists():
+        reason = "SageMaker's SDK 3 is not installed: `make sdks` does it"
+        if os.environ.get("REQUIRE_CONTAINERS"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
+
+
 @pytest.fixture
 def account(job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     """An account with a bucket and the algorithm, whose training jobs leave what `job` has."""
@@ -136,21 +147,17 @@ def account(job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 @pytest.mark.slow
-def test_end_to_end_by_arn(execute: Execute, account: Account, sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not SDK_3.exists():
-        reason = "SageMaker's SDK 3 is not installed: `make sdks` does it"
-        if os.environ.get("REQUIRE_CONTAINERS"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    images = Images(
-        *(f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/multimodal-{kind}" for kind in ("training", "inference"))
-    )
+def test_end_to_end_by_arn(
+    sdk_3: Path, execute: Execute, account: Account, sample: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
+    images = Images(f"{registry}/multimodal-training", f"{registry}/multimodal-inference")
     arn = create(Session(), "multimodal", images)
     assert arn is not None
     for name, value in {"ALGORITHM_ARN": arn, "ROLE_ARN": ROLE, "BUCKET": "bucket", "DATA": str(sample)}.items():
         monkeypatch.setenv(name, value)
 
-    notebook = execute("by_arn.ipynb", SDK_3)
+    notebook = execute("by_arn.ipynb", sdk_3)
 
     created = dict(account.requests)
     assert list(created) == [

@@ -38,7 +38,7 @@ class Progress:
         self._told = now
         seconds = now - self._started
         rest = ""
-        if self._total and offset:
+        if self._total and self._rows and offset:
             share = min(offset / self._total, 1.0)
             rest = f", {share:.0%}, about {seconds * (1 - share) / share:.0f} s to go"
         images = f", {self._images / seconds:.0f} images/s" if self._images else ""

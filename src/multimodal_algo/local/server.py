@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter
 
 from multimodal_algo.errors import UserError
 from multimodal_algo.local.job import TransformJob
@@ -19,6 +20,7 @@ from multimodal_algo.local.runner import STOP_SERVING_S, Runner
 _START_S = 30 * 60
 _PING_TIMEOUT_S = 2
 _MOMENT_S = 0.3
+_MOST_CONNECTIONS = 100
 _SHOWN_LOG_LINES = 5
 _SHOWN_BODY = 500
 
@@ -48,6 +50,9 @@ class LocalServer:
     def __init__(self, runner: Runner, base: Path, environment: Mapping[str, str], log: Path) -> None:
         self._log = log
         self.url = ""
+        # The platform's client keeps its connections too.
+        self._session = requests.Session()
+        self._session.mount("http://", HTTPAdapter(pool_maxsize=_MOST_CONNECTIONS))
         with log.open("wb") as stream:
             self._program = runner.start("serve", base, environment, stream)
         self.process = self._program.process
@@ -88,7 +93,7 @@ class LocalServer:
         told = ""
         for _ in range(1 + job.invocations_max_retries):
             try:
-                response = requests.post(
+                response = self._session.post(
                     f"{self.url}/invocations",
                     data=body if isinstance(body, bytes) else body(),
                     headers={"Content-Type": job.content_type, "Accept": job.accept},
