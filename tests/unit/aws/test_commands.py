@@ -1,0 +1,98 @@
+"""The commands as a user types them, without an account."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import boto3
+import pytest
+from click.testing import CliRunner
+
+from multimodal_algo.aws.model import problems
+from multimodal_algo.aws.registry import REPOSITORIES, _make_repository, image_names
+from multimodal_algo.aws.session import Session
+from multimodal_algo.cli import main
+
+ARN = "arn:aws:sagemaker:eu-west-1:123456789012:algorithm/multimodal"
+ROLE = "arn:aws:iam::123456789012:role/SageMaker"
+TRAIN = ["--algorithm-arn", ARN, "--role", ROLE, "--train", "s3://b/train/", "--output", "s3://b/jobs"]
+LINES = ["--model", "films", "--input", "s3://b/lines/", "--output", "s3://b/out"]
+
+
+def run(*arguments: str, code: int = 0) -> str:
+    done = CliRunner().invoke(main, ["aws", *arguments])
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def requests_of(output: str) -> list[tuple[str, dict[str, Any]]]:
+    """The requests that a dry run prints; other lines are docker's commands and results."""
+    decoder, found, place = json.JSONDecoder(), [], output.find("{\n")
+    while place >= 0:
+        value, size = decoder.raw_decode(output[place:])
+        found.append((value["operation"], value["request"]))
+        place = output.find("{\n", place + size)
+    return found
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", *TRAIN, "-p", "n_mins=30", "--validation", "s3://b/v", "--images", "s3://b/i"],
+        ["train", *TRAIN, "--spot", "--checkpoints", "s3://b/checkpoints", "--instance-type", "ml.g5.xlarge"],
+        ["tune", *TRAIN, "--range", "n_epochs=20:200", "--objective", "accuracy", "--jobs", "4"],
+        ["create-model", "films", "--algorithm-arn", ARN, "--artifact", "s3://b/model.tar.gz", "--role", ROLE],
+        ["transform", *LINES, "--join-source", "Input", "--instance-type", "ml.g4dn.xlarge"],
+        ["create-algorithm", "--registry", "123456789012", "--validate-in", "s3://b/v", "--role", ROLE],
+        ["create-algorithm", "--training-image", "a", "--inference-image", "b"],
+        ["push", "v1", "123456789012"],
+    ],
+    ids=lambda arguments: arguments[0],
+)  # fmt: skip
+def test_a_dry_run_prints_requests_that_the_service_would_take(arguments: list[str]) -> None:
+    found = requests_of(run(*arguments, "--dry-run", "--region", "eu-west-1"))
+    assert found
+    for operation, request in found:
+        service, _, name = operation.partition(":")
+        assert problems(name, request, service=service) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["train", *TRAIN, "-p", "n_minutes=3"], "Unknown hyperparameter 'n_minutes'"),
+        (["train", *TRAIN, "--spot"], "give a prefix for them"),
+        (["train", *TRAIN[:-1], "/tmp/jobs"], "does not match (https|s3)://"),
+        (["tune", *TRAIN, "--range", "quality=toy"], "'quality' cannot be tuned"),
+        (["create-model", "films", "--algorithm-arn", ARN, "--role", ROLE], "either --training-job or --artifact"),
+        (["create-algorithm", "--validate-in", "s3://b/v"], "belong together"),
+        (["transform", *LINES, "--max-payload-mb", "-1"], "at least 0"),
+    ],
+)  # fmt: skip
+def test_what_the_service_would_refuse_is_one_sentence(arguments: list[str], told: str) -> None:
+    output = run(*arguments, "--dry-run", "--region", "eu-west-1", code=1)
+    assert told in output
+    assert "Traceback" not in output
+
+
+def test_a_dry_run_of_push_tells_each_step() -> None:
+    output = run("push", "v1", "123456789012", "--dry-run", "--region", "eu-west-1")
+    host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+    for repository in REPOSITORIES:
+        assert f"docker tag {repository}:latest {host}/{repository}:v1\n" in output
+        assert f"docker push {host}/{repository}:v1\n" in output
+    assert f"docker login --username AWS --password-stdin {host}\n" in output
+
+
+@pytest.mark.usefixtures("account")
+def test_repositories_are_made_where_they_are_missing() -> None:
+    session = Session("eu-west-1")
+    for _ in range(2):
+        for name in REPOSITORIES:
+            _make_repository(session, name)
+    found = boto3.client("ecr").describe_repositories()["repositories"]
+    assert sorted(entry["repositoryName"] for entry in found) == sorted(REPOSITORIES)
+    assert image_names(session, "v1", None).training == f"{found[0]['registryId']}.dkr.ecr.eu-west-1.amazonaws.com/" + (
+        "multimodal-training:v1"
+    )
