@@ -311,7 +311,7 @@ class Findings:
                 warnings.append(
                     f"column {column}: {_plural(places.count, 'cell')} with a newline (first in {places.first[0]}). "
                     "Legal in training, but batch transform with SplitType Line cuts such rows apart: "
-                    "replace newlines by spaces there."
+                    "`multimodal-algo prepare` writes lines without."
                 )
             else:
                 warnings.append("column label: a label with a newline is answered with a space in its place.")
