@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,25 +78,29 @@ def rehearse(request: Request, setting: Setting) -> Findings:
     profiles = request.get("ValidationSpecification", {}).get("ValidationProfiles", [])
     # What the service would refuse is not run.
     if is_well_formed and profiles:
-        rehearsal = _Rehearsal(request, profiles[0], setting, findings)
-        if rehearsal.train_and_transform() and not setting.is_quick:
-            rehearsal.try_training()
-            rehearsal.try_serving()
+        with tempfile.TemporaryDirectory(prefix="multimodal-rehearsal-") as scratch:
+            rehearsal = _Rehearsal(request, profiles[0], setting, findings, Path(scratch))
+            if rehearsal.train_and_transform() and not setting.is_quick:
+                rehearsal.try_training()
+                rehearsal.try_serving()
     findings.write(setting.output / "rehearsal.json")
     return findings
 
 
 class _Rehearsal:
-    def __init__(self, request: Request, profile: Mapping[str, Any], setting: Setting, findings: Findings) -> None:
+    def __init__(
+        self, request: Request, profile: Mapping[str, Any], setting: Setting, findings: Findings, scratch: Path
+    ) -> None:
         self._request, self._setting, self._findings = request, setting, findings
         self._training = profile["TrainingJobDefinition"]
         self._transform: Mapping[str, Any] = profile.get("TransformJobDefinition", {})
-        self._scratch = setting.output / "scratch"
+        self._scratch = scratch
         self._archive = setting.output / "platform/model.tar.gz"
 
     def train_and_transform(self) -> bool:
         """What the platform does; whether it went well."""
         check = self._findings.check
+        self._archive.unlink(missing_ok=True)
         with check("training job of the validation profile"):
             self._train("platform", self._channels_given(), self._training.get("HyperParameters", {}))
         if not self._archive.is_file():
@@ -128,15 +135,18 @@ class _Rehearsal:
 
     def try_serving(self) -> None:
         """Every declared format of requests and responses, and that answers do not depend on how lines are sent."""
-        check, scratch = self._findings.check, self._scratch / "serving"
-        scratch.mkdir(parents=True, exist_ok=True)
-        header, _ = data.rows_of(self._train_data())
-        columns, rows = data.inference_columns(header), data.lines_of(self._lines_data())[:_FEW_ROWS]
+        check, base = self._findings.check, self._scratch / "ml"
+        columns, rows = self._inference_rows()
         inference = self._request["InferenceSpecification"]
-        extract(self._archive, scratch / "ml/model")
         environment = {"SAGEMAKER_BATCH": "true"}
         log = self._setting.output / "serve.log"
-        with LocalServer(self._setting.serve_runner, scratch / "ml", environment, log) as server:
+        server: LocalServer | None = None
+        with ExitStack() as stack:
+            with check("the server starts"):
+                extract(self._archive, base / "model")
+                server = stack.enter_context(LocalServer(self._setting.serve_runner, base, environment, log))
+            if server is None:
+                return
             for kind in inference["SupportedContentTypes"]:
                 for accept in inference["SupportedResponseMIMETypes"]:
                     with check(f"request of {kind}, response of {accept}"):
@@ -178,21 +188,31 @@ class _Rehearsal:
             for entry in self._training["InputDataConfig"]
         }
 
+    def _inference_rows(self) -> tuple[list[str], list[list[str]]]:
+        """The columns of a line, and a few lines: of the transform job, or of training."""
+        header, rows = data.rows_of(self._train_data)
+        columns = data.inference_columns(header)
+        if self._transform:
+            return columns, data.lines_of(self._lines_data)[:_FEW_ROWS]
+        return columns, [[row[header.index(column)] for column in columns] for row in rows[:_FEW_ROWS]]
+
     def _fetched(self, entry: Mapping[str, Any]) -> Path:
         name = entry.get("ChannelName", "lines")
         return local_data(entry["DataSource"]["S3DataSource"]["S3Uri"], self._scratch / "given" / name)
 
+    @cached_property
     def _train_data(self) -> Path:
         entries = {entry["ChannelName"]: entry for entry in self._training["InputDataConfig"]}
         return self._fetched(entries.get("train", self._training["InputDataConfig"][0]))
 
+    @cached_property
     def _lines_data(self) -> Path:
         return self._fetched(self._transform["TransformInput"])
 
     def _channel(self, name: str, entry: Mapping[str, Any], mode: InputMode, form: str) -> Channel:
         """The validation's training rows as any channel; images are named where the job can have them as files."""
         folder = self._scratch / f"{mode}" / name
-        header, rows = data.rows_of(self._train_data())
+        header, rows = data.rows_of(self._train_data)
         named = data.name_images(header, rows, self._scratch / f"{mode}" / "images")
         if "image" in "".join(entry["SupportedContentTypes"]):
             return Channel(self._scratch / f"{mode}" / "images", "application/x-image", mode)
@@ -240,7 +260,7 @@ class _Rehearsal:
     def _transform_given(self) -> str:
         given, output = self._transform, self._setting.output / "predictions"
         job = _transform_job(given)
-        lines = self._lines_data()
+        lines = self._lines_data
         transform(self._archive, lines, job, output=output, runner=self._setting.serve_runner)
         told = []
         for path, answers in _pairs(lines, output):
