@@ -6,19 +6,21 @@ An image may be base64, as in CSV, or the bytes of the encoded image.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from multimodal_algo.errors import UserError
-from multimodal_algo.ingest.sources import Source
 
 _BATCH_ROWS = 64
 
 
-def read_parquet(source: Source) -> Iterator[tuple[list[Any], int]]:
+def read_parquet(path: Path, name: str) -> Iterator[tuple[list[Any], int]]:
     """The column names, then the cells of each row, each with the bytes of the file that were read so far.
+
+    Messages call the file `name`.
 
     Null is the empty cell. Whole numbers have no decimal point, booleans are ``true`` and ``false``.
 
@@ -28,14 +30,14 @@ def read_parquet(source: Source) -> Iterator[tuple[list[Any], int]]:
         The file is no Parquet, or has a column of lists, structures or the like.
     """
     try:
-        with pq.ParquetFile(source.path, pre_buffer=False) as file:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
             yield list(file.schema_arrow.names), 0
-            rows = max(file.metadata.num_rows, 1)
-            for read, cells in enumerate(rows_of(file, source.name), start=1):
-                yield cells, source.size * read // rows
+            size, rows = path.stat().st_size, max(file.metadata.num_rows, 1)
+            for read, cells in enumerate(rows_of(file, name), start=1):
+                yield cells, size * read // rows
     except (pa.ArrowException, OSError) as error:
         reason = str(error).split("\n")[0][:120]
-        raise UserError(f"{source.name}: not readable as Parquet ({reason}). Upload it again.") from None
+        raise UserError(f"{name}: not readable as Parquet ({reason}). Upload it again.") from None
 
 
 def rows_of(file: pq.ParquetFile, name: str) -> Iterator[list[Any]]:

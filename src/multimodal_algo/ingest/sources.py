@@ -113,7 +113,7 @@ def read_rows(source: Source) -> Iterator[SourceRow]:
                 raise UserError(f"{source.name}: Parquet cannot be read in Pipe mode. Use File or FastFile mode.")
             from multimodal_algo.ingest.parquet import read_parquet
 
-            for number, (cells, offset) in enumerate(read_parquet(source)):
+            for number, (cells, offset) in enumerate(read_parquet(source.path, source.name)):
                 yield SourceRow(number, number + 1, cells, offset)
             return
         lines = _Lines(file, source)
