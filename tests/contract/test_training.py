@@ -58,6 +58,13 @@ def tree(tmp_path: Path, data: bytes | list[list[str]], parameters: dict[str, st
     return tmp_path / "ml"
 
 
+def test_a_variable_that_cannot_be_read_fails_the_job_with_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODEL_TIMEOUT_S", "soon")
+    assert "MODEL_TIMEOUT_S is 'soon'" in failed(tree(tmp_path, [HEADER, *rows()]))
+
+
 def test_no_hyperparameters_file_means_all_defaults(sample: Path, tmp_path: Path) -> None:
     # Text and numbers only: the default image backbone needs weights that a test machine may lack.
     header, *lines = list(csv.reader((sample / "train.csv").open(encoding="utf-8", newline="")))

@@ -42,9 +42,8 @@ def train() -> None:
     """Train as SageMaker starts it, on the tree below SAGEMAKER_BASE_DIR (default /opt/ml)."""
     configure_logging()
     from multimodal_algo.sagemaker.entry import run_training
-    from multimodal_algo.sagemaker.settings import Settings
 
-    sys.exit(run_training(Settings.from_environment()))
+    sys.exit(run_training())
 
 
 @main.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 
 from multimodal_algo.errors import PlatformError, UserError
 from multimodal_algo.sagemaker.config import (
@@ -15,7 +16,7 @@ from multimodal_algo.sagemaker.config import (
 )
 from multimodal_algo.sagemaker.devices import find_devices, require_torch_sees_gpus, require_usable
 from multimodal_algo.sagemaker.paths import MLPaths
-from multimodal_algo.sagemaker.settings import Settings
+from multimodal_algo.sagemaker.settings import Settings, ml_paths
 from multimodal_algo.sagemaker.stop import exit_on_sigterm
 
 _LOG = logging.getLogger(__name__)
@@ -24,8 +25,8 @@ _LOG = logging.getLogger(__name__)
 _FAILURE_CHARACTERS = 1024
 
 
-def run_training(settings: Settings) -> int:
-    """Run the training job of the platform's tree.
+def run_training() -> int:
+    """Run the training job of the platform's tree, as the process's environment says.
 
     Returns
     -------
@@ -33,12 +34,13 @@ def run_training(settings: Settings) -> int:
         The exit code: 0, or 1 with the reason in ``output/failure``. A user's mistake leaves one sentence; a bug
         leaves its type, and its traceback in the log.
     """
-    paths = settings.paths
+    paths = ml_paths(os.environ)
     paths.failure.unlink(missing_ok=True)
     exit_on_sigterm(lambda: _tell_stopped(paths))
     devices = find_devices()
     _LOG.info("%s", devices.summary)
     try:
+        settings = Settings.from_environment()
         require_usable(devices, allow_cpu_fallback=settings.allow_cpu_fallback)
         hyperparameters = read_hyperparameters(paths)
         data = train_channel(paths)

@@ -65,7 +65,7 @@ class Settings:
         if port is None or not 0 < port < 65536:
             raise PlatformError(f"SAGEMAKER_BIND_TO_PORT is '{port}', which is no port.")
         return cls(
-            paths=MLPaths(Path(env.get("SAGEMAKER_BASE_DIR", "/opt/ml")).absolute()),
+            paths=ml_paths(env),
             weights_dir=Path(env.get("WEIGHTS_DIR", "/opt/weights")).absolute(),
             is_batch=env.get("SAGEMAKER_BATCH", "").lower() == "true",
             port=port,
@@ -76,6 +76,11 @@ class Settings:
             model_timeout_s=_seconds(env, "MODEL_TIMEOUT_S", 600),
             inference={name: value for name in _INFERENCE if (value := env.get(name))},
         )
+
+
+def ml_paths(env: Mapping[str, str]) -> MLPaths:
+    """The tree that ``SAGEMAKER_BASE_DIR`` names."""
+    return MLPaths(Path(env.get("SAGEMAKER_BASE_DIR", "/opt/ml")).absolute())
 
 
 def _number(env: Mapping[str, str], name: str, default: int | None) -> int | None:
