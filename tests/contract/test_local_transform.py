@@ -11,6 +11,7 @@ from typing import Any
 
 import boto3
 import pytest
+import requests
 from click.testing import CliRunner
 from moto.server import ThreadedMotoServer
 
@@ -176,6 +177,8 @@ def s3_server() -> Iterator[str]:
     server.start()
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
+    # What moto holds outlives its server.
+    requests.post(f"http://{host}:{port}/moto-api/reset", timeout=60)
     server.stop()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+import requests
 from moto.server import ThreadedMotoServer
 from small_job import PARAMETERS
 
@@ -26,6 +27,8 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
     boto3.client("s3").create_bucket(Bucket="bucket")
     yield "s3://bucket"
+    # What moto holds outlives its server.
+    requests.post(f"http://{host}:{port}/moto-api/reset", timeout=60)
     server.stop()
 
 
