@@ -52,7 +52,7 @@ class Session:
         try:
             return self._boto3.client(service)
         except BotoCoreError as error:
-            raise UserError(f"{error} Give --region, or set AWS_REGION.") from None
+            raise UserError(f"{error} Give --region, or set AWS_DEFAULT_REGION.") from None
 
     def send(self, operation: str, request: Mapping[str, Any], *, service: str = "sagemaker") -> dict[str, Any]:
         """Call an operation that changes something, once its request is valid; the answer is empty in a dry run.
