@@ -7,11 +7,12 @@ import io
 import json
 import os
 import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from answering import Answering
 
 from multimodal_algo.hyperparameters import specification
 
@@ -80,7 +81,7 @@ def parsed(kind: str, body: bytes) -> list[Any]:
     return [list(row.values()) for row in pq.read_table(io.BytesIO(body)).to_pylist()]
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Answering):
     def do_GET(self) -> None:
         self.answer(200 if self.path == "/ping" else 404, b"")
 
@@ -101,15 +102,6 @@ class Handler(BaseHTTPRequestHandler):
         else:
             body = b"".join(f"{answer['ID']},{answer['predicted_label']}\n".encode() for answer in told)
         self.answer(200, body)
-
-    def answer(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 if __name__ == "__main__":

@@ -6,15 +6,17 @@ import json
 import os
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+
+from answering import Answering
 
 BEHAVIOUR = json.loads(os.environ.get("STAND_IN", "{}"))
 SEEN: dict[bytes, int] = {}
 BUSY = threading.Barrier(BEHAVIOUR["meet"]) if "meet" in BEHAVIOUR else None
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Answering):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
@@ -59,15 +61,6 @@ class Handler(BaseHTTPRequestHandler):
             self.rfile.readline()
         self.rfile.readline()
         return b"".join(parts)
-
-    def answer(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 def train() -> int:

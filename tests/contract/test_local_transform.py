@@ -11,9 +11,8 @@ from typing import Any
 
 import boto3
 import pytest
-import requests
 from click.testing import CliRunner
-from moto.server import ThreadedMotoServer
+from moto_server import moto_server
 
 from multimodal_algo.cli import main
 from multimodal_algo.errors import UserError
@@ -173,13 +172,8 @@ def test_limits_of_invocations_and_environment_are_the_platforms(
 
 @pytest.fixture(scope="module")
 def s3_server() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    # What moto holds outlives its server.
-    requests.post(f"http://{host}:{port}/moto-api/reset", timeout=60)
-    server.stop()
+    with moto_server() as url:
+        yield url
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import boto3
 import pytest
-import requests
-from moto.server import ThreadedMotoServer
+from moto_server import moto_server
 from small_job import PARAMETERS
 
 from multimodal_algo.local import Channel, TrainingJob, train, transform
@@ -18,18 +17,13 @@ from multimodal_algo.score import score_predictions
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    boto3.client("s3").create_bucket(Bucket="bucket")
-    yield "s3://bucket"
-    # What moto holds outlives its server.
-    requests.post(f"http://{host}:{port}/moto-api/reset", timeout=60)
-    server.stop()
+    with moto_server() as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        boto3.client("s3").create_bucket(Bucket="bucket")
+        yield "s3://bucket"
 
 
 @pytest.mark.slow

@@ -19,12 +19,11 @@ from typing import Any
 
 import boto3
 import pytest
-import requests
 from moto.core.responses import ActionResult
 from moto.core.utils import camelcase_to_underscores
 from moto.sagemaker.exceptions import AWSValidationException
 from moto.sagemaker.responses import SageMakerResponse
-from moto.server import ThreadedMotoServer
+from moto_server import moto_server
 
 from multimodal_algo.aws.model import problems
 from multimodal_algo.local import TransformJob, transform
@@ -190,14 +189,6 @@ def serving(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     answer("CreateModelPackage", packing)
     answer("CreateModel", modelling)
 
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    address = f"http://{host}:{port}"
-    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
-    try:
+    with moto_server() as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         yield
-    finally:
-        # What it holds belongs to the process, not to the server.
-        requests.post(f"{address}/moto-api/reset", timeout=60)
-        server.stop()

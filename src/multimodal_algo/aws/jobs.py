@@ -115,7 +115,7 @@ def wait(session: Session, kind: Kind, name: str, *, poll_s: float = _POLL_S) ->
     while True:
         found = session.ask(kind.describe, {kind.name_key: name})
         status = found[kind.status_key]
-        now = " ".join(filter(None, (status, found.get("SecondaryStatus"))))
+        now = _state(kind, found)
         if now != told:
             session.tell(f"{kind.title} {_short(name)}: {now}")
             told = now
@@ -148,9 +148,7 @@ def find(session: Session, name: str) -> tuple[Kind, dict[str, Any]]:
 
 def summary(kind: Kind, found: Mapping[str, Any]) -> Iterator[str]:
     """What a user wants to know of it, line by line."""
-    yield f"{kind.title} {found[kind.name_key]}: " + " ".join(
-        filter(None, (found[kind.status_key], found.get("SecondaryStatus")))
-    )
+    yield f"{kind.title} {found[kind.name_key]}: {_state(kind, found)}"
     if found[kind.status_key] == "Failed":
         yield f"reason: {failure(found)}"
     for metric in found.get("FinalMetricDataList", []):
@@ -223,6 +221,10 @@ class _Log:
             if not (token := answer.get("nextToken")):
                 return
             request["nextToken"] = token
+
+
+def _state(kind: Kind, found: Mapping[str, Any]) -> str:
+    return " ".join(filter(None, (found[kind.status_key], found.get("SecondaryStatus"))))
 
 
 def _short(name: str) -> str:

@@ -52,7 +52,7 @@ def push(session: Session, tag: str, account: str | None, *, local_tag: str = "l
     for repository, name in images:
         _make_repository(session, repository)
         _docker(session, "tag", f"{repository}:{local_tag}", name)
-    _log_in(session, names.training.split("/")[0], account)
+    _log_in(session, names.training.split("/")[0])
     for _, name in images:
         _docker(session, "push", name)
     return names
@@ -67,7 +67,7 @@ def _make_repository(session: Session, name: str) -> None:
             raise
 
 
-def _log_in(session: Session, registry: str, account: str | None) -> None:
+def _log_in(session: Session, registry: str) -> None:
     if session.dry_run:
         session.tell(f"docker login --username AWS --password-stdin {registry}")
         return

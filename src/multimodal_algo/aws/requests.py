@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from multimodal_algo.aws.specification import OBJECTIVES, channel, metric_name, resources, transform_resources
+from multimodal_algo.aws.specification import channel, metric_name, require_objective, resources, transform_resources
 from multimodal_algo.errors import UserError
 from multimodal_algo.hyperparameters import HyperParameters, specification
 
@@ -128,15 +128,14 @@ class Tuning:
         UserError
             Hyperparameters that training would refuse, or that cannot be tuned; an objective that is none.
         """
-        if self.objective not in OBJECTIVES:
-            raise UserError(f"The objective '{self.objective}' is none of {', '.join(OBJECTIVES)}.")
+        direction = require_objective(self.objective)
         HyperParameters.parse(self.training.hyperparameters)
         return {
             "HyperParameterTuningJobName": name,
             "HyperParameterTuningJobConfig": {
                 "Strategy": self.strategy,
                 "HyperParameterTuningJobObjective": {
-                    "Type": OBJECTIVES[self.objective],
+                    "Type": direction,
                     "MetricName": metric_name(self.objective),
                 },
                 "ResourceLimits": {"MaxNumberOfTrainingJobs": self.jobs, "MaxParallelTrainingJobs": self.parallel},

@@ -39,8 +39,12 @@ class Session:
 
         return boto3.session.Session(region_name=self.region)
 
+    @cached_property
+    def _clients(self) -> dict[str, Any]:
+        return {}
+
     def client(self, service: str) -> Any:
-        """The boto3 client of a service.
+        """The boto3 client of a service, made at its first call.
 
         Raises
         ------
@@ -50,9 +54,11 @@ class Session:
         from botocore.exceptions import BotoCoreError
 
         try:
-            return self._boto3.client(service)
+            if service not in self._clients:
+                self._clients[service] = self._boto3.client(service)
         except BotoCoreError as error:
             raise UserError(f"{error} Give --region, or set AWS_DEFAULT_REGION.") from None
+        return self._clients[service]
 
     def send(self, operation: str, request: Mapping[str, Any], *, service: str = "sagemaker") -> dict[str, Any]:
         """Call an operation that changes something, once its request is valid; the answer is empty in a dry run.

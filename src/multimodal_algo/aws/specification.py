@@ -8,6 +8,7 @@ from typing import Any
 
 from multimodal_algo import __version__
 from multimodal_algo.aws.model import enum_of
+from multimodal_algo.errors import UserError
 from multimodal_algo.hyperparameters import specification
 
 BATCH_AMI = "al2-ami-sagemaker-batch-gpu-535"
@@ -76,6 +77,19 @@ class Validation:
 def metric_name(name: str) -> str:
     """The metric as the platform calls it."""
     return f"validation:{name}"
+
+
+def require_objective(name: str) -> str:
+    """The direction, ``Maximize`` or ``Minimize``, of a metric that a tuning job may have as objective.
+
+    Raises
+    ------
+    UserError
+        It is none.
+    """
+    if name not in OBJECTIVES:
+        raise UserError(f"The objective '{name}' is none of {', '.join(OBJECTIVES)}.")
+    return OBJECTIVES[name]
 
 
 def metric_definitions() -> list[dict[str, str]]:

@@ -120,18 +120,17 @@ def local_tune(
 ) -> None:
     """Tune as a tuning job does, one training job after the other."""
     from multimodal_algo.aws.requests import parameter_ranges
-    from multimodal_algo.aws.specification import OBJECTIVES, metric_definitions, metric_name
+    from multimodal_algo.aws.specification import metric_definitions, metric_name, require_objective
     from multimodal_algo.local.tuning import Objective, TuningJob
     from multimodal_algo.local.tuning import tune as run
 
-    if objective not in OBJECTIVES:
-        raise UserError(f"The objective '{objective}' is none of {', '.join(OBJECTIVES)}.")
+    direction = require_objective(objective)
     name = metric_name(objective)
     expression = next(entry["Regex"] for entry in metric_definitions() if entry["Name"] == name)
     job = TuningJob(
         _training_job(**channels),
         parameter_ranges(pairs(ranges, "--range")),
-        Objective(name, expression, OBJECTIVES[objective] == "Maximize"),
+        Objective(name, expression, direction == "Maximize"),
         most,
         strategy == "Bayesian",
     )

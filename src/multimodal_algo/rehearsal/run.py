@@ -129,9 +129,10 @@ class _Rehearsal:
             with check(f"channels {', '.join(able)} by {told}{', all declared hyperparameters' * is_first}") as seen:
                 seen.extend(sorted({channel.content_type for channel in found.values()}))
                 self._train(f"by-{mode}", found, (defaults if is_first else {}) | given)
+        plain = {name: self._channel(name, entry, InputMode.FILE, "text/csv") for name, entry in channels.items()}
         for name in channels:
             with check(f"channel {name} is read: garbage in it fails the job") as seen:
-                seen.append(self._refused(name, channels, given))
+                seen.append(self._refused(name, plain, given))
 
     def try_serving(self) -> None:
         """Every declared format of requests and responses, and that answers do not depend on how lines are sent."""
@@ -223,15 +224,14 @@ class _Rehearsal:
             return Channel(data.write_parquet(header, rows, folder / "part-0.parquet").parent, form, mode)
         return Channel(data.write_csv(header, rows, folder / "part-0.csv").parent, "text/csv", mode)
 
-    def _refused(self, name: str, channels: Mapping[str, Any], given: Mapping[str, str]) -> str:
-        found = {n: self._channel(n, entry, InputMode.FILE, "text/csv") for n, entry in channels.items()}
+    def _refused(self, name: str, channels: Mapping[str, Channel], given: Mapping[str, str]) -> str:
         folder = self._scratch / "garbage" / name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "garbage.csv").write_text(_GARBAGE, encoding="utf-8")
-        found[name] = Channel(folder, found[name].content_type)
+        garbage = Channel(folder, channels[name].content_type)
         output = f"garbage-in-{name}"
         try:
-            self._train(output, found, given)
+            self._train(output, {**channels, name: garbage}, given)
         except MultimodalError as error:
             if not (self._setting.output / output / "output/failure").is_file():
                 raise Fault(f"the job failed without a failure file: {error}") from None
