@@ -34,6 +34,7 @@ from PIL import Image
 
 from multimodal_algo.ingest.findings import BadRowPolicy
 from multimodal_algo.ingest.sources import find_sources
+from multimodal_algo.schema import Modality
 from multimodal_algo.training.ingestion import ingest
 
 PHOTOS = 64
@@ -136,15 +137,13 @@ def network(arguments: argparse.Namespace, scratch: Path) -> dict:
 
 def run_ingest(path: Path, encode: Callable) -> int:
     with tempfile.TemporaryDirectory() as directory:
-        dataset = ingest(
+        return ingest(
             find_sources(path),
             Path(directory),
-            lambda schema: encode,
+            lambda schema: {Modality.IMAGE: encode},
             images=None,
             bad_rows=BadRowPolicy(),
-            output_dir=Path(directory),
         )
-        return len(dataset)
 
 
 def averages(images: list[np.ndarray]) -> np.ndarray:

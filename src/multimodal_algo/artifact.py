@@ -9,6 +9,8 @@
     text/backbone/          the sentence network
     img/backbone/           the image network, shared by all image columns
     wholistic/              fusion network and temperature
+    earlier/                models of the artifact that the job went on from, if any
+    rows.npy                hashes of the rows that it was trained on
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -32,6 +34,7 @@ from multimodal_algo.task import ProblemType, Task
 FORMAT_VERSION = 2
 CONFIG = "model_config.json"
 FUSION = Path("wholistic/fusion.safetensors")
+ROW_KEYS = Path("rows.npy")
 IMAGE_BACKBONE = Path("img/backbone")
 TEXT_BACKBONE = Path("text/backbone")
 # Beside a backbone's weights, where it could be exported: the same network as an ONNX graph.
@@ -120,7 +123,7 @@ def write_artifact(directory: Path, config: ModelConfig, write_files: Callable[[
     staging.mkdir(parents=True)
     write_files(staging)
     hashes = {
-        path.relative_to(staging).as_posix(): _sha256(path) for path in sorted(staging.rglob("*")) if path.is_file()
+        path.relative_to(staging).as_posix(): sha256(path) for path in sorted(staging.rglob("*")) if path.is_file()
     }
     complete = config.model_copy(update={"files": hashes})
     (staging / CONFIG).write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -164,6 +167,9 @@ def read_description(directory: Path) -> ModelConfig:
         config = ModelConfig.model_validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not readable as a model description ({_first_line(error)}). Train again.") from None
+    for name in (*config.files, *(entry.name for entry in config.modalities)):
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise UserError(f"{path}: '{name[:80]}' lies outside the artifact. Use an archive of a training job.")
     if config.format_version != FORMAT_VERSION:
         raise UserError(
             f"The artifact has format {config.format_version}, this version reads {FORMAT_VERSION}: "
@@ -183,11 +189,12 @@ def _check_files(directory: Path, config: ModelConfig) -> None:
         path = directory / name
         if not path.is_file():
             raise UserError(f"The artifact is incomplete: {name} is missing. Download or train it again.")
-        if _sha256(path) != expected:
+        if sha256(path) != expected:
             raise UserError(f"The artifact is damaged: {name} is not what was written. Download or train it again.")
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -26,6 +26,8 @@ ProblemTypes = Literal["auto", "binary", "multiclass", "regression"]
 EvalMetric = Literal["auto", "accuracy", "log_loss", "f1_macro", "roc_auc", "balanced_accuracy", "rmse", "mae", "r2"]
 OnBadRow = Literal["error", "skip"]
 OnCheckpointMismatch = Literal["error", "restart"]
+Switch = Literal["true", "false"]
+DistillFrom = Literal["none", "model"]
 
 _UNSET = frozenset({"", "none", "null"})
 _TUNABLE: dict[str, JsonValue] = {"tunable": True}
@@ -111,6 +113,16 @@ class HyperParameters(BaseModel):
         "error",
         description="What to do with checkpoints of a job with other data, hyperparameters or versions: stop, or drop "
         "them and start anew.",
+    )
+    never_worse: Switch = Field(
+        "true",
+        description="With a model channel: whether the earlier model ships where it answers held-out rows, which it "
+        "has not seen, better than the new one.",
+    )
+    distill_from: DistillFrom = Field(
+        "none",
+        description="With model, the artifact of the model channel is a teacher of the same columns and classes: a "
+        "smaller recipe learns from its answers beside the labels, and nothing of it ships.",
     )
     inference_output: str = Field(
         "",
@@ -205,6 +217,8 @@ class HyperParameters(BaseModel):
             if name not in cls.model_fields:
                 raise UserError(_unknown(name, list(cls.model_fields)))
             plain = _unquoted(value)
+            if _choices(cls.model_fields[name]) == ["true", "false"]:
+                plain = plain.lower()
             if plain.lower() not in _UNSET:
                 known[name] = _integral(plain) if cls.model_fields[name].annotation is int else plain
         try:

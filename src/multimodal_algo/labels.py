@@ -71,7 +71,7 @@ class Target:
     values: np.ndarray
 
     @classmethod
-    def of(cls, labels: Sequence[str], problem_type: str) -> Target:
+    def of(cls, labels: Sequence[str], problem_type: str, classes: Sequence[str] = ()) -> Target:
         """Learn the classes of training rows.
 
         Parameters
@@ -80,12 +80,16 @@ class Target:
             As they are spelled.
         problem_type
             ``auto`` (see `detect_problem_type`), ``binary``, ``multiclass`` or ``regression``.
+        classes
+            Those of an earlier model, sorted, where it has all the labels: classes without a row are kept then.
 
         Raises
         ------
         UserError
             The labels do not suit `problem_type`.
         """
+        if classes:
+            return cls._of_classes(labels, tuple(classes))
         counts = Counter(labels)
         kind = detect_problem_type(counts) if problem_type == "auto" else problem_type
         if kind == "regression":
@@ -96,7 +100,10 @@ class Target:
             numeric = all(number_of(label) is not None for label in counts)
             hint = "Set problem_type=regression to predict them as numbers." if numeric else "Merge the rarest ones."
             raise UserError(f"There are {len(counts)} classes, more than {MOST_CLASSES}. {hint}")
-        classes = tuple(sorted(counts))
+        return cls._of_classes(labels, tuple(sorted(counts)))
+
+    @classmethod
+    def _of_classes(cls, labels: Sequence[str], classes: tuple[str, ...]) -> Target:
         place = {name: number for number, name in enumerate(classes)}
         values = np.fromiter((place[label] for label in labels), dtype=np.int64, count=len(labels))
         return cls(Task.of_classes(len(classes)), classes, values)

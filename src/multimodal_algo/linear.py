@@ -69,6 +69,7 @@ def fit_linear(
     strength: float,
     max_iterations: int = 200,
     deadline_s: float | None = None,
+    offsets: np.ndarray | None = None,
 ) -> Linear:
     """Minimise the mean loss plus ``|weights|² / (2 · strength · rows)`` by L-BFGS (the ``C`` of scikit-learn).
 
@@ -77,7 +78,7 @@ def fit_linear(
     blocks
         The columns, of comparable scale.
     targets
-        Class indices, int (rows,), or numbers, float (rows,).
+        Class indices, int (rows,), shares of the classes, float (rows, n), or numbers, float (rows,).
     n_classes
         Number of outputs of a softmax regression; None for least squares.
     strength
@@ -86,11 +87,14 @@ def fit_linear(
         Most iterations.
     deadline_s
         On `time.monotonic`; the weights reached by then are kept.
+    offsets
+        Added to the scores, float32 (rows, outputs); of a softmax regression the weights start at 0 then.
     """
     rows, width, outputs = len(targets), blocks.width, n_classes or 1
     penalty = 1.0 / (strength * rows)
     parameters = torch.zeros(width + 1, outputs)
-    parameters[-1] = torch.from_numpy(_first_bias(targets, n_classes))
+    if offsets is None:
+        parameters[-1] = torch.from_numpy(_first_bias(targets, n_classes))
     optimizer = torch.optim.LBFGS(
         [parameters],
         max_iter=max_iterations,
@@ -104,14 +108,20 @@ def fit_linear(
     def closure() -> float:
         flat = parameters.numpy()
         scores = blocks.times(flat[:-1]) + flat[-1]
+        if offsets is not None:
+            scores = scores + offsets
         if n_classes is None:
             errors = scores - targets[:, None]
             loss = 0.5 * float((errors[:, 0] ** 2).mean())
         else:
             errors = softmax(scores, axis=1)
-            chosen = errors[np.arange(rows), targets]
-            loss = -float(np.log(np.maximum(chosen, 1e-30)).mean())
-            errors[np.arange(rows), targets] -= 1.0
+            if targets.ndim == 2:
+                loss = -float((targets * np.log(np.maximum(errors, 1e-30))).sum(axis=1).mean())
+                errors -= targets
+            else:
+                chosen = errors[np.arange(rows), targets]
+                loss = -float(np.log(np.maximum(chosen, 1e-30)).mean())
+                errors[np.arange(rows), targets] -= 1.0
         errors *= np.float32(1.0 / rows)
         gradient = np.concatenate([blocks.transposed_times(errors) + penalty * flat[:-1], errors.sum(axis=0)[None]])
         parameters.grad = torch.from_numpy(gradient)
@@ -146,6 +156,6 @@ class _Best:
 def _first_bias(targets: np.ndarray, n_classes: int | None) -> np.ndarray:
     if n_classes is None:
         return np.array([targets.mean()], dtype=np.float32)
-    shares = np.bincount(targets, minlength=n_classes) / len(targets)
+    shares = targets.mean(axis=0) if targets.ndim == 2 else np.bincount(targets, minlength=n_classes) / len(targets)
     # A class that these rows do not have starts, and stays, far below the others.
     return np.log(np.maximum(shares, 1e-9)).astype(np.float32)

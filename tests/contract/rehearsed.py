@@ -7,6 +7,7 @@ import io
 import json
 import os
 import sys
+import tarfile
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,14 @@ def rows_of(channel: str, mode: str) -> list[dict[str, str]]:
     return rows
 
 
+def require_model(channel: str) -> None:
+    try:
+        with tarfile.open(BASE / "input/data" / channel / "model.tar.gz") as tar:
+            tar.getmember("weights")
+    except (OSError, KeyError, tarfile.TarError) as error:
+        raise ValueError(f"{channel} holds no model ({error})") from None
+
+
 def fit() -> None:
     config = BASE / "input/config"
     unknown = {"hyperparameter": ["n_epochs"]}.get(FAULT, [])
@@ -55,6 +64,9 @@ def fit() -> None:
             image = row["photo_image"]
             if "images" in channels and image and not (BASE / "input/data/images" / image).is_file():
                 raise ValueError(f"there is no image {image}")
+    for channel in ("model", "pretrained"):
+        if channel in channels and channel != FAULT:
+            require_model(channel)
     for name in METRICS:
         if not (name == "log_loss" and FAULT == "metric"):
             print(f"validation:{name}=0.5000;")

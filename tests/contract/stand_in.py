@@ -66,6 +66,14 @@ class Handler(Answering):
 def train() -> int:
     base = Path(os.environ["SAGEMAKER_BASE_DIR"])
     print("training", json.loads((base / "input/config/hyperparameters.json").read_text()))
+    if "checkpoint" in BEHAVIOUR:
+        checkpoints = base / "checkpoints"
+        print("found", sorted(path.name for path in checkpoints.iterdir()))
+        (checkpoints / BEHAVIOUR["checkpoint"]).write_text("kept")
+    if "hang" in BEHAVIOUR:
+        print("hanging", os.getpid(), flush=True)
+        # Until the process is stopped.
+        threading.Event().wait()
     if "failure" in BEHAVIOUR:
         (base / "output/failure").write_text(BEHAVIOUR["failure"])
         return 1

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +67,60 @@ def test_a_failed_training_job_tells_its_reason(
     assert told in str(caught.value)
     assert len(str(caught.value)) <= 1024
     assert not (tmp_path / "job/model.tar.gz").exists()
+
+
+def test_checkpoints_are_the_jobs_from_its_start_and_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "train.csv").write_text("x")
+    job = TrainingJob({"train": Channel(tmp_path / "train.csv")}, checkpoints=tmp_path / "not/there/yet")
+    for name, found in (("first", []), ("second", ["first"])):
+        monkeypatch.setenv("STAND_IN", json.dumps({"checkpoint": name}))
+        told: list[str] = []
+        train(job, output=tmp_path / "job", runner=STAND_IN, tell=told.append)
+        assert f"found {found}\n" in told
+    assert sorted(path.name for path in (tmp_path / "not/there/yet").iterdir()) == ["first", "second"]
+
+
+def test_a_failed_job_leaves_its_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAND_IN", json.dumps({"checkpoint": "part", "failure": "no label"}))
+    (tmp_path / "train.csv").write_text("x")
+    job = TrainingJob({"train": Channel(tmp_path / "train.csv")}, checkpoints=tmp_path / "kept")
+    with pytest.raises(UserError, match="no label"):
+        train(job, output=tmp_path / "job", runner=STAND_IN)
+    assert (tmp_path / "kept/part").read_text() == "kept"
+
+
+def test_what_was_kept_is_there_after_sigkill_and_the_program_ends_too(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("x")
+    code = (
+        "import sys; from pathlib import Path; from multimodal_algo.local import Channel, TrainingJob, train\n"
+        "from multimodal_algo.local.runner import ProcessRunner\n"
+        "job = TrainingJob({'train': Channel(Path('train.csv'))}, checkpoints=Path('kept'))\n"
+        "train(job, output=Path('job'), runner=ProcessRunner(tuple(sys.argv[1:])))"
+    )
+    environment = {**os.environ, "STAND_IN": json.dumps({"checkpoint": "part", "hang": True}), "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *STAND_IN.command],
+        cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True,
+    ) as job:  # fmt: skip
+        assert job.stdout is not None
+        line = next(line for line in job.stdout if line.startswith("hanging"))
+        job.send_signal(signal.SIGKILL)
+    assert (tmp_path / "kept/part").read_text() == "kept"
+    if sys.platform == "linux":
+        assert is_gone(int(line.split()[1]))
+
+
+def is_gone(number: int, patience_s: float = 10) -> bool:
+    """Whether a process ends within a time; one that nobody has waited for has ended, too."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        try:
+            if ") Z " in Path(f"/proc/{number}/stat").read_text():
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def test_headers_reach_the_server_and_lines_come_back_in_order(model: Path, tmp_path: Path) -> None:

@@ -43,6 +43,8 @@ def test_an_algorithm_that_keeps_its_promises_has_no_faults(request_: dict[str, 
         ("hyperparameter", "all declared hyperparameters", "Unknown hyperparameter n_epochs"),
         ("metric", "metrics are found in its log", "validation:log_loss match nothing"),
         ("channel", "channel validation is read", "nobody reads the channel"),
+        ("model", "channel model is read", "nobody reads the channel"),
+        ("pretrained", "channel pretrained is read", "nobody reads the channel"),
         ("pipe", "by Pipe", "no file is there"),
         ("failure file", "channel train is read", "without a failure file"),
         ("output", "transform job", "59 lines of output for 60 of input"),
@@ -70,6 +72,7 @@ def test_a_promise_that_is_broken_is_found(
         (lambda r: training(r).update(HyperParameters={"quality": "finest"}), "'finest', is none of"),
         (lambda r: training(r)["InputDataConfig"][0].update(ChannelName="training"), "has no channel train"),
         (lambda r: training(r)["InputDataConfig"][0].update(ContentType="text/tsv"), "has text/tsv"),
+        (lambda r: channel(r, "model").update(IsRequired=True), "has no channel model"),
         (lambda r: transform(r)["TransformResources"].pop("TransformAmiVersion"), "CUDA 11.4"),
         (lambda r: transform(r)["TransformInput"].update(ContentType="text/tsv"), "sends text/tsv"),
     ],
@@ -89,6 +92,10 @@ def hyperparameters(request: dict[str, Any]) -> Any:
 
 def metrics(request: dict[str, Any]) -> Any:
     return request["TrainingSpecification"]["MetricDefinitions"]
+
+
+def channel(request: dict[str, Any], name: str) -> Any:
+    return next(c for c in request["TrainingSpecification"]["TrainingChannels"] if c["Name"] == name)
 
 
 def training(request: dict[str, Any]) -> Any:

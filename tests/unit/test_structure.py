@@ -27,6 +27,8 @@ BASE = {
     "log",
     "progress",
     "inference",
+    "archive",
+    "keeping",
     "__init__",
 }
 MIDDLE = {"ingest", "modalities", "fusion", "artifact"}

@@ -13,6 +13,7 @@ from multimodal_algo.hyperparameters import HyperParameters, specification
 _DAY_S = 24 * 3600
 # What an algorithm of the Marketplace may wait for spot capacity.
 _SPOT_WAIT_S = 3600
+_CHECKPOINTS = "/opt/ml/checkpoints"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Training:
     max_runtime_s
         Seconds after which the job is stopped.
     input_mode
-        ``File``, ``FastFile`` or ``Pipe``; ``images`` takes ``File`` where others are piped.
+        ``File``, ``FastFile`` or ``Pipe``; channels that do not declare it come by ``File``.
     spot
         Whether on spot capacity, for which the job waits up to an hour longer.
     checkpoints
@@ -75,10 +76,7 @@ class Training:
         request: dict[str, Any] = {
             "AlgorithmSpecification": {"AlgorithmName": self.algorithm, "TrainingInputMode": self.input_mode},
             "RoleArn": self.role,
-            "InputDataConfig": [
-                channel(name, uri, "File" if name == "images" and self.input_mode == "Pipe" else self.input_mode)
-                for name, uri in self.channels.items()
-            ],
+            "InputDataConfig": [channel(name, uri, self.input_mode) for name, uri in self.channels.items()],
             "OutputDataConfig": {"S3OutputPath": self.output},
             "ResourceConfig": resources(self.instance, self.count, self.volume_gb),
             "StoppingCondition": stopping,
@@ -88,7 +86,7 @@ class Training:
         if self.spot:
             request["EnableManagedSpotTraining"] = True
         if self.checkpoints is not None:
-            request["CheckpointConfig"] = {"S3Uri": self.checkpoints}
+            request["CheckpointConfig"] = {"S3Uri": self.checkpoints, "LocalPath": _CHECKPOINTS}
         return request
 
     def _hyperparameters(self, key: str) -> dict[str, Any]:

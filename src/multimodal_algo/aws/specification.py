@@ -37,6 +37,9 @@ REQUEST_TYPES = (
 )  # fmt: skip
 RESPONSE_TYPES = ("text/csv", "application/jsonlines", "application/json")
 
+MODEL_TYPE = "application/x-sagemaker-model"
+"""Content type of channels that hold an artifact (incremental-training)."""
+
 _NUMBER = r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?"
 _CPU_FAMILIES = ("m5", "m6i", "m7i", "c5", "c6i", "c7i", "r6i", "r7i")
 _GPU_FAMILIES = ("g4dn", "g5", "g6", "g6e", "p4d", "p5")
@@ -108,6 +111,12 @@ def channels() -> list[dict[str, Any]]:
         "SupportedCompressionTypes": ["None", "Gzip"],
         "SupportedInputModes": ["File", "FastFile", "Pipe"],
     }
+    archive = {
+        "SupportedContentTypes": [MODEL_TYPE],
+        # File mode does not decompress: the archive arrives as it is.
+        "SupportedCompressionTypes": ["None"],
+        "SupportedInputModes": ["File"],
+    }
     return [
         {
             "Name": "train",
@@ -128,6 +137,18 @@ def channels() -> list[dict[str, Any]]:
             "SupportedContentTypes": ["application/x-image", "image/jpeg", "image/png"],
             "SupportedCompressionTypes": ["None"],
             "SupportedInputModes": ["File", "FastFile"],
+        },
+        {
+            "Name": "model",
+            "Description": "The model.tar.gz of an earlier job, which training goes on from.",
+            "IsRequired": False,
+            **archive,
+        },
+        {
+            "Name": "pretrained",
+            "Description": "Networks to start from: what export-backbones wrote, or a model.tar.gz.",
+            "IsRequired": False,
+            **archive,
         },
     ]
 
@@ -206,15 +227,28 @@ def _validation(validation: Validation) -> dict[str, Any]:
 
 
 def channel(name: str, uri: str, mode: str = "File") -> dict[str, Any]:
-    """One entry of ``InputDataConfig``."""
+    """One entry of ``InputDataConfig``.
+
+    Parameters
+    ----------
+    name
+        Of the channel.
+    uri
+        An object, or a prefix of objects.
+    mode
+        Of the job's input; a channel that cannot come so comes as files.
+    """
+    declared = next((entry for entry in channels() if entry["Name"] == name), None)
     entry: dict[str, Any] = {
         "ChannelName": name,
         "DataSource": {
             "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
         },
-        "InputMode": mode,
+        "InputMode": mode if declared is None or mode in declared["SupportedInputModes"] else "File",
     }
-    if name != "images":
+    if declared is not None and MODEL_TYPE in declared["SupportedContentTypes"]:
+        entry["ContentType"] = MODEL_TYPE
+    elif name != "images":
         entry["ContentType"] = "application/x-parquet" if uri.endswith(".parquet") else "text/csv"
     return entry
 

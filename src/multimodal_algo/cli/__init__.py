@@ -136,6 +136,17 @@ def prepare(
     click.echo(prepare_data(data, output, training=training, model=model, images=rules).sentence)
 
 
+@main.command("export-backbones")
+@click.argument("model", type=FILE_OR_FOLDER)
+@click.option("--output", type=NEW_FOLDER, required=True, help="Folder for the networks.")
+def export_backbones(model: Path, output: Path) -> None:
+    """Write the networks of MODEL (model.tar.gz, or a folder of it) as the pretrained channel takes them."""
+    from multimodal_algo.training.export import export_backbones as export
+
+    for sentence in export(model, output):
+        click.echo(sentence)
+
+
 @main.command()
 @click.option("--output", type=NEW_FOLDER, required=True, help="Folder for train.csv, test.csv and test_noheader.csv.")
 def sample(output: Path) -> None:

@@ -50,6 +50,8 @@ def _training(command: COMMAND) -> COMMAND:
         click.option("--train", required=True, metavar="S3_URI", help="Data of the train channel."),
         click.option("--validation", metavar="S3_URI", help="Data of the validation channel."),
         click.option("--images", metavar="S3_URI", help="Files that image cells name."),
+        click.option("--model", metavar="S3_URI", help="model.tar.gz of an earlier job, to go on from."),
+        click.option("--pretrained", metavar="S3_URI", help="Networks of export-backbones, or a model.tar.gz of them."),
         click.option("--output", required=True, metavar="S3_URI", help="Prefix for artifacts."),
         click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; repeatable."),
         click.option("--instance-type", default="ml.m5.2xlarge", show_default=True),
@@ -264,7 +266,7 @@ def download(name: str, output: Path, region: str | None) -> None:
 def _training_of(options: dict[str, Any], count: int) -> Training:
     from multimodal_algo.aws.requests import Training
 
-    given = {name: options[name] for name in ("train", "validation", "images")}
+    given = {name: options[name] for name in ("train", "validation", "images", "model", "pretrained")}
     if options["spot"] and not options["checkpoints"]:
         raise UserError(
             "--spot without --checkpoints would begin anew after every interruption: give a prefix for them."

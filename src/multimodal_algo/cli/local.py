@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,8 @@ def _channels(command: COMMAND) -> COMMAND:
         click.option("--train", type=DATA, required=True, help="File or folder of the train channel."),
         click.option("--validation", type=DATA, help="File or folder of the validation channel."),
         click.option("--images", type=DATA, help="Folder of the images channel, whose files cells may name."),
+        click.option("--model", type=DATA, help="model.tar.gz of an earlier job, or a folder of it, to go on from."),
+        click.option("--pretrained", type=DATA, help="Networks of export-backbones, or a model.tar.gz of them."),
         click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; repeatable."),
     ]
     for option in reversed(options):
@@ -46,13 +49,17 @@ def _channels(command: COMMAND) -> COMMAND:
 @local.command("train")
 @_channels
 @click.option("--output", type=NEW_DATA_FOLDER, required=True, help="Folder for model.tar.gz and output/.")
+@click.option("--checkpoints", type=NEW_FOLDER, help="Folder that a stopped job goes on from when it starts again.")
 @click.option("--image", help="Train in this container image instead of a plain process.")
 @click.option("--memory", help="With --image: most memory of the container, such as 8g.")
-def local_train(output: Path | str, image: str | None, memory: str | None, **channels: Any) -> None:
+def local_train(
+    output: Path | str, checkpoints: Path | None, image: str | None, memory: str | None, **channels: Any
+) -> None:
     """Train as a training job does; data and output may lie in S3 (s3://bucket/prefix)."""
     from multimodal_algo.local import train as run
 
-    run(_training_job(**channels), output=output, runner=_runner(image, memory))
+    job = replace(_training_job(**channels), checkpoints=checkpoints)
+    run(job, output=output, runner=_runner(image, memory))
 
 
 @local.command("transform")
@@ -180,9 +187,15 @@ def validate_algorithm(
 
 
 def _training_job(parameters: tuple[str, ...], **locations: Path | str | None) -> TrainingJob:
+    from multimodal_algo.aws.specification import MODEL_TYPE
     from multimodal_algo.local import Channel, TrainingJob
 
-    channels = {name: Channel(location) for name, location in locations.items() if location is not None}
+    types = {"model": MODEL_TYPE, "pretrained": MODEL_TYPE}
+    channels = {
+        name: Channel(location, types.get(name, "text/csv"))
+        for name, location in locations.items()
+        if location is not None
+    }
     return TrainingJob(channels, pairs(parameters, "-p"))
 
 

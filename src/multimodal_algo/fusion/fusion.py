@@ -31,6 +31,8 @@ _LOG = logging.getLogger(__name__)
 _KINDS: Mapping[str, type[Member]] = {kind.name: kind for kind in (BestBranch, Average, Pool, Stacker, Network, Mean)}
 _OF_CLASSES: tuple[type[Member], ...] = (BestBranch, Average, Pool, Stacker, Network)
 _OF_NUMBERS: tuple[type[Member], ...] = (BestBranch, Mean)
+# Those that can learn shares of classes, as a teacher gives them.
+_TAUGHT = (Pool, Stacker)
 _BLENDS = (
     (BestBranch.name,), (Average.name,), (Pool.name,), (Stacker.name,), (Network.name,), (Mean.name,),
     (Pool.name, Stacker.name), (Stacker.name, Network.name), (Pool.name, Stacker.name, Network.name),
@@ -91,6 +93,7 @@ class Fusion:
         columns: Sequence[Sequence[str]],
         names: Sequence[str],
         held_out: HeldOut | None = None,
+        taught: np.ndarray | None = None,
         max_epochs: int,
         settings: NetworkSettings = DEFAULT_NETWORK,
         seed: int,
@@ -114,6 +117,9 @@ class Fusion:
             Of each branch its name.
         held_out
             Rows of the validation channel; these decide instead of the folds where they are given.
+        taught
+            Shares of the classes that members learn in place of `targets`, float32 (rows, n): a teacher's. What ships
+            is chosen by the targets all the same.
         max_epochs
             Most epochs of the network (the hyperparameter ``n_epochs``).
         settings
@@ -134,13 +140,15 @@ class Fusion:
         """
         with _one_thread():
             fitting = _Fitting(max_epochs, settings, seed, budget)
-            return cls._fit(vectors, targets, folds, judge, columns, names, held_out, fitting)
+            learnt = targets if taught is None else taught
+            return cls._fit(vectors, targets, learnt, folds, judge, columns, names, held_out, fitting)
 
     @classmethod
     def _fit(
         cls,
         vectors: np.ndarray,
         targets: np.ndarray,
+        learnt: np.ndarray,
         folds: np.ndarray,
         judge: Judge,
         columns: Sequence[Sequence[str]],
@@ -159,17 +167,17 @@ class Fusion:
         full = next(pattern for pattern in patterns_of(vectors) if len(pattern) == most)
         epochs = 0
         if not judge.task.is_regression:
-            epochs = fitting.best_epochs(vectors, targets, judged, truth, splits, full)
+            epochs = fitting.best_epochs(vectors, learnt, judged, truth, splits, full)
         kinds = _possible_kinds(vectors, full, epochs, judge)
         answers = {kind.name: np.empty((len(truth), judge.task.outputs), dtype=np.float32) for kind in kinds}
         for outside, inside in splits:
             for kind in kinds:
                 wanted = patterns_of(judged[inside])
-                fitted = fitting.patterns(vectors[outside], targets[outside], wanted, [kind], epochs)
+                fitted = fitting.patterns(vectors[outside], targets[outside], learnt[outside], wanted, [kind], epochs)
                 answers[kind.name][inside] = cls(fitted, usual, None).predict(judged[inside])
         chosen, comparison = _choose(answers, judged, truth, names, usual, judge)
         shipped = {*patterns_of(vectors), *patterns_of(judged), *without_each(columns)}
-        combinations = fitting.patterns(vectors, targets, shipped, [_KINDS[name] for name in chosen], epochs)
+        combinations = fitting.patterns(vectors, targets, learnt, shipped, [_KINDS[name] for name in chosen], epochs)
         mean = np.mean([answers[name] for name in chosen], axis=0)
         finish = judge.finish(mean, truth)
         return cls(combinations, usual, finish), mean if finish is None else finish(mean), comparison
@@ -269,6 +277,7 @@ class _Fitting:
         self,
         vectors: np.ndarray,
         targets: np.ndarray,
+        learnt: np.ndarray,
         patterns: Iterable[Pattern],
         kinds: Sequence[type[Member]],
         epochs: int,
@@ -286,9 +295,9 @@ class _Fitting:
                 continue
             said = heard(vectors, rows, pattern)
             fitted[pattern] = [
-                Network.fit(said, targets[rows], epochs=epochs, seed=self.seed, settings=self.settings)
+                Network.fit(said, learnt[rows], epochs=epochs, seed=self.seed, settings=self.settings)
                 if kind is Network
-                else kind.fit(said, targets[rows])
+                else kind.fit(said, (learnt if kind in _TAUGHT else targets)[rows])
                 for kind in kinds
             ]
         return fitted
@@ -296,7 +305,7 @@ class _Fitting:
     def best_epochs(
         self,
         vectors: np.ndarray,
-        labels: np.ndarray,
+        learnt: np.ndarray,
         judged: np.ndarray,
         truth: np.ndarray,
         splits: Sequence[tuple[np.ndarray, np.ndarray]],
@@ -316,7 +325,7 @@ class _Fitting:
             said = heard(judged, asked, full)
             losses: list[float] = []
             after_each = Network.per_epoch(
-                heard(vectors, known, full), labels[known], seed=self.seed, settings=self.settings
+                heard(vectors, known, full), learnt[known], seed=self.seed, settings=self.settings
             )
             for network in after_each:
                 losses.append(smoothed_log_loss(np.log(network.predict(said) + _TINY), truth[asked]))

@@ -33,7 +33,10 @@ class Member(ABC):
     @classmethod
     @abstractmethod
     def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
-        """Fit to class indices, int (rows,), or numbers, float (rows,)."""
+        """Fit to class indices, int (rows,), or numbers, float (rows,).
+
+        `Pool`, `Stacker` and `Network` also take shares of the classes, float32 (rows, n).
+        """
 
     @abstractmethod
     def predict(self, vectors: np.ndarray) -> np.ndarray:

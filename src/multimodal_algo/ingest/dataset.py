@@ -1,9 +1,21 @@
-"""A dataset on disk: one Parquet table and one array of vectors per image and text column, written in chunks."""
+"""A dataset on disk, written in chunks: one Parquet table, and arrays of vectors per image and text column.
+
+::
+
+    dataset.json     columns, and what else is told of the rows; written last
+    table.parquet    text, numbers, categories, label and ID
+    keys.npy         of each row, see `row_keys`
+    <n>.f16  <n>.index.npy       vectors of the n-th text or image column, and where each row's is
+    <n>.jpegs  <n>.spans.npy     pictures of the n-th image column, and where each row's is
+    probe.json  <n>.probe.npz    the parsed cells of a few rows; images beside
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +26,12 @@ import pyarrow.parquet as pq
 
 from multimodal_algo.ingest.features import Features, VectorColumn
 from multimodal_algo.ingest.pictures import PictureColumn
-from multimodal_algo.schema import ID, LABEL, FeatureSchema, Modality
+from multimodal_algo.schema import ID, LABEL, FeatureSchema, Modality, modality_of
+
+_DESCRIPTION = "dataset.json"
+_TABLE = "table.parquet"
+_KEYS = "keys.npy"
+_PROBE = "probe.json"
 
 
 @dataclass(frozen=True)
@@ -26,7 +43,7 @@ class Dataset:
     schema
         The columns.
     features
-        The rows; vectors are memory maps of the scratch directory.
+        The rows; vectors are memory maps of the directory.
     labels
         The label of each row, spelled as in the file.
     path
@@ -35,14 +52,53 @@ class Dataset:
         The parsed cells of a few rows by column, images and all: to see whether other ways to run networks agree.
     largest_row
         See `findings.Inspection`.
+    keys
+        Of each row, see `row_keys`.
     """
 
     schema: FeatureSchema
     features: Features
     labels: tuple[str, ...]
     path: Path
-    probe: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    largest_row: int = 0
+    probe: Mapping[str, Sequence[Any]]
+    largest_row: int
+    keys: np.ndarray
+
+    @classmethod
+    def read(cls, directory: Path) -> Dataset:
+        """The rows that a `DatasetWriter` has written into `directory`."""
+        told = json.loads((directory / _DESCRIPTION).read_text(encoding="utf-8"))
+        schema = FeatureSchema(tuple(told["columns"]))
+        # Arrow's copy goes column by column as pandas' is made.
+        columns = [name for name in _arrow_schema(schema).names if name != ID]
+        table = pq.read_table(directory / _TABLE, columns=columns)
+        frame = table.to_pandas(split_blocks=True, self_destruct=True)
+        del table
+        labels = tuple(frame.pop(LABEL))
+        if frame.empty:
+            frame = pd.DataFrame(index=pd.RangeIndex(len(labels)))
+        vectors = {
+            column: VectorColumn(
+                _mapped(directory / f"{n}.f16", np.float16, (-1, told["widths"][column])),
+                np.load(directory / f"{n}.index.npy"),
+            )
+            for n, column in enumerate(_vector_columns(schema))
+        }
+        pictures = {
+            column: PictureColumn(
+                _mapped(directory / f"{n}.jpegs", np.uint8, (-1,)), np.load(directory / f"{n}.spans.npy")
+            )
+            for n, column in enumerate(schema.of(Modality.IMAGE))
+        }
+        return cls(
+            schema,
+            Features(frame, vectors, pictures),
+            labels,
+            directory / _TABLE,
+            _read_probe(directory, schema),
+            told["largest_row"],
+            np.load(directory / _KEYS),
+        )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -55,36 +111,29 @@ class Dataset:
 
 
 class DatasetWriter:
-    """Appends chunks to a scratch directory; `dataset` reads them back after `close`."""
+    """Appends chunks to a directory; `Dataset.read` reads them back after `close`."""
 
     def __init__(self, schema: FeatureSchema, directory: Path) -> None:
         self._schema = schema
         self._directory = directory
-        self._table = directory / "table.parquet"
         self._parquet: pq.ParquetWriter | None = None
-        self._vectors = {column: (directory / f"{n}.f16").open("wb") for n, column in enumerate(self._vector_columns)}
-        self._indices: dict[str, list[np.ndarray]] = {column: [] for column in self._vector_columns}
-        self._written = dict.fromkeys(self._vector_columns, 0)
-        self._widths: dict[str, int] = {}
+        self._vectors = {c: (directory / f"{n}.f16").open("wb") for n, c in enumerate(_vector_columns(schema))}
+        self._indices: dict[str, list[np.ndarray]] = {column: [] for column in self._vectors}
+        self._written = dict.fromkeys(self._vectors, 0)
+        self._widths = dict.fromkeys(self._vectors, 1)
         images = enumerate(schema.of(Modality.IMAGE))
         self._pictures = {column: (directory / f"{n}.jpegs").open("wb") for n, column in images}
         self._spans: dict[str, list[np.ndarray]] = {column: [] for column in self._pictures}
+        self._keys: list[np.ndarray] = []
 
-    def close(self) -> None:
-        """Finish the files; `dataset` needs it."""
-        if self._parquet is not None:
-            self._parquet.close()
-        for stream in [*self._vectors.values(), *self._pictures.values()]:
-            stream.close()
-
-    def append(self, features: Features, labels: Sequence[str], ids: Sequence[str] | None) -> None:
+    def append(self, features: Features, labels: Sequence[str], ids: Sequence[str] | None, keys: np.ndarray) -> None:
         """Add a chunk of rows."""
         frame = features.table.assign(**{LABEL: list(labels)})
         if ids is not None:
             frame = frame.assign(**{ID: list(ids)})
-        table = pa.Table.from_pandas(frame, preserve_index=False, schema=self._arrow_schema())
+        table = pa.Table.from_pandas(frame, preserve_index=False, schema=_arrow_schema(self._schema))
         if self._parquet is None:
-            self._parquet = pq.ParquetWriter(self._table, table.schema)
+            self._parquet = pq.ParquetWriter(self._directory / _TABLE, table.schema)
         self._parquet.write_table(table)
         for column, cells in features.vectors.items():
             self._widths[column] = cells.vectors.shape[1]
@@ -94,42 +143,110 @@ class DatasetWriter:
         for column, pictures in features.pictures.items():
             self._spans[column].append(pictures.spans + self._pictures[column].tell())
             self._pictures[column].write(pictures.data.tobytes())
+        self._keys.append(keys)
 
-    def dataset(self) -> Dataset:
-        """The rows written; call it after `close`, once at least one chunk was appended."""
-        # Arrow's copy goes column by column as pandas' is made.
-        table = pq.read_table(self._table, columns=[name for name in self._arrow_schema().names if name != ID])
-        frame = table.to_pandas(split_blocks=True, self_destruct=True)
-        del table
-        labels = tuple(frame.pop(LABEL))
-        if frame.empty:
-            frame = pd.DataFrame(index=pd.RangeIndex(len(labels)))
-        vectors = {
-            column: VectorColumn(
-                _mapped(self._vectors[column].name, np.float16, (self._written[column], self._widths[column])),
-                np.concatenate(self._indices[column]),
-            )
-            for column in self._vector_columns
-        }
-        pictures = {
-            column: PictureColumn(_mapped(stream.name, np.uint8, (-1,)), np.concatenate(self._spans[column]))
-            for column, stream in self._pictures.items()
-        }
-        return Dataset(self._schema, Features(frame, vectors, pictures), labels, self._table)
+    def abandon(self) -> None:
+        """Close the files of rows that nobody will read."""
+        if self._parquet is not None:
+            self._parquet.close()
+        for stream in [*self._vectors.values(), *self._pictures.values()]:
+            stream.close()
 
-    @property
-    def _vector_columns(self) -> tuple[str, ...]:
-        return (*self._schema.of(Modality.TEXT), *self._schema.of(Modality.IMAGE))
-
-    def _arrow_schema(self) -> pa.Schema:
-        # Declared, not inferred per chunk: a chunk of empty cells must not change a column's type.
-        numbers = set(self._schema.of(Modality.NUM))
-        features = [c for c in self._schema.features if c not in self._schema.of(Modality.IMAGE)]
-        columns = [*features, LABEL, *([ID] if self._schema.has_id else [])]
-        return pa.schema([(c, pa.float64() if c in numbers else pa.string()) for c in columns])
+    def close(self, probe: Mapping[str, Sequence[Any]], largest_row: int) -> None:
+        """Finish the files, once at least one chunk was appended; see `Dataset`."""
+        self.abandon()
+        for n, indices in enumerate(self._indices.values()):
+            np.save(self._directory / f"{n}.index.npy", np.concatenate(indices))
+        for n, spans in enumerate(self._spans.values()):
+            np.save(self._directory / f"{n}.spans.npy", np.concatenate(spans))
+        np.save(self._directory / _KEYS, np.concatenate(self._keys))
+        _write_probe(self._directory, self._schema, probe)
+        told = {"columns": self._schema.columns, "widths": self._widths, "largest_row": largest_row}
+        (self._directory / _DESCRIPTION).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
-def _mapped(path: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
-    if not Path(path).stat().st_size:  # an empty file cannot be mapped
+def row_keys(schema: FeatureSchema, cells: Mapping[str, Sequence[Any]], rows: int) -> np.ndarray:
+    """Short hashes by which a row, and each of its texts and images, is known again.
+
+    Two that differ have one hash once in four thousand million. Neither label nor ID counts, nor the order of columns,
+    nor case and spaces of texts.
+
+    Parameters
+    ----------
+    schema
+        The columns.
+    cells
+        Parsed cells (see `parse_cell`) of each feature column.
+    rows
+        Number of rows.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint32 (rows, 1 + text and image columns); the whole row first, 0 for an empty cell.
+    """
+    alone = _vector_columns(schema)
+    found = np.zeros((rows, 1 + len(alone)), dtype=np.uint32)
+    order = [(column, modality_of(column)) for column in sorted(schema.features)]
+    place = {column: number for number, column in enumerate(alone, start=1)}
+    for row in range(rows):
+        whole = hashlib.blake2b(digest_size=4)
+        for column, modality in order:
+            value = cells[column][row]
+            if modality in (Modality.TEXT, Modality.IMAGE):
+                key = _key(value, modality)
+                found[row, place[column]] = key
+                whole.update(key.to_bytes(4, "little"))
+            else:
+                whole.update(repr(value).encode("utf-8", "surrogatepass") + b"\x1f")
+        found[row, 0] = int.from_bytes(whole.digest(), "little")
+    return found
+
+
+def _key(value: Any, modality: Modality) -> int:
+    digest = hashlib.blake2b(digest_size=4)
+    if modality is Modality.IMAGE:
+        for image in value:
+            digest.update(np.ascontiguousarray(image).data)
+    else:
+        digest.update(" ".join(value.casefold().split()).encode("utf-8", "surrogatepass"))
+    return int.from_bytes(digest.digest(), "little") if len(value) else 0
+
+
+def _vector_columns(schema: FeatureSchema) -> tuple[str, ...]:
+    return (*schema.of(Modality.TEXT), *schema.of(Modality.IMAGE))
+
+
+def _arrow_schema(schema: FeatureSchema) -> pa.Schema:
+    # Declared, not inferred per chunk: a chunk of empty cells must not change a column's type.
+    numbers = set(schema.of(Modality.NUM))
+    features = [c for c in schema.features if c not in schema.of(Modality.IMAGE)]
+    columns = [*features, LABEL, *([ID] if schema.has_id else [])]
+    return pa.schema([(c, pa.float64() if c in numbers else pa.string()) for c in columns])
+
+
+def _write_probe(directory: Path, schema: FeatureSchema, probe: Mapping[str, Sequence[Any]]) -> None:
+    images = schema.of(Modality.IMAGE)
+    plain = {column: list(cells) for column, cells in probe.items() if column not in images}
+    (directory / _PROBE).write_text(json.dumps(plain), encoding="utf-8")
+    for n, column in enumerate(images):
+        arrays = {f"{row}-{place}": image for row, cell in enumerate(probe[column]) for place, image in enumerate(cell)}
+        np.savez(directory / f"{n}.probe.npz", rows=np.array(len(probe[column])), **arrays)
+
+
+def _read_probe(directory: Path, schema: FeatureSchema) -> dict[str, Sequence[Any]]:
+    probe: dict[str, Sequence[Any]] = json.loads((directory / _PROBE).read_text(encoding="utf-8"))
+    for n, column in enumerate(schema.of(Modality.IMAGE)):
+        with np.load(directory / f"{n}.probe.npz") as stored:
+            cells: list[list[np.ndarray]] = [[] for _ in range(int(stored["rows"]))]
+            for key in stored.files:
+                if key != "rows":
+                    cells[int(key.partition("-")[0])].append(stored[key])
+        probe[column] = [tuple(images) for images in cells]
+    return probe
+
+
+def _mapped(path: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+    if not path.stat().st_size:  # an empty file cannot be mapped
         return np.empty([max(size, 0) for size in shape], dtype=dtype)
     return np.memmap(path, dtype=dtype, mode="r").reshape(shape)

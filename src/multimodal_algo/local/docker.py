@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from multimodal_algo.errors import UserError
-from multimodal_algo.local.runner import Program
+from multimodal_algo.local.runner import Program, ended_with_us
 
 # A network without a way out. On Linux this machine still reaches the containers in it.
 _NETWORK = "multimodal-isolated"
@@ -24,7 +24,7 @@ _PORT = 8080
 class DockerRunner:
     """Runs a container image as the platform does: ``docker run IMAGE train|serve``, without a network.
 
-    Training has the whole tree mounted at ``/opt/ml``. Serving has the model alone, read-only, on a read-only root
+    Training has the tree mounted below ``/opt/ml``. Serving has the model alone, read-only, on a read-only root
     file system with ``/tmp`` in memory.
 
     Parameters
@@ -44,7 +44,7 @@ class DockerRunner:
         if self.memory is not None:
             command += ["--memory", self.memory, "--memory-swap", self.memory]
         if program == "train":
-            command += ["--network", "none", "-v", f"{base}:/opt/ml"]
+            command += ["--network", "none", *_mounts(base, "/opt/ml")]
         else:
             command += ["-v", f"{base / 'model'}:/opt/ml/model:ro", "--read-only", "--tmpfs", "/tmp"]
             # Elsewhere docker runs in a virtual machine, and only published ports can be reached.
@@ -71,6 +71,7 @@ class DockerRunner:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=ended_with_us() if program == "train" else None,
         )
         return Program(process, lambda: _address(name), lambda: _kill(name))
 
@@ -78,8 +79,8 @@ class DockerRunner:
         """Programs run as root, as on the platform: give their files to this user."""
         if os.geteuid() != 0:
             owner = f"{os.geteuid()}:{os.getegid()}"
-            mount = ["--rm", "--network", "none", "-v", f"{base}:/tree", "--entrypoint", "chown"]
-            _docker("run", *mount, self.image, "-R", owner, "/tree")
+            options = ["--rm", "--network", "none", *_mounts(base, "/tree"), "--entrypoint", "chown"]
+            _docker("run", *options, self.image, "-R", owner, "/tree")
 
     def _check(self) -> None:
         try:
@@ -92,6 +93,11 @@ class DockerRunner:
             _docker("image", "inspect", self.image)
         except subprocess.CalledProcessError:
             raise UserError(f"There is no image '{self.image}' here: `make images` builds them.") from None
+
+
+def _mounts(base: Path, target: str) -> list[str]:
+    """Options for the directories of a tree below `target`: each apart, since a link would lead nowhere in there."""
+    return [word for path in sorted(base.iterdir()) for word in ("-v", f"{path.resolve()}:{target}/{path.name}")]
 
 
 def _docker(*arguments: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from typing import IO, Protocol
 
 STOP_TRAINING_S = 120
 STOP_SERVING_S = 30
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,23 @@ class ProcessRunner:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=ended_with_us() if program == "train" else None,
         )
         return Program(process, lambda: f"127.0.0.1:{port}", process.kill)
 
     def take_over(self, base: Path) -> None:
         """Nothing to do: the programs run as this user."""
+
+
+def ended_with_us() -> Callable[[], object] | None:
+    """What makes a new process get SIGTERM when the thread that starts it is killed; None where that cannot be had.
+
+    A second job with the same checkpoints would else meet the first one, still at work. For ``preexec_fn``.
+    """
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _free_port() -> int:

@@ -37,11 +37,14 @@ class TrainingJob:
         As strings.
     max_runtime_s
         Seconds after which the job is stopped; None for no limit.
+    checkpoints
+        Folder that is the job's checkpoint directory while it runs; None for one that nobody keeps.
     """
 
     channels: Mapping[str, Channel]
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
     max_runtime_s: int | None = None
+    checkpoints: Path | None = None
 
 
 def train(
@@ -81,7 +84,7 @@ def train(
             name: replace(channel, path=local_data(channel.path, Path(scratch) / "channels" / name))
             for name, channel in job.channels.items()
         }
-        build_training_tree(base, channels, job.hyperparameters)
+        build_training_tree(base, channels, job.hyperparameters, job.checkpoints)
         runner = runner or ProcessRunner()
         try:
             with pipes_filled(base, channels):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tarfile
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+from multimodal_algo.archive import unpack
 from multimodal_algo.errors import UserError
 from multimodal_algo.local.job import TransformJob
 from multimodal_algo.local.processing import Processor
@@ -136,11 +136,7 @@ def extract(archive: Path, directory: Path) -> None:
     UserError
         It is no archive.
     """
-    try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(directory, filter="data")
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise UserError(f"{archive} cannot be extracted as a model archive ({error}).") from None
+    unpack(archive, directory)
     # The platform's model directory is read-only in practice.
     for path in [directory, *directory.rglob("*")]:
         path.chmod(0o555 if path.is_dir() else 0o444)

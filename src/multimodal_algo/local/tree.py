@@ -45,7 +45,9 @@ class Channel:
     mode: InputMode = InputMode.FILE
 
 
-def build_training_tree(base: Path, channels: Mapping[str, Channel], hyperparameters: Mapping[str, str]) -> None:
+def build_training_tree(
+    base: Path, channels: Mapping[str, Channel], hyperparameters: Mapping[str, str], checkpoints: Path | None = None
+) -> None:
     """Make the tree below `base`.
 
     Parameters
@@ -56,9 +58,12 @@ def build_training_tree(base: Path, channels: Mapping[str, Channel], hyperparame
         Of the job, by name.
     hyperparameters
         As the platform passes them: strings.
+    checkpoints
+        Folder that the tree's checkpoint directory is, made when missing; an empty one of the tree's own else.
     """
-    for directory in ("input/config", "input/data", "model", "output/data", "checkpoints"):
+    for directory in ("input/config", "input/data", "model", "output/data"):
         (base / directory).mkdir(parents=True)
+    _place_checkpoints(base, checkpoints)
     _write(base, "hyperparameters", {name: str(value) for name, value in hyperparameters.items()})
     _write(base, "inputdataconfig", {name: _channel_config(channel) for name, channel in channels.items()})
     _write(base, "resourceconfig", _resource_config())
@@ -122,6 +127,16 @@ def _resource_config() -> dict[str, Any]:
         "network_interface_name": "eth0",
         "instance_groups": [{"instance_group_name": _GROUP, "instance_type": _INSTANCE, "hosts": [_HOST]}],
     }
+
+
+def _place_checkpoints(base: Path, folder: Path | None) -> None:
+    if folder is None:
+        (base / "checkpoints").mkdir()
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    # Not copied: what a job has kept is in the folder even if nobody lives to fetch it.
+    (base / "checkpoints").symlink_to(folder.resolve(), target_is_directory=True)
+    _write(base, "checkpointconfig", {"LocalPath": "/opt/ml/checkpoints", "S3Uri": folder.resolve().as_uri()})
 
 
 def _write(base: Path, name: str, content: Mapping[str, Any]) -> None:

@@ -38,6 +38,7 @@ _CPU_BATCH, _GPU_BATCH = 4, 128
 _CPU_TEXTS, _GPU_TEXTS = 8, 256
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
+_EXPORTED = "backbone.json"
 _DEFAULT_TEXT_BACKBONE = "all-MiniLM-L6-v2"
 _TIMM_NAMES = {"mobilenet_v2": "mobilenetv2_100"}
 _TIMM_ALIKE = ("resnet", "mobilenetv2_100")
@@ -151,7 +152,8 @@ class ImageBackbone(Backbone):
     def resolve(cls, name: str, *, weights_dir: Path, allow_untrained: bool, seed: int) -> ImageBackbone:
         """Find the network and its weights.
 
-        In this order: `name` as the path of a state dict, or as the name of a file in `weights_dir`; a file of
+        In this order: `name` as the path of an exported network (see `training.export`) or of a state dict, or as the
+        name of a file in `weights_dir`; a file of
         `weights_dir` whose name begins with `name`; torchvision's cache or download; untrained weights, where allowed.
 
         Raises
@@ -159,6 +161,8 @@ class ImageBackbone(Backbone):
         UserError
             An unknown name, a file that fits no known network, or no weights and `allow_untrained` is False.
         """
+        if (Path(name) / _EXPORTED).is_file():
+            return cls._exported(Path(name))
         if Path(name).suffix in (".pth", ".pt", ".safetensors") or "/" in name:
             for path in (Path(name), weights_dir / name):
                 if path.is_file():
@@ -185,6 +189,15 @@ class ImageBackbone(Backbone):
         _LOG.warning("image_backbone: NO WEIGHTS FOR '%s' CAN BE HAD (%s).", name, why[:120])
         _LOG.warning("image_backbone: going on with UNTRAINED weights, since quality is toy. For real use, %s.", remedy)
         return cls(BackboneInfo(architecture, "untrained", False), headless(torchvision_network(name, seed=seed)))
+
+    @classmethod
+    def _exported(cls, directory: Path) -> ImageBackbone:
+        try:
+            told = json.loads((directory / _EXPORTED).read_text(encoding="utf-8"))
+            return cls.load(directory, BackboneInfo(told["architecture"], told["source"], told["pretrained"]))
+        except Exception as error:  # whatever a library says to files that are none of its own
+            told = f"{type(error).__name__}: {error}".split("\n")[0][:150]
+            raise UserError(f"image_backbone: '{directory}' cannot be read as an exported network ({told}).") from None
 
     @classmethod
     def _from_file(cls, path: Path) -> ImageBackbone:

@@ -11,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ import pandas as pd
 from multimodal_algo.budget import Budget
 from multimodal_algo.errors import UserError
 from multimodal_algo.ingest.features import Features
+from multimodal_algo.keeping import Keeper, StopRequest
 from multimodal_algo.modalities.head import Head, TabularHead
 from multimodal_algo.recipes import Models
 from multimodal_algo.task import Task
@@ -51,6 +52,8 @@ class ModalityModel(ABC):
         self.columns = columns
         self.task = task
         self._head: Head | None = None
+        self.teacher: ModalityModel | None = None
+        """A larger model of the same columns and classes, which fine-tuned networks learn from."""
 
     def completeness(self, features: Features) -> np.ndarray:
         """Share of filled cells of each row among `columns`, float (rows,)."""
@@ -76,6 +79,8 @@ class ModalityModel(ABC):
         min_completeness: float,
         seed: int,
         scratch: Path,
+        keeper: Keeper | None = None,
+        stop: StopRequest | None = None,
     ) -> np.ndarray:
         """Fit once per fold and once on all rows.
 
@@ -97,6 +102,10 @@ class ModalityModel(ABC):
             AutoGluon's seed.
         scratch
             Directory for AutoGluon's files while it fits.
+        keeper
+            Where what is done of the fit is kept for a later start of the same job; None keeps nothing.
+        stop
+            Whether to keep what is done and end with `Stopped`.
 
         Returns
         -------
@@ -107,6 +116,8 @@ class ModalityModel(ABC):
         ------
         UserError
             Fewer than two classes, or numbers, among the rows that say enough.
+        Stopped
+            `stop` was asked, and the fit has kept its state.
         """
         started = time.monotonic()
         informed = self.informed(features, min_completeness)
@@ -125,9 +136,16 @@ class ModalityModel(ABC):
             budget=budget,
             seed=seed,
             path=scratch / "predictor",
+            keeper=keeper,
+            stop=stop,
+            **self._options(),
         )
         _LOG.info("%s: %d of %d rows, %.1f s", self.name, len(inputs), len(targets), time.monotonic() - started)
         return self._vectors(out_of_fold, informed)
+
+    def _options(self) -> dict[str, Any]:
+        """What its kind of head takes beside what all take."""
+        return {}
 
     def predict(self, features: Features, *, min_completeness: float) -> np.ndarray:
         """Vectors of new rows, float32 (rows, n + 1); one-hot on entry n where a row says too little."""

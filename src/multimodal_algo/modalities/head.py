@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from multimodal_algo.budget import Budget
+from multimodal_algo.keeping import Keeper, StopRequest
 from multimodal_algo.memory import available_bytes
 from multimodal_algo.modalities.direct import Direct
 from multimodal_algo.recipes import Models
@@ -61,6 +62,8 @@ class Head(ABC):
         budget: Budget,
         seed: int,
         path: Path,
+        keeper: Keeper | None = None,
+        stop: StopRequest | None = None,
     ) -> tuple[Head, np.ndarray]:
         """Fit `models` once per fold, and what ships.
 
@@ -82,6 +85,10 @@ class Head(ABC):
             AutoGluon's seed.
         path
             Directory for AutoGluon's files.
+        keeper
+            Where what is done of the fit is kept for a later start of the same job; None keeps nothing.
+        stop
+            Whether to keep what is done and end with `Stopped`.
 
         Returns
         -------
@@ -136,8 +143,10 @@ class TabularHead(Head):
         budget: Budget,
         seed: int,
         path: Path,
+        keeper: Keeper | None = None,
+        stop: StopRequest | None = None,
     ) -> tuple[TabularHead, np.ndarray]:
-        """See `Head.fit`.
+        """See `Head.fit`; nothing is kept, since AutoGluon's tabular fits do not resume.
 
         `inputs` has categories as pandas categories, numbers, text, vectors (see `vector_cells`); `models` are
         AutoGluon's ``hyperparameters``. They are chosen or combined by what they say of held-out rows and fitted to all

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from multimodal_algo.modalities.base import ModalityModel
+from multimodal_algo.modalities.earlier import DESCRIPTION, TranslatedModel
 from multimodal_algo.modalities.image import ImageModel
 from multimodal_algo.modalities.joint import JointModel
 from multimodal_algo.modalities.tabular import CatModel, NumModel
@@ -49,7 +50,10 @@ def new_models(schema: FeatureSchema, task: Task, branches: Collection[Branch]) 
 
 def load_model(branch: str, name: str, columns: tuple[str, ...], task: Task, directory: Path) -> ModalityModel:
     """The model that was saved in `directory`."""
-    model = _MODELS[Branch(branch)](name, columns, task)
+    kind = _MODELS[Branch(branch)]
+    if (directory / DESCRIPTION).is_file():
+        return TranslatedModel.read(kind, name, columns, task, directory)
+    model = kind(name, columns, task)
     model.load(directory)
     return model
 

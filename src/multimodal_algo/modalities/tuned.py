@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from multimodal_algo.ingest.features import Features
@@ -23,30 +25,34 @@ def _raw(model: ModalityModel, features: Features) -> pd.DataFrame:
     return table
 
 
-class TunedTextModel(TextModel):
-    """The text columns, given to a sentence network that is fine-tuned."""
+class _Tuned(ModalityModel):
+    """Has a head that may learn from a teacher's."""
 
     head = TunedHead
+
+    def _options(self) -> dict[str, Any]:
+        taught = self.teacher is not None and isinstance(self.teacher._head, TunedHead)
+        return {"teacher": self.teacher._head} if taught else {}  # type: ignore[union-attr]
+
+
+class TunedTextModel(_Tuned, TextModel):
+    """The text columns, given to a sentence network that is fine-tuned."""
 
     def inputs(self, features: Features) -> pd.DataFrame:
         """The texts."""
         return _raw(self, features)
 
 
-class TunedImageModel(ImageModel):
+class TunedImageModel(_Tuned, ImageModel):
     """One image column, given to an image network that is fine-tuned. Of several images in a cell it sees the first."""
-
-    head = TunedHead
 
     def inputs(self, features: Features) -> pd.DataFrame:
         """The images as JPEGs."""
         return _raw(self, features)
 
 
-class EarlyFusionModel(JointModel):
+class EarlyFusionModel(_Tuned, JointModel):
     """All columns in one network that is fine-tuned end to end."""
-
-    head = TunedHead
 
     def inputs(self, features: Features) -> pd.DataFrame:
         """The cells as they are."""

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from multimodal_algo.aws.specification import MODEL_TYPE
 from multimodal_algo.errors import MultimodalError
 from multimodal_algo.local import (
     BatchStrategy,
@@ -211,7 +212,12 @@ class _Rehearsal:
         return self._fetched(self._transform["TransformInput"])
 
     def _channel(self, name: str, entry: Mapping[str, Any], mode: InputMode, form: str) -> Channel:
-        """The validation's training rows as any channel; images are named where the job can have them as files."""
+        """The validation's training rows as any channel, or the artifact of its training job.
+
+        Images are named where the job can have them as files.
+        """
+        if MODEL_TYPE in entry["SupportedContentTypes"]:
+            return Channel(self._archive, MODEL_TYPE, mode)
         folder = self._scratch / f"{mode}" / name
         header, rows = data.rows_of(self._train_data)
         named = data.name_images(header, rows, self._scratch / f"{mode}" / "images")

@@ -14,6 +14,12 @@ from multimodal_algo.sagemaker.paths import MLPaths
 TRAIN_CHANNEL = "train"
 VALIDATION_CHANNEL = "validation"
 IMAGES_CHANNEL = "images"
+MODEL_CHANNEL = "model"
+"""An earlier job's ``model.tar.gz``, which the platform does not extract, or what is in one."""
+PRETRAINED_CHANNEL = "pretrained"
+"""What ``export-backbones`` wrote, as a folder or a ``.tar.gz`` of it; or a ``model.tar.gz``."""
+_CHANNELS = {TRAIN_CHANNEL, VALIDATION_CHANNEL, IMAGES_CHANNEL, MODEL_CHANNEL, PRETRAINED_CHANNEL}
+_ARCHIVES = {MODEL_CHANNEL, PRETRAINED_CHANNEL}
 _FIFO_S = 60
 
 
@@ -42,6 +48,8 @@ def channel_path(paths: MLPaths, name: str) -> Path | None:
 
     Raises
     ------
+    UserError
+        A channel of archives comes by Pipe.
     PlatformError
         The FIFO of a Pipe channel does not appear.
     """
@@ -49,6 +57,8 @@ def channel_path(paths: MLPaths, name: str) -> Path | None:
     if channels and name not in channels:
         return None
     if isinstance(channel := channels.get(name), dict) and channel.get("TrainingInputMode") == "Pipe":
+        if name in _ARCHIVES:
+            raise UserError(f"The channel '{name}' comes by Pipe, but holds an archive: set its InputMode to File.")
         return _fifo(paths.channel(f"{name}_0"))
     directory = paths.channel(name)
     return directory if directory.is_dir() else None
@@ -73,7 +83,7 @@ def train_channel(paths: MLPaths) -> Path:
 
 def unused_channels(paths: MLPaths) -> list[str]:
     """Channels that the job has and training does not read, by name."""
-    return sorted(set(_read_object(paths.input_data_config)) - {TRAIN_CHANNEL, VALIDATION_CHANNEL, IMAGES_CHANNEL})
+    return sorted(set(_read_object(paths.input_data_config)) - _CHANNELS)
 
 
 def _fifo(path: Path) -> Path:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 
 from multimodal_algo.errors import PlatformError, UserError
+from multimodal_algo.keeping import Stopped, StopRequest
 from multimodal_algo.sagemaker.config import (
     IMAGES_CHANNEL,
+    MODEL_CHANNEL,
+    PRETRAINED_CHANNEL,
     VALIDATION_CHANNEL,
     channel_path,
     read_hyperparameters,
@@ -23,6 +27,8 @@ _LOG = logging.getLogger(__name__)
 
 # API: FailureReason has at most 1,024 characters.
 _FAILURE_CHARACTERS = 1024
+# The platform sends SIGKILL 120 s after SIGTERM.
+_FLUSH_S = 90
 
 
 def run_training() -> int:
@@ -36,7 +42,8 @@ def run_training() -> int:
     """
     paths = ml_paths(os.environ)
     paths.failure.unlink(missing_ok=True)
-    exit_on_sigterm(lambda: _tell_stopped(paths))
+    stop = StopRequest()
+    exit_on_sigterm(lambda: _stop(stop, paths))
     devices = find_devices()
     _LOG.info("%s", devices.summary)
     try:
@@ -46,18 +53,27 @@ def run_training() -> int:
         data = train_channel(paths)
         _LOG.info("training: quality %s, %g s for fitting", hyperparameters.quality, hyperparameters.budget_s)
         for channel in unused_channels(paths):
-            _LOG.warning("the channel '%s' is not used: train, validation and images are", channel)
+            _LOG.warning("the channel '%s' is not used: train, validation, images, model and pretrained are", channel)
         require_torch_sees_gpus(devices, allow_cpu_fallback=settings.allow_cpu_fallback)
         from multimodal_algo.training.job import Channels, train
 
         train(
-            Channels(data, channel_path(paths, VALIDATION_CHANNEL), channel_path(paths, IMAGES_CHANNEL)),
+            Channels(
+                data,
+                channel_path(paths, VALIDATION_CHANNEL),
+                channel_path(paths, IMAGES_CHANNEL),
+                model=channel_path(paths, MODEL_CHANNEL),
+                pretrained=channel_path(paths, PRETRAINED_CHANNEL),
+            ),
             hyperparameters,
             weights_dir=settings.weights_dir,
             checkpoints_dir=paths.checkpoints,
             model_dir=paths.model,
             output_dir=paths.output_data,
+            stop=stop,
         )
+    except Stopped:
+        threading.Event().wait()  # the thread that was told of the signal ends the process
     except (UserError, PlatformError) as error:
         _LOG.error("%s", error)
         _write_failure(paths, str(error))
@@ -69,7 +85,8 @@ def run_training() -> int:
     return 0
 
 
-def _tell_stopped(paths: MLPaths) -> None:
+def _stop(stop: StopRequest, paths: MLPaths) -> None:
+    stop.ask(_FLUSH_S)
     _LOG.warning("stopped by SIGTERM; a job that starts with these checkpoints goes on with what is finished")
     _write_failure(paths, "Stopped by SIGTERM before the artifact was whole. Finished parts are in the checkpoints.")
     logging.shutdown()

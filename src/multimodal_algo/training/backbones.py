@@ -6,6 +6,7 @@ import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from multimodal_algo.inference import Engine
 from multimodal_algo.ingest.features import Encoder, Encoders
 from multimodal_algo.recipes import TUNED, Branch, Recipe
 from multimodal_algo.schema import FeatureSchema, Modality
+from multimodal_algo.training.export import Networks
 
 if TYPE_CHECKING:
     from multimodal_algo.modalities.backbones import Backbone, ImageBackbone, TextBackbone
@@ -37,32 +39,55 @@ class Backbones:
         Where weights are baked in.
     scratch
         Directory for their files while training goes on.
+    frozen
+        Those of an earlier job, in place of what the hyperparameters name.
+    start
+        Those from which fine-tuning starts, in place of the frozen ones.
     """
 
-    def __init__(self, hyperparameters: HyperParameters, weights_dir: Path, scratch: Path) -> None:
+    def __init__(
+        self,
+        hyperparameters: HyperParameters,
+        weights_dir: Path,
+        scratch: Path,
+        *,
+        frozen: Networks = MappingProxyType({}),
+        start: Networks = MappingProxyType({}),
+    ) -> None:
         self._hyperparameters = hyperparameters
         self._weights_dir = weights_dir
         self._scratch = scratch
+        self._frozen = frozen
+        self._start = start
         self._image: ImageBackbone | None = None
         self._text: TextBackbone | None = None
 
     def encoders_of(self, schema: FeatureSchema) -> Encoders:
-        """Those for the modalities of `schema`, loaded at the first call."""
+        """Those for the modalities of `schema`, loaded at the first call and run by what is fastest."""
+        found = [name for name, network in self._networks().items() if network is None]
+        self.load(schema)
+        for name, network in self._networks().items():
+            if network is not None and name in found:
+                self._speed_up(network, name)
+        return self.encoders
+
+    def load(self, schema: FeatureSchema) -> None:
+        """Load those for the modalities of `schema`, once."""
         from multimodal_algo.modalities.backbones import ImageBackbone, TextBackbone
 
         if schema.of(Modality.IMAGE) and self._image is None:
             self._image = ImageBackbone.resolve(
-                self._hyperparameters.image_backbone,
+                str(self._frozen.get(Modality.IMAGE, self._hyperparameters.image_backbone)),
                 weights_dir=self._weights_dir,
                 allow_untrained=self._hyperparameters.quality == "toy",
                 seed=self._hyperparameters.seed,
             )
             _LOG.info("image backbone: %s, weights: %s", self._image.info.architecture, self._image.info.source)
-            self._speed_up(self._image, IMAGE_BACKBONE)
         if schema.of(Modality.TEXT) and self._text is None:
-            self._text = TextBackbone.resolve(self._hyperparameters.text_backbone)
-            self._speed_up(self._text, TEXT_BACKBONE)
-        return self.encoders
+            self._text = TextBackbone.resolve(str(self._frozen.get(Modality.TEXT, self._hyperparameters.text_backbone)))
+
+    def _networks(self) -> dict[Path, Backbone | None]:
+        return {IMAGE_BACKBONE: self._image, TEXT_BACKBONE: self._text}
 
     @property
     def encoders(self) -> Encoders:
@@ -104,7 +129,7 @@ class Backbones:
         """
         from multimodal_algo.modalities.engines import Unavailable
 
-        networks = {IMAGE_BACKBONE: self._image, TEXT_BACKBONE: self._text}
+        networks = self._networks()
         for network in networks.values():
             if network is not None:
                 network.use_torch()
@@ -131,16 +156,26 @@ class Backbones:
         recipe
             With any hyperparameters of AutoMM's.
         """
+        from multimodal_algo.modalities.backbones import ImageBackbone, TextBackbone
+
         scratch = self._scratch / "tuned"
         models = dict(recipe.models)
         for branch in TUNED & models.keys():
             start: dict[str, Any] = {}
             if self._text is not None and branch is not Branch.IMAGE_TUNED:
-                self._text.save(scratch / "text")
+                network = self._text
+                if Modality.TEXT in self._start:
+                    network = TextBackbone.resolve(str(self._start[Modality.TEXT]))
+                network.save(scratch / "text")
                 start["model.hf_text.checkpoint_name"] = str(scratch / "text")
             if self._image is not None and branch is not Branch.TEXT_TUNED:
-                if not self._image.save_for_timm(scratch / "image"):
-                    _LOG.warning("%s: AutoGluon cannot fine-tune %s", branch.value, self._image.info.architecture)
+                image = self._image
+                if Modality.IMAGE in self._start:
+                    image = ImageBackbone.resolve(
+                        str(self._start[Modality.IMAGE]), weights_dir=self._weights_dir, allow_untrained=False, seed=0
+                    )
+                if not image.save_for_timm(scratch / "image"):
+                    _LOG.warning("%s: AutoGluon cannot fine-tune %s", branch.value, image.info.architecture)
                     del models[branch]
                     continue
                 start["model.timm_image.checkpoint_name"] = str(scratch / "image")

@@ -1,133 +1,257 @@
-"""What a stopped job leaves so that the next one goes on: each finished modality with its out-of-fold vectors.
+"""What a stopped job leaves so that the next one goes on.
 
 ::
 
-    state.json       what the job was given: data, hyperparameters, versions
-    <modality>/      the model as in the artifact, and vectors.npy
+    state.json                   what the job was given: data, hyperparameters, versions
+    data/<channel>/              the ingested rows
+    teacher/                     what the teacher says of them, where there is one
+    models/<modality>/           a fitted model as in the artifact, and its out-of-fold vectors
+    fitting/<modality>/<part>/   what a long fit has done so far
+    fusion/                      the fusion, and its held-out answers
 
-Each part is written aside and renamed: a job killed at any instant leaves only whole parts. The platform's uploader
-puts marker files beside them, so only known names are read.
+Each part is written aside and renamed, with `whole.json` naming its files and their SHA-256: a job killed at any
+instant leaves only whole parts. The platform copies file by file to S3 and leaves marker files beside them, so a part
+of which files are missing is not there yet, and only files that `whole.json` names are looked at.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import shutil
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from multimodal_algo.artifact import current_versions
+from multimodal_algo.artifact import current_versions, sha256
 from multimodal_algo.errors import UserError
 from multimodal_algo.hyperparameters import HyperParameters
-from multimodal_algo.ingest.dataset import Dataset
-
-if TYPE_CHECKING:
-    from multimodal_algo.modalities.base import ModalityModel
+from multimodal_algo.keeping import Write
 
 _LOG = logging.getLogger(__name__)
 
 _STATE = "state.json"
-_VECTORS = "vectors.npy"
-_INCOMPLETE = ".incomplete"
+_WHOLE = "whole.json"
+# The platform's uploader passes over names that end so, and leaves files that end like the others.
+_ASIDE = ".sagemaker-ignore"
+_UPLOADING, _UPLOADED = ".sagemaker-uploading", ".sagemaker-uploaded"
+_PARTS = ("data", "teacher", "models", "fitting", "fusion")
+_RESTART = "Use an empty checkpoint location, or set on_checkpoint_mismatch=restart."
 
 
 class Checkpoints:
-    """Keeps finished modalities in a directory and gives back those of an earlier start of the same job.
+    """Parts of a job's work in the platform's checkpoint directory; a `keeping.Keeper`.
 
     Parameters
     ----------
     directory
-        The platform's checkpoint directory.
+        The platform's.
+    job
+        Digest of what the job was given: parts of any other job are none of this one.
+    may_drop
+        Whether damaged parts are dropped; else they end the job.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, job: str, *, may_drop: bool) -> None:
         self._directory = directory
+        self._job = job
+        self._may_drop = may_drop
 
     @classmethod
-    def open(cls, directory: Path, dataset: Dataset, hyperparameters: HyperParameters) -> Checkpoints:
+    def open(cls, directory: Path, data: Mapping[str, str], hyperparameters: HyperParameters) -> Checkpoints:
         """Use `directory` for a job with this data and these hyperparameters.
+
+        Parameters
+        ----------
+        directory
+            The platform's; made when missing.
+        data
+            A digest of each channel.
+        hyperparameters
+            Of the job.
 
         Raises
         ------
         UserError
-            The directory holds the checkpoints of a job that was given something else.
+            The directory holds something else than checkpoints, or those of a job that was given something else, and
+            ``on_checkpoint_mismatch`` does not let them be dropped.
         """
         state = {
-            "data": _fingerprint(dataset),
+            "data": dict(data),
             "hyperparameters": hyperparameters.model_dump(mode="json", exclude={"on_checkpoint_mismatch"}),
             "versions": current_versions(),
         }
-        path = directory / _STATE
-        differing = _differing(path, state)
-        if differing and hyperparameters.on_checkpoint_mismatch == "error":
-            raise UserError(
-                f"{directory}: these checkpoints are of a job with other {' and '.join(differing)}. "
-                "Use an empty checkpoint location, or set on_checkpoint_mismatch=restart."
-            )
-        if differing:
-            _LOG.warning("checkpoints of a job with other %s are dropped", " and ".join(differing))
-            for child in directory.iterdir():
-                shutil.rmtree(child) if child.is_dir() else child.unlink()
+        text = json.dumps(state, indent=2, sort_keys=True) + "\n"
+        job = hashlib.sha256(text.encode()).hexdigest()
+        checkpoints = cls(directory, job, may_drop=hyperparameters.on_checkpoint_mismatch == "restart")
         directory.mkdir(parents=True, exist_ok=True)
-        _write_whole(path, json.dumps(state, indent=2) + "\n")
-        return cls(directory)
+        if foreign := [path.name for path in sorted(directory.iterdir()) if not _is_ours(path.name)]:
+            raise UserError(
+                f"{directory}: '{foreign[0]}' is no checkpoint of this algorithm. Use an empty checkpoint location."
+            )
+        if problem := _problem(directory / _STATE, state):
+            checkpoints.mismatch(problem)
+        for aside in [path for path in directory.rglob(f"*{_ASIDE}") if path.is_dir()]:
+            _delete(aside)  # what a killed job was writing
+        _write_whole(directory / _STATE, text)
+        return checkpoints
 
-    def restore(self, model: ModalityModel) -> np.ndarray | None:
-        """Load `model` as an earlier start left it.
+    def mismatch(self, problem: str) -> None:
+        """End the job, or drop all parts, since the checkpoints are not its own.
 
-        Returns
-        -------
-        numpy.ndarray or None
-            Its out-of-fold vectors, float32 (rows, n + 1); None where it has to be fitted.
+        Raises
+        ------
+        UserError
+            With `problem` and the remedies.
         """
-        part = self._directory / model.name
-        if not (part / _VECTORS).is_file():
+        if not self._may_drop:
+            raise UserError(f"{self._directory}: {problem}. {_RESTART}")
+        _LOG.warning("checkpoints: %s; they are dropped", problem)
+        for name in _PARTS:
+            _delete(self._directory / name)
+
+    def find(self, name: str) -> Path | None:
+        """See `keeping.Keeper.find`.
+
+        Raises
+        ------
+        UserError
+            The part is damaged, or of another job.
+        """
+        part = self._directory / name
+        try:
+            whole = json.loads((part / _WHOLE).read_text(encoding="utf-8"))
+            files = {str(file): str(digest) for file, digest in whole["files"].items()}
+            job = whole["job"]
+        except FileNotFoundError:
             return None
-        vectors = np.load(part / _VECTORS)
-        model.load(part)
-        _LOG.info("%s: taken from the checkpoint of an earlier start", model.name)
-        return np.asarray(vectors, dtype=np.float32)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self._refuse(name, f"{name}/{_WHOLE} cannot be read")
+            return None
+        if job != self._job:
+            self._refuse(name, f"{name} is of another job")
+            return None
+        if not all((part / file).is_file() for file in files):
+            _LOG.info("checkpoints: %s did not arrive whole; it is made again", name)
+            return None
+        for file, digest in files.items():
+            if sha256(part / file) != digest:
+                self._refuse(name, f"{name}/{file} is damaged")
+                return None
+        return part
 
-    def keep(self, model: ModalityModel, vectors: np.ndarray) -> None:
-        """Write a fitted model and its out-of-fold vectors."""
-        part = self._directory / model.name
-        aside = part.with_name(part.name + _INCOMPLETE)
-        for directory in (part, aside):
-            shutil.rmtree(directory, ignore_errors=True)
+    def _refuse(self, name: str, problem: str) -> None:
+        if not self._may_drop:
+            raise UserError(f"{self._directory}: {problem}. {_RESTART}")
+        _LOG.warning("checkpoints: %s; it is dropped", problem)
+        _delete(self._directory / name)
+
+    def keep(self, name: str, write: Write, *, seconds: float = 0.0) -> Path:
+        """See `keeping.Keeper.keep`; `seconds` is the share of the budget that it took, for `spent_s`."""
+        part = self._directory / name
+        aside = part.with_name(part.name + _ASIDE)
+        _delete(aside)
         aside.mkdir(parents=True)
-        model.save(aside)
-        np.save(aside / _VECTORS, vectors)
+        write(aside)
+        files = {
+            path.relative_to(aside).as_posix(): sha256(path) for path in sorted(aside.rglob("*")) if path.is_file()
+        }
+        whole = {"job": self._job, "seconds": round(seconds, 3), "files": files}
+        (aside / _WHOLE).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+        _delete(part)
         os.replace(aside, part)
+        return part
+
+    def names(self, under: str) -> list[str]:
+        """See `keeping.Keeper.names`."""
+        parent = self._directory / under
+        if not parent.is_dir():
+            return []
+        return sorted(path.name for path in parent.iterdir() if (path / _WHOLE).is_file())
+
+    def drop(self, name: str) -> None:
+        """See `keeping.Keeper.drop`. Files that the platform is uploading stay until the next time."""
+        part = self._directory / name
+        if not any(not path.with_suffix(_UPLOADED).exists() for path in part.rglob(f"*{_UPLOADING}")):
+            _delete(part)
+
+    def below(self, name: str) -> Below:
+        """The keeper of a long fit, whose parts lie below `name`."""
+        return Below(self, name)
+
+    def spent_s(self, name: str) -> float:
+        """What the longest of the parts `name` and below took, in seconds; see `keep`."""
+        found = [0.0]
+        for path in (self._directory / name).rglob(_WHOLE):
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                found.append(float(json.loads(path.read_text(encoding="utf-8"))["seconds"]))
+        return max(found)
 
 
-def _fingerprint(dataset: Dataset) -> str:
-    digest = hashlib.sha256()
-    digest.update(json.dumps([dataset.schema.columns, dataset.labels]).encode())
-    table = dataset.features.table
-    for column in table.columns:
-        values = table[column].to_numpy()
-        digest.update(values.tobytes() if values.dtype.kind == "f" else json.dumps(values.tolist()).encode())
-    for vectors in dataset.features.vectors.values():
-        digest.update(vectors.present.tobytes())
-    return digest.hexdigest()
+class Below:
+    """A `keeping.Keeper` of the parts below a name. Each remembers what the fit took up to it, over all starts."""
+
+    def __init__(self, checkpoints: Checkpoints, name: str) -> None:
+        self._checkpoints = checkpoints
+        self._name = name
+        self._started = time.monotonic() - checkpoints.spent_s(name)
+
+    @property
+    def spent_s(self) -> float:
+        """What the fit took so far, over all starts, in seconds."""
+        return time.monotonic() - self._started
+
+    def find(self, name: str) -> Path | None:
+        """See `keeping.Keeper.find`."""
+        return self._checkpoints.find(f"{self._name}/{name}")
+
+    def keep(self, name: str, write: Write) -> Path:
+        """See `keeping.Keeper.keep`."""
+        return self._checkpoints.keep(f"{self._name}/{name}", write, seconds=self.spent_s)
+
+    def names(self, under: str) -> list[str]:
+        """See `keeping.Keeper.names`."""
+        return self._checkpoints.names(f"{self._name}/{under}")
+
+    def drop(self, name: str) -> None:
+        """See `keeping.Keeper.drop`."""
+        self._checkpoints.drop(f"{self._name}/{name}")
 
 
-def _differing(path: Path, state: dict[str, Any]) -> list[str]:
+def _problem(path: Path, state: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Why the job that `path` tells of is not the one of `state`; None where it is, or nothing is there."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return []
+        return None  # each part tells its job
     except ValueError:
-        found = {}
-    return [name for name in state if not isinstance(found, dict) or found.get(name) != state[name]]
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), dict) for name in state):
+        return f"{_STATE} is damaged"
+    differing = [
+        f"{name} ({', '.join(keys)})"
+        for name in state
+        if (keys := sorted(k for k in {*state[name], *found[name]} if state[name].get(k) != found[name].get(k)))
+    ]
+    return f"these checkpoints are of a job with other {' and '.join(differing)}" if differing else None
+
+
+def _is_ours(name: str) -> bool:
+    return name in (_STATE, *_PARTS, "lost+found") or name.startswith(".") or ".sagemaker-" in name
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _write_whole(path: Path, text: str) -> None:
-    aside = path.with_name(path.name + _INCOMPLETE)
+    aside = path.with_name(path.name + _ASIDE)
     aside.write_text(text, encoding="utf-8")
     os.replace(aside, path)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
-
-from multimodal_algo.ingest.features import Features, VectorColumn
-from multimodal_algo.schema import FeatureSchema, Modality
 
 # A cell that more rows share is a phrase, not a sign of copies; so are all in a column that mostly repeats itself.
 _MOST_COPIES = 10
@@ -17,41 +12,58 @@ _LEAST_DISTINCT = 0.5
 _NOTHING = 0
 
 
-def find_copies(features: Features, schema: FeatureSchema) -> np.ndarray:
+def find_copies(keys: np.ndarray) -> np.ndarray:
     """Groups of rows that share a text (but for case and spaces) or an image, directly or through others.
 
     Looked at are columns whose cells mostly differ. On such data random folds promise more than new rows will keep: one
     drawing of a thing tells the class of the other, one seller's offer that of another's.
+
+    Parameters
+    ----------
+    keys
+        Of each row, see `row_keys`.
 
     Returns
     -------
     numpy.ndarray
         Group of each row, int (rows,); most rows have one of their own.
     """
-    rows = len(features)
+    rows = len(keys)
     left: list[int] = []
     right: list[int] = []
-    for column in schema.of(Modality.TEXT):
-        cells = features.table[column]
-        _link((hash(" ".join(cell.casefold().split())) if cell else _NOTHING for cell in cells), left, right)
-    for column in schema.of(Modality.IMAGE):
-        _link(_images(features.vectors[column]), left, right)
+    for column in keys.T[1:]:
+        if _tells_apart(column):
+            _link(column, left, right)
     links = csr_matrix((np.ones(len(left), dtype=bool), (left, right)), shape=(rows, rows))
     return np.asarray(connected_components(links, directed=False)[1])
 
 
-def _images(vectors: VectorColumn) -> Iterable[int]:
-    return (_NOTHING if place < 0 else hash(vectors.vectors[place].tobytes()) for place in vectors.index.tolist())
+def telling_keys(keys: np.ndarray) -> np.ndarray:
+    """The keys of rows, and those by which `find_copies` may link them to others: uint32, sorted.
+
+    Parameters
+    ----------
+    keys
+        Of each row, see `row_keys`.
+    """
+    found = [keys[:, 0]]
+    for column in keys.T[1:]:
+        if _tells_apart(column):
+            cells, counts = np.unique(column, return_counts=True)
+            found.append(cells[(cells != _NOTHING) & (counts <= _MOST_COPIES)])
+    return np.unique(np.concatenate(found))
 
 
-def _link(hashes: Iterable[int], left: list[int], right: list[int]) -> None:
-    """Add pairs of rows whose cells have one hash: two that collide cost no more than lying in one fold."""
-    cells = np.fromiter(hashes, dtype=np.int64)
+def _tells_apart(column: np.ndarray) -> bool:
+    filled = column[column != _NOTHING]
+    return len(np.unique(filled)) >= _LEAST_DISTINCT * len(filled)
+
+
+def _link(cells: np.ndarray, left: list[int], right: list[int]) -> None:
+    """Add pairs of rows whose cells have one key."""
     filled = np.flatnonzero(cells != _NOTHING)
     order = filled[np.argsort(cells[filled], kind="stable")]
     _, starts, counts = np.unique(cells[order], return_index=True, return_counts=True)
-    if len(counts) < _LEAST_DISTINCT * len(filled):
-        return
     for start, count in zip(starts, counts, strict=True):
         if 1 < count <= _MOST_COPIES:
             left += [int(order[start])] * (count - 1)

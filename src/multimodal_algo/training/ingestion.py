@@ -6,11 +6,11 @@ import csv
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, fields, replace
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
-from multimodal_algo.ingest.dataset import Dataset, DatasetWriter
+from multimodal_algo.ingest.dataset import DatasetWriter, row_keys
 from multimodal_algo.ingest.features import Encoders, build_features
 from multimodal_algo.ingest.findings import BadRow, BadRowPolicy, Inspection
 from multimodal_algo.ingest.images import SIDE, ImageFiles
@@ -38,7 +38,7 @@ class _Writer:
         self._directory = directory
         self._encoders_of = encoders_of
         self._keep_images = keep_images
-        self._rows = 0
+        self.rows = 0
         self._encoders: Encoders = {}
         self.dataset: DatasetWriter | None = None
         self.probe: dict[str, Sequence[Any]] = {}
@@ -50,12 +50,13 @@ class _Writer:
 
     def append(self, chunk: Chunk) -> None:
         assert self.dataset is not None
-        side = SIDE if self._keep_images else _SMALL_SIDE if self._rows < _SMALL_ROWS else 0
-        if not self._rows:
+        side = SIDE if self._keep_images else _SMALL_SIDE if self.rows < _SMALL_ROWS else 0
+        if not self.rows:
             self.probe = {column: cells[:_PROBE_ROWS] for column, cells in chunk.cells.items()}
-        self._rows += len(chunk)
+        self.rows += len(chunk)
         features = build_features(self._schema, chunk.cells, len(chunk), self._encoders, side)
-        self.dataset.append(features, chunk.labels, chunk.ids if self._schema.has_id else None)
+        keys = row_keys(self._schema, chunk.cells, len(chunk))
+        self.dataset.append(features, chunk.labels, chunk.ids if self._schema.has_id else None, keys)
 
 
 def ingest(
@@ -65,12 +66,11 @@ def ingest(
     *,
     images: ImageFiles | None,
     bad_rows: BadRowPolicy,
-    output_dir: Path,
     schema: FeatureSchema | None = None,
     problem_type: str = "auto",
     keep_images: bool = False,
-) -> Dataset:
-    """Read `sources` once, check every row, and write the dataset into `directory`.
+) -> int:
+    """Read `sources` once, check every row, and write the dataset into `directory`, with ``bad_rows.csv`` if any.
 
     Parameters
     ----------
@@ -84,14 +84,17 @@ def ingest(
         Files that image cells may name.
     bad_rows
         What to do with rows that cannot be read.
-    output_dir
-        Where ``bad_rows.csv`` goes, if there are any.
     schema
         The columns of the training files, for any other channel, which may have few rows and classes.
     problem_type
         See `scan`.
     keep_images
         Whether networks are fine-tuned on the images: all are kept then, as JPEGs of the side that networks see.
+
+    Returns
+    -------
+    int
+        Rows in the dataset, which `Dataset.read` reads.
 
     Raises
     ------
@@ -115,26 +118,35 @@ def ingest(
         )
     finally:
         if writer.dataset is not None:
-            writer.dataset.close()
-    _write_bad_rows(inspection, output_dir)
+            writer.dataset.abandon()
+    _write_bad_rows(inspection, directory)
     for warning in inspection.warnings:
         _LOG.warning("%s", warning)
     inspection.raise_for_errors()
     assert writer.dataset is not None
-    dataset = replace(writer.dataset.dataset(), probe=writer.probe, largest_row=inspection.largest_row)
+    writer.dataset.close(writer.probe, inspection.largest_row)
     _LOG.info(
         "ingest: %d rows from %d file%s in %.1f s",
-        len(dataset), len(sources), "" if len(sources) == 1 else "s", time.monotonic() - started,
+        writer.rows, len(sources), "" if len(sources) == 1 else "s", time.monotonic() - started,
     )  # fmt: skip
-    return dataset
+    return writer.rows
 
 
-def _write_bad_rows(inspection: Inspection, output_dir: Path) -> None:
+def tell_bad_rows(directory: Path, output_dir: Path) -> None:
+    """Add the bad rows that `ingest` has listed in `directory` to those in `output_dir`."""
+    if not (directory / BAD_ROWS).is_file():
+        return
+    lines = (directory / BAD_ROWS).read_text(encoding="utf-8")
+    output_dir.mkdir(parents=True, exist_ok=True)
+    told = output_dir / BAD_ROWS
+    with told.open("a", encoding="utf-8", newline="") as stream:
+        stream.write(lines if stream.tell() == 0 else lines.partition("\n")[2])
+
+
+def _write_bad_rows(inspection: Inspection, directory: Path) -> None:
     if not inspection.bad_rows:
         return
-    output_dir.mkdir(parents=True, exist_ok=True)
-    with (output_dir / BAD_ROWS).open("a", encoding="utf-8", newline="") as stream:
-        table = csv.writer(stream)
-        if stream.tell() == 0:
-            table.writerow([field.name for field in fields(BadRow)])
+    with (directory / BAD_ROWS).open("w", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow([field.name for field in fields(BadRow)])
         table.writerows(astuple(row) for row in inspection.bad_rows)

@@ -8,88 +8,49 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from multimodal_algo.artifact import (
-    FORMAT_VERSION,
-    FUSION,
-    ModalityEntry,
-    ModelConfig,
-    current_versions,
-    write_artifact,
-)
 from multimodal_algo.budget import Budget
 from multimodal_algo.errors import UserError
 from multimodal_algo.fusion.folds import HeldOut
 from multimodal_algo.hyperparameters import HyperParameters
 from multimodal_algo.ingest.dataset import Dataset
-from multimodal_algo.ingest.features import Encoders, Features, build_features
-from multimodal_algo.ingest.findings import BadRowPolicy, modality_groups
-from multimodal_algo.ingest.images import SIDE, ImageFiles
-from multimodal_algo.ingest.sources import find_sources
+from multimodal_algo.ingest.findings import modality_groups
+from multimodal_algo.keeping import StopRequest
 from multimodal_algo.labels import Target
 from multimodal_algo.memory import tell_autogluon
-from multimodal_algo.recipes import EFFORT, RECIPES, Branch, NetworkSettings, Recipe, needs_pictures
+from multimodal_algo.recipes import RECIPES, NetworkSettings, Recipe, needs_pictures
 from multimodal_algo.schema import FeatureSchema, Modality, modality_of
 from multimodal_algo.training.backbones import Backbones
 from multimodal_algo.training.checkpoints import Checkpoints
 from multimodal_algo.training.customisation import Customisation
-from multimodal_algo.training.ingestion import ingest
+from multimodal_algo.training.distillation import Teacher
+from multimodal_algo.training.earlier import Earlier
+from multimodal_algo.training.export import pretrained_networks, write_networks
+from multimodal_algo.training.fitting import FittedModalities, Fitting, without_earlier
+from multimodal_algo.training.output import save_model, ship_earlier
 from multimodal_algo.training.page import write_page
 from multimodal_algo.training.report import Judged, Metrics, log_metrics, measure, write_metrics, write_predictions
+from multimodal_algo.training.rows import Channels, RowReader
 from multimodal_algo.training.weights import class_weights
 
 if TYPE_CHECKING:
     from multimodal_algo.fusion.fusion import Fusion
     from multimodal_algo.fusion.judge import Judge
-    from multimodal_algo.modalities.base import ModalityModel
+    from multimodal_algo.training.comparison import Compared
+
+__all__ = ["Channels", "train"]
 
 _LOG = logging.getLogger(__name__)
 
-# The fusion network is small; the modality models get the rest.
-_FUSION_SHARE = 0.1
-
-
-@dataclass(frozen=True)
-class FittedModalities:
-    """The modality models and their out-of-fold vectors, float32 (rows, branches, n + 1)."""
-
-    models: list[tuple[Branch, ModalityModel]]
-    vectors: np.ndarray
-
-    @property
-    def branches(self) -> dict[str, tuple[str, ...]]:
-        """Of each branch the columns, in the order of the vectors."""
-        return {model.name: model.columns for _, model in self.models}
-
-    def predict(self, features: Features, min_completeness: float) -> np.ndarray:
-        """Vectors of new rows, float32 (rows, branches, n + 1)."""
-        from multimodal_algo.modalities.base import vectors_of
-
-        return vectors_of((model for _, model in self.models), features, min_completeness=min_completeness)
-
-
-@dataclass(frozen=True)
-class Channels:
-    """Where a job's data is.
-
-    Parameters
-    ----------
-    train
-        A CSV or Parquet file, a directory of them, or a FIFO.
-    validation
-        The same; None where metrics are measured out of fold on the training rows.
-    images
-        Directory of files that image cells may name.
-    """
-
-    train: Path
-    validation: Path | None = None
-    images: Path | None = None
+_FUSION = "fusion"
+_ANSWERS = "answers.npy"
+_MEMBERS = "fusion.safetensors"
+_TOLD_BEFORE = ("fused", "modalities", "without")
 
 
 def train(
@@ -100,6 +61,7 @@ def train(
     checkpoints_dir: Path,
     model_dir: Path,
     output_dir: Path,
+    stop: StopRequest | None = None,
 ) -> Metrics:
     """Train on the data of `channels` and write the artifact.
 
@@ -117,6 +79,8 @@ def train(
         Where the artifact goes.
     output_dir
         Where ``metrics.json``, ``predictions.csv`` and ``bad_rows.csv`` go.
+    stop
+        Tells when the process is to end.
 
     Raises
     ------
@@ -129,42 +93,54 @@ def train(
     try:
         custom = Customisation.of(hyperparameters)
         recipe = _recipe(hyperparameters, custom)
-        backbones = Backbones(hyperparameters, weights_dir, scratch / "networks")
+        checkpoints = Checkpoints.open(checkpoints_dir, channels.digests(), hyperparameters)
+        earlier, teacher = _artifact(channels, hyperparameters, scratch)
+        backbones = _backbones(channels, earlier, hyperparameters, weights_dir, scratch)
         with watch("ingest"):
-            dataset, validation = _ingest(channels, hyperparameters, recipe, backbones, scratch, output_dir)
-        target = _target(dataset, hyperparameters)
+            reader = RowReader(
+                hyperparameters, backbones, checkpoints, channels.images, needs_pictures(recipe.models),
+                scratch / "dataset", output_dir,
+            )  # fmt: skip
+            dataset, validation = _read(reader, channels, hyperparameters, earlier)
+        target = _target(dataset, hyperparameters, earlier)
         judge = _judge(target, hyperparameters)
-        checkpoints = Checkpoints.open(checkpoints_dir, dataset, hyperparameters)
+        taught = None
+        if teacher is not None:
+            teacher.check(dataset.schema, target)
+            with watch("teacher"):
+                taught = teacher.shares(
+                    channels, target, hyperparameters, weights_dir, checkpoints, scratch / "teacher"
+                )
         started = time.monotonic()
-        budget = Budget.starting_now(hyperparameters.budget_s)
         folds = _folds(dataset, target, recipe, hyperparameters)
-        recipe = backbones.tuned(recipe)
-        fitted = _fit_modalities(dataset, target, folds, recipe, hyperparameters, budget, scratch, checkpoints, watch)
-        held_out = _held_out(validation, target, fitted, hyperparameters)
+        fitting = Fitting(
+            hyperparameters, backbones.tuned(recipe), checkpoints, scratch, watch.seconds, stop or StopRequest()
+        )
+        fitted, budget = fitting.fit(dataset, target, folds, None if teacher is None else teacher.artifact)
+        if earlier is not None:
+            fitted = fitting.adopt(fitted, earlier, dataset, target, folds)
+        held_out = _held_out(validation, target, fitted, hyperparameters, earlier)
         with watch("fusion"):
-            fusion, answers = _fit_fusion(
-                fitted, target, folds, judge, held_out, hyperparameters, custom.network, budget
+            fusion, answers = _fusion(
+                fitted, target, folds, judge, held_out, taught, hyperparameters, custom.network, budget, checkpoints
             )
         fit_s = time.monotonic() - started
         judged = _judged(dataset, validation, target, fitted, held_out, answers)
+        groups = _groups(dataset.schema)
         metrics = measure(
-            judged,
-            target,
-            fusion,
-            fitted.branches,
-            _groups(dataset.schema),
-            eval_metric=judge.metric,
-            seconds=watch.seconds,
-            fit_s=fit_s,
-        )
-        _save(
-            model_dir,
-            _describe(dataset, target, fitted, backbones, hyperparameters, metrics),
-            dataset,
-            fitted,
-            fusion,
-            backbones,
-        )
+            judged, target, fusion, fitted.branches, groups,
+            eval_metric=judge.metric, seconds=watch.seconds, fit_s=fit_s,
+        )  # fmt: skip
+        compared = _compared(earlier, judged, metrics, target, judge)
+        ships_earlier = compared is not None and compared.earlier_is_better and hyperparameters.never_worse == "true"
+        if earlier is not None and compared is not None:
+            if ships_earlier:
+                judged, metrics = _of_earlier(earlier, compared, judged, metrics, target, groups)
+            metrics = replace(metrics, earlier=compared.told(ships_earlier=ships_earlier))
+        if earlier is not None and ships_earlier:
+            ship_earlier(model_dir, earlier, metrics.as_dict())
+        else:
+            save_model(model_dir, dataset, target, fitted, fusion, backbones, hyperparameters, metrics, earlier)
         write_metrics(metrics, output_dir)
         write_predictions(judged, target, output_dir)
         write_page(judged, target, metrics, hyperparameters.quality, output_dir)
@@ -201,40 +177,61 @@ def _recipe(hyperparameters: HyperParameters, custom: Customisation) -> Recipe:
     return changed
 
 
-def _ingest(
-    channels: Channels,
-    hyperparameters: HyperParameters,
-    recipe: Recipe,
-    backbones: Backbones,
-    scratch: Path,
-    output_dir: Path,
+def _artifact(
+    channels: Channels, hyperparameters: HyperParameters, scratch: Path
+) -> tuple[Earlier | None, Teacher | None]:
+    """What the model channel holds: a model to go on from, or a teacher."""
+    if hyperparameters.distill_from == "model":
+        return None, Teacher.open(channels, scratch)
+    return (None if channels.model is None else Earlier.open(channels.model, scratch / "earlier")), None
+
+
+def _backbones(
+    channels: Channels, earlier: Earlier | None, hyperparameters: HyperParameters, weights_dir: Path, scratch: Path
+) -> Backbones:
+    """The networks: an earlier model's own, which its models need; or those of the pretrained channel; or as named."""
+    networks = scratch / "networks"
+    pretrained = None
+    if channels.pretrained is not None:
+        pretrained = pretrained_networks(channels.pretrained, networks / "pretrained")
+        _LOG.info("pretrained channel: networks for %s", " and ".join(modality.value for modality in pretrained))
+    if earlier is not None:
+        frozen = write_networks(earlier.directory, earlier.config, networks / "frozen", tuned=False)
+        start = pretrained or write_networks(earlier.directory, earlier.config, networks / "start", tuned=True)
+        return Backbones(hyperparameters, weights_dir, networks, frozen=frozen, start=start)
+    return Backbones(hyperparameters, weights_dir, networks, frozen=pretrained or {}, start=pretrained or {})
+
+
+def _read(
+    reader: RowReader, channels: Channels, hyperparameters: HyperParameters, earlier: Earlier | None
 ) -> tuple[Dataset, Dataset | None]:
     """The training rows, and those of the validation channel."""
-    images = ImageFiles(channels.images) if channels.images is not None else None
-    bad_rows = BadRowPolicy(hyperparameters.on_bad_row == "skip", hyperparameters.max_bad_row_fraction)
-
-    def read(location: Path, schema: FeatureSchema | None, problem_type: str) -> Dataset:
-        return ingest(
-            find_sources(location),
-            scratch / "dataset" / location.name,
-            backbones.encoders_of,
-            images=images,
-            bad_rows=bad_rows,
-            output_dir=output_dir,
-            schema=schema,
-            problem_type=problem_type,
-            keep_images=needs_pictures(recipe.models),
-        )
-
-    dataset = read(channels.train, None, hyperparameters.problem_type)
+    kind: str = hyperparameters.problem_type
+    if kind == "auto" and earlier is not None and earlier.config.task.is_regression:
+        kind = "regression"
+    dataset = reader.read("train", channels.train, None, kind)
+    if earlier is not None:
+        earlier.check(dataset.schema)
     if channels.validation is None:
         return dataset, None
-    kind = Target.of(dataset.labels, hyperparameters.problem_type).task.problem_type
-    return dataset, read(channels.validation, dataset.schema, kind)
+    of_labels = _target_of(dataset, hyperparameters, earlier).task.problem_type
+    return dataset, reader.read("validation", channels.validation, dataset.schema, of_labels)
 
 
-def _target(dataset: Dataset, hyperparameters: HyperParameters) -> Target:
-    target = Target.of(dataset.labels, hyperparameters.problem_type)
+def _target_of(dataset: Dataset, hyperparameters: HyperParameters, earlier: Earlier | None) -> Target:
+    if earlier is None or hyperparameters.problem_type == "regression":
+        return Target.of(dataset.labels, hyperparameters.problem_type)
+    if earlier.config.task.is_regression:
+        is_open = hyperparameters.problem_type == "auto"
+        return Target.of(dataset.labels, "regression" if is_open else hyperparameters.problem_type)
+    classes = earlier.config.classes if earlier.has(dataset.labels) else ()
+    return Target.of(dataset.labels, hyperparameters.problem_type, classes)
+
+
+def _target(dataset: Dataset, hyperparameters: HyperParameters, earlier: Earlier | None) -> Target:
+    target = _target_of(dataset, hyperparameters, earlier)
+    if earlier is not None:
+        _tell_forgetting(earlier, dataset, target)
     if not target.task.is_regression:
         _LOG.info("labels: %d classes", len(target.classes))
         return target
@@ -242,6 +239,23 @@ def _target(dataset: Dataset, hyperparameters: HyperParameters) -> Target:
     if hyperparameters.problem_type == "auto" and np.all(target.values == target.values.round()):
         _LOG.warning("labels: whole numbers, taken for amounts; set problem_type=multiclass if they name classes")
     return target
+
+
+def _tell_forgetting(earlier: Earlier, dataset: Dataset, target: Target) -> None:
+    if target.task.is_regression or earlier.config.task.is_regression:
+        return
+    before = earlier.config.classes
+    if target.classes != before:
+        new = len(set(target.classes) - set(before))
+        _LOG.info("model channel: a new task, %d of whose %d classes are new", new, len(target.classes))
+    missing = sorted(set(before) - set(dataset.labels))
+    if missing:
+        told = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+        remedy = "Add rows of them, or their answers get worse" if target.classes == before else "It cannot answer them"
+        _LOG.warning(
+            "model channel: %d classes of the earlier model have no row here (%s), so the new one forgets them. %s.",
+            len(missing), told, remedy,
+        )  # fmt: skip
 
 
 def _judge(target: Target, hyperparameters: HyperParameters) -> Judge:
@@ -272,47 +286,11 @@ def _folds(dataset: Dataset, target: Target, recipe: Recipe, hyperparameters: Hy
     from multimodal_algo.fusion.folds import stratified_folds
     from multimodal_algo.training.copies import find_copies
 
-    groups = find_copies(dataset.features, dataset.schema)
+    groups = find_copies(dataset.keys)
     copies = len(groups) - len(np.unique(groups))
     if copies:
         _LOG.info("folds: %d rows share a text or an image with others, and a fold", copies)
     return stratified_folds(target.values, recipe.folds, hyperparameters.seed, groups)
-
-
-def _fit_modalities(
-    dataset: Dataset,
-    target: Target,
-    folds: np.ndarray,
-    recipe: Recipe,
-    hyperparameters: HyperParameters,
-    budget: Budget,
-    scratch: Path,
-    checkpoints: Checkpoints,
-    watch: _Watch,
-) -> FittedModalities:
-    from multimodal_algo.modalities.registry import new_models
-
-    models = new_models(dataset.schema, target.task, recipe.models)
-    efforts = [EFFORT[branch] for branch, _ in models]
-    reserve = _FUSION_SHARE * sum(efforts)
-    vectors = []
-    for number, (branch, model) in enumerate(models):
-        out_of_fold = checkpoints.restore(model)
-        if out_of_fold is None:
-            with watch(model.name):
-                out_of_fold = model.fit(
-                    dataset.features,
-                    target.values,
-                    folds,
-                    budget.share(efforts[number], sum(efforts[number:]) + reserve),
-                    models=recipe.models[branch],
-                    min_completeness=hyperparameters.min_completeness,
-                    seed=hyperparameters.seed,
-                    scratch=scratch / model.name,
-                )
-            checkpoints.keep(model, out_of_fold)
-        vectors.append(out_of_fold)
-    return FittedModalities(models, np.stack(vectors, axis=1))
 
 
 def _known(validation: Dataset, target: Target) -> np.ndarray:
@@ -322,7 +300,11 @@ def _known(validation: Dataset, target: Target) -> np.ndarray:
 
 
 def _held_out(
-    validation: Dataset | None, target: Target, fitted: FittedModalities, hyperparameters: HyperParameters
+    validation: Dataset | None,
+    target: Target,
+    fitted: FittedModalities,
+    hyperparameters: HyperParameters,
+    earlier: Earlier | None,
 ) -> HeldOut | None:
     """The vectors of the validation channel's rows; rows of classes that training did not see are left out."""
     if validation is None:
@@ -337,7 +319,38 @@ def _held_out(
         raise UserError("No row of the validation channel has a label that a training row has. Check the channels.")
     features = validation.features.take(known)
     vectors = fitted.predict(features, hyperparameters.min_completeness)
+    if earlier is not None:
+        vectors = without_earlier(vectors, fitted.branches, ~earlier.is_new(validation.keys[known]))
     return HeldOut(vectors, target.values_of(validation.labels)[known])
+
+
+def _fusion(
+    fitted: FittedModalities,
+    target: Target,
+    folds: np.ndarray,
+    judge: Judge,
+    held_out: HeldOut | None,
+    taught: np.ndarray | None,
+    hyperparameters: HyperParameters,
+    network: NetworkSettings,
+    budget: Budget,
+    checkpoints: Checkpoints,
+) -> tuple[Fusion, np.ndarray]:
+    """The fusion and its held-out answers, of this start of the job or an earlier one."""
+    from multimodal_algo.fusion.fusion import Fusion
+
+    part = checkpoints.find(_FUSION)
+    if part is not None:
+        _LOG.info("fusion: taken from the checkpoint of an earlier start")
+        return Fusion.load(part / _MEMBERS), np.load(part / _ANSWERS)
+    fusion, answers = _fit_fusion(fitted, target, folds, judge, held_out, taught, hyperparameters, network, budget)
+
+    def write(directory: Path) -> None:
+        fusion.save(directory / _MEMBERS)
+        np.save(directory / _ANSWERS, answers)
+
+    checkpoints.keep(_FUSION, write)
+    return fusion, answers
 
 
 def _fit_fusion(
@@ -346,6 +359,7 @@ def _fit_fusion(
     folds: np.ndarray,
     judge: Judge,
     held_out: HeldOut | None,
+    taught: np.ndarray | None,
     hyperparameters: HyperParameters,
     network: NetworkSettings,
     budget: Budget,
@@ -360,6 +374,7 @@ def _fit_fusion(
         columns=list(fitted.branches.values()),
         names=list(fitted.branches),
         held_out=held_out,
+        taught=taught,
         max_epochs=hyperparameters.n_epochs,
         settings=network,
         seed=hyperparameters.seed,
@@ -389,56 +404,31 @@ def _judged(
     return Judged("validation channel", answers, held_out.vectors, held_out.targets, validation, rows)
 
 
-def _describe(
-    dataset: Dataset,
-    target: Target,
-    fitted: FittedModalities,
-    backbones: Backbones,
-    hyperparameters: HyperParameters,
+def _compared(
+    earlier: Earlier | None, judged: Judged, metrics: Metrics, target: Target, judge: Judge
+) -> Compared | None:
+    """The earlier model beside the new one, where both know the same classes."""
+    from multimodal_algo.training.comparison import compare
+
+    if earlier is None or (earlier.config.task, earlier.config.classes) != (target.task, target.classes):
+        return None
+    return compare(earlier, judged, metrics, target, judge)
+
+
+def _of_earlier(
+    earlier: Earlier,
+    compared: Compared,
+    judged: Judged,
     metrics: Metrics,
-) -> ModelConfig:
-    return ModelConfig(
-        format_version=FORMAT_VERSION,
-        columns=dataset.schema.columns,
-        problem_type=target.task.problem_type,
-        classes=target.classes,
-        modalities=tuple(
-            ModalityEntry(name=model.name, branch=branch.value, columns=model.columns)
-            for branch, model in fitted.models
-        ),
-        image_backbone=backbones.image_entry(),
-        min_completeness=hyperparameters.min_completeness,
-        recipe=hyperparameters.quality,
-        hyperparameters=hyperparameters.model_dump(),
-        versions=current_versions(),
-        metrics=metrics.as_dict(),
-        largest_row=dataset.largest_row,
-    )
-
-
-def _save(
-    model_dir: Path,
-    config: ModelConfig,
-    dataset: Dataset,
-    fitted: FittedModalities,
-    fusion: Fusion,
-    backbones: Backbones,
-) -> None:
-    started = time.monotonic()
-
-    def answers(encoders: Encoders) -> np.ndarray:
-        rows = len(next(iter(dataset.probe.values())))
-        side = SIDE if needs_pictures([branch for branch, _ in fitted.models]) else 0
-        features = build_features(dataset.schema, dataset.probe, rows, encoders, side)
-        return fusion.predict(fitted.predict(features, config.min_completeness))
-
-    def write_files(directory: Path) -> None:
-        for _, model in fitted.models:
-            model.save(directory / model.name)
-        backbones.save(directory)
-        backbones.save_graphs(directory, answers)
-        fusion.save(directory / FUSION)
-
-    complete = write_artifact(model_dir, config, write_files)
-    size = sum((model_dir / name).stat().st_size for name in complete.files)
-    _LOG.info("artifact: %d files, %.1f MB, %.1f s", len(complete.files), size / 1e6, time.monotonic() - started)
+    target: Target,
+    groups: dict[str, tuple[str, ...]],
+) -> tuple[Judged, Metrics]:
+    """What is told of the earlier model where it ships: on the rows of the comparison, or as it was told before."""
+    _LOG.warning("model channel: the earlier model is better, so it ships as it was (never_worse=true)")
+    if compared.judged is None:
+        return judged, replace(metrics, **{name: earlier.config.metrics[name] for name in _TOLD_BEFORE})
+    branches = {entry.name: entry.columns for entry in earlier.config.modalities}
+    return compared.judged, measure(
+        compared.judged, target, earlier.fusion, branches, groups,
+        eval_metric=metrics.eval_metric, seconds=metrics.seconds, fit_s=metrics.fit_s,
+    )  # fmt: skip

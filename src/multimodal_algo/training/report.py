@@ -74,6 +74,8 @@ class Metrics:
         What is left of `fused` where all columns of a modality (an image column, for images) are empty.
     seconds
         Of each stage.
+    earlier
+        How the artifact of the model channel did beside the new one on the same rows, see `comparison`; None without.
     """
 
     measured_on: str
@@ -85,6 +87,7 @@ class Metrics:
     without: Mapping[str, Scores]
     fit_s: float
     seconds: Mapping[str, float]
+    earlier: Mapping[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

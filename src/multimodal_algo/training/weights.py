@@ -31,7 +31,8 @@ def class_weights(wanted: Mapping[str, float] | str, target: Target) -> np.ndarr
     if target.task.is_regression:
         raise UserError("class_weights is set, but the labels are numbers, which have no classes.")
     if isinstance(wanted, str):
-        weights = 1.0 / np.bincount(target.values, minlength=target.task.outputs)
+        # A class of an earlier model may have no row here.
+        weights = 1.0 / np.maximum(1, np.bincount(target.values, minlength=target.task.outputs))
     else:
         for label in wanted:
             if label not in target.classes:

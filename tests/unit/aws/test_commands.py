@@ -41,6 +41,8 @@ def requests_of(output: str) -> list[tuple[str, dict[str, Any]]]:
     [
         ["train", *TRAIN, "-p", "n_mins=30", "--validation", "s3://b/v", "--images", "s3://b/i"],
         ["train", *TRAIN, "--spot", "--checkpoints", "s3://b/checkpoints", "--instance-type", "ml.g5.xlarge"],
+        ["train", *TRAIN, "--model", "s3://b/model.tar.gz", "--pretrained", "s3://b/networks/"],
+        ["tune", *TRAIN, "--range", "n_epochs=20:200", "--model", "s3://b/model.tar.gz"],
         ["tune", *TRAIN, "--range", "n_epochs=20:200", "--objective", "accuracy", "--jobs", "4"],
         ["create-model", "films", "--algorithm-arn", ARN, "--artifact", "s3://b/model.tar.gz", "--role", ROLE],
         ["transform", *LINES, "--join-source", "Input", "--instance-type", "ml.g4dn.xlarge"],
@@ -56,6 +58,15 @@ def test_a_dry_run_prints_requests_that_the_service_would_take(arguments: list[s
     for operation, request in found:
         service, _, name = operation.partition(":")
         assert problems(name, request, service=service) == []
+
+
+@pytest.mark.parametrize("command", [["train"], ["tune", "--range", "n_epochs=20:200"]], ids=lambda words: words[0])
+def test_models_of_earlier_jobs_are_channels(command: list[str]) -> None:
+    earlier = ["--model", "s3://b/model.tar.gz", "--pretrained", "s3://b/networks/"]
+    [(_, request)] = requests_of(run(*command, *TRAIN, *earlier, "--dry-run", "--region", "eu-west-1"))
+    channels = request.get("TrainingJobDefinition", request)["InputDataConfig"]
+    found = {entry["ChannelName"]: entry["DataSource"]["S3DataSource"]["S3Uri"] for entry in channels}
+    assert found == {"train": "s3://b/train/", "model": "s3://b/model.tar.gz", "pretrained": "s3://b/networks/"}
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,34 @@ def test_the_service_model_accepts_training_jobs(job: Training) -> None:
     assert request["EnableNetworkIsolation"]
 
 
-def test_images_are_never_piped() -> None:
-    job = dataclasses.replace(TRAINING, input_mode="Pipe", channels={"train": "s3://b/t", "images": "s3://b/i"})
-    modes = {entry["ChannelName"]: entry["InputMode"] for entry in job.request("a-job")["InputDataConfig"]}
-    assert modes == {"train": "Pipe", "images": "File"}
+@pytest.mark.parametrize(
+    ("mode", "images", "model"),
+    [("File", "File", "File"), ("FastFile", "FastFile", "File"), ("Pipe", "File", "File")],
+)
+def test_channels_come_as_they_declare(mode: str, images: str, model: str) -> None:
+    channels = {name: f"s3://b/{name}" for name in ("train", "images", "model", "pretrained")}
+    job = dataclasses.replace(TRAINING, input_mode=mode, channels=channels)
+    request = job.request("a-job")
+    assert problems("CreateTrainingJob", request) == []
+    found = {entry["ChannelName"]: entry["InputMode"] for entry in request["InputDataConfig"]}
+    assert found == {"train": mode, "images": images, "model": model, "pretrained": model}
+
+
+def test_archives_have_their_content_type() -> None:
+    job = dataclasses.replace(TRAINING, channels={"train": "s3://b/t", "model": "s3://b/m", "pretrained": "s3://b/p"})
+    entries = {entry["ChannelName"]: entry for entry in job.request("a-job")["InputDataConfig"]}
+    types = {name: entry["ContentType"] for name, entry in entries.items()}
+    model = "application/x-sagemaker-model"
+    assert types == {"train": "text/csv", "model": model, "pretrained": model}
+    assert not any("CompressionType" in entry for entry in entries.values())
+
+
+@pytest.mark.parametrize("spot", [False, True])
+def test_checkpoints_are_kept_where_training_writes_them(spot: bool) -> None:
+    request = dataclasses.replace(TRAINING, spot=spot, checkpoints="s3://b/checkpoints").request("a-job")
+    assert request["CheckpointConfig"] == {"S3Uri": "s3://b/checkpoints", "LocalPath": "/opt/ml/checkpoints"}
+    assert request.get("EnableManagedSpotTraining", False) is spot
+    assert "CheckpointConfig" not in TRAINING.request("a-job")
 
 
 def test_a_job_is_refused_here_for_hyperparameters_that_training_would_refuse_there() -> None:

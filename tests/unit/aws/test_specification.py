@@ -77,8 +77,19 @@ def test_the_declared_channels_are_those_that_training_reads_all_with_file_mode(
         config.TRAIN_CHANNEL,
         config.VALIDATION_CHANNEL,
         config.IMAGES_CHANNEL,
+        config.MODEL_CHANNEL,
+        config.PRETRAINED_CHANNEL,
     ]
     assert all("File" in channel["SupportedInputModes"] for channel in channels())
+
+
+@pytest.mark.parametrize("name", [config.MODEL_CHANNEL, config.PRETRAINED_CHANNEL])
+def test_archives_are_files_as_they_are(name: str) -> None:
+    (declared,) = (entry for entry in channels() if entry["Name"] == name)
+    assert not declared["IsRequired"]
+    assert declared["SupportedContentTypes"] == ["application/x-sagemaker-model"]
+    assert declared["SupportedCompressionTypes"] == ["None"]
+    assert declared["SupportedInputModes"] == ["File"]
 
 
 def test_each_metric_that_training_computes_is_declared() -> None:

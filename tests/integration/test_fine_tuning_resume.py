@@ -1,0 +1,316 @@
+"""Fine-tuning that is interrupted, for real: what is kept, and how the next start goes on."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from multimodal_algo.budget import Budget
+from multimodal_algo.keeping import Stopped, StopRequest, Write
+from multimodal_algo.modalities import tuned_fit, tuned_running
+from multimodal_algo.modalities.backbones import BackboneInfo, ImageBackbone, TextBackbone
+from multimodal_algo.modalities.networks import headless, torchvision_network
+from multimodal_algo.modalities.tuned_head import TunedHead
+from multimodal_algo.task import Task
+
+ROWS = 72
+FOLDS = np.arange(ROWS) % 6
+EPOCHS = 3
+# 48 rows are known to each part, of which five decide when to stop.
+STEPS_AN_EPOCH = 6
+STEPS = EPOCHS * STEPS_AN_EPOCH
+VALIDATIONS = 2 * EPOCHS
+
+
+class DirectoryKeeper:
+    """Keeps parts in a directory; the process is killed once the part `killed_at` was kept."""
+
+    def __init__(self, directory: Path, killed_at: str | None = None) -> None:
+        self.directory = directory
+        self.killed_at = killed_at
+        self.kept: list[str] = []
+
+    def find(self, name: str) -> Path | None:
+        part = self.directory / name
+        return part if (part / ".whole").is_file() else None
+
+    def keep(self, name: str, write: Write) -> Path:
+        part = self.directory / name
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        write(part)
+        (part / ".whole").touch()
+        self.kept.append(name)
+        if name == self.killed_at:
+            raise Killed
+        return part
+
+    def names(self, under: str) -> list[str]:
+        return [whole.parent.name for whole in (self.directory / under).glob("*/.whole")]
+
+    def drop(self, name: str) -> None:
+        shutil.rmtree(self.directory / name, ignore_errors=True)
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The directory of a sentence network that is tiny, so that fitting it takes a second."""
+    from transformers import BertConfig, BertModel
+
+    directory = tmp_path_factory.mktemp("start") / "network"
+    TextBackbone.resolve("all-MiniLM-L6-v2").save(directory)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    BertModel(BertConfig(vocab_size=30522, **sizes)).save_pretrained(directory)
+    pooling = directory / "1_Pooling" / "config.json"
+    pooling.write_text(json.dumps({**json.loads(pooling.read_text()), "word_embedding_dimension": 32}))
+    return str(directory)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Threads gain nothing on so small a network, and wait for each other where other processes run."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _always_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state after each validation is kept."""
+    monkeypatch.setattr(tuned_running, "_KEEPING_PAUSE", 0)
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Fills with part and step of every batch that is trained."""
+    done: list[tuple[int, int]] = []
+    after_batches(monkeypatch, lambda keeping, trainer: done.append((keeping._running.part, trainer.global_step)))
+    return done
+
+
+def after_batches(monkeypatch: pytest.MonkeyPatch, told: Callable[[Any, Any], None]) -> None:
+    """Have `told` called after every batch, before what is ours then."""
+    before = tuned_running._Keeping.on_train_batch_end
+
+    def on_train_batch_end(self: Any, trainer: Any, *args: Any, **kwargs: Any) -> None:
+        told(self, trainer)
+        before(self, trainer, *args, **kwargs)
+
+    monkeypatch.setattr(tuned_running._Keeping, "on_train_batch_end", on_train_batch_end)
+
+
+def rows() -> tuple[pd.DataFrame, np.ndarray]:
+    labels = np.random.default_rng(0).integers(3, size=ROWS)
+    colours = ["red", "green", "blue"]
+    return pd.DataFrame({"a_text": [f"{colours[label]} thing {n}" for n, label in enumerate(labels)]}), labels
+
+
+def fit(
+    start: str, path: Path, keeper: DirectoryKeeper | None = None, stop: StopRequest | None = None, *,
+    peft: str | None = None, teacher: TunedHead | None = None, budget_s: float = 600,
+) -> tuple[TunedHead, np.ndarray]:  # fmt: skip
+    texts, labels = rows()
+    models = {
+        "model.hf_text.checkpoint_name": start, "optim.max_epochs": EPOCHS, "optim.peft": peft,
+        "env.per_gpu_batch_size": 8, "env.batch_size": 8, "optim.lr": 3e-3,
+    }  # fmt: skip
+    return TunedHead.fit(
+        texts, labels, FOLDS, task=Task.of_classes(3), models=models, budget=Budget.starting_now(budget_s), seed=0,
+        path=path / "text_tuned" / "predictor", keeper=keeper, stop=stop, teacher=teacher,
+    )  # fmt: skip
+
+
+def log_loss(answers: np.ndarray) -> float:
+    _, labels = rows()
+    return float(-np.log(answers[np.arange(ROWS), labels]).mean())
+
+
+def weights(head: TunedHead, part: int) -> dict[str, Any]:
+    return {"model." + name: value for name, value in head._predictors[part]._learner._model.state_dict().items()}
+
+
+def best_of(keeper: DirectoryKeeper, state: str) -> dict[str, Any]:
+    (best,) = (keeper.directory / state).glob("epoch=*.ckpt")
+    return dict(torch.load(best, weights_only=True)["state_dict"])
+
+
+def assert_equal(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+
+
+@pytest.mark.parametrize("kind", ["plain", "lora", "taught"])
+def test_a_killed_fit_goes_on_where_it_was(
+    start: str, tmp_path: Path, kind: str, steps: list[tuple[int, int]], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "multimodal_algo")
+    teacher = fit(start, tmp_path / "teacher")[0] if kind == "taught" else None
+    how: dict[str, Any] = {"peft": "lora" if kind == "lora" else None, "teacher": teacher}
+    _, uninterrupted = fit(start, tmp_path / "uninterrupted", **how)
+    killed = DirectoryKeeper(tmp_path / "kept", killed_at="1.running/3")
+    with pytest.raises(Killed):
+        fit(start, tmp_path / "first", killed, **how)
+    shutil.rmtree(tmp_path / "first")
+    steps.clear()
+    keeper = DirectoryKeeper(tmp_path / "kept")
+    head, out_of_fold = fit(start, tmp_path / "second", keeper, **how)
+    assert "text_tuned: part 0 taken from the checkpoint of an earlier start" in caplog.text
+    assert "text_tuned: part 1 goes on from epoch 1, step 9" in caplog.text
+    assert steps == [*((1, step) for step in range(10, STEPS + 1)), *((2, step) for step in range(1, STEPS + 1))]
+    assert keeper.kept[:4] == ["1.running/4", "1.running/5", "1.running/6", "1"]
+    assert sorted(part.name for part in keeper.directory.iterdir()) == ["0", "1", "2"]
+    np.testing.assert_allclose(out_of_fold[FOLDS % 3 == 0], uninterrupted[FOLDS % 3 == 0], atol=1e-5)
+    assert log_loss(out_of_fold) < log_loss(uninterrupted) + 0.15
+    head.save(tmp_path / "saved")
+    shutil.rmtree(tmp_path / "kept")
+    texts, _ = rows()
+    np.testing.assert_allclose(TunedHead.load(tmp_path / "saved").predict(texts), head.predict(texts), atol=1e-5)
+
+
+def test_the_best_network_from_before_the_interruption_ships(
+    start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = DirectoryKeeper(tmp_path / "kept", killed_at="0.running/4")
+    with pytest.raises(Killed):
+        fit(start, tmp_path / "first", keeper)
+    shutil.rmtree(tmp_path / "first")
+    best = best_of(keeper, "0.running/4")
+
+    def spoil(keeping: Any, trainer: Any) -> None:
+        with torch.no_grad():
+            for parameter in trainer.lightning_module.parameters():
+                parameter.normal_()
+
+    after_batches(monkeypatch, spoil)
+    head, _ = fit(start, tmp_path / "second", DirectoryKeeper(tmp_path / "kept"))
+    assert_equal(weights(head, 0), best)
+
+
+@pytest.mark.parametrize("ended_by", ["epochs", "time"])
+def test_a_fit_that_was_kept_at_its_end_ends_with_its_best_network(
+    start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[tuple[int, int]], ended_by: str
+) -> None:
+    at = f"0.running/{VALIDATIONS if ended_by == 'epochs' else 3}"
+    keeper = DirectoryKeeper(tmp_path / "kept", killed_at=at)
+    with pytest.raises(Killed):
+        fit(start, tmp_path / "first", keeper)
+    best = best_of(keeper, at)
+    steps.clear()
+    monkeypatch.setattr(tuned_fit, "_LEAST_LIMIT_S", 0.01)
+    head, _ = fit(
+        start, tmp_path / "second", DirectoryKeeper(tmp_path / "kept"), budget_s=600 if ended_by == "epochs" else 0
+    )
+    assert 0 not in {part for part, _ in steps}
+    assert_equal(weights(head, 0), best)
+
+
+def test_a_fit_that_is_asked_to_stop_keeps_the_step_it_is_at(
+    start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[tuple[int, int]]
+) -> None:
+    monkeypatch.setattr(tuned_running, "_KEEPING_PAUSE", 1e9)  # no state is due after the first
+    stop = StopRequest()
+    asking = threading.Thread(target=stop.ask, args=(60,), daemon=True)
+
+    def ask(keeping: Any, trainer: Any) -> None:
+        if trainer.global_step == 5 and not stop.is_asked:
+            asking.start()
+            stop._asked.wait(60)
+
+    after_batches(monkeypatch, ask)
+    keeper = DirectoryKeeper(tmp_path / "kept")
+    with pytest.raises(Stopped):
+        fit(start, tmp_path / "first", keeper, stop)
+    asking.join(5)
+    assert not asking.is_alive()
+    assert keeper.kept == ["0.running/1", "0.running/2"]
+    assert keeper.names("0.running") == ["2"]
+    steps.clear()
+    _, out_of_fold = fit(start, tmp_path / "second", keeper, StopRequest())
+    assert [step for part, step in steps if part == 0] == list(range(6, STEPS + 1))
+    assert log_loss(out_of_fold) < 1
+
+
+def test_states_are_kept_only_as_often_as_leaves_time_for_fitting(
+    start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuned_running, "_KEEPING_PAUSE", 1e9)
+    keeper = DirectoryKeeper(tmp_path / "kept")
+    fit(start, tmp_path / "fit", keeper)
+    assert keeper.kept == ["0.running/1", "0", "1.running/1", "1", "2.running/1", "2"]
+
+
+def test_a_teacher_that_knows_other_classes_is_done_without(
+    start: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    texts, labels = rows()
+    models = {"model.hf_text.checkpoint_name": start, "optim.max_epochs": 1}
+    how: dict[str, Any] = {"models": models, "seed": 0, "budget": Budget.starting_now(600)}
+    teacher, _ = TunedHead.fit(
+        texts, labels % 2, FOLDS, task=Task.of_classes(2), path=tmp_path / "teacher" / "predictor", **how
+    )
+    _, taught = TunedHead.fit(
+        texts, labels, FOLDS, task=Task.of_classes(3), path=tmp_path / "m" / "predictor", teacher=teacher, **how
+    )
+    assert "m: part 0 is fitted without its teacher" in caplog.text
+    assert taught.shape == (ROWS, 3)
+
+
+def test_fine_tuned_networks_are_backbones_for_other_tasks(start: str, tmp_path: Path) -> None:
+    from PIL import Image
+
+    generator = np.random.default_rng(0)
+    labels = np.arange(18) % 2
+    pictures = []
+    for label in labels:
+        stream = io.BytesIO()
+        noise = generator.integers(0, 128, (32, 32, 3)) + 127 * label
+        Image.fromarray(noise.astype(np.uint8)).save(stream, "JPEG")
+        pictures.append(stream.getvalue())
+    texts = [f"{['red', 'green'][label]} thing {n}" for n, label in enumerate(labels)]
+    network = ImageBackbone(
+        BackboneInfo("torchvision/mobilenet_v2", "test", True), headless(torchvision_network("mobilenet_v2"))
+    )
+    assert network.save_for_timm(tmp_path / "images")
+    models = {
+        "model.hf_text.checkpoint_name": start, "model.timm_image.checkpoint_name": str(tmp_path / "images"),
+        "optim.max_epochs": 1, "env.per_gpu_batch_size": 8, "env.batch_size": 8, "optim.lr": 1e-3,
+    }  # fmt: skip
+    head, _ = TunedHead.fit(
+        pd.DataFrame({"a_text": texts, "b_image": pictures}), labels, np.arange(18) % 3, task=Task.of_classes(2),
+        models=models, budget=Budget.starting_now(600), seed=0, path=tmp_path / "fit" / "predictor",
+    )  # fmt: skip
+    head.save(tmp_path / "saved")
+    shutil.rmtree(tmp_path / "images")
+    for name, fitted in {"fitted": head, "loaded": TunedHead.load(tmp_path / "saved")}.items():
+        fitted.save_networks(tmp_path / name)
+    image, text = tmp_path / "loaded" / "image", tmp_path / "loaded" / "text"
+    backbone = ImageBackbone.load(image, BackboneInfo(**json.loads((image / "backbone.json").read_text())))
+    assert backbone.info == BackboneInfo("timm/mobilenetv2_100", "fine-tuned", True)
+    cells = [generator.integers(0, 255, (224, 224, 3), dtype=np.uint8)]
+    before = network.encode(cells)
+    assert backbone.encode(cells).shape == before.shape
+    assert np.abs(backbone.encode(cells) - before).max() > 1e-3
+    vectors = TextBackbone(text).encode(["red thing", "green thing"])
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert np.abs(vectors - TextBackbone(Path(start)).encode(["red thing", "green thing"])).max() > 1e-3
+    np.testing.assert_allclose(
+        TextBackbone(tmp_path / "fitted" / "text").encode(["red thing", "green thing"]), vectors, atol=1e-6
+    )

@@ -1,0 +1,41 @@
+"""The channels of a job, as its config file names them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from multimodal_algo.errors import UserError
+from multimodal_algo.sagemaker.config import channel_path, unused_channels
+from multimodal_algo.sagemaker.paths import MLPaths
+
+
+def paths_of(base: Path, **modes: str) -> MLPaths:
+    """A tree whose job has these channels by these input modes."""
+    paths = MLPaths(base)
+    paths.input_data_config.parent.mkdir(parents=True)
+    paths.input_data_config.write_text(json.dumps({name: {"TrainingInputMode": mode} for name, mode in modes.items()}))
+    for name, mode in modes.items():
+        if mode == "File":
+            paths.channel(name).mkdir(parents=True)
+    return paths
+
+
+def test_only_channels_that_nobody_reads_are_told(tmp_path: Path) -> None:
+    read = dict.fromkeys(("train", "validation", "images", "model", "pretrained"), "File")
+    assert unused_channels(paths_of(tmp_path, **read, test="File", models="File")) == ["models", "test"]
+
+
+@pytest.mark.parametrize("name", ["model", "pretrained"])
+def test_a_channel_of_an_archive_is_its_directory(tmp_path: Path, name: str) -> None:
+    paths = paths_of(tmp_path, train="File", **{name: "File"})
+    assert channel_path(paths, name) == tmp_path / "input/data" / name
+    assert channel_path(paths, {"model": "pretrained", "pretrained": "model"}[name]) is None
+
+
+@pytest.mark.parametrize("name", ["model", "pretrained"])
+def test_an_archive_is_not_read_from_a_pipe(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match=f"The channel '{name}' comes by Pipe, but holds an archive"):
+        channel_path(paths_of(tmp_path, train="Pipe", **{name: "Pipe"}), name)
