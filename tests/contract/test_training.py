@@ -103,8 +103,34 @@ def test_sigterm_ends_training_at_once_and_the_next_start_goes_on(sample: Path, 
     assert not (base / "model/model_config.json").exists()
     again = run_train(base)
     assert again.returncode == 0, again.stdout
+    assert "ingest: 160 rows of train taken from the checkpoint of an earlier start" in again.stdout
     assert "text: taken from the checkpoint of an earlier start" in again.stdout
     assert not (base / "output/failure").exists()
+    read_config(base / "model")
+
+
+def test_a_job_that_is_killed_again_and_again_repeats_nothing_that_it_had_finished(
+    sample: Path, tmp_path: Path
+) -> None:
+    build_training_tree(tmp_path / "ml", {"train": Channel(sample / "train.csv")}, PARAMETERS)
+    base = tmp_path / "ml"
+    program = [sys.executable, "-m", "multimodal_algo", "train"]
+    environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(base), "WEIGHTS_DIR": str(WEIGHTS_DIR)}
+    # What is told just after the part before it was kept.
+    for told in (" INFO labels: ", " INFO num: ", " INFO artifact: "):
+        with subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, text=True) as job:
+            assert job.stdout is not None
+            for line in job.stdout:
+                if told in line:
+                    job.kill()
+                    break
+            log = job.stdout.read()
+        assert job.returncode == -signal.SIGKILL, log
+    again = run_train(base)
+    assert again.returncode == 0, again.stdout
+    for part in ("ingest: 160 rows of train", "text:", "num:", "cat:", "img/photo_image:", "joint:", "fusion:"):
+        assert f"{part} taken from the checkpoint of an earlier start" in again.stdout
+    assert json.loads((base / "output/data/metrics.json").read_text())["seconds"].keys() >= {"text", "joint"}
     read_config(base / "model")
 
 

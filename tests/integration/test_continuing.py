@@ -160,3 +160,27 @@ def test_networks_are_found_in_a_model_archive_and_nowhere_else(archive: Path, t
     (tmp_path / "channel/weights.txt").write_text("none")
     with pytest.raises(UserError, match="there are no networks"):
         pretrained_networks(tmp_path / "channel", tmp_path / "scratch")
+
+
+def test_a_teacher_s_answers_are_learnt_and_nothing_of_it_ships(
+    artifact: Path, sample: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    parameters = {"distill_from": "model", "tabular_hyperparameters": '{"LR": {}}'}
+    metrics = go_on(tmp_path, Channels(sample / "train.csv", model=artifact), **parameters)
+    assert "teacher: quality toy, right in" in caplog.text
+    assert metrics.earlier is None
+    assert metrics.seconds["teacher"] > 0
+    assert not [entry for entry in read_config(tmp_path / "model").modalities if entry.name.startswith("earlier/")]
+    predictor = Predictor.load(tmp_path / "model")
+    assert accuracy(predictor, table(sample / "test.csv")[1:]) >= 0.8
+
+
+def test_a_teacher_must_know_the_task(
+    artifact: Path, later: list[list[str]], write_csv: WriteCsv, tmp_path: Path
+) -> None:
+    data = write_csv("train.csv", [later[0], *[[*row[:-1], "ab"[n % 2]] for n, row in enumerate(later[1:])]])
+    with pytest.raises(UserError, match="distill_from needs a teacher of the classes that the training data has"):
+        go_on(tmp_path, Channels(data, model=artifact), distill_from="model")
+    with pytest.raises(UserError, match="distill_from is model, but the job has no model channel"):
+        go_on(tmp_path / "none", Channels(data), distill_from="model")

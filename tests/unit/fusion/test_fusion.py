@@ -13,7 +13,8 @@ from multimodal_algo.fusion.calibration import fit_temperature, log_loss
 from multimodal_algo.fusion.folds import stratified_folds
 from multimodal_algo.fusion.fusion import Comparison, Fusion
 from multimodal_algo.fusion.judge import Finish, Judge
-from multimodal_algo.fusion.members import Pool
+from multimodal_algo.fusion.members import Member, Pool, Stacker
+from multimodal_algo.fusion.network import Network
 from multimodal_algo.metrics import CLASSIFICATION
 from multimodal_algo.task import Task
 
@@ -157,3 +158,30 @@ def test_a_branch_that_is_wrong_out_of_fold_is_not_believed_the_other_way_round(
     leaning = np.tile(np.float32([[1 / 3, 1 / 3, 1 / 3], [0.6, 0.2, 0.2]]), (1, 1, 1))
     level = np.full((1, 2, 3), 1 / 3, dtype=np.float32)
     assert pool.predict(leaning)[0, 0] >= pool.predict(level)[0, 0] - 1e-6
+
+
+@pytest.mark.parametrize("kind", [Pool, Stacker, Network])
+def test_shares_that_are_all_of_one_class_teach_what_labels_do(kind: type[Member]) -> None:
+    vectors, labels = two_modalities(300, seed=0)
+    spoken = vectors[(vectors[:, :, -1] == 0).all(axis=1)][:, :, :-1]
+    labels = labels[(vectors[:, :, -1] == 0).all(axis=1)]
+    by_labels = kind.fit(spoken, labels).predict(spoken)
+    by_shares = kind.fit(spoken, np.eye(3, dtype=np.float32)[labels]).predict(spoken)
+    np.testing.assert_allclose(by_shares, by_labels, atol=1e-3)
+
+
+def test_a_teacher_that_knows_better_than_the_labels_is_believed() -> None:
+    vectors, labels = two_modalities(600, seed=0)
+    noisy = labels.copy()
+    wrong = np.random.default_rng(1).random(600) < 0.4
+    noisy[wrong] = (noisy[wrong] + 1) % 3
+    taught = np.eye(3, dtype=np.float32)[labels]
+    new, truth = two_modalities(600, seed=2)
+
+    def loss(**options: Any) -> float:
+        # What finishes a fusion is fitted to the labels alone, so its members are compared.
+        fusion, _, _ = fit(vectors, noisy, **options)
+        fusion.finish = None
+        return CLASSIFICATION["log_loss"](truth, fusion.predict(new))
+
+    assert loss(taught=taught) < loss()
