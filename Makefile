@@ -69,8 +69,8 @@ $(SDKS)/%/.installed: Makefile
 	$(@D)/bin/pip install --progress-bar off --quiet $(SDK)
 	@touch $@
 
-test: install ## Run the whole test-suite
-	$(RUN)/python -m pytest
+test: install ## Run the whole test-suite, two files at a time
+	$(RUN)/python -m pytest -n 2 --dist loadfile
 
 lint: install ## Check style and types
 	$(RUN)/ruff check .

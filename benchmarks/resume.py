@@ -2,12 +2,11 @@
 
 ::
 
-    python benchmarks/resume.py train.csv --jobs 20 -p quality=toy -p n_mins=2
-    python benchmarks/resume.py train.csv --chain 20 -p quality=toy -p n_mins=2 --append benchmarks/results.jsonl
+    python benchmarks/resume.py train.csv --jobs 20 -p quality=toy -p n_mins=2 --append benchmarks/results.jsonl
 
-With ``--jobs`` each of so many jobs is killed once, at a random moment of its life, and started again; with ``--chain``
-one job is killed so many times. Counted are parts that had been kept before a kill and were made again after it (none
-may be), how long a job took over all its starts, and its metrics. Prints one JSON line; ``--append FILE`` keeps it.
+Each job is killed once, at a random moment of its life, and started again. Counted are parts that had been kept before
+the kill and were made again after it (none may be), how long a job took over both starts, and its metrics. Prints one
+JSON line; ``--append FILE`` keeps it.
 """
 
 from __future__ import annotations
@@ -37,8 +36,7 @@ _PARTS = ("data", "models", "fusion")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--jobs", type=int, default=0)
-    parser.add_argument("--chain", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-p", dest="parameters", action="append", default=[])
     parser.add_argument("--append", type=Path)
@@ -57,21 +55,13 @@ def main() -> None:
             "alone": job.metrics(),
         }
         print(json.dumps(result), flush=True)
-        if arguments.jobs:
-            jobs = [Job(Path(scratch) / f"job-{n}", arguments.data, parameters) for n in range(arguments.jobs)]
-            seconds = []
-            for job in jobs:
-                took = job.start(generator.uniform(*SHARES) * alone_s)
-                seconds.append(took + (0 if job.is_done else job.start(None)))
-                print(f"{seconds[-1]:.1f} s, {job.kills} kill, {job.repeated} repeated, {job.metrics()}", flush=True)
-            result["killed_once"] = summary(jobs, seconds, alone_s)
-        if arguments.chain:
-            job = Job(Path(scratch) / "chain", arguments.data, parameters)
-            total = 0.0
-            while job.kills < arguments.chain and not job.is_done:
-                total += job.start(generator.uniform(*SHARES) * alone_s)
-            total += 0 if job.is_done else job.start(None)
-            result["chain"] = summary([job], [total], alone_s)
+        jobs = [Job(Path(scratch) / f"job-{n}", arguments.data, parameters) for n in range(arguments.jobs)]
+        seconds = []
+        for job in jobs:
+            took = job.start(generator.uniform(*SHARES) * alone_s)
+            seconds.append(took + (0 if job.is_done else job.start(None)))
+            print(f"{seconds[-1]:.1f} s, {job.kills} kill, {job.repeated} repeated, {job.metrics()}", flush=True)
+        result |= summary(jobs, seconds, alone_s)
     line = json.dumps(result)
     print(line)
     if arguments.append:

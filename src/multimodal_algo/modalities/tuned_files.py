@@ -116,5 +116,6 @@ class quiet(warnings.catch_warnings):
     def __enter__(self) -> None:
         super().__enter__()
         warnings.simplefilter("ignore")
-        for name in ("lightning", "lightning.pytorch", "lightning.fabric", "autogluon"):
+        # Loading a predictor sets the level of the logger "autogluon" back.
+        for name in ("lightning", "lightning.pytorch", "lightning.fabric", "autogluon", "autogluon.multimodal"):
             logging.getLogger(name).setLevel(logging.ERROR)

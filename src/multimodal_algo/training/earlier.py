@@ -15,7 +15,7 @@ from multimodal_algo.archive import unpack
 from multimodal_algo.artifact import CONFIG, FUSION, ROW_KEYS, ModelConfig, read_config
 from multimodal_algo.errors import UserError
 from multimodal_algo.ingest.features import Features
-from multimodal_algo.recipes import TUNED, Branch
+from multimodal_algo.recipes import Branch
 from multimodal_algo.schema import FeatureSchema
 from multimodal_algo.training.copies import telling_keys
 
@@ -145,18 +145,8 @@ class Earlier:
         """Its model of that name, if it has one."""
         return next((model for _, model in self.models if model.name == name), None)
 
-    def adopted(
-        self, task: Task, classes: Sequence[str], branches: Sequence[Branch]
-    ) -> list[tuple[Branch, ModalityModel]]:
-        """Its models as branches of a new one, by new names.
-
-        Parameters
-        ----------
-        task, classes
-            Of the new model.
-        branches
-            That it has: fine-tuned networks which start from the earlier ones take their place.
-        """
+    def adopted(self, task: Task, classes: Sequence[str]) -> list[tuple[Branch, ModalityModel]]:
+        """Its models as branches of a new one of `task` and `classes`, by new names."""
         from multimodal_algo.modalities.earlier import TranslatedModel
 
         if task.is_regression != self.config.task.is_regression:
@@ -164,8 +154,6 @@ class Earlier:
         adopted: list[tuple[Branch, ModalityModel]] = []
         place = {name: number for number, name in enumerate(self.config.classes)}
         for branch, model in self.models:
-            if branch in TUNED and branch in branches:
-                continue
             name = f"{NAME}/{model.name}"
             if tuple(classes) == self.config.classes:
                 model.name = name

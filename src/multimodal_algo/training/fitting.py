@@ -186,7 +186,7 @@ class Fitting:
                 "model channel: the earlier model knows %d of %d rows, or copies; it is judged on the others",
                 len(is_new) - int(is_new.sum()), len(is_new),
             )  # fmt: skip
-        models = earlier.adopted(target.task, target.classes, [branch for branch, _ in fitted.models])
+        models = earlier.adopted(target.task, target.classes)
         if is_new.sum() < _LEAST_NEW_ROWS or not models:
             return fitted
         rows = np.flatnonzero(is_new)
