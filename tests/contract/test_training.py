@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -86,52 +87,56 @@ def test_no_hyperparameters_file_means_all_defaults(sample: Path, tmp_path: Path
     assert likely == sorted(likely)
 
 
-def test_sigterm_ends_training_at_once_and_the_next_start_goes_on(sample: Path, tmp_path: Path) -> None:
-    build_training_tree(tmp_path / "ml", {"train": Channel(sample / "train.csv")}, PARAMETERS)
-    base = tmp_path / "ml"
+def until(base: Path, told: str, number: signal.Signals) -> tuple[int, str]:
+    """Start a job and send it a signal when its log has `told`; returns its exit code and the log."""
     program = [sys.executable, "-m", "multimodal_algo", "train"]
     environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(base), "WEIGHTS_DIR": str(WEIGHTS_DIR)}
     with subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, text=True) as job:
         assert job.stdout is not None
+        log = ""
         for line in job.stdout:
-            if " INFO num: " in line:  # text was finished, and kept, before
-                job.send_signal(signal.SIGTERM)
+            log += line
+            if told in line:
+                job.send_signal(number)
                 break
-        job.stdout.read()
-    assert job.returncode == 128 + signal.SIGTERM
-    assert "SIGTERM" in (base / "output/failure").read_text()
-    assert not (base / "model/model_config.json").exists()
-    again = run_train(base)
-    assert again.returncode == 0, again.stdout
-    assert "ingest: 160 rows of train taken from the checkpoint of an earlier start" in again.stdout
-    assert "text: taken from the checkpoint of an earlier start" in again.stdout
-    assert not (base / "output/failure").exists()
-    read_config(base / "model")
+        log += job.stdout.read()
+    return job.returncode, log
 
 
-def test_a_job_that_is_killed_again_and_again_repeats_nothing_that_it_had_finished(
-    sample: Path, tmp_path: Path
-) -> None:
+def test_sigterm_ends_training_at_once_and_the_next_start_goes_on(sample: Path, tmp_path: Path) -> None:
     build_training_tree(tmp_path / "ml", {"train": Channel(sample / "train.csv")}, PARAMETERS)
     base = tmp_path / "ml"
-    program = [sys.executable, "-m", "multimodal_algo", "train"]
-    environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(base), "WEIGHTS_DIR": str(WEIGHTS_DIR)}
-    # What is told just after the part before it was kept.
-    for told in (" INFO labels: ", " INFO num: ", " INFO artifact: "):
-        with subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, text=True) as job:
-            assert job.stdout is not None
-            for line in job.stdout:
-                if told in line:
-                    job.kill()
-                    break
-            log = job.stdout.read()
-        assert job.returncode == -signal.SIGKILL, log
+    # The part before what is told was kept.
+    code, log = until(base, " INFO num: ", signal.SIGTERM)
+    assert code == 128 + signal.SIGTERM, log
+    assert "SIGTERM" in (base / "output/failure").read_text()
+    assert not (base / "model/model_config.json").exists()
+    # Nothing promises a signal that can be caught.
+    code, log = until(base, " INFO artifact: ", signal.SIGKILL)
+    assert code == -signal.SIGKILL, log
+    for part in ("ingest: 160 rows of train", "text:"):
+        assert f"{part} taken from the checkpoint of an earlier start" in log
     again = run_train(base)
     assert again.returncode == 0, again.stdout
     for part in ("ingest: 160 rows of train", "text:", "num:", "cat:", "img/photo_image:", "joint:", "fusion:"):
         assert f"{part} taken from the checkpoint of an earlier start" in again.stdout
     assert json.loads((base / "output/data/metrics.json").read_text())["seconds"].keys() >= {"text", "joint"}
+    assert not (base / "output/failure").exists()
     read_config(base / "model")
+
+
+def test_sigterm_during_fine_tuning_keeps_its_state_and_the_next_start_goes_on_from_it(tmp_path: Path) -> None:
+    data = [["a_text", "label"], *[[f"{['red', 'green'][n % 2]} thing {n}", "ab"[n % 2]] for n in range(40)]]
+    settings = {"optim.max_epochs": 1, "env.per_gpu_batch_size": 4, "env.batch_size": 4}
+    base = tree(tmp_path, data, {"n_mins": "3", "text_hyperparameters": json.dumps(settings)})
+    code, log = until(base, "text_tuned: part 0 kept at epoch", signal.SIGTERM)
+    assert code == 128 + signal.SIGTERM, log
+    assert "Traceback" not in log
+    epoch, step = re.findall(r"text_tuned: part 0 kept at epoch (\d+), step (\d+)", log)[-1]
+    goes_on = f"text_tuned: part 0 goes on from epoch {epoch}, step {step}"
+    code, log = until(base, goes_on, signal.SIGKILL)
+    assert goes_on in log
+    assert "text: taken from the checkpoint of an earlier start" in log
 
 
 def test_checkpoints_of_another_job_are_refused_or_dropped(tmp_path: Path) -> None:

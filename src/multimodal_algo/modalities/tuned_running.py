@@ -107,6 +107,8 @@ class Running:
         self._keeper.keep(self._part(self._number), write)
         for name in before:
             self._keeper.drop(name)
+        told = (self.model, self.part, trainer.current_epoch, trainer.global_step)
+        _LOG.info("%s: part %d kept at epoch %d, step %d", *told)
         now = time.monotonic()
         self._not_before = now + _KEEPING_PAUSE * (now - started)
 
