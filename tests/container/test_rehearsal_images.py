@@ -68,7 +68,9 @@ def test_a_fault_of_each_kind_is_found_and_nothing_else(faulty: tuple[str, str],
     expected = {
         "metrics are found in its log": "validation:log_loss match nothing",
         "transform job of the validation profile": "59 lines of output for 60 of input",
-        "channels train, validation, images by File and FastFile, all declared hyperparameters": "n_epochs",
+        "channels train, validation, images, model, pretrained by File and FastFile, all declared hyperparameters": (
+            "n_epochs"
+        ),
         "channel validation is read: garbage in it fails the job": "nobody reads the channel",
         "a line's answer is the same alone, and at its place": "11 answers to 12 rows",
     }

@@ -93,7 +93,9 @@ class Checkpoints:
             raise UserError(
                 f"{directory}: '{foreign[0]}' is no checkpoint of this algorithm. Use an empty checkpoint location."
             )
-        if problem := _problem(directory / _STATE, state):
+        # A job that failed on its data kept nothing: the next may have other hyperparameters.
+        problem = _problem(directory / _STATE, state) if any(directory.rglob(_WHOLE)) else None
+        if problem:
             checkpoints.mismatch(problem)
         for aside in [path for path in directory.rglob(f"*{_ASIDE}") if path.is_dir()]:
             _delete(aside)  # what a killed job was writing

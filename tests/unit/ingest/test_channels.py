@@ -143,7 +143,7 @@ def test_cells_may_name_files_of_the_images_channel(write_csv: WriteCsv, tmp_pat
     for name in ("deep/none.png", "../secret.png", str(tmp_path / "secret.png")):
         table[0][4] = name
         _, inspection = read(write_csv("x.csv", [HEADER, *table]), images=ImageFiles(tmp_path / "images"))
-        assert f"there is no file '{name}' in the images channel" in inspection.errors[0]
+        assert f"there is no file '{name[:80]}' in the images channel" in inspection.errors[0]
 
 
 def test_bad_rows_can_be_skipped_and_are_listed(write_csv: WriteCsv) -> None:

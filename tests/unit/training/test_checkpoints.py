@@ -72,8 +72,15 @@ def test_damage_is_refused_in_one_sentence_or_dropped(tmp_path: Path, damage: st
     assert not part.exists()
 
 
-def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
+def test_a_job_that_kept_nothing_leaves_nothing_to_match(tmp_path: Path) -> None:
     opened(tmp_path)
+    keep(opened(tmp_path, {"train": "mended"}, on_bad_row="skip"), "data/train")
+    with pytest.raises(UserError, match="of a job with other"):
+        opened(tmp_path)
+
+
+def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
+    keep(opened(tmp_path), "models/text")
     (tmp_path / "state.json").write_text('{"data": 3')
     with pytest.raises(UserError, match=r"state.json is damaged"):
         opened(tmp_path)

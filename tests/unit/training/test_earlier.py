@@ -94,7 +94,8 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
         ("link", [member("text/linked", tarfile.SYMTYPE, "/etc/passwd")], "neither a file nor a folder"),
         ("hard link", [member("text/linked", tarfile.LNKTYPE, "text/part")], "neither a file nor a folder"),
         ("device", [member("text/linked", tarfile.CHRTYPE)], "neither a file nor a folder"),
-        ("path", [member("../../outside")], "cannot be extracted as a model archive"),
+        ("path", [member("../../outside")], "'../../outside' lies outside the archive"),
+        ("absolute", [member("/outside")], "'/outside' lies outside the archive"),
     ],
     ids=lambda value: value if isinstance(value, str) and " " not in value[12:] else "",
 )
