@@ -108,7 +108,7 @@ def test_other_labels_are_a_new_task_that_knows_of_the_earlier_one(
     data = write_csv("train.csv", [header, *[[*row[:-1], renamed[row[-1]]] for row in rows]])
     metrics = go_on(tmp_path, Channels(data, model=artifact))
     assert "a new task, 2 of whose 3 classes are new" in caplog.text
-    assert f"{len(classes) - 1} classes of the earlier model have no row here" in caplog.text
+    assert f"no row has these {len(classes) - 1} of the earlier model's classes" in caplog.text
     assert "It cannot answer them" in caplog.text
     assert metrics.earlier is None
     alone = {name: scores["log_loss"] for name, scores in metrics.modalities.items()}
@@ -126,7 +126,7 @@ def test_classes_without_a_row_stay_but_are_told(
     classes = read_config(artifact).classes
     data = write_csv("train.csv", [later[0], *[row for row in later[1:] if row[-1] != classes[0]]])
     go_on(tmp_path, Channels(data, model=artifact), class_weights="balanced")
-    assert f"1 classes of the earlier model have no row here ({classes[0]})" in caplog.text
+    assert f"no row has these 1 of the earlier model's classes: {classes[0]}." in caplog.text
     assert read_config(tmp_path / "model").classes == classes
 
 

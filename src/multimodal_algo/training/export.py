@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -140,14 +139,3 @@ def pretrained_networks(location: Path, scratch: Path) -> Networks:
         location if (location / CONFIG).is_file() else scratch / "unpacked", scratch / "artifact"
     )
     return write_networks(directory, config, scratch / "networks", tuned=True)
-
-
-def describe(networks: Networks) -> str:
-    """For the log: which networks, and where their weights came from."""
-    told = []
-    for modality, path in networks.items():
-        source = ""
-        if modality is Modality.IMAGE:
-            source = " " + json.loads((path / _SIGNS[modality]).read_text(encoding="utf-8"))["architecture"]
-        told.append(f"{modality.value}{source}")
-    return ", ".join(told)

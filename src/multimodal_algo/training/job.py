@@ -253,7 +253,7 @@ def _tell_forgetting(earlier: Earlier, dataset: Dataset, target: Target) -> None
         told = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
         remedy = "Add rows of them, or their answers get worse" if target.classes == before else "It cannot answer them"
         _LOG.warning(
-            "model channel: %d classes of the earlier model have no row here (%s), so the new one forgets them. %s.",
+            "model channel: no row has these %d of the earlier model's classes: %s. The new model forgets them. %s.",
             len(missing), told, remedy,
         )  # fmt: skip
 
