@@ -17,6 +17,7 @@ from scipy.special import softmax
 
 _CORRECTIONS = 6
 _TOLERANCE = 1e-5
+_FLOOR = 1e-4
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class Blocks:
 
     sparse: sparse.csr_matrix
     dense: np.ndarray
+
+    @classmethod
+    def of_dense(cls, dense: np.ndarray) -> Blocks:
+        """Dense columns alone, float32 (rows, columns)."""
+        return cls(sparse.csr_matrix((len(dense), 0), dtype=np.float32), dense)
 
     def times(self, weights: np.ndarray) -> np.ndarray:
         """(rows, outputs) of weights float32 (columns, outputs), those of the sparse columns first."""
@@ -59,6 +65,12 @@ class Linear:
     def scores(self, blocks: Blocks) -> np.ndarray:
         """Logits, or predicted values: float32 (rows, outputs)."""
         return np.asarray(blocks.times(self.weights) + self.bias, dtype=np.float32)
+
+
+def centered_logs(probabilities: np.ndarray) -> np.ndarray:
+    """Logarithms, those of very small ones cut off, less their mean over the last axis: float32, of the same shape."""
+    logs = np.log(np.maximum(probabilities, _FLOOR))
+    return (logs - logs.mean(axis=-1, keepdims=True)).astype(np.float32)
 
 
 def fit_linear(

@@ -113,6 +113,11 @@ def metrics_of(task: Task) -> Mapping[str, Metric]:
     return REGRESSION if task.is_regression else CLASSIFICATION
 
 
+def scores_of(task: Task, truth: np.ndarray, answers: np.ndarray) -> dict[str, float]:
+    """All metrics that suit a task, of answers, float (rows, n)."""
+    return {name: metric(truth, answers) for name, metric in metrics_of(task).items()}
+
+
 def default_metric(task: Task) -> str:
     """What training chooses by where ``eval_metric`` is not set: a proper score of the whole answer."""
     return "rmse" if task.is_regression else "log_loss"

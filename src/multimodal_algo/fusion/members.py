@@ -8,13 +8,11 @@ from typing import ClassVar, Self
 
 import numpy as np
 import torch
-from scipy import sparse
 from scipy.special import softmax
 from torch import nn
 
-from multimodal_algo.linear import Blocks, Linear, fit_linear
+from multimodal_algo.linear import Blocks, Linear, centered_logs, fit_linear
 
-_FLOOR = 1e-4
 _PULL = 1.0
 _STRENGTH = 0.03
 _ROUNDS = 100
@@ -176,7 +174,7 @@ class Pool(Member):
 
     @staticmethod
     def _fit(vectors: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        logs, targets = torch.from_numpy(_logs(vectors)), torch.from_numpy(labels)
+        logs, targets = torch.from_numpy(centered_logs(vectors)), torch.from_numpy(labels)
         even = 1.0 / np.sqrt(vectors.shape[1])
         weights = torch.full((vectors.shape[1],), even, requires_grad=True)
         bias = torch.zeros(vectors.shape[2], requires_grad=True)
@@ -195,7 +193,7 @@ class Pool(Member):
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
         """See `Member.predict`."""
-        logits = np.einsum("rbn,b->rn", _logs(vectors), self._weights) + self._bias
+        logits = np.einsum("rbn,b->rn", centered_logs(vectors), self._weights) + self._bias
         return softmax(logits, axis=1).astype(np.float32)
 
     def tensors(self) -> dict[str, np.ndarray]:
@@ -235,12 +233,5 @@ class Stacker(Member):
         return cls(Linear(tensors["weights"], tensors["bias"]))
 
 
-def _logs(vectors: np.ndarray) -> np.ndarray:
-    """Logarithms, centered per row: float32 (rows, branches, n)."""
-    logs = np.log(np.maximum(vectors, _FLOOR))
-    return (logs - logs.mean(axis=2, keepdims=True)).astype(np.float32)
-
-
 def _blocks(vectors: np.ndarray) -> Blocks:
-    logs = _logs(vectors).reshape(len(vectors), -1)
-    return Blocks(sparse.csr_matrix((len(logs), 0), dtype=np.float32), logs)
+    return Blocks.of_dense(centered_logs(vectors).reshape(len(vectors), -1))

@@ -8,15 +8,11 @@ from typing import Self
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 from scipy.special import softmax
 
-from multimodal_algo.budget import Budget
 from multimodal_algo.ingest.features import Features
-from multimodal_algo.keeping import Keeper, StopRequest
-from multimodal_algo.linear import Blocks, Linear, fit_linear
+from multimodal_algo.linear import Blocks, Linear, centered_logs, fit_linear
 from multimodal_algo.modalities.base import ModalityModel
-from multimodal_algo.recipes import Models
 from multimodal_algo.task import Task
 
 DESCRIPTION = "earlier.json"
@@ -56,21 +52,10 @@ class TranslatedModel(ModalityModel):
         """The earlier model's."""
         return self._inner.inputs(features)
 
-    def fit(
-        self,
-        features: Features,
-        targets: np.ndarray,
-        folds: np.ndarray,
-        budget: Budget,
-        *,
-        models: Models,
-        min_completeness: float,
-        seed: int,
-        scratch: Path,
-        keeper: Keeper | None = None,
-        stop: StopRequest | None = None,
+    def fit_translation(
+        self, features: Features, targets: np.ndarray, folds: np.ndarray, *, min_completeness: float
     ) -> np.ndarray:
-        """See `ModalityModel.fit`; fitted is the translation, which takes no time worth a budget."""
+        """Fit the translation; see `ModalityModel.fit` for what is given and returned."""
         said = self._inner.predict(features, min_completeness=min_completeness)
         rows = np.flatnonzero(said[:, -1] < 0.5)
         said, targets, folds = said[rows, :-1], targets[rows], folds[rows]
@@ -89,7 +74,7 @@ class TranslatedModel(ModalityModel):
                 np.zeros((said.shape[1], self.task.outputs), np.float32), np.zeros(self.task.outputs, np.float32)
             )
         return fit_linear(
-            _blocks(said),
+            Blocks.of_dense(centered_logs(said)),
             targets,
             n_classes=self.task.outputs,
             strength=_STRENGTH,
@@ -97,7 +82,9 @@ class TranslatedModel(ModalityModel):
         )
 
     def _translated(self, linear: Linear, said: np.ndarray) -> np.ndarray:
-        return softmax(linear.scores(_blocks(said)) + self._offsets(said), axis=1).astype(np.float32)
+        return softmax(linear.scores(Blocks.of_dense(centered_logs(said))) + self._offsets(said), axis=1).astype(
+            np.float32
+        )
 
     def _offsets(self, said: np.ndarray) -> np.ndarray:
         """Logarithms of what is said of shared classes; of a new one as if all were equally likely."""
@@ -137,9 +124,3 @@ class TranslatedModel(ModalityModel):
         model = cls(inner, name, task, np.array(told["shared"], dtype=np.int64))
         model.load(directory)
         return model
-
-
-def _blocks(said: np.ndarray) -> Blocks:
-    logs = np.log(np.maximum(said, _FLOOR))
-    logs = (logs - logs.mean(axis=1, keepdims=True)).astype(np.float32)
-    return Blocks(sparse.csr_matrix((len(logs), 0), dtype=np.float32), logs)

@@ -11,7 +11,7 @@ import numpy as np
 
 from multimodal_algo.fusion.judge import Judge
 from multimodal_algo.labels import Target
-from multimodal_algo.metrics import metrics_of
+from multimodal_algo.metrics import metrics_of, scores_of
 from multimodal_algo.training.earlier import Earlier
 from multimodal_algo.training.report import Judged, Metrics
 
@@ -76,8 +76,8 @@ def compare(earlier: Earlier, judged: Judged, metrics: Metrics, target: Target, 
     told = earlier.config.metrics
     if len(rows) >= _LEAST_ROWS:
         beside = _of_earlier(earlier, judged, rows)
-        scores = _scores(beside.answers, beside.targets, target)
-        ours = _scores(judged.answers[rows], beside.targets, target)
+        scores = scores_of(target.task, beside.targets, beside.answers)
+        ours = scores_of(target.task, beside.targets, judged.answers[rows])
     elif not is_new.any() and (told.get("rows"), told.get("measured_on")) == (metrics.rows, metrics.measured_on):
         scores, ours = told["fused"], metrics.fused
     else:
@@ -105,7 +105,3 @@ def _of_earlier(earlier: Earlier, judged: Judged, rows: np.ndarray) -> Judged:
         targets=judged.targets[rows],
         rows=judged.rows[rows],
     )
-
-
-def _scores(answers: np.ndarray, targets: np.ndarray, target: Target) -> dict[str, float]:
-    return {name: metric(targets, answers) for name, metric in metrics_of(target.task).items()}

@@ -123,10 +123,6 @@ class Earlier:
             "data with its columns, or give the artifact in the pretrained channel, which takes its networks alone."
         )
 
-    def has(self, labels: Sequence[str]) -> bool:
-        """Whether the model knows all of `labels`, or predicts numbers."""
-        return self.config.task.is_regression or set(labels) <= set(self.config.classes)
-
     @cached_property
     def models(self) -> list[tuple[Branch, ModalityModel]]:
         """Its models, in its order."""

@@ -203,10 +203,7 @@ class Fitting:
         least = self.hyperparameters.min_completeness
         if not isinstance(model, TranslatedModel):
             return model.predict(features, min_completeness=least)
-        return model.fit(
-            features, targets, folds, Budget.starting_now(0), models={}, min_completeness=least, seed=0,
-            scratch=self.scratch,
-        )  # fmt: skip
+        return model.fit_translation(features, targets, folds, min_completeness=least)
 
 
 def without_earlier(vectors: np.ndarray, branches: Iterable[str], rows: np.ndarray) -> np.ndarray:

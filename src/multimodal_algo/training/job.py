@@ -23,7 +23,7 @@ from multimodal_algo.ingest.findings import modality_groups
 from multimodal_algo.keeping import StopRequest
 from multimodal_algo.labels import Target
 from multimodal_algo.memory import tell_autogluon
-from multimodal_algo.recipes import RECIPES, NetworkSettings, Recipe, needs_pictures
+from multimodal_algo.recipes import RECIPES, TUNED, NetworkSettings, Recipe, needs_pictures
 from multimodal_algo.schema import FeatureSchema, Modality, modality_of
 from multimodal_algo.training.backbones import Backbones
 from multimodal_algo.training.checkpoints import Checkpoints
@@ -95,7 +95,7 @@ def train(
         recipe = _recipe(hyperparameters, custom)
         checkpoints = Checkpoints.open(checkpoints_dir, channels.digests(), hyperparameters)
         earlier, teacher = _artifact(channels, hyperparameters, scratch)
-        backbones = _backbones(channels, earlier, hyperparameters, weights_dir, scratch)
+        backbones = _backbones(channels, earlier, recipe, hyperparameters, weights_dir, scratch)
         with watch("ingest"):
             reader = RowReader(
                 hyperparameters, backbones, checkpoints, channels.images, needs_pictures(recipe.models),
@@ -187,7 +187,12 @@ def _artifact(
 
 
 def _backbones(
-    channels: Channels, earlier: Earlier | None, hyperparameters: HyperParameters, weights_dir: Path, scratch: Path
+    channels: Channels,
+    earlier: Earlier | None,
+    recipe: Recipe,
+    hyperparameters: HyperParameters,
+    weights_dir: Path,
+    scratch: Path,
 ) -> Backbones:
     """The networks: an earlier model's own, which its models need; or those of the pretrained channel; or as named."""
     networks = scratch / "networks"
@@ -197,7 +202,9 @@ def _backbones(
         _LOG.info("pretrained channel: networks for %s", " and ".join(modality.value for modality in pretrained))
     if earlier is not None:
         frozen = write_networks(earlier.directory, earlier.config, networks / "frozen", tuned=False)
-        start = pretrained or write_networks(earlier.directory, earlier.config, networks / "start", tuned=True)
+        start = pretrained or {}
+        if not start and TUNED & recipe.models.keys():
+            start = write_networks(earlier.directory, earlier.config, networks / "start", tuned=True)
         return Backbones(hyperparameters, weights_dir, networks, frozen=frozen, start=start)
     return Backbones(hyperparameters, weights_dir, networks, frozen=pretrained or {}, start=pretrained or {})
 
@@ -224,8 +231,9 @@ def _target_of(dataset: Dataset, hyperparameters: HyperParameters, earlier: Earl
     if earlier.config.task.is_regression:
         is_open = hyperparameters.problem_type == "auto"
         return Target.of(dataset.labels, "regression" if is_open else hyperparameters.problem_type)
-    classes = earlier.config.classes if earlier.has(dataset.labels) else ()
-    return Target.of(dataset.labels, hyperparameters.problem_type, classes)
+    before = earlier.config.classes
+    knows_all = set(dataset.labels) <= set(before)
+    return Target.of(dataset.labels, hyperparameters.problem_type, before if knows_all else ())
 
 
 def _target(dataset: Dataset, hyperparameters: HyperParameters, earlier: Earlier | None) -> Target:
@@ -343,29 +351,6 @@ def _fusion(
     if part is not None:
         _LOG.info("fusion: taken from the checkpoint of an earlier start")
         return Fusion.load(part / _MEMBERS), np.load(part / _ANSWERS)
-    fusion, answers = _fit_fusion(fitted, target, folds, judge, held_out, taught, hyperparameters, network, budget)
-
-    def write(directory: Path) -> None:
-        fusion.save(directory / _MEMBERS)
-        np.save(directory / _ANSWERS, answers)
-
-    checkpoints.keep(_FUSION, write)
-    return fusion, answers
-
-
-def _fit_fusion(
-    fitted: FittedModalities,
-    target: Target,
-    folds: np.ndarray,
-    judge: Judge,
-    held_out: HeldOut | None,
-    taught: np.ndarray | None,
-    hyperparameters: HyperParameters,
-    network: NetworkSettings,
-    budget: Budget,
-) -> tuple[Fusion, np.ndarray]:
-    from multimodal_algo.fusion.fusion import Fusion
-
     fusion, answers, comparison = Fusion.fit(
         fitted.vectors,
         target.values,
@@ -386,6 +371,12 @@ def _fit_fusion(
         judge.told + ": ", ", ".join(f"{name} {loss:.3f}" for name, loss in comparison.losses.items()),
         "" if fusion.finish is None else f", temperature {fusion.finish.temperature:.2f}",
     )  # fmt: skip
+
+    def write(directory: Path) -> None:
+        fusion.save(directory / _MEMBERS)
+        np.save(directory / _ANSWERS, answers)
+
+    checkpoints.keep(_FUSION, write)
     return fusion, answers
 
 

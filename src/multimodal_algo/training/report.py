@@ -15,7 +15,7 @@ import numpy as np
 from multimodal_algo.fusion.fusion import Fusion
 from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.labels import Target
-from multimodal_algo.metrics import metrics_of
+from multimodal_algo.metrics import scores_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def measure(
     """
 
     def score(answers: np.ndarray) -> dict[str, float]:
-        return {name: metric(judged.targets, answers) for name, metric in metrics_of(target.task).items()}
+        return scores_of(target.task, judged.targets, answers)
 
     usual = fusion.usual
     alone = {
