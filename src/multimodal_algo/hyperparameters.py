@@ -27,6 +27,7 @@ EvalMetric = Literal["auto", "accuracy", "log_loss", "f1_macro", "roc_auc", "bal
 OnBadRow = Literal["error", "skip"]
 OnCheckpointMismatch = Literal["error", "restart"]
 Switch = Literal["true", "false"]
+Distribution = Literal["auto", "off"]
 DistillFrom = Literal["none", "model"]
 
 _UNSET = frozenset({"", "none", "null"})
@@ -123,6 +124,11 @@ class HyperParameters(BaseModel):
         "none",
         description="With model, the artifact of the model channel is a teacher of the same columns and classes: a "
         "smaller recipe learns from its answers beside the labels, and nothing of it ships.",
+    )
+    distribution: Distribution = Field(
+        "auto",
+        description="Of a job on several instances: auto spreads reading, fitting and fine-tuning over all of them by "
+        "Ray; off trains on the first one alone.",
     )
     inference_output: str = Field(
         "",

@@ -17,10 +17,15 @@ class _OneLine(logging.Formatter):
         return super().format(record).replace("\r", "").replace("\n", " | ")
 
 
-def configure_logging() -> None:
+def configure_logging(host: str = "") -> None:
     """Send our log to stdout and silence third parties at their source.
 
     Call it before any heavy import: progress bars and hub look-ups are switched off by environment variables.
+
+    Parameters
+    ----------
+    host
+        What each line names as its origin, of a job on several hosts.
     """
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -30,8 +35,9 @@ def configure_logging() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     warnings.simplefilter("ignore")
+    origin = f"{host}: ".replace("%", "%%") if host else ""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S"))
+    handler.setFormatter(_OneLine(f"%(asctime)s %(levelname)s {origin}%(message)s", "%Y-%m-%dT%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)

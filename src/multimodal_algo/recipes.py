@@ -38,6 +38,9 @@ TUNED = frozenset({Branch.TEXT_TUNED, Branch.IMAGE_TUNED, Branch.EARLY})
 """Branches whose models are AutoMM's dotted hyperparameters. Without a GPU a recipe leaves them out."""
 
 
+PARTS = 3
+"""How many networks a branch of `TUNED` fine-tunes: each without a third of the folds."""
+
 _OF_IMAGES = frozenset({Branch.IMAGE_TUNED, Branch.EARLY})
 
 

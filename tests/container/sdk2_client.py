@@ -1,8 +1,8 @@
 """A user of SageMaker's SDK 2: trains in local mode and transforms with both strategies.
 
-Runs in the SDK's own virtual environment: ``sdk2_client.py TRAINING_IMAGE INFERENCE_IMAGE DATA OUTPUT PARAMETERS``.
-DATA holds ``train.csv`` and ``test_noheader.csv``; PARAMETERS is a JSON object. Leaves ``OUTPUT/model.tar.gz`` and the
-answers in ``OUTPUT/MultiRecord`` and ``OUTPUT/SingleRecord``.
+Runs in the SDK's own virtual environment: ``sdk2_client.py TRAINING_IMAGE INFERENCE_IMAGE DATA OUTPUT PARAMETERS
+[INSTANCES]``. DATA holds ``train.csv`` and ``test_noheader.csv``; PARAMETERS is a JSON object. Leaves
+``OUTPUT/model.tar.gz`` and the answers in ``OUTPUT/MultiRecord`` and ``OUTPUT/SingleRecord``.
 """
 
 import json
@@ -22,7 +22,7 @@ os.environ |= {
 from sagemaker.estimator import Estimator
 from sagemaker.local import LocalSession
 
-training_image, inference_image, data, output, parameters = sys.argv[1:]
+training_image, inference_image, data, output, parameters, *instances = sys.argv[1:]
 data_dir, output_dir = Path(data).resolve(), Path(output).resolve()
 (output_dir / "train").mkdir(parents=True)
 (output_dir / "lines").mkdir()
@@ -35,7 +35,7 @@ session.config = {"local": {"local_code": True, "container_root": str(output_dir
 estimator = Estimator(
     image_uri=training_image,
     role="arn:aws:iam::000000000000:role/none",
-    instance_count=1,
+    instance_count=int(instances[0]) if instances else 1,
     instance_type="local",
     output_path=f"file://{output_dir}",
     hyperparameters=json.loads(parameters),

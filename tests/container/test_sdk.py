@@ -17,11 +17,13 @@ from multimodal_algo.score import score_predictions
 EMOJI = Path(os.environ.get("SHARED_DIR", "/nonexistent")) / "data/emoji"
 
 
-def run_client(python: Path, client: str, data: Path, output: Path, parameters: dict[str, str]) -> None:
+def run_client(python: Path, client: str, data: Path, output: Path, parameters: dict[str, str], *more: str) -> str:
+    """What the client has said."""
     script = Path(__file__).with_name(client)
-    command = [str(python), str(script), TRAINING, INFERENCE, str(data), str(output), json.dumps(parameters)]
+    command = [str(python), str(script), TRAINING, INFERENCE, str(data), str(output), json.dumps(parameters), *more]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
 
 
 def accuracy(output: Path, strategy: str, data: Path) -> float:
@@ -45,8 +47,9 @@ def test_sdk_3_trains_and_transforms(sdk: Callable[[int], Path], sample: Path, t
 
 @pytest.mark.slow
 @pytest.mark.skipif(not EMOJI.is_dir(), reason="SHARED_DIR has no data/emoji, which this test trains on")
-def test_sdk_2_on_real_data(sdk: Callable[[int], Path], tmp_path: Path) -> None:
+def test_sdk_2_on_real_data_and_two_instances(sdk: Callable[[int], Path], tmp_path: Path) -> None:
     parameters = {"n_mins": "2", "image_backbone": "mobilenet_v2"}
-    run_client(sdk(2), "sdk2_client.py", EMOJI, tmp_path / "job", parameters)
+    said = run_client(sdk(2), "sdk2_client.py", EMOJI, tmp_path / "job", parameters, "2")
+    assert " 2 train together: " in said
     for strategy in ("MultiRecord", "SingleRecord"):
         assert accuracy(tmp_path / "job", strategy, EMOJI) > 0.85

@@ -29,6 +29,8 @@ BASE = {
     "inference",
     "archive",
     "keeping",
+    "work",
+    "ranks",
     "__init__",
 }
 MIDDLE = {"ingest", "modalities", "fusion", "artifact"}
@@ -39,8 +41,9 @@ ALLOWED = {
     "artifact": BASE,
     "modalities": BASE | {"ingest"},
     "training": BASE | MIDDLE,
+    "cluster": BASE,
     "serving": BASE | MIDDLE | {"sagemaker"},
-    "sagemaker": BASE | {"training"},
+    "sagemaker": BASE | {"training", "cluster"},
     "local": BASE,
     "aws": BASE | {"local", "sample"},
     "rehearsal": BASE | {"aws", "ingest", "local", "sample"},

@@ -42,6 +42,8 @@ class Training:
         Whether on spot capacity, for which the job waits up to an hour longer.
     checkpoints
         S3 URI that ``/opt/ml/checkpoints`` is kept at.
+    sharded
+        Whether each of several machines gets a share of the files of rows, not all.
     """
 
     algorithm: str
@@ -56,6 +58,7 @@ class Training:
     input_mode: str = "File"
     spot: bool = False
     checkpoints: str | None = None
+    sharded: bool = False
 
     def request(self, name: str) -> dict[str, Any]:
         """The request of ``CreateTrainingJob``.
@@ -76,7 +79,9 @@ class Training:
         request: dict[str, Any] = {
             "AlgorithmSpecification": {"AlgorithmName": self.algorithm, "TrainingInputMode": self.input_mode},
             "RoleArn": self.role,
-            "InputDataConfig": [channel(name, uri, self.input_mode) for name, uri in self.channels.items()],
+            "InputDataConfig": [
+                channel(name, uri, self.input_mode, sharded=self.sharded) for name, uri in self.channels.items()
+            ],
             "OutputDataConfig": {"S3OutputPath": self.output},
             "ResourceConfig": resources(self.instance, self.count, self.volume_gb),
             "StoppingCondition": stopping,

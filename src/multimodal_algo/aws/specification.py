@@ -173,7 +173,7 @@ def create_algorithm_request(name: str, images: Images, validation: Validation |
             "TrainingImage": images.training,
             "SupportedHyperParameters": specification(),
             "SupportedTrainingInstanceTypes": _instances("TrainingInstanceType"),
-            "SupportsDistributedTraining": False,
+            "SupportsDistributedTraining": True,
             "MetricDefinitions": metric_definitions(),
             "TrainingChannels": channels(),
             "SupportedTuningJobObjectiveMetrics": [
@@ -226,7 +226,7 @@ def _validation(validation: Validation) -> dict[str, Any]:
     }
 
 
-def channel(name: str, uri: str, mode: str = "File") -> dict[str, Any]:
+def channel(name: str, uri: str, mode: str = "File", *, sharded: bool = False) -> dict[str, Any]:
     """One entry of ``InputDataConfig``.
 
     Parameters
@@ -237,12 +237,15 @@ def channel(name: str, uri: str, mode: str = "File") -> dict[str, Any]:
         An object, or a prefix of objects.
     mode
         Of the job's input; a channel that cannot come so comes as files.
+    sharded
+        Whether each instance gets a share of the files of rows, not all.
     """
+    distribution = "ShardedByS3Key" if sharded and name in ("train", "validation") else "FullyReplicated"
     declared = next((entry for entry in channels() if entry["Name"] == name), None)
     entry: dict[str, Any] = {
         "ChannelName": name,
         "DataSource": {
-            "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
+            "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": distribution}
         },
         "InputMode": mode if declared is None or mode in declared["SupportedInputModes"] else "File",
     }

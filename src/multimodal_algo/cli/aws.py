@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,15 +131,24 @@ def create_algorithm(
 
 @aws.command()
 @_training
-@click.option("--instance-count", default=1, show_default=True)
+@click.option("--instance-count", default=1, show_default=True, help="Instances that train together.")
+@click.option("--sharded", is_flag=True, help="Give each instance a share of the files of train and validation.")
 @_job("multimodal-train")
 @_account
-def train(instance_count: int, name: str | None, wait: bool, region: str | None, dry_run: bool, **options: Any) -> None:
+def train(
+    instance_count: int,
+    sharded: bool,
+    name: str | None,
+    wait: bool,
+    region: str | None,
+    dry_run: bool,
+    **options: Any,
+) -> None:
     """Run a training job."""
     from multimodal_algo.aws import jobs
 
     session, job = _session(region, dry_run), _named(name, "multimodal-train")
-    jobs.train(session, job, _training_of(options, instance_count))
+    jobs.train(session, job, replace(_training_of(options, instance_count), sharded=sharded))
     _follow(session, jobs.TRAINING, job, wait)
     if wait and not dry_run:
         click.echo(f"artifact: {jobs.artifact_of(session, job)}")

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,7 @@ _DESCRIPTION = "dataset.json"
 _TABLE = "table.parquet"
 _KEYS = "keys.npy"
 _PROBE = "probe.json"
+_COPIED_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ class Dataset:
     @classmethod
     def read(cls, directory: Path) -> Dataset:
         """The rows that a `DatasetWriter` has written into `directory`."""
-        told = json.loads((directory / _DESCRIPTION).read_text(encoding="utf-8"))
-        schema = FeatureSchema(tuple(told["columns"]))
+        told = _Description.read(directory)
+        schema = told.schema
         # Arrow's copy goes column by column as pandas' is made.
         columns = [name for name in _arrow_schema(schema).names if name != ID]
         table = pq.read_table(directory / _TABLE, columns=columns)
@@ -79,7 +81,7 @@ class Dataset:
             frame = pd.DataFrame(index=pd.RangeIndex(len(labels)))
         vectors = {
             column: VectorColumn(
-                _mapped(directory / f"{n}.f16", np.float16, (-1, told["widths"][column])),
+                _mapped(directory / f"{n}.f16", np.float16, (-1, told.widths[column])),
                 np.load(directory / f"{n}.index.npy"),
             )
             for n, column in enumerate(_vector_columns(schema))
@@ -96,7 +98,7 @@ class Dataset:
             labels,
             directory / _TABLE,
             _read_probe(directory, schema),
-            told["largest_row"],
+            told.largest_row,
             np.load(directory / _KEYS),
         )
 
@@ -111,7 +113,7 @@ class Dataset:
 
 
 class DatasetWriter:
-    """Appends chunks to a directory; `Dataset.read` reads them back after `close`."""
+    """Appends rows to a directory; `Dataset.read` reads them back after `close`."""
 
     def __init__(self, schema: FeatureSchema, directory: Path) -> None:
         self._schema = schema
@@ -120,49 +122,148 @@ class DatasetWriter:
         self._vectors = {c: (directory / f"{n}.f16").open("wb") for n, c in enumerate(_vector_columns(schema))}
         self._indices: dict[str, list[np.ndarray]] = {column: [] for column in self._vectors}
         self._written = dict.fromkeys(self._vectors, 0)
-        self._widths = dict.fromkeys(self._vectors, 1)
+        self._widths: dict[str, int] = {}
         images = enumerate(schema.of(Modality.IMAGE))
         self._pictures = {column: (directory / f"{n}.jpegs").open("wb") for n, column in images}
         self._spans: dict[str, list[np.ndarray]] = {column: [] for column in self._pictures}
         self._keys: list[np.ndarray] = []
+        self._is_closed = False
 
     def append(self, features: Features, labels: Sequence[str], ids: Sequence[str] | None, keys: np.ndarray) -> None:
         """Add a chunk of rows."""
         frame = features.table.assign(**{LABEL: list(labels)})
         if ids is not None:
             frame = frame.assign(**{ID: list(ids)})
-        table = pa.Table.from_pandas(frame, preserve_index=False, schema=_arrow_schema(self._schema))
-        if self._parquet is None:
-            self._parquet = pq.ParquetWriter(self._directory / _TABLE, table.schema)
-        self._parquet.write_table(table)
+        self._add_table(pa.Table.from_pandas(frame, preserve_index=False, schema=_arrow_schema(self._schema)))
         for column, cells in features.vectors.items():
-            self._widths[column] = cells.vectors.shape[1]
+            self._add_index(column, cells.index, *cells.vectors.shape)
             self._vectors[column].write(np.ascontiguousarray(cells.vectors).tobytes())
-            self._indices[column].append(np.where(cells.present, cells.index + self._written[column], -1))
-            self._written[column] += len(cells.vectors)
         for column, pictures in features.pictures.items():
-            self._spans[column].append(pictures.spans + self._pictures[column].tell())
+            self._add_spans(column, pictures.spans)
             self._pictures[column].write(pictures.data.tobytes())
         self._keys.append(keys)
 
+    def extend(self, directory: Path, picture_rows: int | None = None) -> int:
+        """Add the rows of another writer's directory, in bounded memory but for keys, indices and spans.
+
+        Parameters
+        ----------
+        directory
+            With the same columns, and vectors of the same networks.
+        picture_rows
+            Pictures of later rows than so many are left out; None keeps all.
+
+        Returns
+        -------
+        int
+            Rows added.
+
+        Raises
+        ------
+        ValueError
+            The vectors are of another width.
+        """
+        told = _Description.read(directory)
+        with pq.ParquetFile(directory / _TABLE) as table:
+            for group in range(table.num_row_groups):
+                self._add_table(table.read_row_group(group))
+        for n, (column, vectors) in enumerate(self._vectors.items()):
+            path, width = directory / f"{n}.f16", told.widths[column]
+            count = path.stat().st_size // (np.dtype(np.float16).itemsize * width)
+            self._add_index(column, np.load(directory / f"{n}.index.npy"), count, width)
+            _copy(path, vectors)
+        for n, (column, jpegs) in enumerate(self._pictures.items()):
+            spans = np.load(directory / f"{n}.spans.npy")
+            spans[len(spans) if picture_rows is None else picture_rows :] = 0
+            end = jpegs.tell() + int(spans.max(initial=0))
+            self._add_spans(column, spans)
+            if end > jpegs.tell():
+                _copy(directory / f"{n}.jpegs", jpegs)
+                jpegs.seek(end)
+                jpegs.truncate()
+        self._keys.append(np.load(directory / _KEYS))
+        return len(self._keys[-1])
+
     def abandon(self) -> None:
-        """Close the files of rows that nobody will read."""
-        if self._parquet is not None:
-            self._parquet.close()
-        for stream in [*self._vectors.values(), *self._pictures.values()]:
-            stream.close()
+        """Remove the files of rows that nobody will read; those of a closed dataset stay."""
+        if not self._is_closed:
+            self._end()
+            for n in range(len(self._vectors)):
+                (self._directory / f"{n}.f16").unlink()
+            for n in range(len(self._pictures)):
+                (self._directory / f"{n}.jpegs").unlink()
+            (self._directory / _TABLE).unlink(missing_ok=True)
 
     def close(self, probe: Mapping[str, Sequence[Any]], largest_row: int) -> None:
         """Finish the files, once at least one chunk was appended; see `Dataset`."""
-        self.abandon()
+        self._end()
         for n, indices in enumerate(self._indices.values()):
             np.save(self._directory / f"{n}.index.npy", np.concatenate(indices))
         for n, spans in enumerate(self._spans.values()):
             np.save(self._directory / f"{n}.spans.npy", np.concatenate(spans))
         np.save(self._directory / _KEYS, np.concatenate(self._keys))
         _write_probe(self._directory, self._schema, probe)
-        told = {"columns": self._schema.columns, "widths": self._widths, "largest_row": largest_row}
-        (self._directory / _DESCRIPTION).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        _Description(self._schema, self._widths, largest_row).write(self._directory)
+        self._is_closed = True
+
+    def _add_table(self, table: pa.Table) -> None:
+        if self._parquet is None:
+            self._parquet = pq.ParquetWriter(self._directory / _TABLE, table.schema)
+        self._parquet.write_table(table)
+
+    def _add_index(self, column: str, index: np.ndarray, count: int, width: int) -> None:
+        if self._widths.setdefault(column, width) != width:
+            raise ValueError(f"{column}: vectors of {width} numbers after some of {self._widths[column]}")
+        self._indices[column].append(np.where(index >= 0, index + self._written[column], -1))
+        self._written[column] += count
+
+    def _add_spans(self, column: str, spans: np.ndarray) -> None:
+        # A row without a picture has 0, 0, in whatever chunk it came.
+        is_filled = spans[:, :1] < spans[:, 1:]
+        self._spans[column].append(np.where(is_filled, spans + self._pictures[column].tell(), 0))
+
+    def _end(self) -> None:
+        if self._parquet is not None:
+            self._parquet.close()
+        for stream in [*self._vectors.values(), *self._pictures.values()]:
+            stream.close()
+
+
+def join_datasets(parts: Sequence[Path], directory: Path, largest_row: int, picture_rows: int | None = None) -> None:
+    """Make one dataset of several, in their order.
+
+    Parameters
+    ----------
+    parts
+        At least one directory of a `DatasetWriter` that was closed, all with the same columns. The files of a single
+        one are moved, those of several are copied.
+    directory
+        Where the dataset goes; that of a single part may be it.
+    largest_row
+        See `Dataset`.
+    picture_rows
+        How many of the first rows keep their pictures; None keeps all. A single part has no others.
+
+    Raises
+    ------
+    ValueError
+        Parts have vectors of different widths.
+    """
+    told = _Description.read(parts[0])
+    if len(parts) == 1:
+        if parts[0] != directory:
+            for path in parts[0].iterdir():
+                shutil.move(path, directory / path.name)
+        _Description(told.schema, told.widths, largest_row).write(directory)
+        return
+    writer = DatasetWriter(told.schema, directory)
+    try:
+        rows = 0
+        for part in parts:
+            rows += writer.extend(part, None if picture_rows is None else max(picture_rows - rows, 0))
+        writer.close(_read_probe(parts[0], told.schema), largest_row)
+    finally:
+        writer.abandon()
 
 
 def row_keys(schema: FeatureSchema, cells: Mapping[str, Sequence[Any]], rows: int) -> np.ndarray:
@@ -213,6 +314,29 @@ def _key(value: Any, modality: Modality) -> int:
     return int.from_bytes(digest.digest(), "little") if len(value) else 0
 
 
+@dataclass(frozen=True)
+class _Description:
+    """What ``dataset.json`` says; `widths` are of the vectors of each column."""
+
+    schema: FeatureSchema
+    widths: Mapping[str, int]
+    largest_row: int
+
+    @classmethod
+    def read(cls, directory: Path) -> _Description:
+        told = json.loads((directory / _DESCRIPTION).read_text(encoding="utf-8"))
+        return cls(FeatureSchema(tuple(told["columns"])), told["widths"], told["largest_row"])
+
+    def write(self, directory: Path) -> None:
+        told = {"columns": self.schema.columns, "widths": self.widths, "largest_row": self.largest_row}
+        (directory / _DESCRIPTION).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+
+
+def _copy(path: Path, stream: IO[bytes]) -> None:
+    with path.open("rb") as source:
+        shutil.copyfileobj(source, stream, _COPIED_BYTES)
+
+
 def _vector_columns(schema: FeatureSchema) -> tuple[str, ...]:
     return (*schema.of(Modality.TEXT), *schema.of(Modality.IMAGE))
 
@@ -249,4 +373,5 @@ def _read_probe(directory: Path, schema: FeatureSchema) -> dict[str, Sequence[An
 def _mapped(path: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
     if not path.stat().st_size:  # an empty file cannot be mapped
         return np.empty([max(size, 0) for size in shape], dtype=dtype)
-    return np.memmap(path, dtype=dtype, mode="r").reshape(shape)
+    # As a plain array it can be pickled without a copy.
+    return np.asarray(np.memmap(path, dtype=dtype, mode="r")).reshape(shape)

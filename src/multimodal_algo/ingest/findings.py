@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from multimodal_algo.errors import UserError
 from multimodal_algo.ingest.cells import is_missing
+from multimodal_algo.ingest.places import SHOWN, TRACKED_VALUES, Identities, Places
 from multimodal_algo.labels import detect_problem_type, number_of
 from multimodal_algo.schema import LABEL, FeatureSchema, Modality, modality_of
 from multimodal_algo.task import ProblemType
@@ -16,10 +18,9 @@ from multimodal_algo.task import ProblemType
 MIN_ROWS = 10
 FEW_ROWS_PER_CLASS = 10
 _MOSTLY_UNIQUE = 0.5
-_TRACKED_VALUES = 1_000_000
-_SHOWN = 5
 _LISTED = 100
 _FEW_STRANGE = 0.1
+NO_HEADER = "The data has no header line and no rows. Put a header line and rows into it."
 
 
 @dataclass(frozen=True)
@@ -102,23 +103,8 @@ class Inspection:
         return self.schema
 
 
-@dataclass
-class _Places:
-    """How often something occurred, where first, and an example."""
-
-    count: int = 0
-    first: list[str] = field(default_factory=list)
-    example: str = ""
-
-    def add(self, where: str, example: str = "") -> None:
-        self.count += 1
-        if len(self.first) < _SHOWN:
-            self.first.append(where)
-        self.example = self.example or example
-
-
 class Findings:
-    """Collects what `Inspection` tells, row by row, in bounded memory.
+    """Collects what `Inspection` tells, row by row, in bounded memory. It can be pickled.
 
     Parameters
     ----------
@@ -134,16 +120,16 @@ class Findings:
         self._bad_count = 0
         self._bad: list[BadRow] = []
         self._errors: list[str] = []
-        self._widths = _Places()
-        self._labels = _Places()
-        self._cells: dict[str, _Places] = {}
-        self._newlines: dict[str, _Places] = {}
+        self._widths = Places()
+        self._labels = Places()
+        self._cells: dict[str, Places] = {}
+        self._newlines: dict[str, Places] = {}
         self._values: dict[str, set[str]] = {}
         self._missing: Counter[str] = Counter()
         self._classes: Counter[str] = Counter()
-        self._ids: set[int] = set()
-        self._repeated_ids = _Places()
+        self._ids = Identities()
         self._rows = 0
+        self.largest_row = 0
 
     @property
     def has_errors(self) -> bool:
@@ -153,6 +139,10 @@ class Findings:
     def error(self, message: str) -> None:
         """Note a whole sentence, such as a file that cannot be read."""
         self._errors.append(message)
+
+    def size(self, characters: int) -> None:
+        """Note the characters of a row, where they tell how large it is."""
+        self.largest_row = max(self.largest_row, characters)
 
     def bad_row(self, row: BadRow) -> None:
         """Note a row that cannot be read, whatever else is told about it."""
@@ -174,7 +164,7 @@ class Findings:
 
     def bad_cell(self, where: str, column: str, reason: str) -> None:
         """Note a cell that cannot be read."""
-        self._cells.setdefault(column, _Places()).add(where, reason)
+        self._cells.setdefault(column, Places()).add(where, reason)
 
     def count(
         self, where: str, label: str, identity: str | None, cells: Mapping[str, Any], with_newlines: Sequence[str]
@@ -188,17 +178,37 @@ class Findings:
             self._missing[column] += is_missing(modality, value)
             if modality is Modality.CAT and value:
                 values = self._values.setdefault(column, set())
-                if len(values) < _TRACKED_VALUES:
+                if len(values) < TRACKED_VALUES:
                     values.add(value)
         for column in with_newlines:
-            self._newlines.setdefault(column, _Places()).add(where)
+            self._newlines.setdefault(column, Places()).add(where)
         if identity:
-            # Hashes take less than IDs; two IDs that collide cost no more than a wrong warning.
-            key = hash(identity)
-            if key in self._ids:
-                self._repeated_ids.add(where, identity)
-            elif len(self._ids) < _TRACKED_VALUES:
-                self._ids.add(key)
+            self._ids.add(identity, where)
+
+    def merge(self, later: Findings) -> None:
+        """Add what was found in the rows that follow these, as if one pass had read both.
+
+        Parameters
+        ----------
+        later
+            With the same policy and problem type; it is left as it is.
+        """
+        self._bad_count += later._bad_count
+        self._bad = (self._bad + later._bad)[:_LISTED]
+        self._errors += later._errors
+        self._widths.merge(later._widths)
+        self._labels.merge(later._labels)
+        for ours, theirs in ((self._cells, later._cells), (self._newlines, later._newlines)):
+            for column, places in theirs.items():
+                ours.setdefault(column, Places()).merge(places)
+        for column, found in later._values.items():
+            values = self._values.setdefault(column, set())
+            values.update(islice(found - values, TRACKED_VALUES - len(values)))
+        self._missing.update(later._missing)
+        self._classes.update(later._classes)
+        self._ids.merge(later._ids)
+        self._rows += later._rows
+        self.largest_row = max(self.largest_row, later.largest_row)
 
     def inspection(self, schema: FeatureSchema | None, *, is_training: bool = True) -> Inspection:
         """Everything found, as sentences; rows that are not for training may be few and of one class."""
@@ -217,16 +227,18 @@ class Findings:
                 f"{_plural(self._bad_count, 'row')} that cannot be read were skipped: {self._row_errors()[0]}"
             )
         if schema is None and not errors:
-            errors.append("The data has no header line and no rows. Put a header line and rows into it.")
+            errors.append(NO_HEADER)
         if schema is not None:
             if is_training:
                 errors += self._dataset_errors(schema)
+            elif not self._rows and not errors:
+                errors.append("The data has no row that can be read. Put rows below its header line.")
             warnings += self._warnings(schema)
         classes = dict(sorted(self._classes.items(), key=lambda item: (-item[1], item[0])))
         missing = {column: self._missing[column] for column in schema.features} if schema else {}
         return Inspection(
             schema, self._rows, missing, classes, tuple(errors), tuple(warnings), self._bad_count, tuple(self._bad),
-            self._kind(),
+            self._kind(), self.largest_row,
         )  # fmt: skip
 
     def _kind(self) -> ProblemType:
@@ -294,10 +306,10 @@ class Findings:
         is_regression = self._kind() == "regression"
         rare = [label for label, rows in self._classes.items() if rows < FEW_ROWS_PER_CLASS and not is_regression]
         if rare:
-            shown = ", ".join(f"'{label[:40]}' ({self._classes[label]})" for label in rare[:_SHOWN])
+            shown = ", ".join(f"'{label[:40]}' ({self._classes[label]})" for label in rare[:SHOWN])
             warnings.append(
                 f"{_plural(len(rare), 'class')} with fewer than {FEW_ROWS_PER_CLASS} rows: {shown}"
-                f"{', …' if len(rare) > _SHOWN else ''}. They are kept, but will be predicted badly."
+                f"{', …' if len(rare) > SHOWN else ''}. They are kept, but will be predicted badly."
             )
         for column, values in self._values.items():
             filled = self._rows - self._missing[column]
@@ -319,11 +331,8 @@ class Findings:
             for column in group:
                 if len(group) > 1 and self._rows and self._missing[column] == self._rows:
                     warnings.append(f"column {column}: empty in every row.")
-        if self._repeated_ids.count:
-            warnings.append(
-                f"column ID: {_plural(self._repeated_ids.count, 'ID')} more than once "
-                f"(first '{self._repeated_ids.example[:40]}', {self._repeated_ids.first[0]})."
-            )
+        if self._ids.repeated:
+            warnings.append(f"column ID: {_plural(self._ids.repeated, 'ID')} more than once (first {self._ids.first}).")
         if not schema.has_id:
             warnings.append("There is no 'ID' column: predictions can then be matched to rows by order only.")
         return warnings
@@ -335,11 +344,11 @@ def modality_groups(schema: FeatureSchema) -> list[tuple[str, ...]]:
     return [group for group in groups if group] + [(column,) for column in schema.of(Modality.IMAGE)]
 
 
-def _others(places: _Places) -> str:
+def _others(places: Places) -> str:
     if places.count == 1:
         return ""
     rest = ", ".join(where.split(", ")[-1] for where in places.first[1:])
-    return f" (and {places.count - 1} more: {rest}{', …' if places.count > _SHOWN else ''})"
+    return f" (and {places.count - 1} more: {rest}{', …' if places.count > SHOWN else ''})"
 
 
 def _plural(count: int, noun: str) -> str:

@@ -31,6 +31,12 @@ class PictureColumn:
         """The rows at the positions `rows`; no picture is copied."""
         return PictureColumn(self.data, self.spans[rows])
 
+    def of_first(self, rows: int) -> PictureColumn:
+        """The same column, of which none but the first `rows` keep their picture; `data` has the order of the rows."""
+        spans = self.spans.copy()
+        spans[rows:] = 0
+        return PictureColumn(self.data[: spans.max(initial=0)], spans)
+
     def jpeg(self, row: int) -> bytes | None:
         """The picture of a row; None where there is none."""
         start, end = self.spans[row]

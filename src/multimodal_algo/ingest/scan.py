@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from multimodal_algo.errors import UserError
@@ -55,26 +55,16 @@ def scan(
     sink: Sink | None = None,
     images: ImageFiles | None = None,
     bad_rows: BadRowPolicy | None = None,
-    progress: Progress | None = None,
-    schema: FeatureSchema | None = None,
     problem_type: str = "auto",
 ) -> Inspection:
-    """Read every row of `sources` once.
+    """Read every row of `sources` once, for training.
 
     Parameters
     ----------
-    sources
-        Shards of one dataset; each has the header, and the headers must be equal.
-    sink
-        Takes the rows.
-    images
-        Files that image cells may name.
+    sources, sink, images
+        See `collect`.
     bad_rows
         What to do with rows that cannot be read; they are errors if not given.
-    progress
-        Told of rows and bytes as they are read.
-    schema
-        The columns that the headers must have; those of the first file if not given.
     problem_type
         The hyperparameter: with ``regression`` a label that is no number is an error of its row.
 
@@ -83,26 +73,67 @@ def scan(
     Inspection
         Statistics and findings; `Inspection.raise_for_errors` turns the latter into a `UserError`.
     """
+    findings = Findings(bad_rows, problem_type)
+    return findings.inspection(collect(sources, findings, sink=sink, images=images))
+
+
+def collect(
+    sources: Sequence[Source],
+    findings: Findings,
+    *,
+    sink: Sink | None = None,
+    images: ImageFiles | None = None,
+    progress: Progress | None = None,
+    schema: FeatureSchema | None = None,
+    first_file: str = "",
+) -> FeatureSchema | None:
+    """Read every row of `sources` once, and note in `findings` what is found.
+
+    Parameters
+    ----------
+    sources
+        Shards of one dataset, or some of them; each has the header, and the headers must be equal.
+    findings
+        Without any so far.
+    sink
+        Takes the rows.
+    images
+        Files that image cells may name.
+    progress
+        Told of rows and bytes as they are read.
+    schema
+        The columns that the headers must have; those of the first file if not given.
+    first_file
+        What messages call the file, or the files, that have the columns of `schema`.
+
+    Returns
+    -------
+    FeatureSchema | None
+        The columns; None when no header could be read.
+    """
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode") as pool:
-        findings = Findings(bad_rows, problem_type)
-        return _Scan(sink, images, findings, progress or Progress(0), schema, pool).run(sources)
+        return _Scan(sink, images, findings, progress or Progress(0), schema, first_file, pool).run(sources)
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A row on its way: what is known of it at once, and its cells when their images are decoded."""
+    """A row on its way: what is known of it at once, and its cells when their images are decoded.
+
+    One of a wrong width has a sentence in place of cells.
+    """
 
     file: str
     number: int
     line: int
-    label: str
-    identity: str | None
-    with_newlines: list[str]
-    pending: PendingRow
+    pending: PendingRow | str
+    label: str = ""
+    identity: str | None = None
+    with_newlines: Sequence[str] = ()
 
     @property
     def where(self) -> str:
-        return _where(self.file, self.number, self.line)
+        line = f" (line {self.line})" if self.line != self.number + 1 else ""
+        return f"{self.file}, row {self.number}{line}"
 
 
 class _Scan:
@@ -113,6 +144,7 @@ class _Scan:
         findings: Findings,
         progress: Progress,
         schema: FeatureSchema | None,
+        first_file: str,
         pool: ThreadPoolExecutor,
     ) -> None:
         self._sink = sink
@@ -121,17 +153,15 @@ class _Scan:
         self._pool = pool
         self._findings = findings
         self._schema = schema
-        self._is_training = schema is None
-        self._first_file = "training" if schema is not None else ""
+        self._first_file = first_file
         self._features: tuple[str, ...] = ()
         self._image_columns: tuple[str, ...] = ()
         self._parser: RowParser | None = None
         self._reading: list[_Row] = []
         self._reading_bytes = 0
-        self._largest_row = 0
         self._decoding: list[_Row] = []
 
-    def run(self, sources: Sequence[Source]) -> Inspection:
+    def run(self, sources: Sequence[Source]) -> FeatureSchema | None:
         done = 0
         for source in sources:
             try:
@@ -148,8 +178,7 @@ class _Scan:
             done += source.size
         self._turn()
         self._turn()
-        found = self._findings.inspection(self._schema, is_training=self._is_training)
-        return replace(found, largest_row=0 if self._images else self._largest_row)
+        return self._schema
 
     def _take_header(self, header: list[str], source: Source) -> None:
         if self._schema is None:
@@ -178,28 +207,29 @@ class _Scan:
         schema, parser = self._schema, self._parser
         assert schema is not None
         assert parser is not None
-        if len(row.fields) != len(schema.columns):
-            told = f"{len(row.fields)} fields instead of {len(schema.columns)}"
-            self._findings.bad_width(_where(source.name, row.number, row.line), told)
-            self._findings.bad_row(BadRow(source.name, row.number, row.line, "", told))
-            return
-        named = dict(zip(schema.columns, row.fields, strict=True))
-        self._reading.append(
-            _Row(
-                source.name,
-                row.number,
-                row.line,
-                str(named[LABEL]),
-                str(named[ID]) if schema.has_id else None,
-                [column for column, text in named.items() if isinstance(text, str) and "\n" in text],
-                parser.start(row.fields),
-            )
-        )
         size = sum(map(len, row.fields))
-        self._largest_row = max(self._largest_row, size)
+        if len(row.fields) == len(schema.columns):
+            self._reading.append(self._begun(row, source, schema, parser))
+            if self._images is None:
+                self._findings.size(size)
+        else:
+            told = f"{len(row.fields)} fields instead of {len(schema.columns)}"
+            self._reading.append(_Row(source.name, row.number, row.line, told))
         self._reading_bytes += size
         if len(self._reading) >= CHUNK_ROWS or self._reading_bytes >= CHUNK_BYTES:
             self._turn()
+
+    def _begun(self, row: SourceRow, source: Source, schema: FeatureSchema, parser: RowParser) -> _Row:
+        named = dict(zip(schema.columns, row.fields, strict=True))
+        return _Row(
+            source.name,
+            row.number,
+            row.line,
+            parser.start(row.fields),
+            str(named[LABEL]),
+            str(named[ID]) if schema.has_id else None,
+            [column for column, text in named.items() if isinstance(text, str) and "\n" in text],
+        )
 
     def _turn(self) -> None:
         """Finish the rows that were decoding while the last ones were read, and let those decode."""
@@ -212,6 +242,10 @@ class _Scan:
             self._sink.append(chunk)
 
     def _finish(self, row: _Row, chunk: Chunk) -> None:
+        if isinstance(row.pending, str):
+            self._findings.bad_width(row.where, row.pending)
+            self._findings.bad_row(BadRow(row.file, row.number, row.line, "", row.pending))
+            return
         parsed = row.pending.finish()
         if not self._findings.is_label(row.label):
             parsed.problems.append((LABEL, f"'{row.label[:40]}' is not a finite number"))
@@ -232,10 +266,6 @@ class _Scan:
             chunk.ids.append(row.identity)
         for column in self._features:
             chunk.cells.setdefault(column, []).append(parsed.cells[column])
-
-
-def _where(file: str, number: int, line: int) -> str:
-    return f"{file}, row {number}" + (f" (line {line})" if line != number + 1 else "")
 
 
 def _other_header(schema: FeatureSchema, header: Sequence[str], name: str, first: str) -> str:

@@ -23,6 +23,7 @@ from multimodal_algo.keeping import Keeper, StopRequest
 from multimodal_algo.modalities.head import Head, TabularHead
 from multimodal_algo.recipes import Models
 from multimodal_algo.task import Task
+from multimodal_algo.work import Spread
 
 _LOG = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class ModalityModel(ABC):
         scratch: Path,
         keeper: Keeper | None = None,
         stop: StopRequest | None = None,
+        spread: Spread | None = None,
     ) -> np.ndarray:
         """Fit once per fold and once on all rows.
 
@@ -106,6 +108,8 @@ class ModalityModel(ABC):
             Where what is done of the fit is kept for a later start of the same job; None keeps nothing.
         stop
             Whether to keep what is done and end with `Stopped`.
+        spread
+            Leave to do parts of it on other hosts.
 
         Returns
         -------
@@ -138,6 +142,7 @@ class ModalityModel(ABC):
             path=scratch / "predictor",
             keeper=keeper,
             stop=stop,
+            spread=spread,
             **self._options(),
         )
         _LOG.info("%s: %d of %d rows, %.1f s", self.name, len(inputs), len(targets), time.monotonic() - started)

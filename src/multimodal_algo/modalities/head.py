@@ -11,6 +11,7 @@ import logging
 import shutil
 import warnings
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from multimodal_algo.memory import available_bytes
 from multimodal_algo.modalities.direct import Direct
 from multimodal_algo.recipes import Models
 from multimodal_algo.task import Task
+from multimodal_algo.work import Spread
 
 _LOG = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ class Head(ABC):
         path: Path,
         keeper: Keeper | None = None,
         stop: StopRequest | None = None,
+        spread: Spread | None = None,
     ) -> tuple[Head, np.ndarray]:
         """Fit `models` once per fold, and what ships.
 
@@ -89,6 +92,8 @@ class Head(ABC):
             Where what is done of the fit is kept for a later start of the same job; None keeps nothing.
         stop
             Whether to keep what is done and end with `Stopped`.
+        spread
+            Leave to do parts of it on other hosts.
 
         Returns
         -------
@@ -145,6 +150,7 @@ class TabularHead(Head):
         path: Path,
         keeper: Keeper | None = None,
         stop: StopRequest | None = None,
+        spread: Spread | None = None,
     ) -> tuple[TabularHead, np.ndarray]:
         """See `Head.fit`; nothing is kept, since AutoGluon's tabular fits do not resume.
 
@@ -165,7 +171,7 @@ class TabularHead(Head):
         chosen = _some(len(inputs), _most_rows(inputs), seed)
         if len(chosen) < len(inputs):
             _LOG.warning("%s: fitted to %d of %d rows, which is what memory allows", name, len(chosen), len(inputs))
-        fitting = _Fitting(task, seed, path)
+        fitting = _Fitting(task, seed, path, spread)
         limit_s = max(_LEAST_LIMIT_S, budget.remaining_s * _COUNTED_SHARE)
         predictor = fitting.fit(table(chosen), models, limit_s)
         if predictor is None:
@@ -242,6 +248,7 @@ class _Fitting:
     task: Task
     seed: int
     path: Path
+    spread: Spread | None
 
     def fit(self, table: pd.DataFrame, models: Models, time_limit: float | None) -> Any:
         """A predictor of `models`, bagged over the folds; None when none of them could be fitted.
@@ -268,7 +275,7 @@ class _Fitting:
             learner_kwargs={"label_count_threshold": 1, "random_state": self.seed},
         )
         threads = {} if len(table) >= _ROWS_FOR_THREADS or _has_vectors(table) else {"num_cpus": 1}
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), self._folds():
             warnings.simplefilter("ignore")
             try:
                 predictor.fit(
@@ -288,6 +295,13 @@ class _Fitting:
                 # No model was done in time, no column says anything, or all rows are in one fold.
                 _LOG.debug("AutoGluon: %s", error)
                 return None
+
+    def _folds(self) -> AbstractContextManager[None]:
+        if self.spread is None:
+            return nullcontext()
+        from multimodal_algo.modalities.folds import folds_spread
+
+        return folds_spread(self.spread)
 
     def _problem_type(self, table: pd.DataFrame) -> str:
         if self.task.is_regression:

@@ -14,10 +14,12 @@ import pandas as pd
 from multimodal_algo.keeping import Keeper, StopRequest
 from multimodal_algo.memory import available_bytes
 from multimodal_algo.modalities.tuned_files import multimodal, quiet, read_predictor, write_predictor
+from multimodal_algo.ranks import Rank
 from multimodal_algo.recipes import Models
 from multimodal_algo.task import Task
 
 if TYPE_CHECKING:
+    from multimodal_algo.modalities.tuned_group import Group
     from multimodal_algo.modalities.tuned_running import Running
 
 _LOG = logging.getLogger(__name__)
@@ -89,8 +91,13 @@ class Fitting:
         *,
         limit_s: float,
         teacher: Any = None,
+        rank: Rank | None = None,
     ) -> Any:
         """A predictor of the rows `known`, fitted now or by an earlier start; None where they are of one class.
+
+        Several processes that call it with the same arguments, but for `rank`, fit it together, and only the first has
+        it: the others return None. A step takes as many rows of all together as it takes of one process alone, or one
+        of each. The first's `limit_s` counts.
 
         Parameters
         ----------
@@ -106,6 +113,8 @@ class Fitting:
             Seconds, with those of earlier starts.
         teacher
             A predictor whose answers are learnt from too, or None.
+        rank
+            Which of several processes this is; None where it is alone. Then nothing may be kept: `keeper` is None.
 
         Raises
         ------
@@ -113,8 +122,20 @@ class Fitting:
             `stop` was asked, and the state is kept.
         """
         keeper, name = self.keeper, self.path.parent.name
+        if rank is not None:
+            assert keeper is None
+            from multimodal_algo.modalities.tuned_group import Done, Group
+
+            with Group(rank) as group:
+                try:
+                    return self._fit(part, inputs, targets, known, limit_s, teacher, None, group)
+                except Done:
+                    return None
+                finally:
+                    if not rank.is_first:
+                        shutil.rmtree(self._directory(part, rank), ignore_errors=True)
         if keeper is None:
-            return self._fit(part, inputs, targets, known, limit_s, teacher, None)
+            return self._fit(part, inputs, targets, known, limit_s, teacher, None, None)
         from multimodal_algo.modalities.tuned_running import Running
 
         running = Running(keeper, self.stop, model=name, part=part)
@@ -122,7 +143,7 @@ class Fitting:
             running.drop()
             _LOG.info("%s: part %d taken from the checkpoint of an earlier start", name, part)
             return read_predictor(found)
-        predictor = self._fit(part, inputs, targets, known, limit_s, teacher, running)
+        predictor = self._fit(part, inputs, targets, known, limit_s, teacher, running, None)
         if predictor is not None:
             keeper.keep(str(part), lambda directory: write_predictor(predictor, directory))
             running.drop()
@@ -137,13 +158,14 @@ class Fitting:
         limit_s: float,
         teacher: Any,
         running: Running | None,
+        group: Group | None,
     ) -> Any:
         kept_rows = running.rows if running else None
-        known = _rows_that_fit(inputs, known, self.seed) if kept_rows is None else kept_rows
+        known = _rows_that_fit(inputs, known, self.seed, group) if kept_rows is None else kept_rows
         labels = np.unique(targets[known])
         if len(labels) < 2:
             return None
-        is_regression, path = self.task.is_regression, self.path / str(part)
+        is_regression, path = self.task.is_regression, self._directory(part, group.rank if group else None)
         training, tuning = self._tables(inputs, targets, known)
         shutil.rmtree(path, ignore_errors=True)
         models = dict(self.models)
@@ -163,11 +185,13 @@ class Fitting:
             )
             if running:
                 running.watch(predictor._learner, known, seed=self.seed)
+            if group:
+                group.watch(predictor._learner, seed=self.seed)
             predictor.fit(
                 training,
                 tuning_data=tuning,
                 time_limit=max(_LEAST_LIMIT_S, limit_s),
-                hyperparameters=_hyperparameters(inputs, models),
+                hyperparameters=_hyperparameters(inputs, models, group.rank.size if group else None),
                 column_types={
                     **{column: _TYPES[_modality(column)] for column in inputs.columns},
                     LABEL: "numerical" if is_regression else "categorical",
@@ -179,6 +203,10 @@ class Fitting:
         if teacher is not None:
             predictor._learner._teacher_learner = None
         return predictor
+
+    def _directory(self, part: int, rank: Rank | None) -> Path:
+        """AutoMM's: several ranks may share a disk."""
+        return self.path / (str(part) if rank is None or rank.is_first else f"{part}.rank{rank.rank}")
 
     def _tables(
         self, inputs: pd.DataFrame, targets: np.ndarray, known: np.ndarray
@@ -212,7 +240,7 @@ class Fitting:
         return read_predictor(copy)
 
 
-def _hyperparameters(inputs: pd.DataFrame, models: Models) -> dict[str, Any]:
+def _hyperparameters(inputs: pd.DataFrame, models: Models, ranks: int | None) -> dict[str, Any]:
     import torch
 
     has = {_modality(column) for column in inputs.columns}
@@ -230,6 +258,8 @@ def _hyperparameters(inputs: pd.DataFrame, models: Models) -> dict[str, Any]:
     for network in networks:
         wanted |= _OF_NETWORK.get(network, {})
     wanted |= models
+    # Without other processes more hosts would be waited for.
+    wanted |= {"env.num_nodes": 1} if ranks is None else _of_ranks(wanted, ranks, has_gpu=has_gpu)
     # AutoMM refuses the settings of a network that it does not fit.
     return {
         key: value
@@ -238,15 +268,35 @@ def _hyperparameters(inputs: pd.DataFrame, models: Models) -> dict[str, Any]:
     }
 
 
+def _of_ranks(wanted: dict[str, Any], ranks: int, *, has_gpu: bool) -> dict[str, Any]:
+    """What AutoMM must be told so that the steps of `ranks` processes together are those of `wanted`.
+
+    Each is a host to AutoMM, with one GPU or none.
+    """
+    most = wanted["env.per_gpu_batch_size"]
+    batch = most * max(1, wanted["env.batch_size"] // most)
+    share = max(1, batch // ranks)
+    return {
+        "env.num_nodes": ranks,
+        "env.num_gpus": int(has_gpu),
+        "env.accelerator": "gpu" if has_gpu else "cpu",
+        "env.batch_size": batch,
+        "env.per_gpu_batch_size": share // -(-share // most),
+    }
+
+
 def _modality(column: str) -> str:
     return column.rsplit("_", 1)[-1]
 
 
-def _rows_that_fit(inputs: pd.DataFrame, rows: np.ndarray, seed: int) -> np.ndarray:
-    """As many of `rows` as memory allows: AutoMM has all in memory, and copies."""
+def _rows_that_fit(inputs: pd.DataFrame, rows: np.ndarray, seed: int, group: Group | None) -> np.ndarray:
+    """As many of `rows` as memory allows, of every rank: AutoMM has all in memory, and copies."""
     sample = inputs.head(1000)
     per_row = 3 * max(1, int(sample.memory_usage(deep=True, index=False).sum()) // max(1, len(sample)))
-    most = max(1000, int(_MEMORY_SHARE * available_bytes() / per_row))
+    neighbours = group.rank.neighbours if group else 1
+    most = max(1000, int(_MEMORY_SHARE * available_bytes() / neighbours / per_row))
+    if group:
+        most = group.least(most)
     if most >= len(rows):
         return rows
     _LOG.warning("fine-tuning on %d of %d rows, which is what memory allows", most, len(rows))

@@ -7,7 +7,11 @@ is fitted for the out-of-fold vectors alone.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
+import tempfile
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +23,13 @@ from multimodal_algo.keeping import Keeper, StopRequest
 from multimodal_algo.modalities.head import Head, usual_answer
 from multimodal_algo.modalities.tuned_files import read_predictor, write_networks, write_predictor
 from multimodal_algo.modalities.tuned_fit import LABEL, Fitting
-from multimodal_algo.recipes import Models
+from multimodal_algo.ranks import Rank
+from multimodal_algo.recipes import PARTS, Models
 from multimodal_algo.task import Task
+from multimodal_algo.work import SentDirectory, Shared, Spread, WorkItem
 
-_PARTS = 3
+_LOG = logging.getLogger(__name__)
+
 # Importing, preparing and the last validation are not counted in AutoGluon's limit.
 _COUNTED_SHARE = 0.75
 _BATCH = 64
@@ -61,6 +68,7 @@ class TunedHead(Head):
         path: Path,
         keeper: Keeper | None = None,
         stop: StopRequest | None = None,
+        spread: Spread | None = None,
         teacher: TunedHead | None = None,
     ) -> tuple[TunedHead, np.ndarray]:
         """See `Head.fit`; `models` are AutoMM's dotted hyperparameters, beside our defaults.
@@ -72,16 +80,29 @@ class TunedHead(Head):
         out_of_fold = np.tile(usual, (len(inputs), 1))
         fitting = Fitting(task, models, seed, path, keeper, stop)
         # Where one of the teacher's is missing, its others have other numbers.
-        teachers = teacher._predictors if teacher is not None and len(teacher._predictors) == _PARTS else []
+        teachers = teacher._predictors if teacher is not None and len(teacher._predictors) == PARTS else []
         predictors = []
-        for part in range(_PARTS):
-            inside = folds % _PARTS == part
+        if spread is not None:
+            rows = spread.executor.share((inputs, targets, folds))
+            limit_s = budget.remaining_s / PARTS * _COUNTED_SHARE
+            name = path.parent.name
+            tasks = [
+                WorkItem(f"{name}, part {n}", FitPart(fitting, rows, n, limit_s), wants_gpu=True, ranks=spread.ranks)
+                for n in range(PARTS)
+            ]
+            for done in sorted(spread.executor.run(tasks, path), key=lambda done: done.number):
+                if done.value is not None:
+                    out_of_fold[folds % PARTS == done.number] = done.value
+                    predictors.append(read_predictor(done.directory))
+            return cls(predictors, usual, task.is_regression), out_of_fold
+        for part in range(PARTS):
+            inside = folds % PARTS == part
             predictor = fitting.predictor(
                 part,
                 inputs,
                 targets,
                 np.flatnonzero(~inside),
-                limit_s=budget.share(1, _PARTS - part).remaining_s * _COUNTED_SHARE,
+                limit_s=budget.share(1, PARTS - part).remaining_s * _COUNTED_SHARE,
                 teacher=teachers[part] if teachers else None,
             )
             if predictor is None:
@@ -147,3 +168,49 @@ class TunedHead(Head):
         state = json.loads((directory / _STATE).read_text(encoding="utf-8"))
         predictors = [read_predictor(directory / str(number)) for number in range(state["predictors"])]
         return cls(predictors, np.array(state["usual"], dtype=np.float32), state["is_regression"])
+
+
+@dataclass(frozen=True)
+class FitPart:
+    """The work of one predictor: leaves it in the directory, and returns what it says of the rows that it has not seen.
+
+    Parameters
+    ----------
+    fitting
+        How.
+    rows
+        Inputs, targets and folds, see `Head.fit`.
+    part
+        Its number.
+    limit_s
+        Seconds.
+    """
+
+    fitting: Fitting
+    rows: Shared[tuple[pd.DataFrame, np.ndarray, np.ndarray]]
+    part: int
+    limit_s: float
+
+    def __call__(self, directory: Path, rank: Rank | None = None) -> np.ndarray | None:
+        """Answers, float32 (rows, n); None where nothing could be learnt, or another rank has them."""
+        inputs, targets, folds = self.rows.get()
+        inside = folds % PARTS == self.part
+        started = time.monotonic()
+        name = self.fitting.path.parent.name
+        with tempfile.TemporaryDirectory(prefix="multimodal-part-") as scratch:
+            models = {
+                key: str(value.path()) if isinstance(value, SentDirectory) else value
+                for key, value in self.fitting.models.items()
+            }
+            fitting = replace(self.fitting, models=models, path=Path(scratch) / name / "predictor")
+            predictor = fitting.predictor(
+                self.part, inputs, targets, np.flatnonzero(~inside), limit_s=self.limit_s, rank=rank
+            )
+            if predictor is None:
+                return None
+            write_predictor(predictor, directory)
+            single = TunedHead([predictor], usual_answer(targets, fitting.task), fitting.task.is_regression)
+            answers = single.predict(inputs[inside])
+        together = f", by {rank.size} processes" if rank else ""
+        _LOG.info("%s: part %d, %.1f s%s", name, self.part, time.monotonic() - started, together)
+        return answers

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from multimodal_algo.cluster.hosts import Hosts, InstanceGroup
 from multimodal_algo.errors import PlatformError, UserError
 from multimodal_algo.hyperparameters import HyperParameters
 from multimodal_algo.sagemaker.paths import MLPaths
@@ -79,6 +80,38 @@ def train_channel(paths: MLPaths) -> Path:
             f"The job has no '{TRAIN_CHANNEL}' channel (its channels: {named}). Give the training data that name."
         )
     return found
+
+
+def read_hosts(paths: MLPaths) -> Hosts:
+    """The hosts of the job, of all instance groups; one where the platform tells of none.
+
+    Raises
+    ------
+    PlatformError
+        This host is not among them.
+    """
+    told = _read_object(paths.resource_config)
+    groups = tuple(
+        InstanceGroup(
+            str(group.get("instance_group_name", "")),
+            str(group.get("instance_type", "")),
+            tuple(str(host) for host in group.get("hosts") or ()),
+        )
+        for group in told.get("instance_groups") or ()
+    )
+    names = {str(host) for host in told.get("hosts") or ()}.union(*(group.hosts for group in groups))
+    current = str(told.get("current_host") or "algo-1")
+    if not names:
+        names = {current}
+    if current not in names:
+        raise PlatformError(f"{paths.resource_config}: current_host {current} is none of the hosts {sorted(names)}.")
+    return Hosts(current, tuple(sorted(names)), told.get("network_interface_name"), groups)
+
+
+def is_sharded(paths: MLPaths, name: str) -> bool:
+    """Whether each host has only a share of a channel's files (``S3DistributionType`` is ``ShardedByS3Key``)."""
+    channel = _read_object(paths.input_data_config).get(name)
+    return isinstance(channel, dict) and channel.get("S3DistributionType") == "ShardedByS3Key"
 
 
 def unused_channels(paths: MLPaths) -> list[str]:

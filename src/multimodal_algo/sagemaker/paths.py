@@ -22,6 +22,11 @@ class MLPaths:
         """The channels of the job and how each arrives."""
         return self.base / "input/config/inputdataconfig.json"
 
+    @property
+    def resource_config(self) -> Path:
+        """The hosts of the job."""
+        return self.base / "input/config/resourceconfig.json"
+
     def channel(self, name: str) -> Path:
         """The directory of a File or FastFile channel."""
         return self.base / "input/data" / name

@@ -36,6 +36,8 @@ class Settings:
         ``SAGEMAKER_MAX_CONCURRENT_TRANSFORMS``); None where it does not.
     model_timeout_s
         After how long at one batch of rows the model counts as hanging (``MODEL_TIMEOUT_S``, default 600).
+    hosts_timeout_s
+        How long the hosts of a training job wait for each other (``HOSTS_TIMEOUT_S``, default 900).
     inference
         The environment that `InferenceOptions.of` takes.
     """
@@ -49,6 +51,7 @@ class Settings:
     max_payload_mb: int | None = None
     max_concurrent: int | None = None
     model_timeout_s: float = 600
+    hosts_timeout_s: float = 900
     inference: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -74,6 +77,7 @@ class Settings:
             max_payload_mb=_number(env, "SAGEMAKER_MAX_PAYLOAD_IN_MB", None),
             max_concurrent=_number(env, "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS", None),
             model_timeout_s=_seconds(env, "MODEL_TIMEOUT_S", 600),
+            hosts_timeout_s=_seconds(env, "HOSTS_TIMEOUT_S", 900),
             inference={name: value for name in _INFERENCE if (value := env.get(name))},
         )
 

@@ -54,10 +54,10 @@ class Backbones:
         frozen: Networks = MappingProxyType({}),
         start: Networks = MappingProxyType({}),
     ) -> None:
-        self._hyperparameters = hyperparameters
-        self._weights_dir = weights_dir
+        self.hyperparameters = hyperparameters
+        self.weights_dir = weights_dir
         self._scratch = scratch
-        self._frozen = frozen
+        self.frozen = frozen
         self._start = start
         self._image: ImageBackbone | None = None
         self._text: TextBackbone | None = None
@@ -77,14 +77,14 @@ class Backbones:
 
         if schema.of(Modality.IMAGE) and self._image is None:
             self._image = ImageBackbone.resolve(
-                str(self._frozen.get(Modality.IMAGE, self._hyperparameters.image_backbone)),
-                weights_dir=self._weights_dir,
-                allow_untrained=self._hyperparameters.quality == "toy",
-                seed=self._hyperparameters.seed,
+                str(self.frozen.get(Modality.IMAGE, self.hyperparameters.image_backbone)),
+                weights_dir=self.weights_dir,
+                allow_untrained=self.hyperparameters.quality == "toy",
+                seed=self.hyperparameters.seed,
             )
             _LOG.info("image backbone: %s, weights: %s", self._image.info.architecture, self._image.info.source)
         if schema.of(Modality.TEXT) and self._text is None:
-            self._text = TextBackbone.resolve(str(self._frozen.get(Modality.TEXT, self._hyperparameters.text_backbone)))
+            self._text = TextBackbone.resolve(str(self.frozen.get(Modality.TEXT, self.hyperparameters.text_backbone)))
 
     def _networks(self) -> dict[Path, Backbone | None]:
         return {IMAGE_BACKBONE: self._image, TEXT_BACKBONE: self._text}
@@ -102,7 +102,7 @@ class Backbones:
     def _speed_up(self, network: Backbone, name: Path) -> None:
         from multimodal_algo.modalities.engines import Unavailable, chosen
 
-        engine = chosen(self._hyperparameters.inference_engine, has_gpu=network.has_gpu)
+        engine = chosen(self.hyperparameters.inference_engine, has_gpu=network.has_gpu)
         if engine is Engine.TORCH or network.has_gpu:
             return
         try:
@@ -172,7 +172,7 @@ class Backbones:
                 image = self._image
                 if Modality.IMAGE in self._start:
                     image = ImageBackbone.resolve(
-                        str(self._start[Modality.IMAGE]), weights_dir=self._weights_dir, allow_untrained=False, seed=0
+                        str(self._start[Modality.IMAGE]), weights_dir=self.weights_dir, allow_untrained=False, seed=0
                     )
                 if not image.save_for_timm(scratch / "image"):
                     _LOG.warning("%s: AutoGluon cannot fine-tune %s", branch.value, image.info.architecture)

@@ -40,6 +40,8 @@ _WHOLE = "whole.json"
 _ASIDE = ".sagemaker-ignore"
 _UPLOADING, _UPLOADED = ".sagemaker-uploading", ".sagemaker-uploaded"
 _PARTS = ("data", "teacher", "models", "fitting", "fusion")
+# Hyperparameters that change nothing of what is kept.
+_NO_DIFFERENCE = {"on_checkpoint_mismatch", "distribution"}
 _RESTART = "Use an empty checkpoint location, or set on_checkpoint_mismatch=restart."
 
 
@@ -82,7 +84,7 @@ class Checkpoints:
         """
         state = {
             "data": dict(data),
-            "hyperparameters": hyperparameters.model_dump(mode="json", exclude={"on_checkpoint_mismatch"}),
+            "hyperparameters": hyperparameters.model_dump(mode="json", exclude=_NO_DIFFERENCE),
             "versions": current_versions(),
         }
         text = json.dumps(state, indent=2, sort_keys=True) + "\n"

@@ -18,6 +18,7 @@ from multimodal_algo.training.checkpoints import Checkpoints
 from multimodal_algo.training.earlier import Earlier
 from multimodal_algo.training.export import write_networks
 from multimodal_algo.training.rows import Channels, RowReader
+from multimodal_algo.work import Executor
 
 _LOG = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ class Teacher:
         weights_dir: Path,
         checkpoints: Checkpoints,
         scratch: Path,
+        executor: Executor,
     ) -> np.ndarray:
         """What is to be learnt: shares of the classes, float32 (rows, n), half the label's and half the teacher's.
 
@@ -86,7 +88,7 @@ class Teacher:
         """
         part = checkpoints.find(_PART)
         if part is None:
-            answers = self._answers(channels, hyperparameters, weights_dir, checkpoints, scratch)
+            answers = self._answers(channels, hyperparameters, weights_dir, checkpoints, scratch, executor)
             part = checkpoints.keep(_PART, lambda directory: np.save(directory / _ANSWERS, answers))
         answers = np.load(part / _ANSWERS)
         right = float((answers.argmax(axis=1) == target.values).mean())
@@ -101,6 +103,7 @@ class Teacher:
         weights_dir: Path,
         checkpoints: Checkpoints,
         scratch: Path,
+        executor: Executor,
     ) -> np.ndarray:
         artifact = self.artifact
         frozen = write_networks(artifact.directory, artifact.config, scratch / "networks", tuned=False)
@@ -112,6 +115,7 @@ class Teacher:
             needs_pictures([entry.branch for entry in artifact.config.modalities]),
             scratch / "rows",
             scratch / "output",
+            executor,
         )
         dataset: Dataset = reader.read_once("train", channels.train, None, hyperparameters.problem_type)
         return artifact.fusion.predict(artifact.vectors(dataset.features))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,12 @@ from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.features import Features
 from multimodal_algo.keeping import StopRequest
 from multimodal_algo.labels import Target
-from multimodal_algo.recipes import EFFORT, Branch, Recipe
+from multimodal_algo.recipes import EFFORT, PARTS, TUNED, Branch, Recipe
+from multimodal_algo.training.branches import FitBranch, Rows, seconds_of_each
 from multimodal_algo.training.checkpoints import Below, Checkpoints
 from multimodal_algo.training.earlier import NAME, Earlier
+from multimodal_algo.training.executor import LocalExecutor
+from multimodal_algo.work import Done, Executor, SentDirectory, Shared, Spread, WorkItem
 
 if TYPE_CHECKING:
     from multimodal_algo.modalities.base import ModalityModel
@@ -28,8 +32,14 @@ _LOG = logging.getLogger(__name__)
 # The fusion network is small; the modality models get the rest.
 _FUSION_SHARE = 0.1
 _VECTORS = "vectors.npy"
+# Of AutoMM's hyperparameters those that may name a directory.
+_CHECKPOINT = ".checkpoint_name"
 # On fewer rows that an earlier model has not seen nothing can be said of how it does beside the new ones.
 _LEAST_NEW_ROWS = 50
+
+
+_Fit = tuple[int, Branch, "ModalityModel"]
+"""A branch that is to be fitted: its place, its kind, its model."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,8 @@ class Fitting:
         Gets the seconds of each branch, over all starts of the job.
     stop
         Tells when the process is to end.
+    executor
+        Who fits.
     """
 
     hyperparameters: HyperParameters
@@ -77,6 +89,7 @@ class Fitting:
     scratch: Path
     seconds: dict[str, float]
     stop: StopRequest
+    executor: Executor
 
     def fit(
         self, dataset: Dataset, target: Target, folds: np.ndarray, teacher: Earlier | None
@@ -109,32 +122,106 @@ class Fitting:
         from multimodal_algo.modalities.registry import new_models
 
         models = new_models(dataset.schema, target.task, self.recipe.models)
-        efforts = [EFFORT[branch] for branch, _ in models]
-        reserve = _FUSION_SHARE * sum(efforts)
         spent_s = sum(self._spent_s(model) for _, model in models)
         budget = Budget.starting_now(max(0.0, self.hyperparameters.budget_s - spent_s))
-        vectors = []
-        for number, (branch, model) in enumerate(models):
-            out_of_fold = self._restored(model)
-            if out_of_fold is None:
+        vectors = {n: found for n, (_, model) in enumerate(models) if (found := self._restored(model)) is not None}
+        waiting = [(n, branch, model) for n, (branch, model) in enumerate(models) if n not in vectors]
+        rows = Rows(dataset.features, target.values, folds)
+        # A teacher is on this host alone.
+        taught = [fit for fit in waiting if teacher is not None and fit[1] in TUNED]
+        for n, out_of_fold in self._spread([fit for fit in waiting if fit not in taught], rows, budget):
+            vectors[n] = out_of_fold
+        for _, _, model in taught:
+            assert teacher is not None
+            model.teacher = teacher.model(model.name)
+        for n, out_of_fold in self._in_turn(taught, rows, budget):
+            vectors[n] = out_of_fold
+        return FittedModalities(models, np.stack([vectors[n] for n in range(len(models))], axis=1)), budget
+
+    def _spread(self, fits: Sequence[_Fit], rows: Rows, budget: Budget) -> Iterator[tuple[int, np.ndarray]]:
+        """Fit branches on all hosts at the same time."""
+        if self.executor.is_alone:
+            yield from self._in_turn(fits, rows, budget)
+            return
+        if not fits:
+            return
+        shared = self.executor.share(rows)
+        available_s = budget.remaining_s / (1 + _FUSION_SHARE)
+        tabular = [fit for fit in fits if fit[1] not in TUNED]
+        tuned = [fit for fit in fits if fit[1] in TUNED]
+        tasks = [*self._tabular(tabular, shared, available_s), *self._tuned(tuned, shared, available_s)]
+        ordered = [*tabular, *tuned]
+        for done in self.executor.run(tasks, self.scratch / "branches"):
+            n, _, model = ordered[done.number]
+            yield n, self._keep(done, model)
+
+    def _tabular(self, fits: Sequence[_Fit], rows: Shared[Rows], available_s: float) -> Iterator[WorkItem]:
+        width = self.executor.width
+        at_once = width // len(fits) if fits else 1
+        limits = seconds_of_each([EFFORT[branch] for _, branch, _ in fits], width, available_s)
+        for (_, branch, model), limit_s in zip(fits, limits, strict=True):
+            spread = Spread(self.executor, at_once) if at_once > 1 else None
+            yield WorkItem(model.name, self._work(branch, model, rows, limit_s, spread=spread))
+
+    def _tuned(self, fits: Sequence[_Fit], rows: Shared[Rows], available_s: float) -> Iterator[WorkItem]:
+        """What is fine-tuned takes GPUs, of which the rest takes none; several for one part where there are many."""
+        places = self.executor.gpus or self.executor.width
+        parts = [EFFORT[branch] / PARTS for _, branch, _ in fits for _ in range(PARTS)]
+        ranks = max(1, places // max(1, len(parts)), *(self._nodes(branch) for _, branch, _ in fits))
+        limits = seconds_of_each(parts, places // ranks, available_s)[::PARTS]
+        for (_, branch, model), limit_s in zip(fits, limits, strict=True):
+            models = {
+                key: SentDirectory.send(Path(value), self.executor)
+                if key.endswith(_CHECKPOINT) and Path(str(value)).is_dir()
+                else value
+                for key, value in self.recipe.models[branch].items()
+            }
+            spread = Spread(self.executor, places, ranks)
+            work = replace(self._work(branch, model, rows, limit_s * PARTS, spread=spread), models=models)
+            yield WorkItem(model.name, work, coordinates=True)
+
+    def _nodes(self, branch: Branch) -> int:
+        """How many hosts the user wants for one fit."""
+        return int(self.recipe.models[branch].get("env.num_nodes", 1))
+
+    def _in_turn(self, fits: Sequence[_Fit], rows: Rows, budget: Budget) -> Iterator[tuple[int, np.ndarray]]:
+        """Fit branches here, one after the other; one that was stopped before goes on."""
+        here = LocalExecutor()
+        shared = here.share(rows)
+        efforts = [EFFORT[branch] for _, branch, _ in fits]
+        reserve = _FUSION_SHARE * sum(efforts)
+
+        def tasks() -> Iterator[WorkItem]:
+            for place, (_, branch, model) in enumerate(fits):
+                limit_s = budget.share(efforts[place], sum(efforts[place:]) + reserve).remaining_s
                 keeper = self.checkpoints.below(f"fitting/{model.name}")
-                if teacher is not None:
-                    model.teacher = teacher.model(model.name)
-                out_of_fold = model.fit(
-                    dataset.features,
-                    target.values,
-                    folds,
-                    budget.share(efforts[number], sum(efforts[number:]) + reserve),
-                    models=self.recipe.models[branch],
-                    min_completeness=self.hyperparameters.min_completeness,
-                    seed=self.hyperparameters.seed,
-                    scratch=self.scratch / model.name,
-                    keeper=keeper,
-                    stop=self.stop,
-                )
-                self._keep(model, out_of_fold, keeper)
-            vectors.append(out_of_fold)
-        return FittedModalities(models, np.stack(vectors, axis=1)), budget
+                yield WorkItem(model.name, self._work(branch, model, shared, limit_s, keeper=keeper))
+
+        for done in here.run(tasks(), self.scratch / "branches.here"):
+            n, _, model = fits[done.number]
+            yield n, self._keep(done, model)
+
+    def _work(
+        self,
+        branch: Branch,
+        model: ModalityModel,
+        rows: Shared[Rows],
+        limit_s: float,
+        *,
+        keeper: Below | None = None,
+        spread: Spread | None = None,
+    ) -> FitBranch:
+        return FitBranch(
+            model,
+            rows,
+            self.recipe.models[branch],
+            limit_s,
+            self.hyperparameters.min_completeness,
+            self.hyperparameters.seed,
+            keeper,
+            None if keeper is None else self.stop,
+            spread,
+        )
 
     def _spent_s(self, model: ModalityModel) -> float:
         """What earlier starts of the job took for a branch, or for whole parts of it, in seconds.
@@ -155,14 +242,22 @@ class Fitting:
         _LOG.info("%s: taken from the checkpoint of an earlier start", model.name)
         return np.asarray(np.load(part / _VECTORS), dtype=np.float32)
 
-    def _keep(self, model: ModalityModel, vectors: np.ndarray, keeper: Below) -> None:
+    def _keep(self, done: Done, model: ModalityModel) -> np.ndarray:
+        """Keep a branch that was fitted, and load its model."""
+        vectors, seconds = done.value
+        fitting = f"fitting/{model.name}"
+        seconds += self.checkpoints.spent_s(fitting)
+
         def write(directory: Path) -> None:
-            model.save(directory)
+            for path in done.directory.iterdir():
+                shutil.move(path, directory / path.name)
             np.save(directory / _VECTORS, vectors)
 
-        self.seconds[model.name] = round(keeper.spent_s, 2)
-        self.checkpoints.keep(f"models/{model.name}", write, seconds=keeper.spent_s)
-        self.checkpoints.drop(f"fitting/{model.name}")
+        self.seconds[model.name] = round(seconds, 2)
+        part = self.checkpoints.keep(f"models/{model.name}", write, seconds=seconds)
+        self.checkpoints.drop(fitting)
+        model.load(part)
+        return np.asarray(vectors)
 
     def adopt(
         self, fitted: FittedModalities, earlier: Earlier, dataset: Dataset, target: Target, folds: np.ndarray

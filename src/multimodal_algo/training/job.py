@@ -30,6 +30,7 @@ from multimodal_algo.training.checkpoints import Checkpoints
 from multimodal_algo.training.customisation import Customisation
 from multimodal_algo.training.distillation import Teacher
 from multimodal_algo.training.earlier import Earlier
+from multimodal_algo.training.executor import LocalExecutor
 from multimodal_algo.training.export import pretrained_networks, write_networks
 from multimodal_algo.training.fitting import FittedModalities, Fitting, without_earlier
 from multimodal_algo.training.output import save_model, ship_earlier
@@ -37,6 +38,7 @@ from multimodal_algo.training.page import write_page
 from multimodal_algo.training.report import Judged, Metrics, log_metrics, measure, write_metrics, write_predictions
 from multimodal_algo.training.rows import Channels, RowReader
 from multimodal_algo.training.weights import class_weights
+from multimodal_algo.work import Executor
 
 if TYPE_CHECKING:
     from multimodal_algo.fusion.fusion import Fusion
@@ -62,6 +64,7 @@ def train(
     model_dir: Path,
     output_dir: Path,
     stop: StopRequest | None = None,
+    executor: Executor | None = None,
 ) -> Metrics:
     """Train on the data of `channels` and write the artifact.
 
@@ -81,6 +84,8 @@ def train(
         Where ``metrics.json``, ``predictions.csv`` and ``bad_rows.csv`` go.
     stop
         Tells when the process is to end.
+    executor
+        The hosts that work for the job; this one alone if not given.
 
     Raises
     ------
@@ -90,16 +95,17 @@ def train(
     scratch = Path(tempfile.mkdtemp(prefix="multimodal-train-"))
     tell_autogluon()
     watch = _Watch()
+    executor = executor or LocalExecutor()
     try:
         custom = Customisation.of(hyperparameters)
         recipe = _recipe(hyperparameters, custom)
-        checkpoints = Checkpoints.open(checkpoints_dir, channels.digests(), hyperparameters)
+        checkpoints = Checkpoints.open(checkpoints_dir, channels.digests(executor), hyperparameters)
         earlier, teacher = _artifact(channels, hyperparameters, scratch)
         backbones = _backbones(channels, earlier, recipe, hyperparameters, weights_dir, scratch)
         with watch("ingest"):
             reader = RowReader(
                 hyperparameters, backbones, checkpoints, channels.images, needs_pictures(recipe.models),
-                scratch / "dataset", output_dir,
+                scratch / "dataset", output_dir, executor,
             )  # fmt: skip
             dataset, validation = _read(reader, channels, hyperparameters, earlier)
         target = _target(dataset, hyperparameters, earlier)
@@ -109,13 +115,14 @@ def train(
             teacher.check(dataset.schema, target)
             with watch("teacher"):
                 taught = teacher.shares(
-                    channels, target, hyperparameters, weights_dir, checkpoints, scratch / "teacher"
+                    channels, target, hyperparameters, weights_dir, checkpoints, scratch / "teacher", executor
                 )
         started = time.monotonic()
         folds = _folds(dataset, target, recipe, hyperparameters)
         fitting = Fitting(
-            hyperparameters, backbones.tuned(recipe), checkpoints, scratch, watch.seconds, stop or StopRequest()
-        )
+            hyperparameters, backbones.tuned(recipe), checkpoints, scratch, watch.seconds, stop or StopRequest(),
+            executor,
+        )  # fmt: skip
         fitted, budget = fitting.fit(dataset, target, folds, None if teacher is None else teacher.artifact)
         if earlier is not None:
             fitted = fitting.adopt(fitted, earlier, dataset, target, folds)

@@ -6,11 +6,10 @@ import hashlib
 import json
 import logging
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from multimodal_algo.artifact import sha256
-from multimodal_algo.errors import UserError
 from multimodal_algo.hyperparameters import HyperParameters
 from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.findings import BadRowPolicy
@@ -19,11 +18,12 @@ from multimodal_algo.ingest.sources import find_sources
 from multimodal_algo.schema import FeatureSchema
 from multimodal_algo.training.backbones import Backbones
 from multimodal_algo.training.checkpoints import Checkpoints
-from multimodal_algo.training.ingestion import ingest, tell_bad_rows
+from multimodal_algo.training.ingestion import Reading, ingest, tell_bad_rows, tell_rows
+from multimodal_algo.training.shards import Networks, digest_of, find_shards, read_shards
+from multimodal_algo.work import Executor
 
 _LOG = logging.getLogger(__name__)
 
-_PIPED = "piped"
 _DIGEST = "digest"
 
 
@@ -51,31 +51,17 @@ class Channels:
     model: Path | None = None
     pretrained: Path | None = None
 
-    def digests(self) -> dict[str, str]:
-        """Of each channel what changes with its content.
+    def digests(self, executor: Executor) -> dict[str, str]:
+        """Of each channel what changes with its content, on whatever hosts it lies.
 
         Files are read whole, which takes a small part of what reading their rows takes; of images only names and sizes
         are looked at. What a FIFO holds is known only when it was read.
         """
         found = {"train": self.train, "validation": self.validation, "model": self.model, "pretrained": self.pretrained}
-        digests = {name: _digest(path, whole=True) for name, path in found.items() if path is not None}
+        digests = {name: digest_of(path, executor, whole=True) for name, path in found.items() if path is not None}
         if self.images is not None:
-            digests["images"] = _digest(self.images, whole=False)
+            digests["images"] = digest_of(self.images, executor, whole=False)
         return digests
-
-
-def _digest(location: Path, *, whole: bool) -> str:
-    if location.is_fifo():
-        return _PIPED
-    if not location.exists():
-        raise UserError(f"{location}: there is no such file or directory. Give a CSV file or a folder of them.")
-    files = [location] if location.is_file() else sorted(path for path in location.rglob("*") if path.is_file())
-    digest = hashlib.sha256()
-    for path in files:
-        name = path.name if path == location else path.relative_to(location).as_posix()
-        told = [name, path.stat().st_size, sha256(path) if whole else ""]
-        digest.update(json.dumps(told).encode())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -98,6 +84,8 @@ class RowReader:
         Directory for rows that are being read.
     output_dir
         Where ``bad_rows.csv`` goes.
+    executor
+        Who reads.
     """
 
     hyperparameters: HyperParameters
@@ -107,6 +95,7 @@ class RowReader:
     keep_images: bool
     scratch: Path
     output_dir: Path
+    executor: Executor
 
     def read(self, channel: str, location: Path, schema: FeatureSchema | None, problem_type: str) -> Dataset:
         """The rows of one channel.
@@ -148,19 +137,40 @@ class RowReader:
         directory = self.scratch / channel
         bad_rows = BadRowPolicy(self.hyperparameters.on_bad_row == "skip", self.hyperparameters.max_bad_row_fraction)
         try:
-            ingest(
-                find_sources(location),
-                directory,
-                self.backbones.encoders_of,
-                images=None if self.images is None else ImageFiles(self.images),
-                bad_rows=bad_rows,
-                schema=schema,
-                problem_type=problem_type,
-                keep_images=self.keep_images,
-            )
+            # A FIFO is read by one process, and other hosts have FIFOs of their own.
+            if not self.executor.is_alone and not (location.is_fifo() and len(self.executor.hosts) == 1):
+                reading = Reading(bad_rows, problem_type, self.keep_images, is_training=schema is None, schema=schema)
+                self._read_shards(location, directory, reading)
+            else:
+                ingest(
+                    find_sources(location),
+                    directory,
+                    self.backbones.encoders_of,
+                    images=None if self.images is None else ImageFiles(self.images),
+                    bad_rows=bad_rows,
+                    schema=schema,
+                    problem_type=problem_type,
+                    keep_images=self.keep_images,
+                )
         finally:
             tell_bad_rows(directory, self.output_dir)
         return directory
+
+    def _read_shards(self, location: Path, directory: Path, reading: Reading) -> None:
+        started = time.monotonic()
+        shards = find_shards(location, self.executor)
+        rows, schema = read_shards(
+            shards,
+            location,
+            directory,
+            self.executor,
+            networks=Networks.of(self.backbones, self.executor),
+            images=self.images,
+            reading=reading,
+            scratch=self.scratch / f"{location.name}.parts",
+        )
+        self.backbones.load(schema)
+        tell_rows(rows, len(shards), time.monotonic() - started)
 
     def _recognise(self, name: str, dataset: Dataset) -> None:
         """Compare rows of a FIFO, which have to be read at every start, with those that the checkpoints are of."""

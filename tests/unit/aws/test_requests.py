@@ -51,6 +51,19 @@ def test_channels_come_as_they_declare(mode: str, images: str, model: str) -> No
     assert found == {"train": mode, "images": images, "model": model, "pretrained": model}
 
 
+def test_rows_are_dealt_to_instances_and_all_else_is_for_each() -> None:
+    channels = {name: f"s3://b/{name}" for name in ("train", "validation", "images", "model")}
+    request = dataclasses.replace(TRAINING, count=4, sharded=True, channels=channels).request("a-job")
+    assert problems("CreateTrainingJob", request) == []
+    assert {
+        entry["ChannelName"]: entry["DataSource"]["S3DataSource"]["S3DataDistributionType"]
+        for entry in request["InputDataConfig"]
+    } == {
+        "train": "ShardedByS3Key", "validation": "ShardedByS3Key", "images": "FullyReplicated",
+        "model": "FullyReplicated",
+    }  # fmt: skip
+
+
 def test_archives_have_their_content_type() -> None:
     job = dataclasses.replace(TRAINING, channels={"train": "s3://b/t", "model": "s3://b/m", "pretrained": "s3://b/p"})
     entries = {entry["ChannelName"]: entry for entry in job.request("a-job")["InputDataConfig"]}

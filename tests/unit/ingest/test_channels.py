@@ -157,8 +157,8 @@ def test_bad_rows_can_be_skipped_and_are_listed(write_csv: WriteCsv) -> None:
     assert inspection.errors == ()
     assert len(found.rows) == inspection.rows == 96
     assert [(row.row, row.column) for row in inspection.bad_rows] == [
-        (8, ""),
         (4, "b_num"),
+        (8, ""),
         (9, "p_image"),
         (10, "label"),
     ]

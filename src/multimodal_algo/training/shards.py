@@ -1,0 +1,323 @@
+"""Channels whose files lie on several hosts: whole on each (``FullyReplicated``), or a share on each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from tempfile import mkdtemp
+from typing import TypeVar
+
+from multimodal_algo.artifact import sha256
+from multimodal_algo.errors import PlatformError, UserError
+from multimodal_algo.hyperparameters import HyperParameters
+from multimodal_algo.ingest.findings import NO_HEADER
+from multimodal_algo.ingest.images import ImageFiles
+from multimodal_algo.ingest.sources import Source, find_sources
+from multimodal_algo.schema import FeatureSchema, Modality
+from multimodal_algo.training.backbones import Backbones
+from multimodal_algo.training.ingestion import Part, Reading, first_header, join_parts, read_part
+from multimodal_algo.work import Executor, SentDirectory, WorkItem
+
+T = TypeVar("T")
+
+PIPED = "piped"
+# More tasks than hosts, so that those with quicker files or cores read more of them.
+_TASKS_A_HOST = 3
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A file of a channel.
+
+    Parameters
+    ----------
+    name
+        Its path below the channel's directory; empty where the channel is one file.
+    size
+        Bytes.
+    hosts
+        Those that have it.
+    """
+
+    name: str
+    size: int
+    hosts: tuple[str, ...]
+
+    def source(self, location: Path) -> Source:
+        """The file of the channel at `location`."""
+        path = location / self.name if self.name else location
+        return Source(path, f"{location.name}/{self.name}" if self.name else location.name)
+
+
+def digest_of(location: Path, executor: Executor, *, whole: bool) -> str:
+    """What changes with the content of a channel, however its files are dealt to the hosts.
+
+    Parameters
+    ----------
+    location
+        The channel's directory, file or FIFO, the same on all hosts.
+    executor
+        Asks the hosts.
+    whole
+        Whether files are read; else only names and sizes count.
+
+    Raises
+    ------
+    UserError
+        There is nothing.
+    """
+    if location.is_fifo():
+        return PIPED
+    found = _agreed(executor.ask_hosts(partial(_told, location, whole)), location)
+    if not found:
+        raise UserError(f"{location}: there is no such file or directory. Give a CSV file or a folder of them.")
+    digest = hashlib.sha256()
+    for name, (told, _) in found.items():
+        digest.update(json.dumps([name or location.name, *told]).encode())
+    return digest.hexdigest()
+
+
+def _told(location: Path, whole: bool) -> dict[str, tuple[int, str]]:
+    """Size and digest of each file."""
+    files = [location] if location.is_file() else sorted(path for path in location.rglob("*") if path.is_file())
+    return {_below(path, location): (path.stat().st_size, sha256(path) if whole else "") for path in files}
+
+
+def find_shards(location: Path, executor: Executor) -> list[Shard]:
+    """The files of a channel that hold rows, in their order.
+
+    Parameters
+    ----------
+    location
+        The channel's directory or file, the same on all hosts.
+    executor
+        Asks the hosts.
+
+    Raises
+    ------
+    UserError
+        No host has any, or the channel comes by Pipe.
+    PlatformError
+        Files of one name differ.
+    """
+    if location.is_fifo():
+        raise UserError(
+            f"The channel '{location.name.removesuffix('_0')}' comes by Pipe, which several instances cannot share: "
+            "set its InputMode to File or FastFile, or distribution=off."
+        )
+    found = _agreed(executor.ask_hosts(partial(_tables, location)), location)
+    if not found:
+        find_sources(location)  # says what is wrong
+    return [Shard(name, size, hosts) for name, (size, hosts) in found.items()]
+
+
+def _tables(location: Path) -> dict[str, int]:
+    try:
+        return {_below(source.path, location): source.size for source in find_sources(location)}
+    except UserError:
+        return {}
+
+
+def _agreed(answers: Mapping[str, Mapping[str, T]], location: Path) -> dict[str, tuple[T, tuple[str, ...]]]:
+    """Of each file what is told of it, and by whom, in the order of one directory with all of them."""
+    found: dict[str, tuple[T, tuple[str, ...]]] = {}
+    for host, files in answers.items():
+        for name, told in files.items():
+            before, hosts = found.get(name, (told, ()))
+            if before != told:
+                raise PlatformError(f"{location.name}/{name} differs on {hosts[0]} and {host}.")
+            found[name] = told, (*hosts, host)
+    return dict(sorted(found.items(), key=lambda item: PurePosixPath(item[0])))
+
+
+def _below(path: Path, location: Path) -> str:
+    return "" if path == location else path.relative_to(location).as_posix()
+
+
+def read_shards(
+    shards: Sequence[Shard],
+    location: Path,
+    directory: Path,
+    executor: Executor,
+    *,
+    networks: Networks,
+    images: Path | None,
+    reading: Reading,
+    scratch: Path,
+) -> tuple[int, FeatureSchema]:
+    """Read the rows of a channel on all hosts, each by one that has its file, and join them as `ingest` has them.
+
+    Parameters
+    ----------
+    shards
+        See `find_shards`.
+    location
+        See `Shard.source`.
+    directory
+        Where the dataset goes.
+    executor
+        Does the work.
+    networks
+        What makes vectors, on every host.
+    images
+        Directory of files that image cells may name, on every host.
+    reading
+        Its `schema` may be None: it is then that of the first file.
+    scratch
+        Directory for the parts.
+
+    Returns
+    -------
+    rows
+        How many rows the dataset has.
+    schema
+        Its columns.
+
+    Raises
+    ------
+    UserError
+        Anything that the user can fix in the data.
+    """
+    if reading.schema is None:
+        schema, name = _first_header(shards, location, executor, scratch / "header")
+        reading = replace(reading, schema=schema, first_file=name)
+    assert reading.schema is not None
+    work = [(host, _runs(numbers)) for host, numbers in deal(shards, max(1, executor.gpus or executor.width))]
+    tasks = (
+        WorkItem(
+            f"{location.name}, files {runs[0][0] + 1} to {runs[-1][-1] + 1}",
+            _Read(location, tuple(tuple(shards[n] for n in run) for run in runs), networks, images, reading),
+            wants_gpu=True,
+            host=host,
+        )
+        for host, runs in work
+    )
+    parts: dict[int, tuple[Part, Path]] = {}
+    for done in executor.run(tasks, scratch / "parts"):
+        for place, (run, part) in enumerate(zip(work[done.number][1], done.value, strict=True)):
+            parts[run[0]] = part, done.directory / str(place)
+    rows = join_parts([parts[first] for first in sorted(parts)], directory, reading)
+    shutil.rmtree(scratch)
+    return rows, reading.schema
+
+
+def _first_header(
+    shards: Sequence[Shard], location: Path, executor: Executor, scratch: Path
+) -> tuple[FeatureSchema, str]:
+    for number, shard in enumerate(shards):
+        item = WorkItem("the header", partial(_header, location, shard), host=shard.hosts[0], coordinates=True)
+        for done in executor.run([item], scratch / str(number)):
+            if done.value is not None:
+                return done.value
+    raise UserError(NO_HEADER)
+
+
+def _header(location: Path, shard: Shard, directory: Path) -> tuple[FeatureSchema, str] | None:
+    try:
+        return first_header([shard.source(location)])
+    except UserError as error:
+        if str(error) == NO_HEADER:  # a file of blank lines
+            return None
+        raise
+
+
+def deal(shards: Sequence[Shard], slots: int) -> list[tuple[str | None, list[int]]]:
+    """Numbers of files for each task, and the host that it is for; None where all hosts have them.
+
+    Parameters
+    ----------
+    shards
+        All files.
+    slots
+        How many tasks are done at the same time.
+    """
+    everywhere = len({host for shard in shards for host in shard.hosts})
+    dealt: dict[str | None, list[int]] = {}
+    for number, shard in enumerate(shards):
+        dealt.setdefault(None if len(shard.hosts) == everywhere else shard.hosts[0], []).append(number)
+    work = []
+    for host, numbers in dealt.items():
+        tasks = _TASKS_A_HOST * (slots if host is None else 1)
+        most = max(1, sum(shards[number].size for number in numbers) // tasks)
+        group: list[int] = []
+        size = 0
+        for number in numbers:
+            group.append(number)
+            size += shards[number].size
+            if size >= most:
+                work.append((host, group))
+                group, size = [], 0
+        if group:
+            work.append((host, group))
+    return work
+
+
+def _runs(numbers: Iterable[int]) -> list[list[int]]:
+    """`numbers`, ascending, cut where one is missing."""
+    runs = groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])
+    return [[number for _, number in run] for _, run in runs]
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The frozen networks of a job, as another process can load them.
+
+    Parameters
+    ----------
+    hyperparameters, weights_dir
+        See `Backbones`.
+    frozen
+        Those of an earlier job, by modality.
+    """
+
+    hyperparameters: HyperParameters
+    weights_dir: Path
+    frozen: tuple[tuple[str, SentDirectory], ...]
+
+    @classmethod
+    def of(cls, backbones: Backbones, executor: Executor) -> Networks:
+        """Those that `backbones` loads on this host."""
+        frozen = tuple(
+            (modality.value, SentDirectory.send(path, executor)) for modality, path in backbones.frozen.items()
+        )
+        return cls(backbones.hyperparameters, backbones.weights_dir, frozen)
+
+    def load(self) -> Backbones:
+        """The networks, once a process."""
+        return _loaded(self)
+
+
+@lru_cache(maxsize=1)
+def _loaded(networks: Networks) -> Backbones:
+    frozen = {Modality(modality): sent.path() for modality, sent in networks.frozen}
+    return Backbones(networks.hyperparameters, networks.weights_dir, Path(mkdtemp()), frozen=frozen)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The work of reading some files, in runs without gaps."""
+
+    location: Path
+    runs: tuple[tuple[Shard, ...], ...]
+    networks: Networks
+    images: Path | None
+    reading: Reading
+
+    def __call__(self, directory: Path) -> list[Part]:
+        encoders_of: Callable[[FeatureSchema], object] = self.networks.load().encoders_of
+        return [
+            read_part(
+                [shard.source(self.location) for shard in run],
+                directory / str(place),
+                encoders_of,  # type: ignore[arg-type]
+                images=None if self.images is None else ImageFiles(self.images),
+                reading=self.reading,
+            )
+            for place, run in enumerate(self.runs)
+        ]

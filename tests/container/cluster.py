@@ -1,0 +1,142 @@
+"""Several training containers on one docker network, each with the platform's files for its host."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from engine import TRAINING, docker, inspect
+
+from multimodal_algo.local.tree import Channel, build_training_tree
+
+
+class Cluster:
+    """The hosts of a job; a context that removes them.
+
+    Parameters
+    ----------
+    directory
+        Gets a tree for each host.
+    hosts
+        How many there are: ``algo-1``, ``algo-2``, ...
+    channels
+        Where each channel's files lie; each host gets all of them.
+    parameters
+        The job's hyperparameters.
+    environment
+        What the containers have in their environment.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        hosts: int,
+        channels: Mapping[str, Path],
+        parameters: Mapping[str, str],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.hosts = [f"algo-{number}" for number in range(1, hosts + 1)]
+        self._directory = directory
+        self._environment = environment or {}
+        self._network = f"multimodal-test-{uuid.uuid4().hex[:12]}"
+        self._started: set[str] = set()
+        for host in self.hosts:
+            base = self.tree(host)
+            build_training_tree(base, {name: Channel(path) for name, path in channels.items()}, dict(parameters))
+            self._tell_hosts(host)
+
+    def _tell_hosts(self, host: str) -> None:
+        told = {
+            "current_host": host,
+            "current_instance_type": "ml.m5.xlarge",
+            "current_group_name": "homogeneousCluster",
+            "hosts": self.hosts,
+            "instance_groups": [
+                {"instance_group_name": "homogeneousCluster", "instance_type": "ml.m5.xlarge", "hosts": self.hosts}
+            ],
+            "network_interface_name": "eth0",
+        }
+        (self.tree(host) / "input/config/resourceconfig.json").write_text(json.dumps(told))
+
+    def tree(self, host: str) -> Path:
+        """What is `/opt/ml` on a host."""
+        return self._directory / host
+
+    def shard(self, channel: str, shares: Sequence[Iterable[str]]) -> None:
+        """Leave each host only its share of a channel's files, as `ShardedByS3Key` does."""
+        for host, share in zip(self.hosts, shares, strict=True):
+            data = self.tree(host) / "input/data" / channel
+            kept = set(share)
+            files = [path for path in data.rglob("*") if path.is_file()]
+            if data.is_symlink():
+                source = data.resolve()
+                data.unlink()
+                data.mkdir()
+                for path in files:
+                    shutil.copy(source / path.relative_to(data), data / path.relative_to(data))
+                files = [path for path in data.rglob("*") if path.is_file()]
+            for path in files:
+                if path.relative_to(data).as_posix() not in kept:
+                    path.unlink()
+            config = self.tree(host) / "input/config/inputdataconfig.json"
+            told = json.loads(config.read_text())
+            told[channel]["S3DistributionType"] = "ShardedByS3Key"
+            config.write_text(json.dumps(told))
+
+    def __enter__(self) -> Cluster:
+        docker("network", "create", "--internal", self._network)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for host in self._started:
+            docker("rm", "--force", self.name(host), check=False)
+        docker("network", "rm", self._network, check=False)
+
+    def name(self, host: str) -> str:
+        """What docker calls a host's container."""
+        return f"{self._network}-{host}"
+
+    def start(self, hosts: Iterable[str] | None = None, *options: str) -> None:
+        """Start the containers of all hosts, or of those given."""
+        variables = [option for name, value in self._environment.items() for option in ("-e", f"{name}={value}")]
+        for host in hosts or self.hosts:
+            self._started.add(host)
+            docker(
+                "run", "--detach", "--name", self.name(host), "--network", self._network, "--network-alias", host,
+                *variables, *options, "-v", f"{self.tree(host)}:/opt/ml", TRAINING, "train",
+            )  # fmt: skip
+
+    def wait(self) -> dict[str, int]:
+        """Wait until all containers have ended; their exit codes by host."""
+        for host in sorted(self._started):
+            docker("wait", self.name(host))
+        return {host: int(inspect(self.name(host))["State"]["ExitCode"]) for host in sorted(self._started)}
+
+    def log(self, host: str) -> str:
+        """What a container has said."""
+        done = subprocess.run(["docker", "logs", self.name(host)], check=True, capture_output=True, text=True)
+        return done.stdout + done.stderr
+
+    def wait_for(self, host: str, words: str) -> None:
+        """Read the log of a host until it has `words`; fails where it ends without."""
+        command = ["docker", "logs", "--follow", self.name(host)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as log:
+            assert log.stdout is not None
+            for line in log.stdout:
+                if words in line:
+                    log.terminate()
+                    return
+        raise AssertionError(f"{host} never said '{words}':\n{self.log(host)[-3000:]}")
+
+    def kill(self, host: str) -> None:
+        """End a host without a word."""
+        docker("kill", self.name(host))
+
+    def failure(self, host: str) -> str | None:
+        """What is in a host's failure file; None where there is none."""
+        path = self.tree(host) / "output/failure"
+        return path.read_text() if path.exists() else None

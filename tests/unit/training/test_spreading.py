@@ -1,0 +1,106 @@
+"""How work is dealt: files to hosts, and the budget to branches."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from multimodal_algo.errors import PlatformError, UserError
+from multimodal_algo.training.branches import seconds_of_each
+from multimodal_algo.training.executor import LocalExecutor
+from multimodal_algo.training.shards import Shard, deal, digest_of, find_shards
+
+
+@dataclass
+class Several(LocalExecutor):
+    """Hosts whose directories lie side by side; each question is asked in turn, with the directory in its place."""
+
+    root: Path
+    names: tuple[str, ...]
+
+    def ask_hosts(self, question: Callable[[], Any]) -> dict[str, Any]:
+        function, (_, *others) = question.func, question.args  # type: ignore[attr-defined]
+        return {host: function(self.root / host / "train", *others) for host in self.names}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    for name, rows in (("a.csv", 3), ("b/c.csv", 5), ("b-d.csv", 2), ("z.csv", 4)):
+        path = tmp_path / "whole/train" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("label,x_num\n" + "a,1\n" * rows)
+    return tmp_path
+
+
+def copies(files: Path, hosts: tuple[str, ...]) -> Iterator[Path]:
+    for host in hosts:
+        yield Path(shutil.copytree(files / "whole/train", files / host / "train"))
+
+
+def test_replicated_files_are_known_by_all_in_the_order_of_one_directory(files: Path) -> None:
+    first, _ = copies(files, ("algo-1", "algo-2"))
+    found = find_shards(first, Several(files, ("algo-1", "algo-2")))
+    alone = find_shards(files / "whole/train", LocalExecutor())
+    assert (
+        [shard.name for shard in found] == [shard.name for shard in alone] == ["a.csv", "b/c.csv", "b-d.csv", "z.csv"]
+    )
+    assert {shard.hosts for shard in found} == {("algo-1", "algo-2")}
+
+
+def test_a_share_of_the_files_has_the_digest_of_all(files: Path) -> None:
+    first, second = copies(files, ("algo-1", "algo-2"))
+    for directory, name in ((first, "b/c.csv"), (first, "z.csv"), (second, "a.csv"), (second, "b-d.csv")):
+        (directory / name).unlink()
+    executor = Several(files, ("algo-1", "algo-2"))
+    assert digest_of(first, executor, whole=True) == digest_of(files / "whole/train", LocalExecutor(), whole=True)
+    assert [(shard.name, shard.hosts) for shard in find_shards(first, executor)] == [
+        ("a.csv", ("algo-1",)), ("b/c.csv", ("algo-2",)), ("b-d.csv", ("algo-1",)), ("z.csv", ("algo-2",)),
+    ]  # fmt: skip
+
+
+def test_files_that_differ_are_refused(files: Path) -> None:
+    first, second = copies(files, ("algo-1", "algo-2"))
+    (second / "a.csv").write_text("label,x_num\n")
+    with pytest.raises(PlatformError, match=r"train/a\.csv differs on algo-1 and algo-2"):
+        find_shards(first, Several(files, ("algo-1", "algo-2")))
+
+
+def test_nothing_anywhere_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    with pytest.raises(UserError, match="Put at least one"):
+        find_shards(tmp_path / "train", LocalExecutor())
+    with pytest.raises(UserError, match="there is no such file"):
+        digest_of(tmp_path / "train", LocalExecutor(), whole=True)
+
+
+@pytest.mark.parametrize("slots", [1, 2, 5])
+def test_every_file_is_dealt_once_to_a_host_that_has_it(slots: int) -> None:
+    hosts = ("algo-1", "algo-2", "algo-3")
+    shards = [Shard(f"{n}.csv", 100 + n, hosts if n % 4 else (hosts[n % 3],)) for n in range(40)]
+    dealt = deal(shards, slots)
+    assert sorted(number for _, numbers in dealt for number in numbers) == list(range(40))
+    for host, numbers in dealt:
+        assert all(host is None or host in shards[number].hosts for number in numbers)
+        assert host is not None or all(len(shards[number].hosts) == 3 for number in numbers)
+    assert sum(host is None for host, _ in dealt) >= slots
+
+
+@pytest.mark.parametrize(
+    ("efforts", "places", "expected"),
+    [
+        ([2.0, 1.0, 1.0], 1, [50.0, 25.0, 25.0]),
+        ([2.0, 1.0, 1.0], 2, [100.0, 50.0, 50.0]),
+        ([3.0, 2.0, 2.0], 2, [75.0, 50.0, 50.0]),
+        ([5.0], 4, [100.0]),
+        ([], 4, []),
+    ],
+)
+def test_branches_that_are_fitted_at_once_are_all_done_in_time(
+    efforts: list[float], places: int, expected: list[float]
+) -> None:
+    assert seconds_of_each(efforts, places, 100.0) == pytest.approx(expected)
