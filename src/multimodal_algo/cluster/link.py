@@ -21,8 +21,8 @@ from multimodal_algo.errors import PlatformError
 
 _LOG = logging.getLogger(__name__)
 
-# Beside Ray's own ports, which begin at 6379 and 10002.
 PORT = 6370
+"""Where the first host listens; Ray's own ports are told over the line."""
 # Of hosts that go without a word nothing arrives any more: they are missed after 10 + 3 * 5 s.
 _KEEP_ALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
 _PAUSE_S = 0.5

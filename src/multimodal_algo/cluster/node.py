@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 
 from multimodal_algo.errors import PlatformError
+from multimodal_algo.ranks import free_port
 
 _LOG = logging.getLogger(__name__)
 
-PORT = 6379
 HOST = "MULTIMODAL_HOST"
 """Environment variable by which work knows the name of the host that does it."""
 _START_S = 120
@@ -78,7 +78,8 @@ class RayNode:
         PlatformError
             It does not start.
         """
-        role = [f"--address={head}"] if head else ["--head", f"--port={PORT}", "--include-dashboard=false"]
+        port = free_port()
+        role = [f"--address={head}"] if head else ["--head", f"--port={port}", "--include-dashboard=false"]
         program = "from ray.scripts.scripts import main; main()"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -93,7 +94,7 @@ class RayNode:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )  # fmt: skip
-        return head or f"{self._address}:{PORT}"
+        return head or f"{self._address}:{port}"
 
     def require_running(self) -> None:
         """See whether its processes live.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from multimodal_algo.cluster.hosts import Hosts
-from multimodal_algo.cluster.link import Leader, Member
+from multimodal_algo.cluster.link import PORT, Leader, Member
 from multimodal_algo.cluster.node import RayNode, connect
 from multimodal_algo.errors import PlatformError
 
@@ -33,7 +33,7 @@ class Lead:
 
     def __init__(self, hosts: Hosts) -> None:
         self._hosts = hosts
-        self._leader = Leader(hosts)
+        self._leader = Leader(hosts, PORT if hosts.others else 0)
         self._node: RayNode | None = None
 
     def executor(self, gpus: int, timeout_s: float) -> Executor:

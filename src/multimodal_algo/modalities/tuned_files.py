@@ -116,6 +116,15 @@ class quiet(warnings.catch_warnings):
     def __enter__(self) -> None:
         super().__enter__()
         warnings.simplefilter("ignore")
+        multimodal()  # importing it sets levels too
+        _silence()
+
+    def __exit__(self, *exception: Any) -> None:
         # Loading a predictor sets the level of the logger "autogluon" back.
-        for name in ("lightning", "lightning.pytorch", "lightning.fabric", "autogluon", "autogluon.multimodal"):
-            logging.getLogger(name).setLevel(logging.ERROR)
+        _silence()
+        super().__exit__(*exception)
+
+
+def _silence() -> None:
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric", "autogluon", "autogluon.multimodal"):
+        logging.getLogger(name).setLevel(logging.ERROR)

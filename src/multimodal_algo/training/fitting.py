@@ -147,7 +147,8 @@ class Fitting:
             return
         shared = self.executor.share(rows)
         available_s = budget.remaining_s / (1 + _FUSION_SHARE)
-        tabular = [fit for fit in fits if fit[1] not in TUNED]
+        # The longest first, so that none of them is begun when the others are nearly done.
+        tabular = sorted((fit for fit in fits if fit[1] not in TUNED), key=lambda fit: -EFFORT[fit[1]])
         tuned = [fit for fit in fits if fit[1] in TUNED]
         tasks = [*self._tabular(tabular, shared, available_s), *self._tuned(tuned, shared, available_s)]
         ordered = [*tabular, *tuned]
