@@ -38,8 +38,8 @@ def main() -> None:
     parser.add_argument("--rows", default="1e6,1e8")
     arguments = parser.parse_args()
     lines = [json.loads(line) for line in arguments.results.read_text(encoding="utf-8").splitlines()]
-    alone = [line for line in lines if line["benchmark"] == "scaling" and line["hosts"] == 1][-1]
-    gather = [line for line in lines if line["benchmark"] == "gather"][-1]
+    alone = [line for line in lines if line.get("benchmark") == "scaling" and line["hosts"] == 1][-1]
+    gather = [line for line in lines if line.get("benchmark") == "gather"][-1]
     hosts = [int(number) for number in arguments.hosts.split(",")]
     for rows in (int(float(number)) for number in arguments.rows.split(",")):
         stages = [stages_of(rows, number, alone, gather) for number in hosts]

@@ -44,13 +44,14 @@ def main() -> None:
     parser.add_argument("--hosts", default="1,2", help="Numbers of hosts, separated by commas.")
     parser.add_argument("--files", type=int, default=8)
     parser.add_argument("--rows", type=int)
+    parser.add_argument("--copies", type=int, default=1, help="How often each row occurs, for longer reading.")
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("-p", dest="parameters", action="append", default=[])
     parser.add_argument("--append", type=Path)
     arguments = parser.parse_args()
     parameters = dict(pair.split("=", 1) for pair in arguments.parameters)
     with tempfile.TemporaryDirectory() as scratch:
-        rows = write_files(arguments.data, Path(scratch) / "train", arguments.files, arguments.rows)
+        rows = write_files(arguments.data, Path(scratch) / "train", arguments.files, arguments.rows, arguments.copies)
         first: dict[str, float] = {}
         for number in range(arguments.repeat):
             for hosts in map(int, arguments.hosts.split(",")):
@@ -75,12 +76,12 @@ def main() -> None:
                         stream.write(json.dumps(result) + "\n")
 
 
-def write_files(source: Path, folder: Path, files: int, most: int | None) -> int:
+def write_files(source: Path, folder: Path, files: int, most: int | None, copies: int) -> int:
     """Deal the rows to files; how many there are."""
     csv.field_size_limit(2**31 - 1)
     with source.open(newline="", encoding="utf-8") as stream:
         header, *rows = csv.reader(stream)
-    rows = rows[:most]
+    rows = rows[:most] * copies
     folder.mkdir()
     for number in range(files):
         with (folder / f"part-{number:03}.csv").open("w", newline="", encoding="utf-8") as stream:
