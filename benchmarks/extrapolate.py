@@ -47,7 +47,7 @@ def main() -> None:
         print("| --- |" + " --- |" * len(hosts))
         for name in stages[0]:
             print(f"| {name} | " + " | ".join(told(found[name]) for found in stages) + " |")
-        print("| all | " + " | ".join(told(sum(found.values())) for found in stages) + " |")
+        print("| **all** | " + " | ".join(told(sum(found.values())) for found in stages) + " |")
         needed = rows * ROW_MEMORY
         if needed > 0.7 * MEMORY:
             print(f"\nThe first host needs {needed / 1e9:,.0f} GB of memory for the texts alone.")
@@ -60,11 +60,10 @@ def stages_of(rows: int, hosts: int, alone: dict[str, Any], gather: dict[str, An
         "reading, decoding": rows * READ_CORE_S / (CORES * hosts),
         "networks *": rows * (1 / ASSUMED["images"] + 2 / ASSUMED["texts"]) / hosts,
     }
-    if hosts > 1:
-        seconds["to the first host, and joined"] = size / min(NETWORK, gather["join_bytes_per_s"])
+    others = hosts > 1
+    seconds["to the first host, and joined"] = others * size / min(NETWORK, gather["join_bytes_per_s"])
+    seconds["rows to all hosts"] = others * size / min(NETWORK, gather["share_bytes_per_s"])
     fitted = min(rows, SHARE * 0.8 * MEMORY / (COPIES * (TEXT_BYTES + 2 * WIDTHS)))
-    if hosts > 1:
-        seconds["rows to all hosts"] = size / gather["share_bytes_per_s"]
     branches = {name: s for name, s in alone["branches"].items() if name not in ("ingest", "fusion")}
     each = [s / alone["rows"] * fitted for s in branches.values()]
     seconds["linear models and trees"] = fitting(each, hosts)

@@ -96,6 +96,11 @@ class Executor(Protocol):
         """GPUs of all hosts."""
         ...
 
+    @property
+    def gpus_of_host(self) -> int:
+        """GPUs of each host that has any."""
+        ...
+
     def run(self, tasks: Iterable[WorkItem], scratch: Path) -> Iterator[Done]:
         """Do all tasks and give each as it gets done, in whatever order.
 

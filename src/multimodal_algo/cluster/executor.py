@@ -106,6 +106,11 @@ class RayExecutor:
         """See `work.Executor.gpus`."""
         return sum(node.gpus for node in self.nodes.values())
 
+    @property
+    def gpus_of_host(self) -> int:
+        """See `work.Executor.gpus_of_host`."""
+        return min((node.gpus for node in self.nodes.values() if node.gpus), default=0)
+
     def run(self, tasks: Iterable[WorkItem], scratch: Path) -> Iterator[Done]:
         """See `work.Executor.run`."""
         pending = {self._begin(task): (number, task) for number, task in enumerate(tasks)}
@@ -167,7 +172,7 @@ class RayExecutor:
             places = [int(node["Resources"].get(resource, 0)) // amount for node in ray.nodes() if node["Alive"]]
             bundles = max(1, min(task.ranks, sum(places)))
             hosts = max(1, min(bundles, sum(place > 0 for place in places)))
-            group = placement_group([{resource: amount}] * bundles, strategy="SPREAD")
+            group = placement_group([{resource: amount}] * bundles, strategy="PACK")
             references: list[ray.ObjectRef] = []
             try:
                 ray.get(group.ready())

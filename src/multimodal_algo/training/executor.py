@@ -30,6 +30,7 @@ class LocalExecutor:
     hosts = (HERE,)
     width = 1
     gpus = 0
+    gpus_of_host = 0
 
     def run(self, tasks: Iterable[WorkItem], scratch: Path) -> Iterator[Done]:
         """See `work.Executor.run`."""

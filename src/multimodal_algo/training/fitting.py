@@ -150,7 +150,13 @@ class Fitting:
         # The longest first, so that none of them is begun when the others are nearly done.
         tabular = sorted((fit for fit in fits if fit[1] not in TUNED), key=lambda fit: -EFFORT[fit[1]])
         tuned = [fit for fit in fits if fit[1] in TUNED]
-        tasks = [*self._tabular(tabular, shared, available_s), *self._tuned(tuned, shared, available_s)]
+        # Without GPUs all of them take turns on the same cores.
+        efforts = [sum(EFFORT[branch] for _, branch, _ in some) for some in (tabular, tuned)]
+        shares = [1.0, 1.0] if self.executor.gpus else [effort / sum(efforts) for effort in efforts]
+        tasks = [
+            *self._tabular(tabular, shared, available_s * shares[0]),
+            *self._tuned(tuned, shared, available_s * shares[1]),
+        ]
         ordered = [*tabular, *tuned]
         for done in self.executor.run(tasks, self.scratch / "branches"):
             n, _, model = ordered[done.number]
@@ -168,8 +174,10 @@ class Fitting:
         """What is fine-tuned takes GPUs, of which the rest takes none; several for one part where there are many."""
         places = self.executor.gpus or self.executor.width
         parts = [EFFORT[branch] / PARTS for _, branch, _ in fits for _ in range(PARTS)]
-        ranks = max(1, places // max(1, len(parts)), *(self._nodes(branch) for _, branch, _ in fits))
-        limits = seconds_of_each(parts, places // ranks, available_s)[::PARTS]
+        # Over hosts only where that is asked for: a step would wait for the network between them.
+        of_host, nodes = max(1, self.executor.gpus_of_host), max([1, *(self._nodes(branch) for _, branch, _ in fits)])
+        ranks = nodes * of_host if nodes > 1 else max(1, min(of_host, places // max(1, len(parts))))
+        limits = seconds_of_each(parts, max(1, places // ranks), available_s)[::PARTS]
         for (_, branch, model), limit_s in zip(fits, limits, strict=True):
             models = {
                 key: SentDirectory.send(Path(value), self.executor)
