@@ -127,8 +127,8 @@ class HyperParameters(BaseModel):
     )
     distribution: Distribution = Field(
         "auto",
-        description="Of a job on several instances: auto spreads reading, fitting and fine-tuning over all of them by "
-        "Ray; off trains on the first one alone.",
+        description="Of a job on several instances, or several GPUs: auto spreads reading, fitting and fine-tuning "
+        "over all of them by Ray; off trains on the first one alone.",
     )
     inference_output: str = Field(
         "",

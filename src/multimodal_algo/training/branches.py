@@ -107,3 +107,24 @@ def seconds_of_each(efforts: Sequence[float], places: int, available_s: float) -
     for effort in sorted(efforts, reverse=True):
         heapq.heapreplace(ends, ends[0] + effort)
     return [available_s * effort / max(ends) for effort in efforts]
+
+
+def ranks_of_each(fits: int, gpus: int, of_host: int, nodes: int) -> int:
+    """How many processes fine-tune each of several networks together.
+
+    Over hosts only where that is asked for: a step would wait for the network between them.
+
+    Parameters
+    ----------
+    fits
+        How many networks are fine-tuned.
+    gpus
+        GPUs of all hosts.
+    of_host
+        GPUs of each host that has any.
+    nodes
+        How many hosts are asked for.
+    """
+    if nodes > 1:
+        return nodes * max(1, of_host)
+    return max(1, min(of_host, gpus // max(1, fits)))

@@ -18,7 +18,7 @@ from multimodal_algo.ingest.features import Features
 from multimodal_algo.keeping import StopRequest
 from multimodal_algo.labels import Target
 from multimodal_algo.recipes import EFFORT, PARTS, TUNED, Branch, Recipe
-from multimodal_algo.training.branches import FitBranch, Rows, seconds_of_each
+from multimodal_algo.training.branches import FitBranch, Rows, ranks_of_each, seconds_of_each
 from multimodal_algo.training.checkpoints import Below, Checkpoints
 from multimodal_algo.training.earlier import NAME, Earlier
 from multimodal_algo.training.executor import LocalExecutor
@@ -174,9 +174,8 @@ class Fitting:
         """What is fine-tuned takes GPUs, of which the rest takes none; several for one part where there are many."""
         places = self.executor.gpus or self.executor.width
         parts = [EFFORT[branch] / PARTS for _, branch, _ in fits for _ in range(PARTS)]
-        # Over hosts only where that is asked for: a step would wait for the network between them.
-        of_host, nodes = max(1, self.executor.gpus_of_host), max([1, *(self._nodes(branch) for _, branch, _ in fits)])
-        ranks = nodes * of_host if nodes > 1 else max(1, min(of_host, places // max(1, len(parts))))
+        nodes = max([1, *(self._nodes(branch) for _, branch, _ in fits)])
+        ranks = ranks_of_each(len(parts), self.executor.gpus, self.executor.gpus_of_host, nodes)
         limits = seconds_of_each(parts, max(1, places // ranks), available_s)[::PARTS]
         for (_, branch, model), limit_s in zip(fits, limits, strict=True):
             models = {

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from multimodal_algo.errors import PlatformError, UserError
-from multimodal_algo.training.branches import seconds_of_each
+from multimodal_algo.training.branches import ranks_of_each, seconds_of_each
 from multimodal_algo.training.executor import LocalExecutor
 from multimodal_algo.training.shards import Shard, deal, digest_of, find_shards
 
@@ -104,3 +104,19 @@ def test_branches_that_are_fitted_at_once_are_all_done_in_time(
     efforts: list[float], places: int, expected: list[float]
 ) -> None:
     assert seconds_of_each(efforts, places, 100.0) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("fits", "gpus", "of_host", "nodes", "expected"),
+    [
+        (3, 0, 0, 1, 1),  # no GPU
+        (3, 0, 0, 2, 2),  # asked for on hosts without
+        (3, 2, 2, 1, 1),  # fewer GPUs than fits
+        (3, 8, 8, 1, 2),  # one host with many
+        (3, 64, 8, 1, 8),  # not over hosts
+        (3, 64, 8, 2, 16),  # unless asked for
+        (0, 4, 4, 1, 4),
+    ],
+)
+def test_how_many_processes_fine_tune_a_network(fits: int, gpus: int, of_host: int, nodes: int, expected: int) -> None:
+    assert ranks_of_each(fits, gpus, of_host, nodes) == expected
