@@ -30,6 +30,13 @@ HOSTS = ("algo-1", "algo-2")
 class Cluster:
     nodes: dict[str, RayNode]
     executor: RayExecutor
+    head: str
+
+    def bring_back(self, host: str) -> None:
+        """Start a host that was lost."""
+        self.nodes[host] = RayNode(host, "127.0.0.1", gpus=0)
+        self.nodes[host].start(self.head)
+        self.executor = RayExecutor(find_nodes(HOSTS, lambda: None, 60), lambda: None)
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +45,15 @@ def cluster() -> Iterator[Cluster]:
     # Work is found by name, and this file is not installed.
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)
     nodes: dict[str, RayNode] = {}
-    head = None
+    head: str | None = None
     for host in HOSTS:
         nodes[host] = RayNode(host, "127.0.0.1", gpus=0)
         head = nodes[host].start(head)
         if host == HOSTS[0]:
             connect(head, nodes[host])
     try:
-        yield Cluster(nodes, RayExecutor(find_nodes(HOSTS, lambda: None, 60), lambda: None))
+        assert head is not None
+        yield Cluster(nodes, RayExecutor(find_nodes(HOSTS, lambda: None, 60), lambda: None), head)
     finally:
         ray.shutdown()
         for node in nodes.values():
@@ -85,6 +93,16 @@ def begin(marks: Path, directory: Path) -> str:
     while os.environ[HOST] == HOSTS[1] or not (marks / HOSTS[1]).exists():
         os.sched_yield()
     return os.environ[HOST]
+
+
+def meet(marks: Path, directory: Path, *rank: Rank) -> str:
+    """Of two processes the one on the second host never ends, and the other one fails when that host is lost."""
+    if not rank or rank[0].size == 1:
+        return os.environ[HOST]
+    (marks / f"met-{os.environ[HOST]}").touch()
+    while os.environ[HOST] == HOSTS[1] or not (marks / "lost").exists():
+        os.sched_yield()
+    raise ConnectionError("the other one has hung up")
 
 
 def test_what_is_known_of_the_hosts(cluster: Cluster) -> None:
@@ -186,3 +204,17 @@ def test_work_of_a_lost_host_is_done_again_by_another(cluster: Cluster, tmp_path
     assert found == ["algo-1"] * 4
     with pytest.raises(Lost, match=r"^algo-2 was lost, and with it its share of the data \(its files\)"):
         list(executor.run([WorkItem("its files", where, host="algo-2")], tmp_path / "pinned"))
+
+
+def test_processes_that_lose_one_of_them_begin_again(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.bring_back("algo-2")
+
+    def look() -> None:
+        if (tmp_path / "met-algo-2").exists() and not (tmp_path / "lost").exists():
+            cluster.nodes["algo-2"].stop()
+            (tmp_path / "lost").touch()
+
+    executor = RayExecutor(cluster.executor.nodes, look)
+    (done,) = executor.run([WorkItem("it", partial(meet, tmp_path), ranks=2)], tmp_path / "done")
+    assert (tmp_path / "lost").exists()
+    assert done.value == "algo-1"

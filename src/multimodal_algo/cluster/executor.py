@@ -32,6 +32,9 @@ _LOG = logging.getLogger(__name__)
 # A task whose host is lost is done again so often; one that is killed for want of memory, too.
 _RETRIES = 4
 _LOOK_S = 1.0
+# Ray misses a host that is gone without a word after half a minute.
+_MISSED_S = 60
+_PLACES_S = 15
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,7 @@ class RayExecutor:
             group = placement_group([{resource: amount}] * bundles, strategy="PACK")
             references: list[ray.ObjectRef] = []
             try:
-                ray.get(group.ready())
+                ray.get(group.ready(), timeout=_PLACES_S)
                 at = [PlacementGroupSchedulingStrategy(group, bundle) for bundle in range(bundles)]
                 address, port = ray.get(_place.options(scheduling_strategy=at[0]).remote())
                 ranks = [Rank(n, bundles, address, port, nodes=hosts) for n in range(bundles)]
@@ -189,8 +192,16 @@ class RayExecutor:
                 while waiting:
                     (ready,), waiting = ray.wait(waiting)
                     found = ray.get(ready)
+                    if isinstance(found[0], _Failed) and found[0].kind is WorkFailed:
+                        # Where one is lost, another may fail for that, and be heard of first.
+                        gone, _ = (
+                            ray.wait(waiting, num_returns=len(waiting), timeout=_MISSED_S) if waiting else ([], [])
+                        )
+                        ray.get(gone)
                     if ready == references[0] or isinstance(found[0], _Failed):
                         return found
+            except ray.exceptions.GetTimeoutError:
+                continue  # others are at work, or there are fewer places than it seemed
             except ray.exceptions.RayError:
                 tries += 1
                 if tries > _RETRIES:
@@ -250,7 +261,12 @@ def _do(task: WorkItem, *rank: Rank) -> tuple[Any, dict[str, np.ndarray]]:
 def _read_files(directory: Path) -> dict[str, np.ndarray]:
     """The bytes of all files, uint8, by their path below `directory`."""
     paths = sorted(path for path in directory.rglob("*") if path.is_file())
-    return {path.relative_to(directory).as_posix(): np.fromfile(path, dtype=np.uint8) for path in paths}
+    return {path.relative_to(directory).as_posix(): _mapped(path) for path in paths}
+
+
+def _mapped(path: Path) -> np.ndarray:
+    # What is mapped goes into Ray's store without a copy in memory, and outlives the file's name.
+    return np.asarray(np.memmap(path, np.uint8, "r")) if path.stat().st_size else np.empty(0, np.uint8)
 
 
 def _write_files(files: dict[str, np.ndarray], directory: Path) -> None:

@@ -109,9 +109,9 @@ def follow(hosts: Hosts, gpus: Callable[[], int], timeout_s: float, *, heard: Ca
             member.fail(str(error))
         head = member.invitation()
         if head is not None:
-            assert node is not None
-            node.start(head)
-            threading.Thread(target=_watch, args=(node, member), name="watch-ray", daemon=True).start()
+            if node is not None:
+                node.start(head)
+                threading.Thread(target=_watch, args=(node, member), name="watch-ray", daemon=True).start()
             member.wait_for_end()
         heard(None)
     except PlatformError as error:

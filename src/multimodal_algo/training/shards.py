@@ -29,6 +29,8 @@ T = TypeVar("T")
 PIPED = "piped"
 # More tasks than hosts, so that those with quicker files or cores read more of them.
 _TASKS_A_HOST = 3
+# What a task has read goes through memory as a whole.
+_TASK_BYTES = 512 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -244,7 +246,7 @@ def deal(shards: Sequence[Shard], slots: int) -> list[tuple[str | None, list[int
     work = []
     for host, numbers in dealt.items():
         tasks = _TASKS_A_HOST * (slots if host is None else 1)
-        most = max(1, sum(shards[number].size for number in numbers) // tasks)
+        most = max(1, min(_TASK_BYTES, sum(shards[number].size for number in numbers) // tasks))
         group: list[int] = []
         size = 0
         for number in numbers:
