@@ -19,7 +19,7 @@ from multimodal_algo.schema import FeatureSchema
 from multimodal_algo.training.backbones import Backbones
 from multimodal_algo.training.checkpoints import Checkpoints
 from multimodal_algo.training.ingestion import Reading, ingest, tell_bad_rows, tell_rows
-from multimodal_algo.training.shards import Networks, digest_of, find_shards, read_shards
+from multimodal_algo.training.shards import FrozenNetworks, digest_of, find_shards, read_shards
 from multimodal_algo.work import Executor
 
 _LOG = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ class RowReader:
             location,
             directory,
             self.executor,
-            networks=Networks.of(self.backbones, self.executor),
+            networks=FrozenNetworks.of(self.backbones, self.executor),
             images=self.images,
             reading=reading,
             scratch=self.scratch / f"{location.name}.parts",

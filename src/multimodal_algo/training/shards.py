@@ -148,7 +148,7 @@ def read_shards(
     directory: Path,
     executor: Executor,
     *,
-    networks: Networks,
+    networks: FrozenNetworks,
     images: Path | None,
     reading: Reading,
     scratch: Path,
@@ -267,7 +267,7 @@ def _runs(numbers: Iterable[int]) -> list[list[int]]:
 
 
 @dataclass(frozen=True)
-class Networks:
+class FrozenNetworks:
     """The frozen networks of a job, as another process can load them.
 
     Parameters
@@ -283,7 +283,7 @@ class Networks:
     frozen: tuple[tuple[str, SentDirectory], ...]
 
     @classmethod
-    def of(cls, backbones: Backbones, executor: Executor) -> Networks:
+    def of(cls, backbones: Backbones, executor: Executor) -> FrozenNetworks:
         """Those that `backbones` loads on this host."""
         frozen = tuple(
             (modality.value, SentDirectory.send(path, executor)) for modality, path in backbones.frozen.items()
@@ -296,7 +296,7 @@ class Networks:
 
 
 @lru_cache(maxsize=1)
-def _loaded(networks: Networks) -> Backbones:
+def _loaded(networks: FrozenNetworks) -> Backbones:
     frozen = {Modality(modality): sent.path() for modality, sent in networks.frozen}
     return Backbones(networks.hyperparameters, networks.weights_dir, Path(mkdtemp()), frozen=frozen)
 
@@ -307,7 +307,7 @@ class _Read:
 
     location: Path
     runs: tuple[tuple[Shard, ...], ...]
-    networks: Networks
+    networks: FrozenNetworks
     images: Path | None
     reading: Reading
 
