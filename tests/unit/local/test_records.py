@@ -62,7 +62,7 @@ def test_a_gzip_file_is_read_as_what_was_compressed(tmp_path_factory: pytest.Tem
     assert b"".join(chunks(path, "x", CompressionType.GZIP)) == body
 
 
-@pytest.mark.parametrize("body", [b"a,b\n", gzip.compress(b"a,b\n")[:-9]])
+@pytest.mark.parametrize("body", [b"a,b\n", gzip.compress(b"a,b\n", mtime=0)[:-9]])
 def test_a_file_that_is_no_whole_gzip_is_told(tmp_path: Path, body: bytes) -> None:
     (tmp_path / "x.gz").write_bytes(body)
     with pytest.raises(UserError, match=r"x\.gz: not a whole gzip file"):
