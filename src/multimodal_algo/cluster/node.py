@@ -22,7 +22,11 @@ _LOG = logging.getLogger(__name__)
 HOST = "MULTIMODAL_HOST"
 """Environment variable by which work knows the name of the host that does it."""
 _START_S = 120
+_LOOK_S = 0.2
+# What the command says last before it only waits.
+_STARTED = b"will now block forever"
 _QUIET = {
+    "PYTHONUNBUFFERED": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_DEDUP_LOGS": "0",
@@ -109,6 +113,11 @@ class RayNode:
             last = next((line.strip() for line in reversed(lines) if line.strip()), "no word")
             raise PlatformError(f"Ray ended with exit code {code}: {last[:300]}")
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of its processes have started."""
+        return _STARTED in self._log.read_bytes()
+
     def wait(self, timeout_s: float) -> bool:
         """Whether its processes ended within `timeout_s` seconds."""
         assert self._process is not None
@@ -146,12 +155,13 @@ def connect(head: str, node: RayNode) -> None:
     import ray
 
     deadline = time.monotonic() + _START_S
-    while True:
+    # A process that meets half of a node may be ended by Ray, with no error to catch.
+    while not node.is_whole:
         node.require_running()
-        try:
-            ray.init(address=head, logging_level=logging.ERROR, log_to_driver=True, configure_logging=False)
-            return
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            if time.monotonic() > deadline:
-                raise PlatformError(f"Ray's head at {head} was not reached in {_START_S} s ({error}).") from None
-            time.sleep(0.5)
+        if time.monotonic() > deadline:
+            raise PlatformError(f"Ray did not start in {_START_S} s.")
+        time.sleep(_LOOK_S)
+    try:
+        ray.init(address=head, logging_level=logging.ERROR, log_to_driver=True, configure_logging=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise PlatformError(f"Ray's head at {head} cannot be reached ({error}).") from None
