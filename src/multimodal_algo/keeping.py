@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,12 @@ from typing import Protocol
 
 Write = Callable[[Path], None]
 """Writes the files of a part into the directory that it is given."""
+
+
+def move_files(source: Path, target: Path) -> None:
+    """Move all that is in one directory into another."""
+    for path in source.iterdir():
+        shutil.move(path, target / path.name)
 
 
 class Keeper(Protocol):

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+
+import numpy as np
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -159,13 +161,12 @@ class SentDirectory:
         Content of each file by its path below the directory.
     """
 
-    files: Shared[dict[str, bytes]]
+    files: Shared[dict[str, np.ndarray]]
 
     @classmethod
     def send(cls, directory: Path, executor: Executor) -> SentDirectory:
         """Make the files of `directory` known."""
-        paths = [path for path in sorted(directory.rglob("*")) if path.is_file()]
-        return cls(executor.share({path.relative_to(directory).as_posix(): path.read_bytes() for path in paths}))
+        return cls(executor.share(read_files(directory)))
 
     def path(self) -> Path:
         """Where the files are on this host, written once a process."""
@@ -175,8 +176,25 @@ class SentDirectory:
 @lru_cache
 def _written(sent: SentDirectory) -> Path:
     root = Path(tempfile.mkdtemp(prefix="multimodal-sent-"))
-    for name, content in sent.files.get().items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    write_files(sent.files.get(), root)
     return root
+
+
+def read_files(directory: Path) -> dict[str, np.ndarray]:
+    """The bytes of all files, uint8, by their path below `directory`; they stay when the files are removed."""
+    paths = sorted(path for path in directory.rglob("*") if path.is_file())
+    return {path.relative_to(directory).as_posix(): _mapped(path) for path in paths}
+
+
+def write_files(files: Mapping[str, np.ndarray], directory: Path) -> None:
+    """Write what `read_files` has read into `directory`, which is made when missing."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content.tofile(path)
+
+
+def _mapped(path: Path) -> np.ndarray:
+    # What is mapped goes into Ray's store without a copy in memory.
+    return np.asarray(np.memmap(path, np.uint8, "r")) if path.stat().st_size else np.empty(0, np.uint8)

@@ -23,7 +23,7 @@ from multimodal_algo.errors import AlgorithmError, PlatformError, UserError
 from multimodal_algo.log import configure_logging
 from multimodal_algo.memory import tell_autogluon
 from multimodal_algo.ranks import Rank, free_port
-from multimodal_algo.work import Done, Shared, WorkItem
+from multimodal_algo.work import Done, Shared, WorkItem, read_files, write_files
 
 T = TypeVar("T")
 
@@ -126,7 +126,7 @@ class RayExecutor:
                     number, task = pending.pop(reference)
                     value, files = self._result(reference, task)
                     directory = scratch / str(number)
-                    _write_files(files, directory)
+                    write_files(files, directory)
                     del files
                     yield Done(number, value, directory)
         finally:
@@ -255,26 +255,7 @@ def _do(task: WorkItem, *rank: Rank) -> tuple[Any, dict[str, np.ndarray]]:
         except Exception as error:
             told = f"{host}: {type(error).__name__}: {error}"
             return _Failed(WorkFailed, told, traceback.format_exc()), {}
-        return value, _read_files(directory)
-
-
-def _read_files(directory: Path) -> dict[str, np.ndarray]:
-    """The bytes of all files, uint8, by their path below `directory`."""
-    paths = sorted(path for path in directory.rglob("*") if path.is_file())
-    return {path.relative_to(directory).as_posix(): _mapped(path) for path in paths}
-
-
-def _mapped(path: Path) -> np.ndarray:
-    # What is mapped goes into Ray's store without a copy in memory, and outlives the file's name.
-    return np.asarray(np.memmap(path, np.uint8, "r")) if path.stat().st_size else np.empty(0, np.uint8)
-
-
-def _write_files(files: dict[str, np.ndarray], directory: Path) -> None:
-    directory.mkdir(parents=True)
-    for name, content in files.items():
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content.tofile(path)
+        return value, read_files(directory)
 
 
 def find_nodes(hosts: Iterable[str], look: Callable[[], None], timeout_s: float) -> dict[str, Node]:

@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 
 from multimodal_algo.ingest.features import Features, VectorColumn
 from multimodal_algo.ingest.pictures import PictureColumn
+from multimodal_algo.keeping import move_files
 from multimodal_algo.schema import ID, LABEL, FeatureSchema, Modality, modality_of
 
 _DESCRIPTION = "dataset.json"
@@ -252,8 +253,7 @@ def join_datasets(parts: Sequence[Path], directory: Path, largest_row: int, pict
     told = _Description.read(parts[0])
     if len(parts) == 1:
         if parts[0] != directory:
-            for path in parts[0].iterdir():
-                shutil.move(path, directory / path.name)
+            move_files(parts[0], directory)
         _Description(told.schema, told.widths, largest_row).write(directory)
         return
     writer = DatasetWriter(told.schema, directory)

@@ -14,8 +14,9 @@ import numpy as np
 
 from multimodal_algo.budget import Budget
 from multimodal_algo.ingest.features import Features
-from multimodal_algo.keeping import Keeper, StopRequest
+from multimodal_algo.keeping import StopRequest
 from multimodal_algo.recipes import Models
+from multimodal_algo.training.checkpoints import Below
 from multimodal_algo.work import Shared, Spread
 
 if TYPE_CHECKING:
@@ -65,13 +66,13 @@ class FitBranch:
     limit_s: float
     min_completeness: float
     seed: int
-    keeper: Keeper | None = None
+    keeper: Below | None = None
     stop: StopRequest | None = None
     spread: Spread | None = None
 
     def __call__(self, directory: Path) -> tuple[np.ndarray, float]:
-        """Out-of-fold vectors, float32 (rows, n + 1), and how long they took."""
-        started = time.monotonic()
+        """Out-of-fold vectors, float32 (rows, n + 1), and how long they took, over all starts of the job."""
+        started = time.monotonic() - (0.0 if self.keeper is None else self.keeper.spent_s)
         rows = self.rows.get()
         with tempfile.TemporaryDirectory(prefix="multimodal-fit-") as scratch:
             vectors = self.model.fit(

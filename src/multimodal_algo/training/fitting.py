@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from multimodal_algo.budget import Budget
 from multimodal_algo.hyperparameters import HyperParameters
 from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.features import Features
-from multimodal_algo.keeping import StopRequest
+from multimodal_algo.keeping import StopRequest, move_files
 from multimodal_algo.labels import Target
 from multimodal_algo.recipes import EFFORT, PARTS, TUNED, Branch, Recipe
 from multimodal_algo.training.branches import FitBranch, Rows, ranks_of_each, seconds_of_each
@@ -253,17 +252,14 @@ class Fitting:
     def _keep(self, done: Done, model: ModalityModel) -> np.ndarray:
         """Keep a branch that was fitted, and load its model."""
         vectors, seconds = done.value
-        fitting = f"fitting/{model.name}"
-        seconds += self.checkpoints.spent_s(fitting)
 
         def write(directory: Path) -> None:
-            for path in done.directory.iterdir():
-                shutil.move(path, directory / path.name)
+            move_files(done.directory, directory)
             np.save(directory / _VECTORS, vectors)
 
         self.seconds[model.name] = round(seconds, 2)
         part = self.checkpoints.keep(f"models/{model.name}", write, seconds=seconds)
-        self.checkpoints.drop(fitting)
+        self.checkpoints.drop(f"fitting/{model.name}")
         model.load(part)
         return np.asarray(vectors)
 

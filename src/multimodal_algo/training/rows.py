@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.findings import BadRowPolicy
 from multimodal_algo.ingest.images import ImageFiles
 from multimodal_algo.ingest.sources import find_sources
+from multimodal_algo.keeping import move_files
 from multimodal_algo.schema import FeatureSchema
 from multimodal_algo.training.backbones import Backbones
 from multimodal_algo.training.checkpoints import Checkpoints
@@ -127,7 +127,7 @@ class RowReader:
             self._recognise(name, dataset)
             return dataset
         directory = self._ingest(channel, location, schema, problem_type)
-        return Dataset.read(self.checkpoints.keep(name, lambda aside: _move(directory, aside)))
+        return Dataset.read(self.checkpoints.keep(name, lambda aside: move_files(directory, aside)))
 
     def read_once(self, channel: str, location: Path, schema: FeatureSchema | None, problem_type: str) -> Dataset:
         """The same, read from the channel and not kept."""
@@ -179,11 +179,6 @@ class RowReader:
         if kept is not None and (kept / _DIGEST).read_text(encoding="utf-8") != digest:
             self.checkpoints.mismatch(f"other data ({name.removeprefix('data/')})")
         self.checkpoints.keep(name, lambda aside: _write(aside / _DIGEST, digest))
-
-
-def _move(source: Path, target: Path) -> None:
-    for path in source.iterdir():
-        shutil.move(path, target / path.name)
 
 
 def _write(path: Path, text: str) -> None:
