@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import tarfile
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,17 @@ from small_job import PARAMETERS, Rows, WriteCsv
 
 from multimodal_algo.local import Channel, TrainingJob, train
 from multimodal_algo.sample import write_sample
+
+
+@pytest.fixture(scope="session", autouse=True)
+def scratch() -> Iterator[None]:
+    """Removes what killed processes have left; a short path, as Ray's sockets lie in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        directory = tempfile.mkdtemp(prefix="mm-")
+        patch.setenv("TMPDIR", directory)
+        patch.setattr(tempfile, "tempdir", None)
+        yield
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture

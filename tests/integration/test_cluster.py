@@ -82,6 +82,10 @@ def read(sent: SentDirectory, directory: Path) -> str:
     return (sent.path() / "a/b.txt").read_text()
 
 
+def leave(sent: SentDirectory, directory: Path) -> tuple[Path, Path]:
+    return sent.path(), directory
+
+
 def together(directory: Path, rank: Rank) -> tuple[int, int]:
     (directory / "rank").write_text(str(rank.rank))
     return rank.rank, rank.size
@@ -204,6 +208,19 @@ def test_work_of_a_lost_host_is_done_again_by_another(cluster: Cluster, tmp_path
     assert found == ["algo-1"] * 4
     with pytest.raises(Lost, match=r"^algo-2 was lost, and with it its share of the data \(its files\)"):
         list(executor.run([WorkItem("its files", where, host="algo-2")], tmp_path / "pinned"))
+
+
+def test_a_host_leaves_nothing_behind(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.bring_back("algo-2")
+    (tmp_path / "sent").mkdir()
+    (tmp_path / "sent/a.txt").write_text("here")
+    sent = SentDirectory.send(tmp_path / "sent", cluster.executor)
+    item = WorkItem("it", partial(leave, sent), host="algo-2")
+    ((written, scratch),) = (done.value for done in cluster.executor.run([item], tmp_path / "done"))
+    assert (written / "a.txt").exists()
+    cluster.nodes["algo-2"].stop()
+    assert not written.exists()
+    assert not scratch.parent.exists()
 
 
 def test_processes_that_lose_one_of_them_begin_again(cluster: Cluster, tmp_path: Path) -> None:

@@ -85,6 +85,8 @@ class RayNode:
         port = free_port()
         role = [f"--address={head}"] if head else ["--head", f"--port={port}", "--include-dashboard=false"]
         program = "from ray.scripts.scripts import main; main()"
+        scratch = self._directory / "scratch"
+        scratch.mkdir()
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [
@@ -96,6 +98,8 @@ class RayNode:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
+                # Where work writes; its processes are killed, and so do not tidy up.
+                env=os.environ | {"TMPDIR": str(scratch)},
                 start_new_session=True,
             )  # fmt: skip
         return head or f"{self._address}:{port}"
@@ -127,7 +131,7 @@ class RayNode:
         return False
 
     def stop(self) -> None:
-        """End its processes; those that do work end with them."""
+        """End its processes; those that do work end with them, and what they wrote is removed."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
