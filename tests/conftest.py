@@ -17,8 +17,9 @@ from multimodal_algo.sample import write_sample
 
 
 @pytest.fixture(scope="session", autouse=True)
-def scratch() -> Iterator[None]:
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Removes what killed processes have left; a short path, as Ray's sockets lie in it."""
+    tmp_path_factory.getbasetemp()  # which stays where it is
     with pytest.MonkeyPatch.context() as patch:
         directory = tempfile.mkdtemp(prefix="mm-")
         patch.setenv("TMPDIR", directory)

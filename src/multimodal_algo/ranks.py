@@ -26,21 +26,15 @@ class Rank:
         Name or IP of the host of rank 0.
     port
         A free port of that host, another one for each fit.
-    local_rank
-        Number of its GPU, where it sees several.
     nodes
         How many hosts there are: as many processes on each, but for one.
-    interface
-        The network interface to talk through, for example ``eth0``; None leaves the choice to NCCL and gloo.
     """
 
     rank: int
     size: int
     address: str
     port: int
-    local_rank: int = 0
     nodes: int = 1
-    interface: str | None = None
 
     @property
     def is_first(self) -> bool:
@@ -57,7 +51,7 @@ class Rank:
 
         So Lightning takes the process for one of several and starts none, however many GPUs it sees, or none.
         """
-        variables = {
+        return {
             "RANK": str(self.rank),
             "WORLD_SIZE": str(self.size),
             "LOCAL_RANK": "0",
@@ -69,9 +63,6 @@ class Rank:
             "TORCHELASTIC_RUN_ID": f"{self.address}:{self.port}",
             "TORCHELASTIC_USE_AGENT_STORE": "False",
         }
-        if self.interface is not None:
-            variables |= {"NCCL_SOCKET_IFNAME": self.interface, "GLOO_SOCKET_IFNAME": self.interface}
-        return variables
 
     @contextmanager
     def environment(self) -> Iterator[None]:

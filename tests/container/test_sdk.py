@@ -65,5 +65,7 @@ def test_sdk_2_on_real_data_and_two_instances(sdk: Callable[[int], Path], tmp_pa
     parameters = {"n_mins": "2", "image_backbone": "mobilenet_v2"}
     said = run_client(sdk(2), "sdk2_client.py", data, tmp_path / "job", parameters, "2")
     assert " 2 train together: " in said
+    # There is one file, and each has read a section of it.
+    assert all(f"INFO {host}: image backbone: " in said for host in ("algo-1", "algo-2"))
     for strategy in ("MultiRecord", "SingleRecord"):
         assert accuracy(tmp_path / "job", strategy, data) > 0.85

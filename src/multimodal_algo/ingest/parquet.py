@@ -17,10 +17,10 @@ from multimodal_algo.errors import UserError
 _BATCH_ROWS = 64
 
 
-def read_parquet(path: Path, name: str) -> Iterator[tuple[list[Any], int]]:
-    """The column names, then the cells of each row, each with the bytes of the file that were read so far.
+def read_parquet(path: Path, name: str, first: int = 0) -> Iterator[tuple[int, list[Any], int]]:
+    """The column names as row 0, then the cells of each row after the `first` ones.
 
-    Messages call the file `name`.
+    Each comes with its number and with the bytes of the file that were read so far. Messages call the file `name`.
 
     Null is the empty cell. Whole numbers have no decimal point, booleans are ``true`` and ``false``.
 
@@ -31,17 +31,17 @@ def read_parquet(path: Path, name: str) -> Iterator[tuple[list[Any], int]]:
     """
     try:
         with pq.ParquetFile(path, pre_buffer=False) as file:
-            yield list(file.schema_arrow.names), 0
+            yield 0, list(file.schema_arrow.names), 0
             size, rows = path.stat().st_size, max(file.metadata.num_rows, 1)
-            for read, cells in enumerate(rows_of(file, name), start=1):
-                yield cells, size * read // rows
+            for number, cells in enumerate(rows_of(file, name, first), start=first + 1):
+                yield number, cells, size * number // rows
     except (pa.ArrowException, OSError) as error:
         reason = str(error).split("\n")[0][:120]
         raise UserError(f"{name}: not readable as Parquet ({reason}). Upload it again.") from None
 
 
-def rows_of(file: pq.ParquetFile, name: str) -> Iterator[list[Any]]:
-    """The cells of each row, in the order of the file's columns.
+def rows_of(file: pq.ParquetFile, name: str, first: int = 0) -> Iterator[list[Any]]:
+    """The cells of each row after the `first` ones, in the order of the file's columns.
 
     Raises
     ------
@@ -54,8 +54,13 @@ def rows_of(file: pq.ParquetFile, name: str) -> Iterator[list[Any]]:
                 f"{name}, column {field.name}: the type {field.type} is not read. "
                 "Store strings, numbers, booleans or (for images) bytes."
             )
-    for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-        columns = [column.to_pylist() for column in batch.columns]
+    group = 0
+    while group < file.num_row_groups and first >= (rows := file.metadata.row_group(group).num_rows):
+        first -= rows
+        group += 1
+    for batch in file.iter_batches(batch_size=_BATCH_ROWS, row_groups=range(group, file.num_row_groups)):
+        columns = [column.to_pylist() for column in batch.slice(min(first, batch.num_rows)).columns]
+        first -= min(first, batch.num_rows)
         for cells in zip(*columns, strict=True):
             yield [_cell(cell) for cell in cells]
 

@@ -36,8 +36,7 @@ class Group:
 
     def __init__(self, rank: Rank) -> None:
         self.rank = rank
-        count = torch.cuda.device_count()
-        self._device = torch.device("cuda", rank.local_rank % count) if count else torch.device("cpu")
+        self._device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
         self._stack = ExitStack()
 
     def __enter__(self) -> Group:

@@ -18,7 +18,8 @@ from multimodal_algo.errors import PlatformError, UserError
 from multimodal_algo.hyperparameters import HyperParameters
 from multimodal_algo.ingest.findings import NO_HEADER
 from multimodal_algo.ingest.images import ImageFiles
-from multimodal_algo.ingest.sources import Source, find_sources
+from multimodal_algo.ingest.scan import CHUNK_ROWS
+from multimodal_algo.ingest.sources import Section, Source, cut, find_sources
 from multimodal_algo.schema import FeatureSchema, Modality
 from multimodal_algo.training.backbones import Backbones
 from multimodal_algo.training.ingestion import Part, Reading, first_header, join_parts, read_part
@@ -31,11 +32,13 @@ PIPED = "piped"
 _TASKS_A_HOST = 3
 # What a task has read goes through memory as a whole.
 _TASK_BYTES = 512 * 1024 * 1024
+# Smaller files are not cut.
+_CUT_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A file of a channel.
+    """A file of a channel, or a section of one.
 
     Parameters
     ----------
@@ -45,16 +48,25 @@ class Shard:
         Bytes.
     hosts
         Those that have it.
+    section
+        The rows of the file that it is; None for all.
     """
 
     name: str
     size: int
     hosts: tuple[str, ...]
+    section: Section | None = None
 
     def source(self, location: Path) -> Source:
-        """The file of the channel at `location`."""
+        """The file, or the section, of the channel at `location`."""
         path = location / self.name if self.name else location
-        return Source(path, f"{location.name}/{self.name}" if self.name else location.name)
+        name = f"{location.name}/{self.name}" if self.name else location.name
+        return Source(path, name, section=self.section)
+
+    @property
+    def told(self) -> str:
+        """What messages call it."""
+        return f"{self.name or 'file'}{'' if self.section is None else f' from row {self.section.row + 1}'}"
 
 
 def digest_of(location: Path, executor: Executor, *, whole: bool) -> str:
@@ -190,10 +202,12 @@ def read_shards(
         schema, name = _first_header(shards, location, executor, scratch / "header")
         reading = replace(reading, schema=schema, first_file=name)
     assert reading.schema is not None
-    work = [(host, _runs(numbers)) for host, numbers in deal(shards, max(1, executor.gpus or executor.width))]
+    slots = max(1, executor.gpus or executor.width)
+    shards = cut_shards(shards, location, reading.schema, slots, executor, scratch / "cuts")
+    work = [(host, _runs(numbers)) for host, numbers in deal(shards, slots)]
     tasks = (
         WorkItem(
-            f"{location.name}, files {runs[0][0] + 1} to {runs[-1][-1] + 1}",
+            f"{location.name}, {shards[runs[0][0]].told} to {shards[runs[-1][-1]].told}",
             _Read(location, tuple(tuple(shards[n] for n in run) for run in runs), networks, images, reading),
             wants_gpu=True,
             host=host,
@@ -229,24 +243,62 @@ def _header(location: Path, shard: Shard, directory: Path) -> tuple[FeatureSchem
         raise
 
 
-def deal(shards: Sequence[Shard], slots: int) -> list[tuple[str | None, list[int]]]:
-    """Numbers of files for each task, and the host that it is for; None where all hosts have them.
+def cut_shards(
+    shards: Sequence[Shard], location: Path, schema: FeatureSchema, slots: int, executor: Executor, scratch: Path
+) -> list[Shard]:
+    """The same rows in the same order, in sections where files are too large to be dealt well.
 
     Parameters
     ----------
     shards
-        All files.
+        Whole files.
+    location
+        See `Shard.source`.
+    schema
+        The columns that their headers must have.
+    slots
+        See `deal`.
+    executor
+        Does the work: such a file is read to find where its rows begin, by a host that has it.
+    scratch
+        Directory for the work.
+    """
+    large = [
+        (number, host, most)
+        for host, numbers, most in _shares(shards, slots)
+        for number in numbers
+        if shards[number].size > max(most, _CUT_BYTES)
+    ]
+    tasks = (
+        WorkItem(
+            f"{location.name}, {shards[number].told}",
+            _Cut(shards[number].source(location), schema.columns, most),
+            host=host,
+        )
+        for number, host, most in large
+    )
+    cuts: dict[int, list[Section]] = {}
+    for done in executor.run(tasks, scratch):
+        cuts[large[done.number][0]] = done.value
+    found: list[Shard] = []
+    for number, shard in enumerate(shards):
+        sections = cuts.get(number)
+        found += [replace(shard, size=s.size, section=s) for s in sections] if sections else [shard]
+    return found
+
+
+def deal(shards: Sequence[Shard], slots: int) -> list[tuple[str | None, list[int]]]:
+    """Numbers of files, or sections, for each task, and the host that it is for; None where all hosts have them.
+
+    Parameters
+    ----------
+    shards
+        All of them.
     slots
         How many tasks are done at the same time.
     """
-    everywhere = len({host for shard in shards for host in shard.hosts})
-    dealt: dict[str | None, list[int]] = {}
-    for number, shard in enumerate(shards):
-        dealt.setdefault(None if len(shard.hosts) == everywhere else shard.hosts[0], []).append(number)
     work = []
-    for host, numbers in dealt.items():
-        tasks = _TASKS_A_HOST * (slots if host is None else 1)
-        most = max(1, min(_TASK_BYTES, sum(shards[number].size for number in numbers) // tasks))
+    for host, numbers, most in _shares(shards, slots):
         group: list[int] = []
         size = 0
         for number in numbers:
@@ -258,6 +310,23 @@ def deal(shards: Sequence[Shard], slots: int) -> list[tuple[str | None, list[int
         if group:
             work.append((host, group))
     return work
+
+
+def _shares(shards: Sequence[Shard], slots: int) -> list[tuple[str | None, list[int], int]]:
+    """The numbers of those that one host has, or that all have (None), and how many bytes a task of theirs should have.
+
+    A file that some hosts have is the first one's.
+    """
+    everywhere = len({host for shard in shards for host in shard.hosts})
+    shares: dict[str | None, list[int]] = {}
+    for number, shard in enumerate(shards):
+        shares.setdefault(None if len(shard.hosts) == everywhere else shard.hosts[0], []).append(number)
+    found = []
+    for host, numbers in shares.items():
+        tasks = _TASKS_A_HOST * (slots if host is None else 1)
+        most = max(1, min(_TASK_BYTES, sum(shards[number].size for number in numbers) // tasks))
+        found.append((host, numbers, most))
+    return found
 
 
 def _runs(numbers: Iterable[int]) -> list[list[int]]:
@@ -302,8 +371,20 @@ def _loaded(networks: FrozenNetworks) -> Backbones:
 
 
 @dataclass(frozen=True)
+class _Cut:
+    """The work of finding sections of a file."""
+
+    source: Source
+    columns: tuple[str, ...]
+    least_bytes: int
+
+    def __call__(self, directory: Path) -> list[Section]:
+        return cut(self.source, self.columns, self.least_bytes, CHUNK_ROWS)
+
+
+@dataclass(frozen=True)
 class _Read:
-    """The work of reading some files, in runs without gaps."""
+    """The work of reading some files or sections, in runs without gaps."""
 
     location: Path
     runs: tuple[tuple[Shard, ...], ...]

@@ -3,14 +3,16 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from multimodal_algo.errors import UserError
-from multimodal_algo.ingest.sources import Source, find_sources, read_rows
+from multimodal_algo.ingest.sources import Source, SourceRow, cut, find_sources, read_rows
 
 CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 
@@ -66,6 +68,83 @@ def test_rows_know_their_number_and_their_line(tmp_path: Path) -> None:
     path.write_text('a,b\n1,"x\ny"\n\n2,z', encoding="utf-8")
     rows = list(read_rows(Source(path, "x.csv")))
     assert [(row.number, row.line) for row in rows] == [(0, 1), (1, 3), (2, 5)]
+
+
+def read_until_an_error(source: Source) -> tuple[list[SourceRow], str]:
+    rows = []
+    try:
+        for row in read_rows(source):
+            rows.append(row)
+    except UserError as error:
+        return rows, str(error)
+    return rows, ""
+
+
+def assert_sections_are_the_whole(source: Source, least_bytes: int = 1, least_rows: int = 1) -> int:
+    """How many there are."""
+    header, *expected = (rows := read_until_an_error(source))[0] or [SourceRow(0, 1, [], 0, 0)]
+    sections = cut(source, header.fields, least_bytes, least_rows)
+    found, errors = [], []
+    for number, section in enumerate(sections):
+        (first, *rest), error = read_until_an_error(replace(source, section=section))
+        assert (first.number, first.line, first.fields) == (header.number, header.line, header.fields)
+        assert rest or number == len(sections) - 1
+        found += rest
+        errors += [error] if error else []
+    if sections:
+        told = [(row.number, row.line, row.fields, row.position) for row in expected]
+        assert [(row.number, row.line, row.fields, row.position) for row in found] == told
+        assert errors == ([rows[1]] if rows[1] else [])
+        assert sum(section.size for section in sections) == source.size - sections[0].offset
+    return len(sections)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=500)
+@given(
+    text=st.text(st.sampled_from('ab,,"" \n\n\n\r\u2028'), max_size=60),
+    bad=st.booleans(),
+    bom=st.booleans(),
+    zipped=st.booleans(),
+)
+def test_sections_of_a_file_have_its_rows_at_their_places(
+    tmp_path: Path, text: str, bad: bool, bom: bool, zipped: bool
+) -> None:
+    data = (b"\xef\xbb\xbf" if bom else b"") + text.encode() + (b"\nx\xff,\n1,2" if bad else b"")
+    path = tmp_path / "x.csv"
+    path.write_bytes(gzip.compress(data) if zipped else data)
+    assert_sections_are_the_whole(Source(path, "x.csv"), least_bytes=0 if zipped else 1)
+
+
+def test_sections_have_at_least_what_was_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("a,b\n" + '1,"x\ny"\n' * 100)
+    assert assert_sections_are_the_whole(Source(path, "x.csv"), 8 * 10, 1) == 11
+    assert assert_sections_are_the_whole(Source(path, "x.csv"), 8 * 10, 30) == 4
+    assert assert_sections_are_the_whole(Source(path, "x.csv"), 8 * 101, 1) == 0
+
+
+def test_a_file_with_other_columns_is_left_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("a,b\n" + "1,2\n" * 9)
+    assert cut(Source(path, "x.csv"), ("b", "a"), 1, 1) == []
+
+
+@pytest.mark.parametrize("group", [7, 100])
+def test_parquet_has_sections_too(tmp_path: Path, group: int) -> None:
+    path = tmp_path / "x.parquet"
+    table = pd.DataFrame({"a": range(100), "label": [f"l{n % 3}" for n in range(100)]})
+    table.to_parquet(path, row_group_size=group)
+    for rows in (1, 7, 10, 64, 99):
+        assert assert_sections_are_the_whole(Source(path, "x.parquet"), 0, rows) > 1
+    table[:0].to_parquet(path)
+    assert assert_sections_are_the_whole(Source(path, "x.parquet"), 0) == 0
+    assert [row.fields for row in read_rows(Source(path, "x.parquet"))] == [["a", "label"]]
+
+
+def test_a_broken_archive_is_told_by_its_last_section(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv.gz"
+    path.write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 9999, mtime=0)[:-9])
+    assert assert_sections_are_the_whole(Source(path, "x.csv.gz"), 0, 1000) > 1
 
 
 def test_a_cell_of_many_megabytes_is_read(tmp_path: Path) -> None:

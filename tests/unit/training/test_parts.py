@@ -27,15 +27,17 @@ from multimodal_algo.ingest.dataset import Dataset, join_datasets
 from multimodal_algo.ingest.features import Encoders
 from multimodal_algo.ingest.findings import BadRowPolicy
 from multimodal_algo.ingest.sources import Source, find_sources
+from multimodal_algo.ingest.sources import cut as cut_file
 from multimodal_algo.schema import FeatureSchema, Modality
 from multimodal_algo.training import ingestion
 from multimodal_algo.training.ingestion import BAD_ROWS, Part, Reading, first_header, ingest, join_parts, read_part
 
 HEADER = ["ID", "a_text", "b_num", "c_cat", "p_image", "q_image", "label"]
 SKIP = BadRowPolicy(skip=True, max_fraction=0.1)
-# Numbers of the first file of each part but the first.
-FEW_SPLITS = [(2,), (1, 2, 3, 4)]
-SPLITS = [(), (4,), *FEW_SPLITS]
+# Numbers of the first file of each part but the first; or how many rows the sections of a file have, each a part.
+Split = Sequence[int] | int
+FEW_SPLITS: list[Split] = [(2,), (1, 2, 3, 4), 9]
+SPLITS: list[Split] = [(), (4,), 1, *FEW_SPLITS]
 
 Rows = list[list[str]]
 Change = Callable[[dict[str, Rows]], object]
@@ -140,12 +142,26 @@ def cut(sources: Sequence[Source], split: Sequence[int]) -> list[Sequence[Source
     return [sources[start:end] for start, end in pairwise(bounds)]
 
 
-def read_in_parts(sources: Sequence[Source], split: Sequence[int], directory: Path, reading: Reading) -> int:
+def sections(sources: Sequence[Source], schema: FeatureSchema, rows: int) -> list[Source]:
+    """The files in sections of so many rows."""
+    found: list[Source] = []
+    for source in sources:
+        pieces = cut_file(source, schema.columns, 1, rows)
+        found += [replace(source, section=section) for section in pieces] if pieces else [source]
+    return found
+
+
+def read_in_parts(sources: Sequence[Source], split: Split, directory: Path, reading: Reading) -> int:
     if reading.schema is None:
         schema, first_file = first_header(sources)
         reading = replace(reading, schema=schema, first_file=first_file)
+    assert reading.schema is not None
+    if isinstance(split, int):
+        pieces: list[Sequence[Source]] = [[piece] for piece in sections(sources, reading.schema, split)]
+    else:
+        pieces = cut(sources, split)
     parts: list[tuple[Part, Path]] = []
-    for number, some in enumerate(cut(sources, split)):
+    for number, some in enumerate(pieces):
         path = directory.with_name(f"{directory.name}-{number}")
         part = read_part(some, path, encoders_of, images=None, reading=reading)
         assert any(path.iterdir()) == bool(part.rows)
@@ -213,6 +229,7 @@ def test_parts_joined_are_the_dataset_that_one_pass_writes(
         ["train/5.csv", "3"],
         ["train/5.csv", "5"],
     ]
+    assert len(sections(sources, expected.dataset.schema, 9)) == 5 + 1 + 7 + 4 + 3
     told = [record.getMessage() for record in caplog.records if record.getMessage().startswith("ingest: ")]
     assert len(told) == 1
     assert told[0].startswith("ingest: 144 rows from 5 files in ")
