@@ -78,7 +78,7 @@ def train() -> int:
         fit()
     except ValueError as error:
         if FAULT != "failure file":
-            (BASE / "output/failure").write_text(str(error))
+            (BASE / "output/failure").write_text("Internal error (a bug)." if FAULT == "bug" else str(error))
         return 1
     return 0
 

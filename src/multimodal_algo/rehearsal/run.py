@@ -33,6 +33,8 @@ from multimodal_algo.rehearsal.declared import Request, check_request, declared,
 
 _GARBAGE = "this,is\nno,dataset\n"
 _FEW_ROWS = 12
+# So `sagemaker.entry` begins the reason of a failure that is no user's.
+_BUG = "Internal error ("
 
 
 @dataclass(frozen=True)
@@ -239,8 +241,11 @@ class _Rehearsal:
         try:
             self._train(output, {**channels, name: garbage}, given)
         except MultimodalError as error:
-            if not (self._setting.output / output / "output/failure").is_file():
+            failure = self._setting.output / output / "output/failure"
+            if not failure.is_file():
                 raise Fault(f"the job failed without a failure file: {error}") from None
+            if (reason := failure.read_text(encoding="utf-8")).startswith(_BUG):
+                raise Fault(f"the job failed without a word about the channel: {reason}") from None
             return f"'{error}'"
         raise Fault("the job succeeded: nobody reads the channel.")
 
