@@ -6,14 +6,23 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from multimodal_algo.errors import PlatformError, UserError
+from multimodal_algo.ingest.dataset import Dataset
+from multimodal_algo.ingest.features import Encoders
+from multimodal_algo.ingest.findings import BadRowPolicy
+from multimodal_algo.ingest.sources import find_sources
+from multimodal_algo.schema import FeatureSchema
+from multimodal_algo.training import shards
 from multimodal_algo.training.branches import ranks_of_each, seconds_of_each
 from multimodal_algo.training.executor import LocalExecutor
-from multimodal_algo.training.shards import Shard, deal, digest_of, find_shards
+from multimodal_algo.training.ingestion import Reading, ingest
+from multimodal_algo.training.shards import Shard, cut_shards, deal, digest_of, find_shards, read_shards
 
 
 @dataclass
@@ -78,15 +87,54 @@ def test_nothing_anywhere_is_one_sentence(tmp_path: Path) -> None:
         digest_of(tmp_path / "train", LocalExecutor(), whole=True)
 
 
+class NoNetworks:
+    """Those of a dataset without texts and images."""
+
+    encoders_of: ClassVar[Callable[[FeatureSchema], Encoders]] = lambda schema: {}
+
+    def load(self) -> type[NoNetworks]:
+        return NoNetworks
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_a_large_file_is_read_in_sections_and_a_small_one_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr(shards, "_CUT_BYTES", 0)
+    monkeypatch.setattr(shards, "CHUNK_ROWS", 20)
+    monkeypatch.setattr(LocalExecutor, "width", width)
+    train = tmp_path / "train"
+    train.mkdir()
+    for name, rows in (("a.csv", 10), ("b.csv", 900), ("c.csv", 10)):
+        (train / name).write_text("label,x_num\n" + "".join(f"{'pq'[n % 2]},{n}\n" for n in range(rows)))
+    executor = LocalExecutor()
+    whole = find_shards(train, executor)
+    cut = cut_shards(whole, train, FeatureSchema(("label", "x_num")), width, executor, tmp_path / "cuts")
+    assert [shard.name for shard in cut] == ["a.csv", *["b.csv"] * (len(cut) - 2), "c.csv"]
+    assert 3 * width <= len(deal(cut, width)) <= 3 * width + 2
+    reading = Reading(BadRowPolicy())
+    rows, schema = read_shards(
+        whole, train, tmp_path / "read", executor,
+        networks=NoNetworks(), images=None, reading=reading, scratch=tmp_path / "scratch",  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert rows == 920
+    ingest(find_sources(train), tmp_path / "ingested", NoNetworks.encoders_of, images=None, bad_rows=reading.bad_rows)
+    found, expected = (Dataset.read(tmp_path / name) for name in ("read", "ingested"))
+    assert schema == expected.schema
+    assert found.labels == expected.labels
+    pd.testing.assert_frame_equal(found.features.table, expected.features.table)
+    np.testing.assert_array_equal(found.keys, expected.keys)
+
+
 @pytest.mark.parametrize("slots", [1, 2, 5])
 def test_every_file_is_dealt_once_to_a_host_that_has_it(slots: int) -> None:
     hosts = ("algo-1", "algo-2", "algo-3")
-    shards = [Shard(f"{n}.csv", 100 + n, hosts if n % 4 else (hosts[n % 3],)) for n in range(40)]
-    dealt = deal(shards, slots)
+    files = [Shard(f"{n}.csv", 100 + n, hosts if n % 4 else (hosts[n % 3],)) for n in range(40)]
+    dealt = deal(files, slots)
     assert sorted(number for _, numbers in dealt for number in numbers) == list(range(40))
     for host, numbers in dealt:
-        assert all(host is None or host in shards[number].hosts for number in numbers)
-        assert host is not None or all(len(shards[number].hosts) == 3 for number in numbers)
+        assert all(host is None or host in files[number].hosts for number in numbers)
+        assert host is not None or all(len(files[number].hosts) == 3 for number in numbers)
     assert sum(host is None for host, _ in dealt) >= slots
 
 
