@@ -58,17 +58,3 @@ def container() -> Iterator[Callable[..., str]]:
     yield start
     for name in names:
         docker("rm", "--force", name, check=False)
-
-
-@pytest.fixture(autouse=True)
-def composed() -> Iterator[None]:
-    """Removes the containers that docker-compose, as the SDKs use it, has left."""
-    before = _composed()
-    yield
-    for name in _composed() - before:
-        docker("rm", "--force", name, check=False)
-
-
-def _composed() -> set[str]:
-    filters = ("label=com.docker.compose.service", f"ancestor={TRAINING}", f"ancestor={INFERENCE}")
-    return set(docker("ps", "--all", "--quiet", *(f"--filter={one}" for one in filters)).split())

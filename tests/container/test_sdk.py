@@ -7,12 +7,12 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
 import pytest
-from engine import INFERENCE, TRAINING
+from engine import INFERENCE, TRAINING, docker
 from small_job import PARAMETERS
 
 from multimodal_algo.score import score_predictions
@@ -20,6 +20,17 @@ from multimodal_algo.score import score_predictions
 # Rows that both strategies are tried on: a request a row takes its time.
 ANSWERED = 250
 EMOJI = Path(os.environ.get("SHARED_DIR", "/nonexistent")) / "data/emoji"
+
+
+@pytest.fixture(autouse=True)
+def composed(tmp_path: Path) -> Iterator[None]:
+    """Removes the containers that docker-compose, as the SDKs use it, has left of a test."""
+    yield
+    folder = "com.docker.compose.project.working_dir"
+    listed = docker("ps", "--all", f"--filter=label={folder}", "--format", f'{{{{.ID}}}} {{{{.Label "{folder}"}}}}')
+    for name, _, place in (line.partition(" ") for line in listed.splitlines()):
+        if Path(place).is_relative_to(tmp_path):
+            docker("rm", "--force", name, check=False)
 
 
 def run_client(python: Path, client: str, data: Path, output: Path, parameters: dict[str, str], *more: str) -> str:
