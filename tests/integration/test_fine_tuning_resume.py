@@ -23,6 +23,8 @@ from multimodal_algo.modalities.backbones import BackboneInfo, ImageBackbone, Te
 from multimodal_algo.modalities.networks import headless, torchvision_network
 from multimodal_algo.modalities.tuned_head import TunedHead
 from multimodal_algo.task import Task
+from multimodal_algo.training.executor import LocalExecutor
+from multimodal_algo.work import Spread
 
 ROWS = 72
 FOLDS = np.arange(ROWS) % 6
@@ -124,7 +126,7 @@ def rows() -> tuple[pd.DataFrame, np.ndarray]:
 
 def fit(
     start: str, path: Path, keeper: DirectoryKeeper | None = None, stop: StopRequest | None = None, *,
-    peft: str | None = None, teacher: TunedHead | None = None, budget_s: float = 600,
+    peft: str | None = None, teacher: TunedHead | None = None, budget_s: float = 600, spread: Spread | None = None,
 ) -> tuple[TunedHead, np.ndarray]:  # fmt: skip
     texts, labels = rows()
     models = {
@@ -134,6 +136,7 @@ def fit(
     return TunedHead.fit(
         texts, labels, FOLDS, task=Task.of_classes(3), models=models, budget=Budget.starting_now(budget_s), seed=0,
         path=path / "text_tuned" / "predictor", keeper=keeper, stop=stop, teacher=teacher,
+        spread=spread,
     )  # fmt: skip
 
 
@@ -183,6 +186,26 @@ def test_a_killed_fit_goes_on_where_it_was(
     shutil.rmtree(tmp_path / "kept")
     texts, _ = rows()
     np.testing.assert_allclose(TunedHead.load(tmp_path / "saved").predict(texts), head.predict(texts), atol=1e-5)
+
+
+def test_parts_that_other_processes_fit_are_kept_as_they_come(
+    start: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "multimodal_algo")
+    spread = Spread(LocalExecutor(), 1)
+    with pytest.raises(Killed):
+        fit(start, tmp_path / "first", DirectoryKeeper(tmp_path / "kept", killed_at="1"), spread=spread)
+    shutil.rmtree(tmp_path / "first")
+    keeper = DirectoryKeeper(tmp_path / "kept")
+    _, out_of_fold = fit(start, tmp_path / "second", keeper, spread=spread)
+    assert keeper.kept == ["2"]
+    for part in (0, 1):
+        assert f"text_tuned: part {part} taken from the checkpoint of an earlier start" in caplog.text
+    # They are the parts of a job on one host, which goes on from them too.
+    keeper = DirectoryKeeper(tmp_path / "kept")
+    _, alone = fit(start, tmp_path / "third", keeper)
+    assert keeper.kept == []
+    np.testing.assert_allclose(alone, out_of_fold, atol=1e-5)
 
 
 def test_the_best_network_from_before_the_interruption_ships(

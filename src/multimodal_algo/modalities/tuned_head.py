@@ -11,7 +11,9 @@ import logging
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from multimodal_algo.budget import Budget
-from multimodal_algo.keeping import Keeper, StopRequest
+from multimodal_algo.keeping import Keeper, StopRequest, move_files
 from multimodal_algo.modalities.head import Head, usual_answer
 from multimodal_algo.modalities.tuned_files import read_predictor, write_networks, write_predictor
 from multimodal_algo.modalities.tuned_fit import LABEL, Fitting
@@ -34,6 +36,9 @@ _LOG = logging.getLogger(__name__)
 _COUNTED_SHARE = 0.75
 _BATCH = 64
 _STATE = "head.json"
+
+# Inputs, targets and folds, see `Head.fit`.
+_Rows = tuple[pd.DataFrame, np.ndarray, np.ndarray]
 
 
 class TunedHead(Head):
@@ -83,18 +88,20 @@ class TunedHead(Head):
         teachers = teacher._predictors if teacher is not None and len(teacher._predictors) == PARTS else []
         predictors = []
         if spread is not None:
-            rows = spread.executor.share((inputs, targets, folds))
+            kept = [None if keeper is None else keeper.find(str(part)) for part in range(PARTS)]
             limit_s = budget.remaining_s / PARTS * _COUNTED_SHARE
-            name = path.parent.name
-            tasks = [
-                WorkItem(f"{name}, part {n}", FitPart(fitting, rows, n, limit_s), wants_gpu=True, ranks=spread.ranks)
-                for n in range(PARTS)
-            ]
-            for done in sorted(spread.executor.run(tasks, path), key=lambda done: done.number):
-                if done.value is not None:
-                    out_of_fold[folds % PARTS == done.number] = done.value
-                    predictors.append(read_predictor(done.directory))
-            return cls(predictors, usual, task.is_regression), out_of_fold
+            tasks = _fit_parts(fitting, spread, (inputs, targets, folds), limit_s, kept)
+            found: dict[int, Any] = {}
+            for done in spread.executor.run(tasks, path):
+                if done.value is None:
+                    continue
+                part = done.number
+                out_of_fold[folds % PARTS == part] = done.value
+                directory = kept[part] or done.directory
+                if keeper is not None and kept[part] is None:
+                    directory = keeper.keep(str(part), partial(move_files, done.directory))
+                found[part] = read_predictor(directory)
+            return cls([found[part] for part in sorted(found)], usual, task.is_regression), out_of_fold
         for part in range(PARTS):
             inside = folds % PARTS == part
             predictor = fitting.predictor(
@@ -184,19 +191,25 @@ class FitPart:
         Its number.
     limit_s
         Seconds.
+    kept
+        The predictor, where it is fitted already.
     """
 
     fitting: Fitting
-    rows: Shared[tuple[pd.DataFrame, np.ndarray, np.ndarray]]
+    rows: Shared[_Rows]
     part: int
     limit_s: float
+    kept: SentDirectory | None = None
 
     def __call__(self, directory: Path, rank: Rank | None = None) -> np.ndarray | None:
         """Answers, float32 (rows, n); None where nothing could be learnt, or another rank has them."""
         inputs, targets, folds = self.rows.get()
         inside = folds % PARTS == self.part
-        started = time.monotonic()
         name = self.fitting.path.parent.name
+        started = time.monotonic()
+        if self.kept is not None:
+            _LOG.info("%s: part %d taken from the checkpoint of an earlier start", name, self.part)
+            return self._answers(read_predictor(self.kept.path()), inputs[inside], targets)
         with tempfile.TemporaryDirectory(prefix="multimodal-part-") as scratch:
             models = {
                 key: str(value.path()) if isinstance(value, SentDirectory) else value
@@ -209,8 +222,25 @@ class FitPart:
             if predictor is None:
                 return None
             write_predictor(predictor, directory)
-            single = TunedHead([predictor], usual_answer(targets, fitting.task), fitting.task.is_regression)
-            answers = single.predict(inputs[inside])
+            answers = self._answers(predictor, inputs[inside], targets)
         together = f", by {rank.size} processes" if rank else ""
         _LOG.info("%s: part %d, %.1f s%s", name, self.part, time.monotonic() - started, together)
         return answers
+
+    def _answers(self, predictor: Any, inputs: pd.DataFrame, targets: np.ndarray) -> np.ndarray:
+        task = self.fitting.task
+        return TunedHead([predictor], usual_answer(targets, task), task.is_regression).predict(inputs)
+
+
+def _fit_parts(
+    fitting: Fitting, spread: Spread, rows: _Rows, limit_s: float, kept: Sequence[Path | None]
+) -> Iterator[WorkItem]:
+    """The work of all predictors, of which some may be fitted already."""
+    shared = spread.executor.share(rows)
+    # What others do is kept when it comes here.
+    fitting = replace(fitting, keeper=None, stop=None)
+    for part, directory in enumerate(kept):
+        sent = None if directory is None else SentDirectory.send(directory, spread.executor)
+        work = FitPart(fitting, shared, part, limit_s, sent)
+        ranks = spread.ranks if sent is None else 1
+        yield WorkItem(f"{fitting.path.parent.name}, part {part}", work, wants_gpu=True, ranks=ranks)

@@ -23,7 +23,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -154,8 +154,11 @@ class Checkpoints:
         _LOG.warning("checkpoints: %s; it is dropped", problem)
         _delete(self._directory / name)
 
-    def keep(self, name: str, write: Write, *, seconds: float = 0.0) -> Path:
-        """See `keeping.Keeper.keep`; `seconds` is the share of the budget that it took, for `spent_s`."""
+    def keep(self, name: str, write: Write, *, seconds: float = 0.0, used_s: float = 0.0) -> Path:
+        """See `keeping.Keeper.keep`.
+
+        `seconds` is what it took, for `spent_s`; `used_s` what the job had used of its budget by then, for `used_s`.
+        """
         part = self._directory / name
         aside = part.with_name(part.name + _ASIDE)
         _delete(aside)
@@ -164,7 +167,7 @@ class Checkpoints:
         files = {
             path.relative_to(aside).as_posix(): sha256(path) for path in sorted(aside.rglob("*")) if path.is_file()
         }
-        whole = {"job": self._job, "seconds": round(seconds, 3), "files": files}
+        whole = {"job": self._job, "seconds": round(seconds, 3), "used_s": round(used_s, 3), "files": files}
         (aside / _WHOLE).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
         _delete(part)
         os.replace(aside, part)
@@ -183,25 +186,32 @@ class Checkpoints:
         if not any(not path.with_suffix(_UPLOADED).exists() for path in part.rglob(f"*{_UPLOADING}")):
             _delete(part)
 
-    def below(self, name: str) -> Below:
-        """The keeper of a long fit, whose parts lie below `name`."""
-        return Below(self, name)
+    def below(self, name: str, used_s: float) -> Below:
+        """The keeper of a fit whose parts lie below `name`, begun when the job had used `used_s` of its budget."""
+        return Below(self, name, used_s)
 
     def spent_s(self, name: str) -> float:
         """What the longest of the parts `name` and below took, in seconds; see `keep`."""
-        found = [0.0]
-        for path in (self._directory / name).rglob(_WHOLE):
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                found.append(float(json.loads(path.read_text(encoding="utf-8"))["seconds"]))
-        return max(found)
+        paths = (self._directory / name).rglob(_WHOLE)
+        return max([0.0, *(_number(path, "seconds") for path in paths)])
+
+    def used_s(self, names: Iterable[str]) -> float:
+        """What the job had used of its budget when it kept the last of some parts, in seconds; see `keep`."""
+        return max([0.0, *(_number(self._directory / name / _WHOLE, "used_s") for name in names)])
 
 
 class Below:
-    """A `keeping.Keeper` of the parts below a name. Each remembers what the fit took up to it, over all starts."""
+    """A `keeping.Keeper` of the parts below a name. Each remembers what the fit took up to it, over all starts.
 
-    def __init__(self, checkpoints: Checkpoints, name: str) -> None:
+    It can be pickled, for another process of the same host.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, name: str, used_s: float) -> None:
         self._checkpoints = checkpoints
         self._name = name
+        # Whole parts of earlier starts count as used already; the state of a running one does not.
+        counted = max([0.0, *(checkpoints.spent_s(f"{name}/{part}") for part in checkpoints.names(name))])
+        self._before_s = used_s - counted
         self._started = time.monotonic() - checkpoints.spent_s(name)
 
     @property
@@ -209,13 +219,18 @@ class Below:
         """What the fit took so far, over all starts, in seconds."""
         return time.monotonic() - self._started
 
+    @property
+    def used_s(self) -> float:
+        """What the job has used of its budget, in seconds."""
+        return self._before_s + self.spent_s
+
     def find(self, name: str) -> Path | None:
         """See `keeping.Keeper.find`."""
         return self._checkpoints.find(f"{self._name}/{name}")
 
     def keep(self, name: str, write: Write) -> Path:
         """See `keeping.Keeper.keep`."""
-        return self._checkpoints.keep(f"{self._name}/{name}", write, seconds=self.spent_s)
+        return self._checkpoints.keep(f"{self._name}/{name}", write, seconds=self.spent_s, used_s=self.used_s)
 
     def names(self, under: str) -> list[str]:
         """See `keeping.Keeper.names`."""
@@ -242,6 +257,12 @@ def _problem(path: Path, state: Mapping[str, Mapping[str, Any]]) -> str | None:
         if (keys := sorted(k for k in {*state[name], *found[name]} if state[name].get(k) != found[name].get(k)))
     ]
     return f"these checkpoints are of a job with other {' and '.join(differing)}" if differing else None
+
+
+def _number(path: Path, key: str) -> float:
+    with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+        return float(json.loads(path.read_text(encoding="utf-8"))[key])
+    return 0.0
 
 
 def _is_ours(name: str) -> bool:

@@ -15,7 +15,7 @@ HERE = "here"
 """What the one host of a job is called."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Here(Generic[T]):
     value: T
 

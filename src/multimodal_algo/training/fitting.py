@@ -121,8 +121,8 @@ class Fitting:
         from multimodal_algo.modalities.registry import new_models
 
         models = new_models(dataset.schema, target.task, self.recipe.models)
-        spent_s = sum(self._spent_s(model) for _, model in models)
-        budget = Budget.starting_now(max(0.0, self.hyperparameters.budget_s - spent_s))
+        earlier_s = self.checkpoints.used_s(part for _, model in models for part in self._parts(model))
+        budget = Budget.starting_now(max(0.0, self.hyperparameters.budget_s - earlier_s))
         vectors = {n: found for n, (_, model) in enumerate(models) if (found := self._restored(model)) is not None}
         waiting = [(n, branch, model) for n, (branch, model) in enumerate(models) if n not in vectors]
         rows = Rows(dataset.features, target.values, folds)
@@ -154,12 +154,12 @@ class Fitting:
         shares = [1.0, 1.0] if self.executor.gpus else [effort / sum(efforts) for effort in efforts]
         tasks = [
             *self._tabular(tabular, shared, available_s * shares[0]),
-            *self._tuned(tuned, shared, available_s * shares[1]),
+            *self._tuned(tuned, shared, available_s * shares[1], self._used_s(budget)),
         ]
         ordered = [*tabular, *tuned]
         for done in self.executor.run(tasks, self.scratch / "branches"):
             n, _, model = ordered[done.number]
-            yield n, self._keep(done, model)
+            yield n, self._keep(done, model, self._used_s(budget))
 
     def _tabular(self, fits: Sequence[_Fit], rows: Shared[Rows], available_s: float) -> Iterator[WorkItem]:
         width = self.executor.width
@@ -169,8 +169,11 @@ class Fitting:
             spread = Spread(self.executor, at_once) if at_once > 1 else None
             yield WorkItem(model.name, self._work(branch, model, rows, limit_s, spread=spread))
 
-    def _tuned(self, fits: Sequence[_Fit], rows: Shared[Rows], available_s: float) -> Iterator[WorkItem]:
-        """What is fine-tuned takes GPUs, of which the rest takes none; several for one part where there are many."""
+    def _tuned(self, fits: Sequence[_Fit], rows: Shared[Rows], available_s: float, used_s: float) -> Iterator[WorkItem]:
+        """What is fine-tuned takes GPUs, of which the rest takes none; several for one part where there are many.
+
+        Whoever asks for the parts of a fit is on this host, where they are kept.
+        """
         places = self.executor.gpus or self.executor.width
         parts = [EFFORT[branch] / PARTS for _, branch, _ in fits for _ in range(PARTS)]
         nodes = max([1, *(self._nodes(branch) for _, branch, _ in fits)])
@@ -184,8 +187,9 @@ class Fitting:
                 for key, value in self.recipe.models[branch].items()
             }
             spread = Spread(self.executor, places, ranks)
-            work = replace(self._work(branch, model, rows, limit_s * PARTS, spread=spread), models=models)
-            yield WorkItem(model.name, work, coordinates=True)
+            keeper = self.checkpoints.below(f"fitting/{model.name}", used_s)
+            work = self._work(branch, model, rows, limit_s * PARTS, keeper=keeper, spread=spread)
+            yield WorkItem(model.name, replace(work, models=models), host=self.executor.hosts[0], coordinates=True)
 
     def _nodes(self, branch: Branch) -> int:
         """How many hosts the user wants for one fit."""
@@ -201,12 +205,14 @@ class Fitting:
         def tasks() -> Iterator[WorkItem]:
             for place, (_, branch, model) in enumerate(fits):
                 limit_s = budget.share(efforts[place], sum(efforts[place:]) + reserve).remaining_s
-                keeper = self.checkpoints.below(f"fitting/{model.name}")
+                keeper = self.checkpoints.below(f"fitting/{model.name}", self._used_s(budget))
+                keepers.append(keeper)
                 yield WorkItem(model.name, self._work(branch, model, shared, limit_s, keeper=keeper))
 
+        keepers: list[Below] = []
         for done in here.run(tasks(), self.scratch / "branches.here"):
             n, _, model = fits[done.number]
-            yield n, self._keep(done, model)
+            yield n, self._keep(done, model, keepers[done.number].used_s)
 
     def _work(
         self,
@@ -226,18 +232,20 @@ class Fitting:
             self.hyperparameters.min_completeness,
             self.hyperparameters.seed,
             keeper,
-            None if keeper is None else self.stop,
+            self.stop if keeper is not None and spread is None else None,
             spread,
         )
 
-    def _spent_s(self, model: ModalityModel) -> float:
-        """What earlier starts of the job took for a branch, or for whole parts of it, in seconds.
+    def _used_s(self, budget: Budget) -> float:
+        return self.hyperparameters.budget_s - budget.remaining_s
 
-        A fit that goes on from its own state counts the time of that state itself.
+    def _parts(self, model: ModalityModel) -> list[str]:
+        """The names of what is kept of a branch: itself, or whole parts of it.
+
+        The state of a running fit is none: a fit that goes on from it counts its time itself.
         """
         fitting = f"fitting/{model.name}"
-        parts = [f"models/{model.name}", *(f"{fitting}/{part}" for part in self.checkpoints.names(fitting))]
-        return max(self.checkpoints.spent_s(part) for part in parts)
+        return [f"models/{model.name}", *(f"{fitting}/{part}" for part in self.checkpoints.names(fitting))]
 
     def _restored(self, model: ModalityModel) -> np.ndarray | None:
         name = f"models/{model.name}"
@@ -249,7 +257,7 @@ class Fitting:
         _LOG.info("%s: taken from the checkpoint of an earlier start", model.name)
         return np.asarray(np.load(part / _VECTORS), dtype=np.float32)
 
-    def _keep(self, done: Done, model: ModalityModel) -> np.ndarray:
+    def _keep(self, done: Done, model: ModalityModel, used_s: float) -> np.ndarray:
         """Keep a branch that was fitted, and load its model."""
         vectors, seconds = done.value
 
@@ -258,7 +266,7 @@ class Fitting:
             np.save(directory / _VECTORS, vectors)
 
         self.seconds[model.name] = round(seconds, 2)
-        part = self.checkpoints.keep(f"models/{model.name}", write, seconds=seconds)
+        part = self.checkpoints.keep(f"models/{model.name}", write, seconds=seconds, used_s=used_s)
         self.checkpoints.drop(f"fitting/{model.name}")
         model.load(part)
         return np.asarray(vectors)

@@ -121,12 +121,12 @@ def test_a_directory_of_something_else_is_never_touched(tmp_path: Path) -> None:
 
 
 def test_parts_of_a_long_fit_know_what_it_took_over_all_starts(tmp_path: Path) -> None:
-    keeper = opened(tmp_path).below("fitting/text_tuned")
+    keeper = opened(tmp_path).below("fitting/text_tuned", 0.0)
     keeper.keep("0.running/1", lambda directory: write(directory, "one"))
     whole = tmp_path / "fitting/text_tuned/0.running/1/whole.json"
     told = json.loads(whole.read_text())
     whole.write_text(json.dumps({**told, "seconds": 100.0}))
-    again = opened(tmp_path).below("fitting/text_tuned")
+    again = opened(tmp_path).below("fitting/text_tuned", 0.0)
     assert again.names("0.running") == ["1"]
     assert again.spent_s >= 100
     again.drop("0.running")
