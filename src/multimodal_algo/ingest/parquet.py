@@ -59,8 +59,9 @@ def rows_of(file: pq.ParquetFile, name: str, first: int = 0) -> Iterator[list[An
         first -= rows
         group += 1
     for batch in file.iter_batches(batch_size=_BATCH_ROWS, row_groups=range(group, file.num_row_groups)):
-        columns = [column.to_pylist() for column in batch.slice(min(first, batch.num_rows)).columns]
-        first -= min(first, batch.num_rows)
+        passed = min(first, batch.num_rows)
+        first -= passed
+        columns = [column.to_pylist() for column in batch.slice(passed).columns]
         for cells in zip(*columns, strict=True):
             yield [_cell(cell) for cell in cells]
 

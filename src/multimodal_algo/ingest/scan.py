@@ -164,13 +164,15 @@ class _Scan:
     def run(self, sources: Sequence[Source]) -> FeatureSchema | None:
         done = 0
         for source in sources:
+            begin = 0 if source.section is None else source.section.offset
             try:
                 for row in read_rows(source):
                     if row.number == 0:
                         self._take_header(row.fields, source)
                     elif not (source.is_pipe and self._is_next_header(row.fields, source)):
                         self._take(row, source)
-                    self._progress.at(done + row.offset)
+                    # The header lies before its section.
+                    self._progress.at(done + max(0, row.offset - begin))
             except UserError as error:
                 self._findings.error(str(error))
                 if self._schema is None:

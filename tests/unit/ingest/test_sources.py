@@ -12,6 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from multimodal_algo.errors import UserError
+from multimodal_algo.ingest import scan
+from multimodal_algo.ingest.findings import Findings
+from multimodal_algo.ingest.progress import Progress
 from multimodal_algo.ingest.sources import Source, SourceRow, cut, find_sources, read_rows
 
 CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
@@ -121,6 +124,21 @@ def test_sections_have_at_least_what_was_asked_for(tmp_path: Path) -> None:
     assert assert_sections_are_the_whole(Source(path, "x.csv"), 8 * 10, 1) == 11
     assert assert_sections_are_the_whole(Source(path, "x.csv"), 8 * 10, 30) == 4
     assert assert_sections_are_the_whole(Source(path, "x.csv"), 8 * 101, 1) == 0
+
+
+def test_progress_in_a_section_is_counted_from_its_begin(tmp_path: Path) -> None:
+    class Told(Progress):
+        def at(self, offset: int) -> None:
+            told.append(offset)
+
+    told: list[int] = []
+    path = tmp_path / "x.csv"
+    path.write_text("label,a_num\n" + "p,1\n" * 100)
+    source = Source(path, "x.csv")
+    sections = [replace(source, section=section) for section in cut(source, ("label", "a_num"), 1, 30)]
+    scan.collect(sections[1:], Findings(), progress=Told(0))
+    assert told == sorted(told)
+    assert told[-1] == 4 * 70
 
 
 def test_a_file_with_other_columns_is_left_whole(tmp_path: Path) -> None:
