@@ -35,10 +35,10 @@ from pathlib import Path
 
 import numpy as np
 
-from multimodal_algo.archive import unpack
+from multimodal_algo.core.archive import unpack
+from multimodal_algo.core.metrics import accuracy, log_loss
 from multimodal_algo.local import Channel, TrainingJob, train
-from multimodal_algo.metrics import accuracy, log_loss
-from multimodal_algo.serving.predictor import Predictor
+from multimodal_algo.serving.loaded_model import LoadedModel
 
 Rows = list[list[str]]
 
@@ -106,7 +106,7 @@ class Bench:
         found = []
         with tempfile.TemporaryDirectory(dir=self.scratch) as directory:
             unpack(folder / "model.tar.gz", Path(directory))
-            model = Predictor.load(Path(directory))
+            model = LoadedModel.load(Path(directory))
             cells = [self.header.index(column) for column in model.schema.inference_columns]
             for rows in sets:
                 parts = [rows[start : start + 64] for start in range(0, len(rows), 64)]
@@ -139,7 +139,7 @@ def transfer(bench: Bench, arguments: argparse.Namespace) -> dict:
     """See the head of this file."""
     frequent = [name for name, _ in Counter(map(bench.label, bench.rows)).most_common(15)]
     ten = frequent[:10]
-    first = bench.job("ten", [row for row in bench.a if bench.label(row) in ten], dict(pairs(arguments.earlier)))
+    first = bench.job("ten", [row for row in bench.a if bench.label(row) in ten], dict(pairs(arguments.previous)))
     if arguments.task == "others":
         names = {name: name for name in frequent[10:15]}
     elif arguments.task == "some":
@@ -160,7 +160,7 @@ def transfer(bench: Bench, arguments: argparse.Namespace) -> dict:
         "pretrained channel": bench.job("pretrained-channel", rows, pretrained=archive),
     }
     figures = {name: bench.judge(folder, test)[0] for name, folder in jobs.items()}
-    return {"task": arguments.task, "earlier": arguments.earlier, "rows": [len(rows), len(test)], **figures}
+    return {"task": arguments.task, "earlier": arguments.previous, "rows": [len(rows), len(test)], **figures}
 
 
 def distill(bench: Bench, arguments: argparse.Namespace) -> dict:

@@ -16,7 +16,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from multimodal_algo.training.branches import seconds_of_each
+from multimodal_algo.training.scheduling import seconds_of_each
 
 # README.md, ingest: 1,356 rows/s on two cores.
 READ_CORE_S = 2 / 1356

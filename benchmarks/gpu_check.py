@@ -62,15 +62,15 @@ def answers(model: str, lines: Path, engine: str, environment: dict[str, str]) -
 
 
 def write_answers(model: str, lines: str, engine: str, target: str) -> None:
-    from multimodal_algo.inference import Engine
-    from multimodal_algo.log import configure_logging
-    from multimodal_algo.serving.predictor import Predictor
+    from multimodal_algo.config.inference import Engine
+    from multimodal_algo.core.log import configure_logging
+    from multimodal_algo.serving.loaded_model import LoadedModel
 
     configure_logging()
     csv.field_size_limit(2**31 - 1)
     with Path(lines).open(newline="", encoding="utf-8") as stream:
         rows = [row for row, _ in zip(csv.reader(stream), range(_ROWS), strict=False)]
-    np.save(target, Predictor.load(Path(model), Engine(engine)).predict(rows))
+    np.save(target, LoadedModel.load(Path(model), Engine(engine)).predict(rows))
 
 
 if __name__ == "__main__":

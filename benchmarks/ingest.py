@@ -32,10 +32,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from multimodal_algo.core.schema import Modality
 from multimodal_algo.ingest.findings import BadRowPolicy
+from multimodal_algo.ingest.reading import ingest
 from multimodal_algo.ingest.sources import find_sources
-from multimodal_algo.schema import Modality
-from multimodal_algo.training.ingestion import ingest
 
 PHOTOS = 64
 
@@ -113,7 +113,7 @@ def throughput(arguments: argparse.Namespace, scratch: Path) -> dict:
 
 
 def network(arguments: argparse.Namespace, scratch: Path) -> dict:
-    from multimodal_algo.modalities.backbones import ImageBackbone
+    from multimodal_algo.networks.frozen import ImageBackbone
 
     name = str(arguments.weights) if arguments.weights else "mobilenet_v2"
     backbone = ImageBackbone.resolve(name, weights_dir=Path("/opt/weights"), allow_untrained=True, seed=0)

@@ -22,10 +22,10 @@ from pathlib import Path
 
 import numpy as np
 
+from multimodal_algo.core.log import configure_logging
+from multimodal_algo.core.schema import LABEL
 from multimodal_algo.ingest.sources import Source, read_rows
-from multimodal_algo.log import configure_logging
-from multimodal_algo.schema import LABEL
-from multimodal_algo.score import score_predictions
+from multimodal_algo.tools.score import score_predictions
 
 PROGRAM = [sys.executable, "-m", "multimodal_algo"]
 
@@ -84,17 +84,17 @@ def measure(data: Path, parameters: list[str], scratch: Path) -> dict[str, objec
 def from_artifact(model: Path, test: Path, scratch: Path) -> tuple[dict[str, float], float]:
     """Accuracy of each modality alone, and log-loss of the fused answer, from the artifact itself."""
     configure_logging()
-    from multimodal_algo.serving.predictor import Predictor
+    from multimodal_algo.serving.loaded_model import LoadedModel
 
     with tarfile.open(model) as tar:
         tar.extractall(scratch / "model", filter="data")
-    predictor = Predictor.load(scratch / "model")
+    predictor = LoadedModel.load(scratch / "model")
     header, *rows = [row.fields for row in read_rows(Source(test, test.name))]
     position = header.index(LABEL)
     labels = np.array([predictor.classes.index(row[position]) for row in rows])
     features, _ = predictor.features([row[:position] + row[position + 1 :] for row in rows])
     vectors = predictor.vectors(features)
-    names = [entry.name for entry in predictor.config.modalities]
+    names = [entry.name for entry in predictor.config.branches]
     alone = {
         name: round(float((vectors[:, n, :-1].argmax(axis=1) == labels).mean()), 4) for n, name in enumerate(names)
     }

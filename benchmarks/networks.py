@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from multimodal_algo.artifact import GRAPH, IMAGE_BACKBONE, TEXT_BACKBONE, read_config
-from multimodal_algo.inference import Engine
-from multimodal_algo.log import configure_logging
-from multimodal_algo.modalities.backbones import BackboneInfo, ImageBackbone, TextBackbone
+from multimodal_algo.config.inference import Engine
+from multimodal_algo.core.log import configure_logging
+from multimodal_algo.networks.frozen import BackboneInfo, ImageBackbone, TextBackbone
 
 IMAGES, TEXTS = 64, 256
 

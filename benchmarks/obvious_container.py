@@ -24,11 +24,11 @@ from PIL import Image
 from sentence_transformers import SentenceTransformer
 
 from multimodal_algo.artifact import FUSION, IMAGE_BACKBONE, TEXT_BACKBONE, read_config
+from multimodal_algo.branches.registry import load_model
+from multimodal_algo.core.schema import ID, Modality
 from multimodal_algo.fusion.fusion import Fusion
 from multimodal_algo.ingest.features import Features, VectorColumn
-from multimodal_algo.modalities.backbones import BackboneInfo, ImageBackbone
-from multimodal_algo.modalities.registry import load_model
-from multimodal_algo.schema import ID, Modality
+from multimodal_algo.networks.frozen import BackboneInfo, ImageBackbone
 
 _TRANSFORM = torchvision.transforms.Compose(
     [
@@ -47,8 +47,7 @@ class Obvious:
         self.config = read_config(directory)
         self.schema = self.config.schema_
         self.models = [
-            load_model(e.branch, e.name, e.columns, self.config.task, directory / e.name)
-            for e in self.config.modalities
+            load_model(e.branch, e.name, e.columns, self.config.task, directory / e.name) for e in self.config.branches
         ]
         self.fusion = Fusion.load(directory / FUSION)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

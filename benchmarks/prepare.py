@@ -28,7 +28,7 @@ import pandas as pd
 from ingest import PHOTOS, photo
 from PIL import Image, ImageOps
 
-from multimodal_algo.prepare import ImageRules, prepare_data
+from multimodal_algo.tools.prepare import ImageRules, prepare_data
 
 SIDE, QUALITY = 256, 90
 

@@ -34,13 +34,13 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 
-from multimodal_algo.hyperparameters import HyperParameters
+from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.core.log import configure_logging
+from multimodal_algo.core.metrics import CLASSIFICATION
+from multimodal_algo.core.schema import LABEL, Modality
 from multimodal_algo.ingest.features import Features
 from multimodal_algo.ingest.sources import Source, read_rows
-from multimodal_algo.log import configure_logging
-from multimodal_algo.metrics import CLASSIFICATION
-from multimodal_algo.schema import LABEL, Modality
-from multimodal_algo.serving.predictor import Predictor
+from multimodal_algo.serving.loaded_model import LoadedModel
 from multimodal_algo.training.job import Channels, train
 
 
@@ -54,7 +54,7 @@ class Data:
     labels: np.ndarray
     truth: np.ndarray
     classes: tuple[str, ...]
-    predictor: Predictor
+    predictor: LoadedModel
 
 
 def main() -> None:
@@ -109,7 +109,7 @@ def told(data: Data, what: str, seconds: float, answers: np.ndarray, limit: floa
     }  # fmt: skip
 
 
-def ours(folder: Path, quality: str, seconds: float, image_backbone: str, scratch: Path) -> Predictor:
+def ours(folder: Path, quality: str, seconds: float, image_backbone: str, scratch: Path) -> LoadedModel:
     values = {"quality": quality, "n_mins": "0", "n_secs": str(seconds), "image_backbone": image_backbone}
     train(
         Channels(folder / "train.csv"),
@@ -119,10 +119,10 @@ def ours(folder: Path, quality: str, seconds: float, image_backbone: str, scratc
         model_dir=scratch / "model",
         output_dir=scratch / "output",
     )
-    return Predictor.load(scratch / "model")
+    return LoadedModel.load(scratch / "model")
 
 
-def load(folder: Path, predictor: Predictor) -> Data:
+def load(folder: Path, predictor: LoadedModel) -> Data:
     parts = []
     for name in ("train.csv", "test.csv"):
         header, *rows = [row.fields for row in read_rows(Source(folder / name, name))]
@@ -270,7 +270,7 @@ def guide(data: Data, seconds: float, scratch: Path) -> np.ndarray:
 def automm(data: Data, seconds: float, scratch: Path, timm_weights: Path | None) -> np.ndarray:
     from autogluon.multimodal import MultiModalPredictor
 
-    from multimodal_algo.modalities.backbones import TextBackbone
+    from multimodal_algo.networks.frozen import TextBackbone
 
     texts, images = _columns(data, Modality.TEXT), _columns(data, Modality.IMAGE)
     others = _columns(data, Modality.NUM, Modality.CAT)

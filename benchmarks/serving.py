@@ -38,15 +38,15 @@ import psutil
 import requests
 
 from multimodal_algo.artifact import read_description
-from multimodal_algo.inference import Engine
+from multimodal_algo.config.inference import Engine
+from multimodal_algo.core.log import configure_logging
+from multimodal_algo.core.schema import Modality
 from multimodal_algo.local.job import TransformJob
 from multimodal_algo.local.records import BatchStrategy, SplitType, payloads
 from multimodal_algo.local.runner import ProcessRunner
 from multimodal_algo.local.server import LocalServer
 from multimodal_algo.local.transform import transform
-from multimodal_algo.log import configure_logging
-from multimodal_algo.schema import Modality
-from multimodal_algo.serving.predictor import Predictor
+from multimodal_algo.serving.loaded_model import LoadedModel
 
 csv.field_size_limit(2**31 - 1)
 CSV = {"Content-Type": "text/csv", "Accept": "text/csv"}
@@ -114,7 +114,7 @@ def speed(arguments: argparse.Namespace, scratch: Path) -> dict[str, object]:
 
 def in_process(model: Path, lines: list[bytes], engine: Engine) -> dict[str, float]:
     """The limit, the bare networks on one row, and the text network by ONNX Runtime and by torch."""
-    predictor, by_torch = Predictor.load(model, engine), Predictor.load(model, Engine.TORCH)
+    predictor, by_torch = LoadedModel.load(model, engine), LoadedModel.load(model, Engine.TORCH)
     rows = list(csv.reader(io.StringIO(b"".join(lines).decode(), newline="")))
     cells = [pending.finish().cells for pending in predictor.start(rows)]
     predictor.answer(predictor.encode(cells[:64]))

@@ -13,7 +13,7 @@ import pytest
 from small_job import PARAMETERS, Rows, WriteCsv
 
 from multimodal_algo.local import Channel, TrainingJob, train
-from multimodal_algo.sample import write_sample
+from multimodal_algo.tools.sample import write_sample
 
 
 @pytest.fixture(scope="session", autouse=True)

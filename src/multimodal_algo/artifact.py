@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import os
 import shutil
 import sys
@@ -27,11 +27,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from multimodal_algo import __version__
-from multimodal_algo.errors import UserError
-from multimodal_algo.schema import FeatureSchema
-from multimodal_algo.task import ProblemType, Task
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.files import sha256
+from multimodal_algo.core.schema import FeatureSchema
+from multimodal_algo.core.task import ProblemType, Task
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 CONFIG = "model_config.json"
 FUSION = Path("wholistic/fusion.safetensors")
 ROW_KEYS = Path("rows.npy")
@@ -43,7 +44,7 @@ _INCOMPLETE = ".incomplete"
 _MATCHED = ("autogluon.tabular", "torch", "scikit-learn")
 
 
-class ModalityEntry(BaseModel):
+class BranchEntry(BaseModel):
     """One modality model: its directory, its kind (see `recipes.Branch`) and columns."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -76,7 +77,7 @@ class ModelConfig(BaseModel):
     columns: tuple[str, ...]
     problem_type: ProblemType
     classes: tuple[str, ...]
-    modalities: tuple[ModalityEntry, ...]
+    branches: tuple[BranchEntry, ...]
     image_backbone: BackboneEntry | None
     min_completeness: float
     recipe: str
@@ -164,17 +165,14 @@ def read_description(directory: Path) -> ModelConfig:
             f"{directory}: there is no {CONFIG}, so this is no whole artifact. Train again or check the archive."
         )
     try:
-        config = ModelConfig.model_validate_json(path.read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+        _require_format(json.loads(text))
+        config = ModelConfig.model_validate_json(text)
+    except (ValueError, ValidationError) as error:
         raise UserError(f"{path}: not readable as a model description ({_first_line(error)}). Train again.") from None
-    for name in (*config.files, *(entry.name for entry in config.modalities)):
+    for name in (*config.files, *(entry.name for entry in config.branches)):
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise UserError(f"{path}: '{name[:80]}' lies outside the artifact. Use an archive of a training job.")
-    if config.format_version != FORMAT_VERSION:
-        raise UserError(
-            f"The artifact has format {config.format_version}, this version reads {FORMAT_VERSION}: "
-            f"serve it with multimodal-algo {config.versions.get('multimodal-algo', '?')}, or train again."
-        )
     for name, wanted in config.versions.items():
         found = current_versions().get(name)
         if name != "multimodal-algo" and found is not None and found.split("+")[0] != wanted.split("+")[0]:
@@ -184,6 +182,25 @@ def read_description(directory: Path) -> ModelConfig:
     return config
 
 
+def _require_format(description: Any) -> None:
+    """Refuse an artifact of another format, whose fields may be others.
+
+    Raises
+    ------
+    UserError
+        With both formats, and the version that wrote the artifact.
+    """
+    if not isinstance(description, dict) or not isinstance(found := description.get("format_version"), int):
+        return  # the validation of the fields reports it
+    if found != FORMAT_VERSION:
+        versions = description.get("versions")
+        written_by = versions.get("multimodal-algo", "?") if isinstance(versions, dict) else "?"
+        raise UserError(
+            f"The artifact has format {found}, this version reads {FORMAT_VERSION}: "
+            f"serve it with multimodal-algo {written_by}, or train again."
+        )
+
+
 def _check_files(directory: Path, config: ModelConfig) -> None:
     for name, expected in config.files.items():
         path = directory / name
@@ -191,12 +208,6 @@ def _check_files(directory: Path, config: ModelConfig) -> None:
             raise UserError(f"The artifact is incomplete: {name} is missing. Download or train it again.")
         if sha256(path) != expected:
             raise UserError(f"The artifact is damaged: {name} is not what was written. Download or train it again.")
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _first_line(error: Exception) -> str:

@@ -16,7 +16,7 @@ import pytest
 from engine import INFERENCE, TRAINING, docker
 from small_job import PARAMETERS
 
-from multimodal_algo.score import score_predictions
+from multimodal_algo.tools.score import score_predictions
 
 # Rows that both strategies are tried on: a request a row takes its time.
 ANSWERED = 250

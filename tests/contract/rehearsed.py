@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from answering import Answering
 
-from multimodal_algo.hyperparameters import specification
+from multimodal_algo.config.hyperparameters import specification
 
 FAULT = os.environ.get("FAULT", "")
 BASE = Path(os.environ["SAGEMAKER_BASE_DIR"])

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
 from multimodal_algo.local import BatchStrategy, Channel, TrainingJob, TransformJob, train, transform
 from multimodal_algo.local.runner import ProcessRunner
 from multimodal_algo.local.training import pack

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from moto_server import moto_server
 
 from multimodal_algo.cli import main
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
 from multimodal_algo.local import BatchStrategy, SplitType, TransformJob, transform
 from multimodal_algo.local.job import DataProcessing, JoinSource
 from multimodal_algo.local.records import CompressionType

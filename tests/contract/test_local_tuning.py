@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
 from multimodal_algo.local import Channel, TrainingJob
 from multimodal_algo.local.runner import ProcessRunner
 from multimodal_algo.local.tuning import Objective, TuningJob, tune

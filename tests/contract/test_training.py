@@ -17,7 +17,7 @@ import pytest
 from small_job import PARAMETERS, WEIGHTS_DIR
 
 from multimodal_algo.artifact import read_config
-from multimodal_algo.hyperparameters import HyperParameters
+from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.local.tree import Channel, build_training_tree
 
 HEADER = ["ID", "a_text", "b_num", "p_image", "label"]

@@ -13,15 +13,15 @@ import pandas as pd
 import pytest
 import ray
 
-from multimodal_algo.budget import Budget
-from multimodal_algo.cluster.executor import RayExecutor, WorkFailed, find_nodes
-from multimodal_algo.cluster.link import Lost
-from multimodal_algo.cluster.node import HOST, RayNode, connect
-from multimodal_algo.errors import PlatformError, UserError
-from multimodal_algo.modalities.head import TabularHead
-from multimodal_algo.ranks import Rank
-from multimodal_algo.task import Task
-from multimodal_algo.work import SentDirectory, Shared, Spread, WorkItem
+from multimodal_algo.core.budget import Budget
+from multimodal_algo.core.errors import PlatformError, UserError
+from multimodal_algo.core.task import Task
+from multimodal_algo.execution.link import Lost
+from multimodal_algo.execution.protocol import Parallelism, SentDirectory, Shared, WorkItem
+from multimodal_algo.execution.ranks import Rank
+from multimodal_algo.execution.ray_executor import RayExecutor, WorkFailed, find_nodes
+from multimodal_algo.execution.ray_node import HOST, RayNode, connect
+from multimodal_algo.predictors.tabular import AutoGluonPredictor
 
 HOSTS = ("algo-1", "algo-2")
 
@@ -172,8 +172,8 @@ def test_folds_that_others_fit_are_those_fitted_here(cluster: Cluster, tmp_path:
     )
     folds = np.arange(240) % 4
 
-    def fit(name: str, spread: Spread | None) -> np.ndarray:
-        head, answers = TabularHead.fit(
+    def fit(name: str, parallelism: Parallelism | None) -> np.ndarray:
+        head, answers = AutoGluonPredictor.fit(
             inputs,
             targets,
             folds,
@@ -182,13 +182,13 @@ def test_folds_that_others_fit_are_those_fitted_here(cluster: Cluster, tmp_path:
             budget=Budget.starting_now(120),
             seed=0,
             path=tmp_path / name,
-            spread=spread,
+            parallelism=parallelism,
         )
         return np.concatenate([answers, head.predict(inputs)])
 
     looks: list[int] = []
     executor = RayExecutor(cluster.executor.nodes, lambda: looks.append(1))
-    assert fit("spread", Spread(executor, 2)) == pytest.approx(fit("here", None), abs=1e-6)
+    assert fit("spread", Parallelism(executor, 2)) == pytest.approx(fit("here", None), abs=1e-6)
     assert looks  # while others worked
 
 

@@ -12,14 +12,14 @@ import pytest
 from small_job import PARAMETERS, WEIGHTS_DIR, Rows, WriteCsv
 
 from multimodal_algo.artifact import read_config
-from multimodal_algo.errors import UserError
-from multimodal_algo.hyperparameters import HyperParameters
-from multimodal_algo.modalities.earlier import DESCRIPTION
-from multimodal_algo.sample import write_sample
-from multimodal_algo.serving.predictor import Predictor
-from multimodal_algo.training.export import export_backbones, pretrained_networks
+from multimodal_algo.branches.translated import DESCRIPTION
+from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.report.metrics import Metrics
+from multimodal_algo.serving.loaded_model import LoadedModel
+from multimodal_algo.tools.sample import write_sample
+from multimodal_algo.training.continuing.export import export_backbones, pretrained_networks
 from multimodal_algo.training.job import Channels, train
-from multimodal_algo.training.report import Metrics
 
 
 def go_on(directory: Path, channels: Channels, **parameters: str) -> Metrics:
@@ -38,7 +38,7 @@ def table(path: Path) -> list[list[str]]:
         return list(csv.reader(stream))
 
 
-def accuracy(predictor: Predictor, rows: Rows) -> float:
+def accuracy(predictor: LoadedModel, rows: Rows) -> float:
     labels = np.array([predictor.classes.index(row[-1]) for row in rows])
     return float((predictor.predict([row[:-1] for row in rows]).argmax(axis=1) == labels).mean())
 
@@ -55,20 +55,20 @@ def test_more_rows_make_the_model_better_and_forget_nothing(
     archive: Path, artifact: Path, sample: Path, later: list[list[str]], write_csv: WriteCsv, tmp_path: Path
 ) -> None:
     metrics = go_on(tmp_path, Channels(write_csv("train.csv", later), model=archive.parent))
-    assert metrics.earlier is not None
-    assert metrics.earlier["shipped"] == "new"
-    assert metrics.earlier["rows"] > 100
-    assert metrics.earlier["new"]["log_loss"] <= metrics.earlier["earlier"]["log_loss"]
-    before, now = Predictor.load(artifact), Predictor.load(tmp_path / "model")
+    assert metrics.previous is not None
+    assert metrics.previous["shipped"] == "new"
+    assert metrics.previous["rows"] > 100
+    assert metrics.previous["new"]["log_loss"] <= metrics.previous["earlier"]["log_loss"]
+    before, now = LoadedModel.load(artifact), LoadedModel.load(tmp_path / "model")
     assert now.classes == before.classes
-    assert {"text", "earlier/text", "earlier/img/photo_image"} <= {entry.name for entry in now.config.modalities}
+    assert {"text", "earlier/text", "earlier/img/photo_image"} <= {entry.name for entry in now.config.branches}
     test = table(sample / "test.csv")[1:]
     assert accuracy(now, test) >= accuracy(before, test) - 0.05
     # The artifact stands alone, and a third job goes on from it.
     fewer = go_on(
         tmp_path / "third", Channels(write_csv("third.csv", table(sample / "test.csv")), model=tmp_path / "model")
     )
-    assert fewer.earlier is not None
+    assert fewer.previous is not None
 
 
 def test_the_same_rows_again_are_recognised(
@@ -77,9 +77,9 @@ def test_the_same_rows_again_are_recognised(
     caplog.set_level("INFO")
     metrics = go_on(tmp_path, Channels(sample / "train.csv", model=artifact), seed="3")
     assert "the earlier model knows 160 of 160 rows" in caplog.text
-    assert metrics.earlier is not None
-    assert metrics.earlier["earlier"] == read_config(artifact).metrics["fused"]
-    assert metrics.earlier["rows"] == 160
+    assert metrics.previous is not None
+    assert metrics.previous["earlier"] == read_config(artifact).metrics["fused"]
+    assert metrics.previous["rows"] == 160
 
 
 @pytest.mark.parametrize("never_worse", ["true", "false"])
@@ -88,14 +88,14 @@ def test_the_earlier_model_ships_where_few_rows_make_a_worse_one(
 ) -> None:
     data = write_csv("train.csv", later[:41])
     metrics = go_on(tmp_path, Channels(data, model=archive), never_worse=never_worse)
-    assert metrics.earlier is not None
-    assert metrics.earlier["new"]["log_loss"] > metrics.earlier["earlier"]["log_loss"]
-    assert metrics.earlier["shipped"] == ("earlier" if never_worse == "true" else "new")
+    assert metrics.previous is not None
+    assert metrics.previous["new"]["log_loss"] > metrics.previous["earlier"]["log_loss"]
+    assert metrics.previous["shipped"] == ("earlier" if never_worse == "true" else "new")
     shipped = read_config(tmp_path / "model")
     assert (shipped.files == read_config(artifact).files) == (never_worse == "true")
     if never_worse == "true":  # of the rows that it has not seen; the new one is judged on all
-        assert metrics.fused["log_loss"] == pytest.approx(metrics.earlier["earlier"]["log_loss"])
-    assert json.loads((tmp_path / "output/metrics.json").read_text())["earlier"] == metrics.earlier
+        assert metrics.fused["log_loss"] == pytest.approx(metrics.previous["earlier"]["log_loss"])
+    assert json.loads((tmp_path / "output/metrics.json").read_text())["earlier"] == metrics.previous
 
 
 def test_other_labels_are_a_new_task_that_knows_of_the_earlier_one(
@@ -110,11 +110,11 @@ def test_other_labels_are_a_new_task_that_knows_of_the_earlier_one(
     assert "a new task, 2 of whose 3 classes are new" in caplog.text
     assert f"no row has these {len(classes) - 1} of the earlier model's classes" in caplog.text
     assert "It cannot answer them" in caplog.text
-    assert metrics.earlier is None
+    assert metrics.previous is None
     alone = {name: scores["log_loss"] for name, scores in metrics.modalities.items()}
     assert alone["earlier/text"] < 0.95 * np.log(3)
     assert (tmp_path / "model/earlier/text" / DESCRIPTION).is_file()
-    predictor = Predictor.load(tmp_path / "model")
+    predictor = LoadedModel.load(tmp_path / "model")
     assert predictor.classes == tuple(sorted(set(renamed.values())))
     answers = predictor.predict([row[:-1] for row in rows[:5]])
     np.testing.assert_allclose(np.concatenate([predictor.predict([row[:-1]]) for row in rows[:5]]), answers, atol=1e-4)
@@ -169,10 +169,10 @@ def test_a_teacher_s_answers_are_learnt_and_nothing_of_it_ships(
     parameters = {"distill_from": "model", "tabular_hyperparameters": '{"LR": {}}'}
     metrics = go_on(tmp_path, Channels(sample / "train.csv", model=artifact), **parameters)
     assert "teacher: quality toy, right in" in caplog.text
-    assert metrics.earlier is None
+    assert metrics.previous is None
     assert metrics.seconds["teacher"] > 0
-    assert not [entry for entry in read_config(tmp_path / "model").modalities if entry.name.startswith("earlier/")]
-    predictor = Predictor.load(tmp_path / "model")
+    assert not [entry for entry in read_config(tmp_path / "model").branches if entry.name.startswith("earlier/")]
+    predictor = LoadedModel.load(tmp_path / "model")
     assert accuracy(predictor, table(sample / "test.csv")[1:]) >= 0.8
 
 

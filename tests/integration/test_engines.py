@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from multimodal_algo.artifact import GRAPH, IMAGE_BACKBONE, TEXT_BACKBONE
-from multimodal_algo.inference import Engine
-from multimodal_algo.schema import Modality
-from multimodal_algo.serving.predictor import Predictor
+from multimodal_algo.config.inference import Engine
+from multimodal_algo.core.schema import Modality
+from multimodal_algo.serving.loaded_model import Predictor
 
 
 def rows_of(sample: Path) -> list[list[str]]:

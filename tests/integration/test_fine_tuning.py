@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 from small_job import PARAMETERS, WEIGHTS_DIR, WriteCsv
 
-from multimodal_algo.budget import Budget
-from multimodal_algo.hyperparameters import HyperParameters
-from multimodal_algo.modalities.backbones import BackboneInfo, ImageBackbone
-from multimodal_algo.modalities.tuned_head import TunedHead
-from multimodal_algo.serving.predictor import Predictor
-from multimodal_algo.task import Task
+from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.core.budget import Budget
+from multimodal_algo.core.task import Task
+from multimodal_algo.networks.frozen import BackboneInfo, ImageBackbone
+from multimodal_algo.predictors.finetune.predictor import FineTunedPredictor
+from multimodal_algo.report.metrics import Metrics
+from multimodal_algo.serving.loaded_model import LoadedModel
 from multimodal_algo.training.job import Channels, train
-from multimodal_algo.training.report import Metrics
 
 ONE_EPOCH = {"optimization.max_epochs": 1, "env.per_gpu_batch_size": 8, "env.batch_size": 8}
 
 
-def fit(data: Path, directory: Path, **parameters: str) -> tuple[Predictor, Metrics]:
+def fit(data: Path, directory: Path, **parameters: str) -> tuple[LoadedModel, Metrics]:
     metrics = train(
         Channels(data),
         HyperParameters.parse({**PARAMETERS, **parameters}),
@@ -32,7 +32,7 @@ def fit(data: Path, directory: Path, **parameters: str) -> tuple[Predictor, Metr
         model_dir=directory / "model",
         output_dir=directory / "output",
     )
-    return Predictor.load(directory / "model"), metrics
+    return LoadedModel.load(directory / "model"), metrics
 
 
 def untrained(name: str) -> ImageBackbone:
@@ -43,7 +43,7 @@ def untrained(name: str) -> ImageBackbone:
         if hasattr(module, "running_mean") and module.running_mean is not None:
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 2.0)
-    from multimodal_algo.modalities.networks import headless
+    from multimodal_algo.networks.library import headless
 
     return ImageBackbone(BackboneInfo(f"torchvision/{name}", "test", True), headless(network))
 
@@ -95,7 +95,7 @@ def test_answers_are_those_of_autogluons_own_predict(tmp_path: Path) -> None:
     labels = generator.integers(3, size=90)
     texts = pd.DataFrame({"a_text": [f"{['red', 'green', 'blue'][label]} thing {n}" for n, label in enumerate(labels)]})
     start = {"model.hf_text.checkpoint_name": _sentence_network(tmp_path / "start")}
-    head, out_of_fold = TunedHead.fit(
+    head, out_of_fold = FineTunedPredictor.fit(
         texts, labels, np.arange(90) % 6, task=Task.of_classes(3), models={**start, "optim.max_epochs": 3,
         "env.per_gpu_batch_size": 8, "env.batch_size": 8, "optim.peft": "lora"},
         budget=Budget.starting_now(120), seed=0, path=tmp_path / "fit",
@@ -103,12 +103,12 @@ def test_answers_are_those_of_autogluons_own_predict(tmp_path: Path) -> None:
     expected = np.mean([p.predict_proba(texts).to_numpy() for p in head._predictors], axis=0)
     np.testing.assert_allclose(head.predict(texts), expected, atol=1e-4)
     head.save(tmp_path / "saved")
-    again = TunedHead.load(tmp_path / "saved")  # as after a restart, which then writes the artifact
+    again = FineTunedPredictor.load(tmp_path / "saved")  # as after a restart, which then writes the artifact
     np.testing.assert_allclose(again.predict(texts), expected, atol=1e-4)
     again.save(tmp_path / "again")
     shutil.rmtree(tmp_path / "saved")
     shutil.rmtree(tmp_path / "start")
-    np.testing.assert_allclose(TunedHead.load(tmp_path / "again").predict(texts), expected, atol=1e-4)
+    np.testing.assert_allclose(FineTunedPredictor.load(tmp_path / "again").predict(texts), expected, atol=1e-4)
     assert out_of_fold.shape == (90, 3)
     assert np.allclose(out_of_fold.sum(axis=1), 1, atol=1e-4)
 
@@ -135,7 +135,7 @@ def test_classes_of_few_rows_are_fine_tuned_too(write_csv: WriteCsv, tmp_path: P
 
 
 def _sentence_network(directory: Path) -> str:
-    from multimodal_algo.modalities.backbones import TextBackbone
+    from multimodal_algo.networks.frozen import TextBackbone
 
     TextBackbone.resolve("all-MiniLM-L6-v2").save(directory)
     return str(directory)

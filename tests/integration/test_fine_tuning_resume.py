@@ -16,15 +16,16 @@ import pandas as pd
 import pytest
 import torch
 
-from multimodal_algo.budget import Budget
-from multimodal_algo.keeping import Stopped, StopRequest, Write
-from multimodal_algo.modalities import tuned_fit, tuned_running
-from multimodal_algo.modalities.backbones import BackboneInfo, ImageBackbone, TextBackbone
-from multimodal_algo.modalities.networks import headless, torchvision_network
-from multimodal_algo.modalities.tuned_head import TunedHead
-from multimodal_algo.task import Task
-from multimodal_algo.training.executor import LocalExecutor
-from multimodal_algo.work import Spread
+from multimodal_algo.core.budget import Budget
+from multimodal_algo.core.checkpointing import Stopped, StopRequest, Write
+from multimodal_algo.core.task import Task
+from multimodal_algo.execution.local import LocalExecutor
+from multimodal_algo.execution.protocol import Parallelism
+from multimodal_algo.networks.frozen import BackboneInfo, ImageBackbone, TextBackbone
+from multimodal_algo.networks.library import headless, torchvision_network
+from multimodal_algo.predictors.finetune import fit as finetune_fit
+from multimodal_algo.predictors.finetune import resume
+from multimodal_algo.predictors.finetune.predictor import FineTunedPredictor
 
 ROWS = 72
 FOLDS = np.arange(ROWS) % 6
@@ -96,7 +97,7 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _always_due(monkeypatch: pytest.MonkeyPatch) -> None:
     """The state after each validation is kept."""
-    monkeypatch.setattr(tuned_running, "_KEEPING_PAUSE", 0)
+    monkeypatch.setattr(resume, "_KEEPING_PAUSE", 0)
 
 
 @pytest.fixture
@@ -109,13 +110,13 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
 def after_batches(monkeypatch: pytest.MonkeyPatch, told: Callable[[Any, Any], None]) -> None:
     """Have `told` called after every batch, before what is ours then."""
-    before = tuned_running._Keeping.on_train_batch_end
+    before = resume._Keeping.on_train_batch_end
 
     def on_train_batch_end(self: Any, trainer: Any, *args: Any, **kwargs: Any) -> None:
         told(self, trainer)
         before(self, trainer, *args, **kwargs)
 
-    monkeypatch.setattr(tuned_running._Keeping, "on_train_batch_end", on_train_batch_end)
+    monkeypatch.setattr(resume._Keeping, "on_train_batch_end", on_train_batch_end)
 
 
 def rows() -> tuple[pd.DataFrame, np.ndarray]:
@@ -125,18 +126,19 @@ def rows() -> tuple[pd.DataFrame, np.ndarray]:
 
 
 def fit(
-    start: str, path: Path, keeper: DirectoryKeeper | None = None, stop: StopRequest | None = None, *,
-    peft: str | None = None, teacher: TunedHead | None = None, budget_s: float = 600, spread: Spread | None = None,
-) -> tuple[TunedHead, np.ndarray]:  # fmt: skip
+    start: str, path: Path, checkpoints: DirectoryKeeper | None = None, stop: StopRequest | None = None, *,
+    peft: str | None = None, teacher: FineTunedPredictor | None = None, budget_s: float = 600,
+    parallelism: Parallelism | None = None,
+) -> tuple[FineTunedPredictor, np.ndarray]:  # fmt: skip
     texts, labels = rows()
     models = {
         "model.hf_text.checkpoint_name": start, "optim.max_epochs": EPOCHS, "optim.peft": peft,
         "env.per_gpu_batch_size": 8, "env.batch_size": 8, "optim.lr": 3e-3,
     }  # fmt: skip
-    return TunedHead.fit(
+    return FineTunedPredictor.fit(
         texts, labels, FOLDS, task=Task.of_classes(3), models=models, budget=Budget.starting_now(budget_s), seed=0,
-        path=path / "text_tuned" / "predictor", keeper=keeper, stop=stop, teacher=teacher,
-        spread=spread,
+        path=path / "text_tuned" / "predictor", checkpoints=checkpoints, stop=stop, teacher=teacher,
+        parallelism=parallelism,
     )  # fmt: skip
 
 
@@ -145,12 +147,12 @@ def log_loss(answers: np.ndarray) -> float:
     return float(-np.log(answers[np.arange(ROWS), labels]).mean())
 
 
-def weights(head: TunedHead, part: int) -> dict[str, Any]:
+def weights(head: FineTunedPredictor, part: int) -> dict[str, Any]:
     return {"model." + name: value for name, value in head._predictors[part]._learner._model.state_dict().items()}
 
 
-def best_of(keeper: DirectoryKeeper, state: str) -> dict[str, Any]:
-    (best,) = (keeper.directory / state).glob("epoch=*.ckpt")
+def best_of(checkpoints: DirectoryKeeper, state: str) -> dict[str, Any]:
+    (best,) = (checkpoints.directory / state).glob("epoch=*.ckpt")
     return dict(torch.load(best, weights_only=True)["state_dict"])
 
 
@@ -173,49 +175,51 @@ def test_a_killed_fit_goes_on_where_it_was(
         fit(start, tmp_path / "first", killed, **how)
     shutil.rmtree(tmp_path / "first")
     steps.clear()
-    keeper = DirectoryKeeper(tmp_path / "kept")
-    head, out_of_fold = fit(start, tmp_path / "second", keeper, **how)
+    checkpoints = DirectoryKeeper(tmp_path / "kept")
+    head, out_of_fold = fit(start, tmp_path / "second", checkpoints, **how)
     assert "text_tuned: part 0 taken from the checkpoint of an earlier start" in caplog.text
     assert "text_tuned: part 1 goes on from epoch 1, step 9" in caplog.text
     assert steps == [*((1, step) for step in range(10, STEPS + 1)), *((2, step) for step in range(1, STEPS + 1))]
-    assert keeper.kept[:4] == ["1.running/4", "1.running/5", "1.running/6", "1"]
-    assert sorted(part.name for part in keeper.directory.iterdir()) == ["0", "1", "2"]
+    assert checkpoints.kept[:4] == ["1.running/4", "1.running/5", "1.running/6", "1"]
+    assert sorted(part.name for part in checkpoints.directory.iterdir()) == ["0", "1", "2"]
     np.testing.assert_allclose(out_of_fold[FOLDS % 3 == 0], uninterrupted[FOLDS % 3 == 0], atol=1e-5)
     assert log_loss(out_of_fold) < log_loss(uninterrupted) + 0.15
     head.save(tmp_path / "saved")
     shutil.rmtree(tmp_path / "kept")
     texts, _ = rows()
-    np.testing.assert_allclose(TunedHead.load(tmp_path / "saved").predict(texts), head.predict(texts), atol=1e-5)
+    np.testing.assert_allclose(
+        FineTunedPredictor.load(tmp_path / "saved").predict(texts), head.predict(texts), atol=1e-5
+    )
 
 
 def test_parts_that_other_processes_fit_are_kept_as_they_come(
     start: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "multimodal_algo")
-    spread = Spread(LocalExecutor(), 1)
+    parallelism = Parallelism(LocalExecutor(), 1)
     with pytest.raises(Killed):
-        fit(start, tmp_path / "first", DirectoryKeeper(tmp_path / "kept", killed_at="1"), spread=spread)
+        fit(start, tmp_path / "first", DirectoryKeeper(tmp_path / "kept", killed_at="1"), parallelism=parallelism)
     shutil.rmtree(tmp_path / "first")
-    keeper = DirectoryKeeper(tmp_path / "kept")
-    _, out_of_fold = fit(start, tmp_path / "second", keeper, spread=spread)
-    assert keeper.kept == ["2"]
+    checkpoints = DirectoryKeeper(tmp_path / "kept")
+    _, out_of_fold = fit(start, tmp_path / "second", checkpoints, parallelism=parallelism)
+    assert checkpoints.kept == ["2"]
     for part in (0, 1):
         assert f"text_tuned: part {part} taken from the checkpoint of an earlier start" in caplog.text
     # They are the parts of a job on one host, which goes on from them too.
-    keeper = DirectoryKeeper(tmp_path / "kept")
-    _, alone = fit(start, tmp_path / "third", keeper)
-    assert keeper.kept == []
+    checkpoints = DirectoryKeeper(tmp_path / "kept")
+    _, alone = fit(start, tmp_path / "third", checkpoints)
+    assert checkpoints.kept == []
     np.testing.assert_allclose(alone, out_of_fold, atol=1e-5)
 
 
 def test_the_best_network_from_before_the_interruption_ships(
     start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeper = DirectoryKeeper(tmp_path / "kept", killed_at="0.running/4")
+    checkpoints = DirectoryKeeper(tmp_path / "kept", killed_at="0.running/4")
     with pytest.raises(Killed):
-        fit(start, tmp_path / "first", keeper)
+        fit(start, tmp_path / "first", checkpoints)
     shutil.rmtree(tmp_path / "first")
-    best = best_of(keeper, "0.running/4")
+    best = best_of(checkpoints, "0.running/4")
 
     def spoil(keeping: Any, trainer: Any) -> None:
         with torch.no_grad():
@@ -232,12 +236,12 @@ def test_a_fit_that_was_kept_at_its_end_ends_with_its_best_network(
     start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[tuple[int, int]], ended_by: str
 ) -> None:
     at = f"0.running/{VALIDATIONS if ended_by == 'epochs' else 3}"
-    keeper = DirectoryKeeper(tmp_path / "kept", killed_at=at)
+    checkpoints = DirectoryKeeper(tmp_path / "kept", killed_at=at)
     with pytest.raises(Killed):
-        fit(start, tmp_path / "first", keeper)
-    best = best_of(keeper, at)
+        fit(start, tmp_path / "first", checkpoints)
+    best = best_of(checkpoints, at)
     steps.clear()
-    monkeypatch.setattr(tuned_fit, "_LEAST_LIMIT_S", 0.01)
+    monkeypatch.setattr(finetune_fit, "_LEAST_LIMIT_S", 0.01)
     head, _ = fit(
         start, tmp_path / "second", DirectoryKeeper(tmp_path / "kept"), budget_s=600 if ended_by == "epochs" else 0
     )
@@ -248,7 +252,7 @@ def test_a_fit_that_was_kept_at_its_end_ends_with_its_best_network(
 def test_a_fit_that_is_asked_to_stop_keeps_the_step_it_is_at(
     start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[tuple[int, int]]
 ) -> None:
-    monkeypatch.setattr(tuned_running, "_KEEPING_PAUSE", 1e9)  # no state is due after the first
+    monkeypatch.setattr(resume, "_KEEPING_PAUSE", 1e9)  # no state is due after the first
     stop = StopRequest()
     asking = threading.Thread(target=stop.ask, args=(60,), daemon=True)
 
@@ -258,15 +262,15 @@ def test_a_fit_that_is_asked_to_stop_keeps_the_step_it_is_at(
             stop._asked.wait(60)
 
     after_batches(monkeypatch, ask)
-    keeper = DirectoryKeeper(tmp_path / "kept")
+    checkpoints = DirectoryKeeper(tmp_path / "kept")
     with pytest.raises(Stopped):
-        fit(start, tmp_path / "first", keeper, stop)
+        fit(start, tmp_path / "first", checkpoints, stop)
     asking.join(5)
     assert not asking.is_alive()
-    assert keeper.kept == ["0.running/1", "0.running/2"]
-    assert keeper.names("0.running") == ["2"]
+    assert checkpoints.kept == ["0.running/1", "0.running/2"]
+    assert checkpoints.names("0.running") == ["2"]
     steps.clear()
-    _, out_of_fold = fit(start, tmp_path / "second", keeper, StopRequest())
+    _, out_of_fold = fit(start, tmp_path / "second", checkpoints, StopRequest())
     assert [step for part, step in steps if part == 0] == list(range(6, STEPS + 1))
     assert log_loss(out_of_fold) < 1
 
@@ -274,10 +278,10 @@ def test_a_fit_that_is_asked_to_stop_keeps_the_step_it_is_at(
 def test_states_are_kept_only_as_often_as_leaves_time_for_fitting(
     start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuned_running, "_KEEPING_PAUSE", 1e9)
-    keeper = DirectoryKeeper(tmp_path / "kept")
-    fit(start, tmp_path / "fit", keeper)
-    assert keeper.kept == ["0.running/1", "0", "1.running/1", "1", "2.running/1", "2"]
+    monkeypatch.setattr(resume, "_KEEPING_PAUSE", 1e9)
+    checkpoints = DirectoryKeeper(tmp_path / "kept")
+    fit(start, tmp_path / "fit", checkpoints)
+    assert checkpoints.kept == ["0.running/1", "0", "1.running/1", "1", "2.running/1", "2"]
 
 
 def test_a_teacher_that_knows_other_classes_is_done_without(
@@ -286,10 +290,10 @@ def test_a_teacher_that_knows_other_classes_is_done_without(
     texts, labels = rows()
     models = {"model.hf_text.checkpoint_name": start, "optim.max_epochs": 1}
     how: dict[str, Any] = {"models": models, "seed": 0, "budget": Budget.starting_now(600)}
-    teacher, _ = TunedHead.fit(
+    teacher, _ = FineTunedPredictor.fit(
         texts, labels % 2, FOLDS, task=Task.of_classes(2), path=tmp_path / "teacher" / "predictor", **how
     )
-    _, taught = TunedHead.fit(
+    _, taught = FineTunedPredictor.fit(
         texts, labels, FOLDS, task=Task.of_classes(3), path=tmp_path / "m" / "predictor", teacher=teacher, **how
     )
     assert "m: part 0 is fitted without its teacher" in caplog.text
@@ -316,13 +320,13 @@ def test_fine_tuned_networks_are_backbones_for_other_tasks(start: str, tmp_path:
         "model.hf_text.checkpoint_name": start, "model.timm_image.checkpoint_name": str(tmp_path / "images"),
         "optim.max_epochs": 1, "env.per_gpu_batch_size": 8, "env.batch_size": 8, "optim.lr": 1e-3,
     }  # fmt: skip
-    head, _ = TunedHead.fit(
+    head, _ = FineTunedPredictor.fit(
         pd.DataFrame({"a_text": texts, "b_image": pictures}), labels, np.arange(18) % 3, task=Task.of_classes(2),
         models=models, budget=Budget.starting_now(600), seed=0, path=tmp_path / "fit" / "predictor",
     )  # fmt: skip
     head.save(tmp_path / "saved")
     shutil.rmtree(tmp_path / "images")
-    for name, fitted in {"fitted": head, "loaded": TunedHead.load(tmp_path / "saved")}.items():
+    for name, fitted in {"fitted": head, "loaded": FineTunedPredictor.load(tmp_path / "saved")}.items():
         fitted.save_networks(tmp_path / name)
     image, text = tmp_path / "loaded" / "image", tmp_path / "loaded" / "text"
     backbone = ImageBackbone.load(image, BackboneInfo(**json.loads((image / "backbone.json").read_text())))

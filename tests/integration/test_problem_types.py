@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 from small_job import PARAMETERS, WEIGHTS_DIR, WriteCsv
 
-from multimodal_algo.errors import UserError
-from multimodal_algo.hyperparameters import HyperParameters
-from multimodal_algo.inference import InferenceOptions
+from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.config.inference import InferenceOptions
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.report.metrics import Metrics
 from multimodal_algo.serving.decoding import Kind
-from multimodal_algo.serving.predictor import Predictor
+from multimodal_algo.serving.loaded_model import LoadedModel
 from multimodal_algo.serving.service import Loaded, ModelService
 from multimodal_algo.training.job import Channels, train
-from multimodal_algo.training.report import Metrics
 
 WORDS = ["small", "medium", "large", "huge"]
 
 
-def fit(data: Path, directory: Path, validation: Path | None = None, **parameters: str) -> tuple[Predictor, Metrics]:
+def fit(data: Path, directory: Path, validation: Path | None = None, **parameters: str) -> tuple[LoadedModel, Metrics]:
     metrics = train(
         Channels(data, validation),
         HyperParameters.parse({**PARAMETERS, "n_mins": "0", "n_secs": "15", **parameters}),
@@ -32,7 +32,7 @@ def fit(data: Path, directory: Path, validation: Path | None = None, **parameter
         model_dir=directory / "model",
         output_dir=directory / "output",
     )
-    return Predictor.load(directory / "model"), metrics
+    return LoadedModel.load(directory / "model"), metrics
 
 
 def houses(rows: int, seed: int) -> list[list[str]]:

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from multimodal_algo.modalities.tuned_fit import Fitting, _of_ranks
-from multimodal_algo.ranks import Rank, free_port
-from multimodal_algo.task import Task
+from multimodal_algo.core.task import Task
+from multimodal_algo.execution.ranks import Rank, free_port
+from multimodal_algo.predictors.finetune.fit import Fitting, _of_ranks
 
 ROWS = 60
 # Six rows decide when to stop.
@@ -165,7 +165,7 @@ def _sentence_network(directory: Path) -> Path:
     import torch
     from transformers import BertConfig, BertModel
 
-    from multimodal_algo.modalities.backbones import TextBackbone
+    from multimodal_algo.networks.frozen import TextBackbone
 
     TextBackbone.resolve("all-MiniLM-L6-v2").save(directory)
     torch.manual_seed(0)

@@ -10,9 +10,9 @@ import pytest
 from moto_server import moto_server
 from small_job import PARAMETERS
 
+from multimodal_algo.core.storage import fetch, upload
 from multimodal_algo.local import Channel, TrainingJob, train, transform
-from multimodal_algo.local.storage import fetch, upload
-from multimodal_algo.score import score_predictions
+from multimodal_algo.tools.score import score_predictions
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from small_job import PARAMETERS, WEIGHTS_DIR
 
-from multimodal_algo.cluster.executor import RayExecutor
-from multimodal_algo.cluster.hosts import Hosts
-from multimodal_algo.cluster.roles import Lead
-from multimodal_algo.hyperparameters import HyperParameters
+from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.execution.hosts import Hosts
+from multimodal_algo.execution.protocol import Executor
+from multimodal_algo.execution.ray_executor import RayExecutor
+from multimodal_algo.execution.roles import Lead
 from multimodal_algo.training.job import Channels, train
-from multimodal_algo.work import Executor
 
 
 @pytest.fixture

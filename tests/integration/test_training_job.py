@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from small_job import PARAMETERS, WEIGHTS_DIR, WriteCsv
 
-from multimodal_algo.hyperparameters import HyperParameters
-from multimodal_algo.serving.predictor import Predictor
+from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.report.metrics import Metrics
+from multimodal_algo.serving.loaded_model import LoadedModel
 from multimodal_algo.training.job import Channels, train
-from multimodal_algo.training.report import Metrics
 
 
-def fit(data: Path, directory: Path, **parameters: str) -> tuple[Predictor, Metrics]:
+def fit(data: Path, directory: Path, **parameters: str) -> tuple[LoadedModel, Metrics]:
     metrics = train(
         Channels(data),
         HyperParameters.parse({**PARAMETERS, **parameters}),
@@ -24,7 +24,7 @@ def fit(data: Path, directory: Path, **parameters: str) -> tuple[Predictor, Metr
         model_dir=directory / "model",
         output_dir=directory / "output",
     )
-    return Predictor.load(directory / "model"), metrics
+    return LoadedModel.load(directory / "model"), metrics
 
 
 def table(path: Path) -> list[list[str]]:
@@ -53,7 +53,7 @@ def test_any_subset_of_modalities_works_down_to_one_column(
 
 
 def test_fusion_is_better_than_the_best_modality_on_the_sample(artifact: Path, sample: Path) -> None:
-    predictor = Predictor.load(artifact)
+    predictor = LoadedModel.load(artifact)
     header, *rows = table(sample / "test.csv")
     assert header[-1] == "label"
     labels = np.array([predictor.classes.index(row[-1]) for row in rows])
@@ -65,8 +65,8 @@ def test_fusion_is_better_than_the_best_modality_on_the_sample(artifact: Path, s
 
 
 def test_a_row_that_says_nothing_in_a_modality_gets_exactly_the_last_entry(artifact: Path) -> None:
-    predictor = Predictor.load(artifact)
-    names = [entry.name for entry in predictor.config.modalities]
+    predictor = LoadedModel.load(artifact)
+    names = [entry.name for entry in predictor.config.branches]
     features, _ = predictor.features([["1", "", "", "", "", "", "", ""], ["2", "a lamp", "", "3", "", "red", "", ""]])
     vectors = predictor.vectors(features)
     nothing = np.eye(len(predictor.classes) + 1, dtype=np.float32)[-1]
@@ -78,7 +78,7 @@ def test_a_row_that_says_nothing_in_a_modality_gets_exactly_the_last_entry(artif
 
 
 def test_answers_do_not_depend_on_the_rows_beside_them(artifact: Path, sample: Path) -> None:
-    predictor = Predictor.load(artifact)
+    predictor = LoadedModel.load(artifact)
     rows = table(sample / "test_noheader.csv")
     together = predictor.predict(rows)
     alone = np.concatenate([predictor.predict([row]) for row in rows[:10]])

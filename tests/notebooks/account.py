@@ -26,9 +26,9 @@ from moto.sagemaker.responses import SageMakerResponse
 from moto_server import moto_server
 
 from multimodal_algo.aws.model import problems
+from multimodal_algo.core.storage import upload
 from multimodal_algo.local import TransformJob, transform
 from multimodal_algo.local.job import DataProcessing, JoinSource
-from multimodal_algo.local.storage import upload
 from multimodal_algo.local.training import pack
 
 REGION = "eu-west-1"

@@ -1,10 +1,11 @@
-"""The arrows of the architecture point one way, and light modules stay light."""
+"""Imports go down by floors, light folders stay light, and functions and files stay small."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,72 +13,99 @@ import pytest
 import multimodal_algo
 
 PACKAGE = Path(multimodal_algo.__file__).parent
-# What a folder or module may import of ours; everything may import the base.
-BASE = {
-    "errors",
-    "schema",
-    "hyperparameters",
-    "recipes",
-    "budget",
-    "task",
-    "memory",
-    "linear",
-    "labels",
-    "metrics",
-    "log",
-    "progress",
-    "inference",
-    "archive",
-    "keeping",
-    "work",
-    "ranks",
-    "__init__",
-}
-MIDDLE = {"ingest", "modalities", "fusion", "artifact"}
-ALLOWED = {
-    **dict.fromkeys(BASE, BASE),
-    "ingest": BASE,
-    "fusion": BASE,
-    "artifact": BASE,
-    "modalities": BASE | {"ingest"},
-    "training": BASE | MIDDLE,
-    "cluster": BASE,
-    "serving": BASE | MIDDLE | {"sagemaker"},
-    "sagemaker": BASE | {"training", "cluster"},
-    "local": BASE,
-    "aws": BASE | {"local", "sample"},
-    "rehearsal": BASE | {"aws", "ingest", "local", "sample"},
-    "sample": BASE,
-    "prepare": BASE | {"ingest", "artifact"},
-    "score": BASE | {"ingest"},
-    "validation_report": BASE | {"ingest"},
-}
+# From the top down. A folder imports only from floors below its own; folders on one floor do not import each other.
+FLOORS = (
+    {"cli"},
+    {"rehearsal"},
+    {"local", "aws"},
+    {"tools"},
+    {"training", "serving"},
+    {"report"},
+    {"artifact"},
+    {"fusion"},
+    {"branches"},
+    {"predictors"},
+    {"networks"},
+    {"ingest"},
+    {"sagemaker"},
+    {"execution"},
+    {"config"},
+    {"core"},
+)
+HEIGHT = {folder: -number for number, floor in enumerate(FLOORS) for folder in floor}
+LIGHT_FOLDERS = ("core", "config", "sagemaker", "tools", "aws", "local")
+LIGHT_ENTRIES = ("cli", "serving.app", "serving.program", "serving.decoding")
+MOST_LINES = 400
+MOST_PARAMETERS = 7
+
+FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_no_module_imports_against_the_arrows(path: Path) -> None:
-    here = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    if here in ("cli", "__main__"):
-        return
-    allowed = ALLOWED[here] | {here}
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def name_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def imports_of(tree: ast.Module) -> Iterator[list[str]]:
+    """The path below our package of each import in the module, at its top or inside a function."""
+    for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
             names = [node.module or ""]
         for name in names:
-            parts = name.split(".")
-            if parts[0] == "multimodal_algo" and len(parts) > 1:
-                assert parts[1] in allowed, f"{path.name} imports {name}"
+            package, *parts = name.split(".")
+            if package == "multimodal_algo" and parts:
+                yield parts
 
 
-@pytest.mark.parametrize(
-    "module",
-    ["cli", "schema", "errors", "hyperparameters", "serving.app", "serving.server", "serving.decoding", "local"],
-)
-def test_light_modules_import_neither_torch_nor_autogluon(module: str) -> None:
-    heavy = "{'torch', 'autogluon', 'transformers', 'pandas'}"
-    code = f"import sys, multimodal_algo.{module}; sys.exit(', '.join({heavy} & set(sys.modules)) or None)"
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_go_down(path: Path) -> None:
+    here = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if here in ("__init__", "__main__"):
+        return
+    for folder, *rest in imports_of(ast.parse(path.read_text(encoding="utf-8"))):
+        assert folder == here or HEIGHT[folder] < HEIGHT[here], f"{name_of(path)} imports {'.'.join([folder, *rest])}"
+
+
+def test_no_import_cycle() -> None:
+    modules = {name_of(path).removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in FILES}
+    graph = {}
+    for name, path in modules.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        # What a function imports when it runs cannot make a cycle of imports.
+        top = ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
+        graph[name] = {".".join(parts) for parts in imports_of(top)} & modules.keys()
+    while leaves := {name for name, needed in graph.items() if not needed & graph.keys()}:
+        graph = {name: needed for name, needed in graph.items() if name not in leaves}
+    assert not graph
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_files_can_be_read_in_one_sitting(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.parent.name != "cli"], ids=name_of)
+def test_functions_take_few_parameters(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            count = len([each for each in given if each.arg not in ("self", "cls")])
+            assert count <= MOST_PARAMETERS, f"{node.name} takes {count}"
+
+
+def modules_of(folder: str) -> list[str]:
+    paths = sorted((PACKAGE / folder).rglob("*.py"))
+    return [path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".") for path in paths]
+
+
+@pytest.mark.parametrize("entry", [*LIGHT_FOLDERS, *LIGHT_ENTRIES])
+def test_what_must_start_fast_imports_neither_torch_nor_autogluon(entry: str) -> None:
+    modules = modules_of(entry) if entry in LIGHT_FOLDERS else [entry]
+    imports = "; ".join(f"import multimodal_algo.{module.removesuffix('.__init__')}" for module in modules)
+    heavy = "{'torch', 'autogluon', 'transformers'}"
+    code = f"import sys; {imports}; sys.exit(', '.join({heavy} & set(sys.modules)) or None)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -51,8 +51,8 @@ def create(
 
 
 def _put_sample(validation: Validation) -> None:
-    from multimodal_algo.local.storage import upload
-    from multimodal_algo.sample import write_sample
+    from multimodal_algo.core.storage import upload
+    from multimodal_algo.tools.sample import write_sample
 
     with tempfile.TemporaryDirectory() as scratch:
         files = write_sample(Path(scratch))

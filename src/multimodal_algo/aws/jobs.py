@@ -12,7 +12,7 @@ from typing import Any
 from multimodal_algo.aws.requests import Training, Transform, Tuning, model_package_request, model_request
 from multimodal_algo.aws.session import Refused, Session
 from multimodal_algo.aws.specification import metric_definitions
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
 
 _POLL_S = 15.0
 _DONE = ("Completed", "Failed", "Stopped")
@@ -183,7 +183,7 @@ def download(session: Session, name: str, output: Path) -> list[Path]:
     UserError
         There is no such job, or it has left nothing.
     """
-    from multimodal_algo.local.storage import fetch
+    from multimodal_algo.core.storage import fetch
 
     kind, found = find(session, name)
     if kind is TRAINING:

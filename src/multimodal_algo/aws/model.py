@@ -8,7 +8,7 @@ from typing import Any
 
 import regex
 
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
 
 _TYPES: Mapping[str, Any] = {
     "structure": Mapping,

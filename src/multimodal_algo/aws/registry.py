@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from multimodal_algo.aws.session import Refused, Session
 from multimodal_algo.aws.specification import Images
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
 
 REPOSITORIES = ("multimodal-training", "multimodal-inference")
 

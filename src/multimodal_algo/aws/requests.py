@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from multimodal_algo.aws.specification import channel, metric_name, require_objective, resources, transform_resources
-from multimodal_algo.errors import UserError
-from multimodal_algo.hyperparameters import HyperParameters, specification
+from multimodal_algo.config.hyperparameters import HyperParameters, specification
+from multimodal_algo.core.errors import UserError
 
 _DAY_S = 24 * 3600
 # What an algorithm of the Marketplace may wait for spot capacity.

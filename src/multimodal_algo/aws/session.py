@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from multimodal_algo.aws.model import require_valid
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
 
 _Print = Callable[[str], None]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from multimodal_algo import __version__
 from multimodal_algo.aws.model import enum_of
-from multimodal_algo.errors import UserError
-from multimodal_algo.hyperparameters import specification
+from multimodal_algo.config.hyperparameters import specification
+from multimodal_algo.core.errors import UserError
 
 BATCH_AMI = "al2-ami-sagemaker-batch-gpu-535"
 """The batch transform hosts whose driver (CUDA 12.2) the inference image's CUDA 12 build runs on.

@@ -13,8 +13,8 @@ from multimodal_algo import __version__
 from multimodal_algo.cli.aws import aws
 from multimodal_algo.cli.local import local
 from multimodal_algo.cli.options import FILE_OR_FOLDER, FOLDER, NEW_FOLDER
-from multimodal_algo.errors import MultimodalError
-from multimodal_algo.log import configure_logging
+from multimodal_algo.core.errors import MultimodalError
+from multimodal_algo.core.log import configure_logging
 
 
 class _Commands(click.Group):
@@ -41,7 +41,7 @@ main.add_command(aws)
 def train() -> None:
     """Train as SageMaker starts it, on the tree below SAGEMAKER_BASE_DIR (default /opt/ml)."""
     configure_logging()
-    from multimodal_algo.sagemaker.entry import run_training
+    from multimodal_algo.training.program import run_training
 
     sys.exit(run_training())
 
@@ -51,7 +51,7 @@ def serve() -> None:
     """Serve as SageMaker starts it: /ping, /invocations, /execution-parameters on port 8080."""
     configure_logging()
     from multimodal_algo.sagemaker.settings import Settings
-    from multimodal_algo.serving.server import serve as serve_forever
+    from multimodal_algo.serving.program import serve as serve_forever
 
     serve_forever(Settings.from_environment())
 
@@ -67,7 +67,7 @@ def serve() -> None:
 )
 def validate(data: Path, images: Path | None, problem_type: str) -> None:
     """Check training data (a CSV or Parquet file or a folder of them) as training would; exit code 1 on errors."""
-    from multimodal_algo.validation_report import print_inspection
+    from multimodal_algo.tools.validate import print_inspection
 
     sys.exit(print_inspection(data, images, problem_type))
 
@@ -77,7 +77,7 @@ def validate(data: Path, images: Path | None, problem_type: str) -> None:
 @click.option("--markdown", is_flag=True, help="Write the page for users instead of the platform's JSON.")
 def spec(output: Path | None, markdown: bool) -> None:
     """Print the hyperparameter specification for CreateAlgorithm or the console's page."""
-    from multimodal_algo.hyperparameters import specification_json, specification_markdown
+    from multimodal_algo.config.hyperparameters import specification_json, specification_markdown
 
     text = specification_markdown() if markdown else specification_json()
     if output is None:
@@ -123,7 +123,7 @@ def prepare(
     DATA is a table with header, a folder of tables, or a folder of images with a sub-folder per class. With any option
     about images those in cells, base64 or named files, become base64 of small JPEGs; without, cells are copied.
     """
-    from multimodal_algo.prepare import ImageRules, prepare_data
+    from multimodal_algo.tools.prepare import ImageRules, prepare_data
 
     given: dict[str, Any] = {
         "folder": images,
@@ -141,7 +141,7 @@ def prepare(
 @click.option("--output", type=NEW_FOLDER, required=True, help="Folder for the networks.")
 def export_backbones(model: Path, output: Path) -> None:
     """Write the networks of MODEL (model.tar.gz, or a folder of it) as the pretrained channel takes them."""
-    from multimodal_algo.training.export import export_backbones as export
+    from multimodal_algo.training.continuing.export import export_backbones as export
 
     for sentence in export(model, output):
         click.echo(sentence)
@@ -151,7 +151,7 @@ def export_backbones(model: Path, output: Path) -> None:
 @click.option("--output", type=NEW_FOLDER, required=True, help="Folder for train.csv, test.csv and test_noheader.csv.")
 def sample(output: Path) -> None:
     """Write a small sample dataset with all four modalities."""
-    from multimodal_algo.sample import write_sample
+    from multimodal_algo.tools.sample import write_sample
 
     write_sample(output)
     click.echo(f"{output}: train.csv, test.csv (with label), test_noheader.csv (as batch transform gets it)")
@@ -162,7 +162,7 @@ def sample(output: Path) -> None:
 @click.argument("truth", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def score(predictions: Path, truth: Path) -> None:
     """Compare a transform's output with a CSV file that has the labels, row by row."""
-    from multimodal_algo.score import score_predictions
+    from multimodal_algo.tools.score import score_predictions
 
     click.echo(score_predictions(predictions, truth).sentence)
 

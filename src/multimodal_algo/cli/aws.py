@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from multimodal_algo.cli.options import COMMAND, NEW_FOLDER, pairs, transform_options
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
 
 if TYPE_CHECKING:
     from multimodal_algo.aws.jobs import Kind

@@ -20,7 +20,7 @@ from multimodal_algo.cli.options import (
     pairs,
     transform_options,
 )
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
 
 if TYPE_CHECKING:
     from multimodal_algo.local import TrainingJob

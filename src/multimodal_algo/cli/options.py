@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FILE_OR_FOLDER = click.Path(exists=True, path_type=Path)
@@ -22,7 +22,7 @@ class Location(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """See `click.ParamType.convert`."""
-        from multimodal_algo.local.storage import is_s3, local_path
+        from multimodal_algo.core.storage import is_s3, local_path
 
         return value if is_s3(value) else super().convert(local_path(value), param, ctx)
 

@@ -17,20 +17,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from multimodal_algo.budget import Budget
+from multimodal_algo.config.recipes import DEFAULT_NETWORK, NetworkSettings
+from multimodal_algo.core.budget import Budget
 from multimodal_algo.fusion.calibration import smoothed_log_loss
+from multimodal_algo.fusion.combiners import Average, BestBranch, Combiner, Mean, Pool, Stacker
 from multimodal_algo.fusion.folds import HeldOut
-from multimodal_algo.fusion.judge import Finish, Judge
-from multimodal_algo.fusion.members import Average, BestBranch, Mean, Member, Pool, Stacker
 from multimodal_algo.fusion.network import Network
 from multimodal_algo.fusion.patterns import Pattern, heard, patterns_of, rows_of, speaking, without_each
-from multimodal_algo.recipes import DEFAULT_NETWORK, NetworkSettings
+from multimodal_algo.fusion.selection import Finish, Selector
 
 _LOG = logging.getLogger(__name__)
 
-_KINDS: Mapping[str, type[Member]] = {kind.name: kind for kind in (BestBranch, Average, Pool, Stacker, Network, Mean)}
-_OF_CLASSES: tuple[type[Member], ...] = (BestBranch, Average, Pool, Stacker, Network)
-_OF_NUMBERS: tuple[type[Member], ...] = (BestBranch, Mean)
+_KINDS: Mapping[str, type[Combiner]] = {kind.name: kind for kind in (BestBranch, Average, Pool, Stacker, Network, Mean)}
+_OF_CLASSES: tuple[type[Combiner], ...] = (BestBranch, Average, Pool, Stacker, Network)
+_OF_NUMBERS: tuple[type[Combiner], ...] = (BestBranch, Mean)
 # Those that can learn shares of classes, as a teacher gives them.
 _TAUGHT = (Pool, Stacker)
 _BLENDS = (
@@ -76,10 +76,10 @@ class Fusion:
     """
 
     def __init__(
-        self, combinations: Mapping[Pattern, Sequence[Member]], usual: np.ndarray, finish: Finish | None
+        self, combinations: Mapping[Pattern, Sequence[Combiner]], prior: np.ndarray, finish: Finish | None
     ) -> None:
         self._combinations = combinations
-        self.usual = usual
+        self.prior = prior
         self.finish = finish
 
     @classmethod
@@ -89,7 +89,7 @@ class Fusion:
         targets: np.ndarray,
         folds: np.ndarray,
         *,
-        judge: Judge,
+        judge: Selector,
         columns: Sequence[Sequence[str]],
         names: Sequence[str],
         held_out: HeldOut | None = None,
@@ -150,7 +150,7 @@ class Fusion:
         targets: np.ndarray,
         learnt: np.ndarray,
         folds: np.ndarray,
-        judge: Judge,
+        judge: Selector,
         columns: Sequence[Sequence[str]],
         names: Sequence[str],
         held_out: HeldOut | None,
@@ -162,7 +162,7 @@ class Fusion:
         else:
             splits = [(np.arange(len(targets)), np.arange(len(held_out.targets)))]
             judged, truth = held_out.vectors, held_out.targets
-        usual = _usual(targets, judge)
+        prior = _prior(targets, judge)
         most = int(speaking(vectors).sum(axis=1).max())
         full = next(pattern for pattern in patterns_of(vectors) if len(pattern) == most)
         epochs = 0
@@ -174,17 +174,17 @@ class Fusion:
             for kind in kinds:
                 wanted = patterns_of(judged[inside])
                 fitted = fitting.patterns(vectors[outside], targets[outside], learnt[outside], wanted, [kind], epochs)
-                answers[kind.name][inside] = cls(fitted, usual, None).predict(judged[inside])
-        chosen, comparison = _choose(answers, judged, truth, names, usual, judge)
+                answers[kind.name][inside] = cls(fitted, prior, None).predict(judged[inside])
+        chosen, comparison = _choose(answers, judged, truth, names, prior, judge)
         shipped = {*patterns_of(vectors), *patterns_of(judged), *without_each(columns)}
         combinations = fitting.patterns(vectors, targets, learnt, shipped, [_KINDS[name] for name in chosen], epochs)
         mean = np.mean([answers[name] for name in chosen], axis=0)
         finish = judge.finish(mean, truth)
-        return cls(combinations, usual, finish), mean if finish is None else finish(mean), comparison
+        return cls(combinations, prior, finish), mean if finish is None else finish(mean), comparison
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
         """Calibrated probabilities, or numbers: float32 (rows, n), of vectors (rows, branches, n + 1)."""
-        answers = np.tile(self.usual, (len(vectors), 1))
+        answers = np.tile(self.prior, (len(vectors), 1))
         for row_pattern in patterns_of(vectors):
             rows = rows_of(row_pattern, vectors)
             inside = [pattern for pattern in self._combinations if set(pattern) <= set(row_pattern)]
@@ -200,7 +200,7 @@ class Fusion:
         from safetensors.numpy import save_file
 
         path.parent.mkdir(parents=True, exist_ok=True)
-        tensors = {"usual": self.usual}
+        tensors = {"prior": self.prior}
         for pattern, members in self._combinations.items():
             for member in members:
                 for name, value in member.tensors().items():
@@ -222,7 +222,7 @@ class Fusion:
         with safe_open(path, framework="numpy") as stored:
             temperature = json.loads(stored.metadata()["fusion"])["temperature"]
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
-        usual, weights = tensors.pop("usual"), tensors.pop("weights", None)
+        prior, weights = tensors.pop("prior"), tensors.pop("weights", None)
         for key, tensor in tensors.items():
             pattern, member, name = key.split("/")
             place = tuple(int(branch) for branch in pattern.split("-"))
@@ -231,7 +231,7 @@ class Fusion:
             pattern: [_KINDS[name].from_tensors(tensors) for name, tensors in members.items()]
             for pattern, members in found.items()
         }
-        return cls(combinations, usual, None if temperature is None else Finish(temperature, weights))
+        return cls(combinations, prior, None if temperature is None else Finish(temperature, weights))
 
 
 @contextmanager
@@ -245,18 +245,18 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _usual(targets: np.ndarray, judge: Judge) -> np.ndarray:
+def _prior(targets: np.ndarray, judge: Selector) -> np.ndarray:
     if judge.task.is_regression:
         return np.array([targets.mean()], dtype=np.float32)
     return (np.bincount(targets, minlength=judge.task.outputs) / len(targets)).astype(np.float32)
 
 
-def _possible_kinds(vectors: np.ndarray, full: Pattern, epochs: int, judge: Judge) -> list[type[Member]]:
+def _possible_kinds(vectors: np.ndarray, full: Pattern, epochs: int, judge: Selector) -> list[type[Combiner]]:
     if judge.task.is_regression:
         return list(_OF_NUMBERS)
     if len(full) == 1:
         return [BestBranch]
-    kinds: list[type[Member]] = list(_OF_CLASSES)
+    kinds: list[type[Combiner]] = list(_OF_CLASSES)
     if vectors.shape[1] * judge.task.outputs**2 > _MOST_STACKED:
         kinds.remove(Stacker)
     if epochs == 0:
@@ -279,12 +279,12 @@ class _Fitting:
         targets: np.ndarray,
         learnt: np.ndarray,
         patterns: Iterable[Pattern],
-        kinds: Sequence[type[Member]],
+        kinds: Sequence[type[Combiner]],
         epochs: int,
-    ) -> dict[Pattern, list[Member]]:
+    ) -> dict[Pattern, list[Combiner]]:
         """Members of each pattern that has rows enough."""
         speaks = speaking(vectors)
-        fitted: dict[Pattern, list[Member]] = {}
+        fitted: dict[Pattern, list[Combiner]] = {}
         for pattern in patterns:
             rows = np.flatnonzero(speaks[:, pattern].all(axis=1))
             if len(rows) < _LEAST_ROWS and len(pattern) > 1:
@@ -342,12 +342,12 @@ def _choose(
     judged: np.ndarray,
     truth: np.ndarray,
     names: Sequence[str],
-    usual: np.ndarray,
-    judge: Judge,
+    prior: np.ndarray,
+    judge: Selector,
 ) -> tuple[tuple[str, ...], Comparison]:
     losses: dict[str, tuple[float, float]] = {}
     for number, name in enumerate(names):
-        alone = judged[:, number, :-1] + judged[:, number, -1:] * usual
+        alone = judged[:, number, :-1] + judged[:, number, -1:] * prior
         losses[f"{name} alone"] = judge.losses(alone, truth)
     blends = {" + ".join(blend): blend for blend in _BLENDS if all(name in answers for name in blend)}
     for told, blend in blends.items():

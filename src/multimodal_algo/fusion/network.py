@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from multimodal_algo.fusion.members import Member, Pool, Tensors
-from multimodal_algo.recipes import DEFAULT_NETWORK, NetworkSettings
+from multimodal_algo.config.recipes import DEFAULT_NETWORK, NetworkSettings
+from multimodal_algo.fusion.combiners import Combiner, Pool, Tensors
 
 _FLOOR = 1e-4
 _MOST_STEPS = 100
 
 
-class Network(Member):
+class Network(Combiner):
     """The network with its pool."""
 
     name = "network"
@@ -77,19 +77,19 @@ class Network(Member):
             yield network
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
-        """See `Member.predict`."""
+        """See `Combiner.predict`."""
         offsets = torch.from_numpy(np.log(np.maximum(self._pool.predict(vectors), 1e-12)))
         with torch.inference_mode():
             return torch.softmax(offsets + self._layers(torch.from_numpy(_inputs(vectors))), dim=1).numpy()
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """See `Member.tensors`."""
+        """See `Combiner.tensors`."""
         layers = {f"layers.{name}": value.numpy() for name, value in self._layers.state_dict().items()}
         return {**layers, **{f"pool.{name}": value for name, value in self._pool.tensors().items()}}
 
     @classmethod
     def from_tensors(cls, tensors: Tensors) -> Self:
-        """See `Member.from_tensors`."""
+        """See `Combiner.from_tensors`."""
         pool = Pool.from_tensors({name[5:]: value for name, value in tensors.items() if name.startswith("pool.")})
         state = {name[7:]: torch.tensor(value) for name, value in tensors.items() if name.startswith("layers.")}
         layers = _layers(len(tensors["pool.weights"]), len(tensors["pool.bias"]))

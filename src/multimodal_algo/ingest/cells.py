@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from multimodal_algo.core.schema import Modality
 from multimodal_algo.ingest.images import ImageFiles, decode_images
-from multimodal_algo.schema import Modality
 
 _MISSING_NUMBERS = frozenset({"", "nan", "na", "null"})
 

@@ -25,10 +25,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from multimodal_algo.core.files import move_files
+from multimodal_algo.core.schema import ID, LABEL, FeatureSchema, Modality, modality_of
 from multimodal_algo.ingest.features import Features, VectorColumn
 from multimodal_algo.ingest.pictures import PictureColumn
-from multimodal_algo.keeping import move_files
-from multimodal_algo.schema import ID, LABEL, FeatureSchema, Modality, modality_of
 
 _DESCRIPTION = "dataset.json"
 _TABLE = "table.parquet"

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from multimodal_algo.core.schema import FeatureSchema, Modality, modality_of
 from multimodal_algo.ingest.pictures import PictureColumn, encode_pictures
-from multimodal_algo.schema import FeatureSchema, Modality, modality_of
 
 Encoder = Callable[[Sequence[Any]], np.ndarray]
 """A frozen network: from images, uint8 (224, 224, 3), or from texts to float32 vectors (cells, width)."""

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.labels import detect_problem_type, number_of
+from multimodal_algo.core.schema import LABEL, FeatureSchema, Modality, modality_of
+from multimodal_algo.core.task import ProblemType
 from multimodal_algo.ingest.cells import is_missing
-from multimodal_algo.ingest.places import SHOWN, TRACKED_VALUES, Identities, Places
-from multimodal_algo.labels import detect_problem_type, number_of
-from multimodal_algo.schema import LABEL, FeatureSchema, Modality, modality_of
-from multimodal_algo.task import ProblemType
+from multimodal_algo.ingest.occurrences import SHOWN, TRACKED_VALUES, Identities, Occurrences
 
 MIN_ROWS = 10
 FEW_ROWS_PER_CLASS = 10
@@ -120,10 +120,10 @@ class Findings:
         self._bad_count = 0
         self._bad: list[BadRow] = []
         self._errors: list[str] = []
-        self._widths = Places()
-        self._labels = Places()
-        self._cells: dict[str, Places] = {}
-        self._newlines: dict[str, Places] = {}
+        self._widths = Occurrences()
+        self._labels = Occurrences()
+        self._cells: dict[str, Occurrences] = {}
+        self._newlines: dict[str, Occurrences] = {}
         self._values: dict[str, set[str]] = {}
         self._missing: Counter[str] = Counter()
         self._classes: Counter[str] = Counter()
@@ -164,7 +164,7 @@ class Findings:
 
     def bad_cell(self, where: str, column: str, reason: str) -> None:
         """Note a cell that cannot be read."""
-        self._cells.setdefault(column, Places()).add(where, reason)
+        self._cells.setdefault(column, Occurrences()).add(where, reason)
 
     def count(
         self, where: str, label: str, identity: str | None, cells: Mapping[str, Any], with_newlines: Sequence[str]
@@ -181,7 +181,7 @@ class Findings:
                 if len(values) < TRACKED_VALUES:
                     values.add(value)
         for column in with_newlines:
-            self._newlines.setdefault(column, Places()).add(where)
+            self._newlines.setdefault(column, Occurrences()).add(where)
         if identity:
             self._ids.add(identity, where)
 
@@ -200,7 +200,7 @@ class Findings:
         self._labels.merge(later._labels)
         for ours, theirs in ((self._cells, later._cells), (self._newlines, later._newlines)):
             for column, places in theirs.items():
-                ours.setdefault(column, Places()).merge(places)
+                ours.setdefault(column, Occurrences()).merge(places)
         for column, found in later._values.items():
             values = self._values.setdefault(column, set())
             values.update(islice(found - values, TRACKED_VALUES - len(values)))
@@ -344,7 +344,7 @@ def modality_groups(schema: FeatureSchema) -> list[tuple[str, ...]]:
     return [group for group in groups if group] + [(column,) for column in schema.of(Modality.IMAGE)]
 
 
-def _others(places: Places) -> str:
+def _others(places: Occurrences) -> str:
     if places.count == 1:
         return ""
     rest = ", ".join(where.split(", ")[-1] for where in places.first[1:])

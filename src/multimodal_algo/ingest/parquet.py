@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
 
 _BATCH_ROWS = 64
 

@@ -7,9 +7,9 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
+from multimodal_algo.core.schema import ID, LABEL, Modality, modality_of
 from multimodal_algo.ingest.cells import BadCell, parse_cell
 from multimodal_algo.ingest.images import ImageFiles
-from multimodal_algo.schema import ID, LABEL, Modality, modality_of
 
 
 @dataclass(frozen=True)

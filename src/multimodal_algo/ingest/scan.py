@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.schema import ID, LABEL, FeatureSchema, Modality
 from multimodal_algo.ingest.findings import BadRow, BadRowPolicy, Findings, Inspection
 from multimodal_algo.ingest.images import ImageFiles
 from multimodal_algo.ingest.progress import Progress
 from multimodal_algo.ingest.rows import PendingRow, RowParser
 from multimodal_algo.ingest.sources import Source, SourceRow, read_rows
-from multimodal_algo.schema import ID, LABEL, FeatureSchema, Modality
 
 # Two chunks are in memory: one whose images are being decoded, and one that is being read or encoded.
 CHUNK_ROWS = 256

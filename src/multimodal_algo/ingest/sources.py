@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
 
 # The standard library refuses fields over 128 KiB; a base64 photo is larger.
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))

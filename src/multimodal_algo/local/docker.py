@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
 from multimodal_algo.local.runner import Program, ended_with_us
 
 # A network without a way out. On Linux this machine still reaches the containers in it.

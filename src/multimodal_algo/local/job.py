@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
 from multimodal_algo.local.records import BatchStrategy, CompressionType, SplitType
 
 # API: InvocationsTimeoutInSeconds, InvocationsMaxRetries, TransformEnvironmentMap.

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
 from multimodal_algo.local.job import JoinSource, TransformJob
 from multimodal_algo.local.records import Payload
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, cast
 
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
 
 _CHUNK_BYTES = 1 << 20
 

@@ -15,9 +15,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.storage import Location, is_s3, local_data, output_folder
 from multimodal_algo.local.runner import STOP_TRAINING_S, ProcessRunner, Runner
-from multimodal_algo.local.storage import Location, is_s3, local_data, output_folder
 from multimodal_algo.local.tree import Channel, build_training_tree, pipes_filled
 
 # API: FailureReason has at most 1,024 characters.

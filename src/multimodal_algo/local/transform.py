@@ -13,15 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from multimodal_algo.archive import unpack
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.archive import unpack
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.progress import Progress
+from multimodal_algo.core.storage import Location, is_s3, local_data, local_file, output_folder
 from multimodal_algo.local.job import TransformJob
 from multimodal_algo.local.processing import Processor
 from multimodal_algo.local.records import BatchStrategy, CompressionType, Payload, chunks, opened, payloads
 from multimodal_algo.local.runner import ProcessRunner, Runner
 from multimodal_algo.local.server import LocalServer
-from multimodal_algo.local.storage import Location, is_s3, local_data, local_file, output_folder
-from multimodal_algo.progress import Progress
 
 # API: the platform's defaults and limits of CreateTransformJob.
 _DEFAULT_PAYLOAD_MB = 6

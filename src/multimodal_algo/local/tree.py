@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from multimodal_algo.local.storage import Location, local_path
+from multimodal_algo.core.storage import Location, local_path
 
 _HOST = "algo-1"
 _INSTANCE = "local"

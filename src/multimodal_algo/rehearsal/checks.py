@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from multimodal_algo.errors import MultimodalError
+from multimodal_algo.core.errors import MultimodalError
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from multimodal_algo.aws.specification import Images, Validation, create_algorithm_request
-from multimodal_algo.errors import UserError
-from multimodal_algo.sample import write_sample
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.tools.sample import write_sample
 
 _ROLE = "arn:aws:iam::000000000000:role/rehearsal"
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from multimodal_algo.aws.specification import MODEL_TYPE
-from multimodal_algo.errors import MultimodalError
+from multimodal_algo.core.errors import MultimodalError
+from multimodal_algo.core.storage import local_data
 from multimodal_algo.local import (
     BatchStrategy,
     Channel,
@@ -25,7 +26,6 @@ from multimodal_algo.local import (
 )
 from multimodal_algo.local.runner import Runner
 from multimodal_algo.local.server import LocalServer
-from multimodal_algo.local.storage import local_data
 from multimodal_algo.local.transform import extract
 from multimodal_algo.rehearsal import data
 from multimodal_algo.rehearsal.checks import Fault, Findings

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from multimodal_algo.cluster.hosts import Hosts, InstanceGroup
-from multimodal_algo.errors import PlatformError, UserError
-from multimodal_algo.hyperparameters import HyperParameters
+from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.core.errors import PlatformError, UserError
+from multimodal_algo.execution.hosts import Hosts, InstanceGroup
 from multimodal_algo.sagemaker.paths import MLPaths
 
 TRAIN_CHANNEL = "train"

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from multimodal_algo.errors import PlatformError
+from multimodal_algo.core.errors import PlatformError
 
 # Lowest driver (Linux) of each CUDA major version: any build of that major runs on it.
 _LOWEST_DRIVER = {11: (450, 80, 2), 12: (525, 60, 13), 13: (580, 65, 6)}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from multimodal_algo.errors import PlatformError
+from multimodal_algo.core.errors import PlatformError
 from multimodal_algo.sagemaker.paths import MLPaths
 
 _INFERENCE = ("SAGEMAKER_INFERENCE_OUTPUT", "BAD_ROWS", "INFERENCE_ENGINE")

@@ -11,7 +11,7 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import HTTPException, RequestTimeout
 
-from multimodal_algo.errors import PlatformError, UserError
+from multimodal_algo.core.errors import PlatformError, UserError
 from multimodal_algo.serving.batching import Busy
 from multimodal_algo.serving.decoding import Header, Kind
 from multimodal_algo.serving.service import ModelService
@@ -116,11 +116,11 @@ def _kind(mimetype: str) -> Kind | None:
 
 def _accepted(accept: MIMEAccept, kind: Kind) -> Kind | None:
     """What to answer a body of `kind` as; its own kind where the client does not care."""
-    usual = Kind.CSV if kind is Kind.PARQUET else kind
+    prior = Kind.CSV if kind is Kind.PARQUET else kind
     if not accept or _ANY in accept.values():
-        return usual
-    others = [other for other in Kind if other not in (usual, Kind.PARQUET)]
-    names = [name for other in (usual, *others) for name in other.value]
+        return prior
+    others = [other for other in Kind if other not in (prior, Kind.PARQUET)]
+    names = [name for other in (prior, *others) for name in other.value]
     best = accept.best_match(names)
     return None if best is None else _kind(best)
 

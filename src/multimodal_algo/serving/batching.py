@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-from multimodal_algo.errors import PlatformError
+from multimodal_algo.core.errors import PlatformError
 
 Row = TypeVar("Row")
 Prepared = TypeVar("Prepared")

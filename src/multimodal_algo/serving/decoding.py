@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from multimodal_algo.errors import UserError
-from multimodal_algo.schema import ID, LABEL, FeatureSchema, Modality, modality_of
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.schema import ID, LABEL, FeatureSchema, Modality, modality_of
 
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
 

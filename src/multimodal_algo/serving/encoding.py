@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from multimodal_algo.inference import Field, on_one_line
+from multimodal_algo.config.inference import Field, on_one_line
 from multimodal_algo.serving.decoding import Kind
 
 Answer = dict[Field, Any]

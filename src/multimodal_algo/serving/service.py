@@ -10,15 +10,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from multimodal_algo.errors import PlatformError, UserError
-from multimodal_algo.inference import Field, InferenceOptions
+from multimodal_algo.config.inference import Field, InferenceOptions
+from multimodal_algo.core.errors import PlatformError, UserError
 from multimodal_algo.serving.batching import Batcher, Busy
 from multimodal_algo.serving.decoding import Header, Kind, Record, decode
 from multimodal_algo.serving.encoding import Answer, encode
 
 if TYPE_CHECKING:
     from multimodal_algo.ingest.features import Features
-    from multimodal_algo.serving.predictor import Predictor, RowAnswer
+    from multimodal_algo.serving.loaded_model import LoadedModel, RowAnswer
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ _DIGITS = 6
 class Loaded:
     """What a server serves, and most rows that it computes at once."""
 
-    predictor: Predictor
+    predictor: LoadedModel
     options: InferenceOptions
     batch_rows: int = 64
 

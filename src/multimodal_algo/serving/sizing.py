@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 
 from multimodal_algo.artifact import ModelConfig
-from multimodal_algo.recipes import TUNED
-from multimodal_algo.schema import Modality
+from multimodal_algo.config.recipes import FINE_TUNED
+from multimodal_algo.core.schema import Modality
 
 # API, CreateTransformJob: the most that MaxPayloadInMB may be, and that it may be times MaxConcurrentTransforms.
 _MOST_MB = 100
@@ -80,7 +80,7 @@ def threads(concurrent: int | None) -> int:
 
 def _is_slow(config: ModelConfig, *, has_gpu: bool) -> bool:
     """Whether it has fine-tuned networks on a CPU: a tenth of a second a row and more."""
-    return not has_gpu and any(entry.branch in TUNED for entry in config.modalities)
+    return not has_gpu and any(entry.branch in FINE_TUNED for entry in config.branches)
 
 
 def _room_for(config: ModelConfig, times: int) -> int:

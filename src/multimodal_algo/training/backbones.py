@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from multimodal_algo.artifact import GRAPH, IMAGE_BACKBONE, TEXT_BACKBONE, BackboneEntry
-from multimodal_algo.hyperparameters import HyperParameters
-from multimodal_algo.inference import Engine
+from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.config.inference import Engine
+from multimodal_algo.config.recipes import FINE_TUNED, Branch, Recipe
+from multimodal_algo.core.schema import FeatureSchema, Modality
 from multimodal_algo.ingest.features import Encoder, Encoders
-from multimodal_algo.recipes import TUNED, Branch, Recipe
-from multimodal_algo.schema import FeatureSchema, Modality
-from multimodal_algo.training.export import Networks
+from multimodal_algo.training.continuing.export import Networks
 
 if TYPE_CHECKING:
-    from multimodal_algo.modalities.backbones import Backbone, ImageBackbone, TextBackbone
+    from multimodal_algo.networks.frozen import Backbone, ImageBackbone, TextBackbone
 
 _LOG = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Backbones:
 
     def load(self, schema: FeatureSchema) -> None:
         """Load those for the modalities of `schema`, once."""
-        from multimodal_algo.modalities.backbones import ImageBackbone, TextBackbone
+        from multimodal_algo.networks.frozen import ImageBackbone, TextBackbone
 
         if schema.of(Modality.IMAGE) and self._image is None:
             self._image = ImageBackbone.resolve(
@@ -100,7 +100,7 @@ class Backbones:
         return encoders
 
     def _speed_up(self, network: Backbone, name: Path) -> None:
-        from multimodal_algo.modalities.engines import Unavailable, chosen
+        from multimodal_algo.networks.engines import Unavailable, chosen
 
         engine = chosen(self.hyperparameters.inference_engine, has_gpu=network.has_gpu)
         if engine is Engine.TORCH or network.has_gpu:
@@ -127,7 +127,7 @@ class Backbones:
         answers
             What the model says of some rows, float32 (rows, n), by the networks given.
         """
-        from multimodal_algo.modalities.engines import Unavailable
+        from multimodal_algo.networks.engines import Unavailable
 
         networks = self._networks()
         for network in networks.values():
@@ -156,19 +156,19 @@ class Backbones:
         recipe
             With any hyperparameters of AutoMM's.
         """
-        from multimodal_algo.modalities.backbones import ImageBackbone, TextBackbone
+        from multimodal_algo.networks.frozen import ImageBackbone, TextBackbone
 
         scratch = self._scratch / "tuned"
         models = dict(recipe.models)
-        for branch in TUNED & models.keys():
+        for branch in FINE_TUNED & models.keys():
             start: dict[str, Any] = {}
-            if self._text is not None and branch is not Branch.IMAGE_TUNED:
+            if self._text is not None and branch is not Branch.IMAGE_FINE_TUNED:
                 network = self._text
                 if Modality.TEXT in self._start:
                     network = TextBackbone.resolve(str(self._start[Modality.TEXT]))
                 network.save(scratch / "text")
                 start["model.hf_text.checkpoint_name"] = str(scratch / "text")
-            if self._image is not None and branch is not Branch.TEXT_TUNED:
+            if self._image is not None and branch is not Branch.TEXT_FINE_TUNED:
                 image = self._image
                 if Modality.IMAGE in self._start:
                     image = ImageBackbone.resolve(

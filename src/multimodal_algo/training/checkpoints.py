@@ -27,10 +27,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from multimodal_algo.artifact import current_versions, sha256
-from multimodal_algo.errors import UserError
-from multimodal_algo.hyperparameters import HyperParameters
-from multimodal_algo.keeping import Write
+from multimodal_algo.artifact import current_versions
+from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.core.checkpointing import Write
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.files import sha256
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ _RESTART = "Use an empty checkpoint location, or set on_checkpoint_mismatch=rest
 
 
 class Checkpoints:
-    """Parts of a job's work in the platform's checkpoint directory; a `keeping.Keeper`.
+    """Parts of a job's work in the platform's checkpoint directory; a `keeping.CheckpointStore`.
 
     Parameters
     ----------
@@ -119,7 +120,7 @@ class Checkpoints:
             _delete(self._directory / name)
 
     def find(self, name: str) -> Path | None:
-        """See `keeping.Keeper.find`.
+        """See `keeping.CheckpointStore.find`.
 
         Raises
         ------
@@ -155,7 +156,7 @@ class Checkpoints:
         _delete(self._directory / name)
 
     def keep(self, name: str, write: Write, *, seconds: float = 0.0, used_s: float = 0.0) -> Path:
-        """See `keeping.Keeper.keep`.
+        """See `keeping.CheckpointStore.keep`.
 
         `seconds` is what it took, for `spent_s`; `used_s` what the job had used of its budget by then, for `used_s`.
         """
@@ -174,21 +175,21 @@ class Checkpoints:
         return part
 
     def names(self, under: str) -> list[str]:
-        """See `keeping.Keeper.names`."""
+        """See `keeping.CheckpointStore.names`."""
         parent = self._directory / under
         if not parent.is_dir():
             return []
         return sorted(path.name for path in parent.iterdir() if (path / _WHOLE).is_file())
 
     def drop(self, name: str) -> None:
-        """See `keeping.Keeper.drop`. Files that the platform is uploading stay until the next time."""
+        """See `keeping.CheckpointStore.drop`. Files that the platform is uploading stay until the next time."""
         part = self._directory / name
         if not any(not path.with_suffix(_UPLOADED).exists() for path in part.rglob(f"*{_UPLOADING}")):
             _delete(part)
 
-    def below(self, name: str, used_s: float) -> Below:
+    def below(self, name: str, used_s: float) -> ScopedCheckpoints:
         """The keeper of a fit whose parts lie below `name`, begun when the job had used `used_s` of its budget."""
-        return Below(self, name, used_s)
+        return ScopedCheckpoints(self, name, used_s)
 
     def spent_s(self, name: str) -> float:
         """What the longest of the parts `name` and below took, in seconds; see `keep`."""
@@ -200,8 +201,8 @@ class Checkpoints:
         return max([0.0, *(_number(self._directory / name / _WHOLE, "used_s") for name in names)])
 
 
-class Below:
-    """A `keeping.Keeper` of the parts below a name. Each remembers what the fit took up to it, over all starts.
+class ScopedCheckpoints:
+    """Checkpoints of the parts below a name. Each remembers what the fit took up to it, over all starts.
 
     It can be pickled, for another process of the same host.
     """
@@ -225,19 +226,19 @@ class Below:
         return self._before_s + self.spent_s
 
     def find(self, name: str) -> Path | None:
-        """See `keeping.Keeper.find`."""
+        """See `keeping.CheckpointStore.find`."""
         return self._checkpoints.find(f"{self._name}/{name}")
 
     def keep(self, name: str, write: Write) -> Path:
-        """See `keeping.Keeper.keep`."""
+        """See `keeping.CheckpointStore.keep`."""
         return self._checkpoints.keep(f"{self._name}/{name}", write, seconds=self.spent_s, used_s=self.used_s)
 
     def names(self, under: str) -> list[str]:
-        """See `keeping.Keeper.names`."""
+        """See `keeping.CheckpointStore.names`."""
         return self._checkpoints.names(f"{self._name}/{under}")
 
     def drop(self, name: str) -> None:
-        """See `keeping.Keeper.drop`."""
+        """See `keeping.CheckpointStore.drop`."""
         self._checkpoints.drop(f"{self._name}/{name}")
 
 

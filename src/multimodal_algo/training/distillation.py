@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from multimodal_algo.errors import UserError
-from multimodal_algo.hyperparameters import HyperParameters
+from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.config.recipes import needs_pictures
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.labels import Target
+from multimodal_algo.core.schema import FeatureSchema
+from multimodal_algo.execution.protocol import Executor
 from multimodal_algo.ingest.dataset import Dataset
-from multimodal_algo.labels import Target
-from multimodal_algo.recipes import needs_pictures
-from multimodal_algo.schema import FeatureSchema
 from multimodal_algo.training.backbones import Backbones
 from multimodal_algo.training.checkpoints import Checkpoints
-from multimodal_algo.training.earlier import Earlier
-from multimodal_algo.training.export import write_networks
+from multimodal_algo.training.continuing.export import write_networks
+from multimodal_algo.training.continuing.previous import PreviousModel
 from multimodal_algo.training.rows import Channels, RowReader
-from multimodal_algo.work import Executor
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Teacher:
         A larger model of the same columns and classes.
     """
 
-    def __init__(self, artifact: Earlier) -> None:
+    def __init__(self, artifact: PreviousModel) -> None:
         self.artifact = artifact
 
     @classmethod
@@ -55,7 +55,7 @@ class Teacher:
             raise UserError(
                 "distill_from reads the training data twice, which Pipe mode does not allow. Use File mode."
             )
-        return cls(Earlier.open(channels.model, scratch / "earlier"))
+        return cls(PreviousModel.open(channels.model, scratch / "earlier"))
 
     def check(self, schema: FeatureSchema, target: Target) -> None:
         """Refuse other columns, other classes, and numbers.
@@ -112,7 +112,7 @@ class Teacher:
             Backbones(hyperparameters, weights_dir, scratch / "backbones", frozen=frozen),
             checkpoints,
             channels.images,
-            needs_pictures([entry.branch for entry in artifact.config.modalities]),
+            needs_pictures([entry.branch for entry in artifact.config.branches]),
             scratch / "rows",
             scratch / "output",
             executor,

@@ -10,21 +10,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from multimodal_algo.budget import Budget
-from multimodal_algo.hyperparameters import HyperParameters
+from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.config.recipes import EFFORT, FINE_TUNED, PARTS, Branch, Recipe
+from multimodal_algo.core.budget import Budget
+from multimodal_algo.core.checkpointing import StopRequest
+from multimodal_algo.core.files import move_files
+from multimodal_algo.core.labels import Target
+from multimodal_algo.execution.local import LocalExecutor
+from multimodal_algo.execution.protocol import Executor, Parallelism, SentDirectory, Shared, WorkItem, WorkResult
 from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.features import Features
-from multimodal_algo.keeping import StopRequest, move_files
-from multimodal_algo.labels import Target
-from multimodal_algo.recipes import EFFORT, PARTS, TUNED, Branch, Recipe
-from multimodal_algo.training.branches import FitBranch, Rows, ranks_of_each, seconds_of_each
-from multimodal_algo.training.checkpoints import Below, Checkpoints
-from multimodal_algo.training.earlier import NAME, Earlier
-from multimodal_algo.training.executor import LocalExecutor
-from multimodal_algo.work import Done, Executor, SentDirectory, Shared, Spread, WorkItem
+from multimodal_algo.training.checkpoints import Checkpoints, ScopedCheckpoints
+from multimodal_algo.training.continuing.previous import NAME, PreviousModel
+from multimodal_algo.training.scheduling import FitBranch, Rows, ranks_of_each, seconds_of_each
 
 if TYPE_CHECKING:
-    from multimodal_algo.modalities.base import ModalityModel
+    from multimodal_algo.branches.base import BranchModel
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,15 +38,15 @@ _CHECKPOINT = ".checkpoint_name"
 _LEAST_NEW_ROWS = 50
 
 
-_Fit = tuple[int, Branch, "ModalityModel"]
+_Fit = tuple[int, Branch, "BranchModel"]
 """A branch that is to be fitted: its place, its kind, its model."""
 
 
 @dataclass(frozen=True)
-class FittedModalities:
+class FittedBranches:
     """The models of the branches and their out-of-fold vectors, float32 (rows, branches, n + 1)."""
 
-    models: list[tuple[Branch, ModalityModel]]
+    models: list[tuple[Branch, BranchModel]]
     vectors: np.ndarray
 
     @property
@@ -55,7 +56,7 @@ class FittedModalities:
 
     def predict(self, features: Features, min_completeness: float) -> np.ndarray:
         """Vectors of new rows, float32 (rows, branches, n + 1)."""
-        from multimodal_algo.modalities.base import vectors_of
+        from multimodal_algo.branches.base import vectors_of
 
         return vectors_of((model for _, model in self.models), features, min_completeness=min_completeness)
 
@@ -91,8 +92,8 @@ class Fitting:
     executor: Executor
 
     def fit(
-        self, dataset: Dataset, target: Target, folds: np.ndarray, teacher: Earlier | None
-    ) -> tuple[FittedModalities, Budget]:
+        self, dataset: Dataset, target: Target, folds: np.ndarray, teacher: PreviousModel | None
+    ) -> tuple[FittedBranches, Budget]:
         """Fit all branches of the recipe that the data has columns for.
 
         Parameters
@@ -116,18 +117,18 @@ class Fitting:
         Raises
         ------
         UserError
-            See `ModalityModel.fit`.
+            See `BranchModel.fit`.
         """
-        from multimodal_algo.modalities.registry import new_models
+        from multimodal_algo.branches.registry import new_models
 
         models = new_models(dataset.schema, target.task, self.recipe.models)
-        earlier_s = self.checkpoints.used_s(part for _, model in models for part in self._parts(model))
-        budget = Budget.starting_now(max(0.0, self.hyperparameters.budget_s - earlier_s))
+        spent_before_s = self.checkpoints.used_s(part for _, model in models for part in self._parts(model))
+        budget = Budget.starting_now(max(0.0, self.hyperparameters.budget_s - spent_before_s))
         vectors = {n: found for n, (_, model) in enumerate(models) if (found := self._restored(model)) is not None}
         waiting = [(n, branch, model) for n, (branch, model) in enumerate(models) if n not in vectors]
         rows = Rows(dataset.features, target.values, folds)
         # A teacher is on this host alone.
-        taught = [fit for fit in waiting if teacher is not None and fit[1] in TUNED]
+        taught = [fit for fit in waiting if teacher is not None and fit[1] in FINE_TUNED]
         for n, out_of_fold in self._spread([fit for fit in waiting if fit not in taught], rows, budget):
             vectors[n] = out_of_fold
         for _, _, model in taught:
@@ -135,7 +136,7 @@ class Fitting:
             model.teacher = teacher.model(model.name)
         for n, out_of_fold in self._in_turn(taught, rows, budget):
             vectors[n] = out_of_fold
-        return FittedModalities(models, np.stack([vectors[n] for n in range(len(models))], axis=1)), budget
+        return FittedBranches(models, np.stack([vectors[n] for n in range(len(models))], axis=1)), budget
 
     def _spread(self, fits: Sequence[_Fit], rows: Rows, budget: Budget) -> Iterator[tuple[int, np.ndarray]]:
         """Fit branches on all hosts at the same time."""
@@ -147,8 +148,8 @@ class Fitting:
         shared = self.executor.share(rows)
         available_s = budget.remaining_s / (1 + _FUSION_SHARE)
         # The longest first, so that none of them is begun when the others are nearly done.
-        tabular = sorted((fit for fit in fits if fit[1] not in TUNED), key=lambda fit: -EFFORT[fit[1]])
-        tuned = [fit for fit in fits if fit[1] in TUNED]
+        tabular = sorted((fit for fit in fits if fit[1] not in FINE_TUNED), key=lambda fit: -EFFORT[fit[1]])
+        tuned = [fit for fit in fits if fit[1] in FINE_TUNED]
         # Without GPUs all of them take turns on the same cores.
         efforts = [sum(EFFORT[branch] for _, branch, _ in some) for some in (tabular, tuned)]
         shares = [1.0, 1.0] if self.executor.gpus else [effort / sum(efforts) for effort in efforts]
@@ -166,8 +167,8 @@ class Fitting:
         at_once = width // len(fits) if fits else 1
         limits = seconds_of_each([EFFORT[branch] for _, branch, _ in fits], width, available_s)
         for (_, branch, model), limit_s in zip(fits, limits, strict=True):
-            spread = Spread(self.executor, at_once) if at_once > 1 else None
-            yield WorkItem(model.name, self._work(branch, model, rows, limit_s, spread=spread))
+            parallelism = Parallelism(self.executor, at_once) if at_once > 1 else None
+            yield WorkItem(model.name, self._work(branch, model, rows, limit_s, parallelism=parallelism))
 
     def _tuned(self, fits: Sequence[_Fit], rows: Shared[Rows], available_s: float, used_s: float) -> Iterator[WorkItem]:
         """What is fine-tuned takes GPUs, of which the rest takes none; several for one part where there are many.
@@ -186,9 +187,9 @@ class Fitting:
                 else value
                 for key, value in self.recipe.models[branch].items()
             }
-            spread = Spread(self.executor, places, ranks)
-            keeper = self.checkpoints.below(f"fitting/{model.name}", used_s)
-            work = self._work(branch, model, rows, limit_s * PARTS, keeper=keeper, spread=spread)
+            parallelism = Parallelism(self.executor, places, ranks)
+            checkpoints = self.checkpoints.below(f"fitting/{model.name}", used_s)
+            work = self._work(branch, model, rows, limit_s * PARTS, checkpoints=checkpoints, parallelism=parallelism)
             yield WorkItem(model.name, replace(work, models=models), host=self.executor.hosts[0], coordinates=True)
 
     def _nodes(self, branch: Branch) -> int:
@@ -205,24 +206,24 @@ class Fitting:
         def tasks() -> Iterator[WorkItem]:
             for place, (_, branch, model) in enumerate(fits):
                 limit_s = budget.share(efforts[place], sum(efforts[place:]) + reserve).remaining_s
-                keeper = self.checkpoints.below(f"fitting/{model.name}", self._used_s(budget))
-                keepers.append(keeper)
-                yield WorkItem(model.name, self._work(branch, model, shared, limit_s, keeper=keeper))
+                checkpoints = self.checkpoints.below(f"fitting/{model.name}", self._used_s(budget))
+                scopes.append(checkpoints)
+                yield WorkItem(model.name, self._work(branch, model, shared, limit_s, checkpoints=checkpoints))
 
-        keepers: list[Below] = []
+        scopes: list[ScopedCheckpoints] = []
         for done in here.run(tasks(), self.scratch / "branches.here"):
             n, _, model = fits[done.number]
-            yield n, self._keep(done, model, keepers[done.number].used_s)
+            yield n, self._keep(done, model, scopes[done.number].used_s)
 
     def _work(
         self,
         branch: Branch,
-        model: ModalityModel,
+        model: BranchModel,
         rows: Shared[Rows],
         limit_s: float,
         *,
-        keeper: Below | None = None,
-        spread: Spread | None = None,
+        checkpoints: ScopedCheckpoints | None = None,
+        parallelism: Parallelism | None = None,
     ) -> FitBranch:
         return FitBranch(
             model,
@@ -231,15 +232,15 @@ class Fitting:
             limit_s,
             self.hyperparameters.min_completeness,
             self.hyperparameters.seed,
-            keeper,
-            self.stop if keeper is not None and spread is None else None,
-            spread,
+            checkpoints,
+            self.stop if checkpoints is not None and parallelism is None else None,
+            parallelism,
         )
 
     def _used_s(self, budget: Budget) -> float:
         return self.hyperparameters.budget_s - budget.remaining_s
 
-    def _parts(self, model: ModalityModel) -> list[str]:
+    def _parts(self, model: BranchModel) -> list[str]:
         """The names of what is kept of a branch: itself, or whole parts of it.
 
         The state of a running fit is none: a fit that goes on from it counts its time itself.
@@ -247,7 +248,7 @@ class Fitting:
         fitting = f"fitting/{model.name}"
         return [f"models/{model.name}", *(f"{fitting}/{part}" for part in self.checkpoints.names(fitting))]
 
-    def _restored(self, model: ModalityModel) -> np.ndarray | None:
+    def _restored(self, model: BranchModel) -> np.ndarray | None:
         name = f"models/{model.name}"
         part = self.checkpoints.find(name)
         if part is None:
@@ -257,7 +258,7 @@ class Fitting:
         _LOG.info("%s: taken from the checkpoint of an earlier start", model.name)
         return np.asarray(np.load(part / _VECTORS), dtype=np.float32)
 
-    def _keep(self, done: Done, model: ModalityModel, used_s: float) -> np.ndarray:
+    def _keep(self, done: WorkResult, model: BranchModel, used_s: float) -> np.ndarray:
         """Keep a branch that was fitted, and load its model."""
         vectors, seconds = done.value
 
@@ -272,8 +273,8 @@ class Fitting:
         return np.asarray(vectors)
 
     def adopt(
-        self, fitted: FittedModalities, earlier: Earlier, dataset: Dataset, target: Target, folds: np.ndarray
-    ) -> FittedModalities:
+        self, fitted: FittedBranches, previous: PreviousModel, dataset: Dataset, target: Target, folds: np.ndarray
+    ) -> FittedBranches:
         """The branches, and those of an earlier model.
 
         Of rows that it was trained on, and of their copies, an earlier model knows the label: it says nothing here.
@@ -287,13 +288,13 @@ class Fitting:
         dataset, target, folds
             See `fit`.
         """
-        is_new = earlier.is_new(dataset.keys)
+        is_new = previous.is_new(dataset.keys)
         if not is_new.all():
             _LOG.info(
                 "model channel: the earlier model knows %d of %d rows, or copies; it is judged on the others",
                 len(is_new) - int(is_new.sum()), len(is_new),
             )  # fmt: skip
-        models = earlier.adopted(target.task, target.classes)
+        models = previous.adopted(target.task, target.classes)
         if is_new.sum() < _LEAST_NEW_ROWS or not models:
             return fitted
         rows = np.flatnonzero(is_new)
@@ -302,10 +303,10 @@ class Fitting:
         vectors[:, :, -1] = 1.0
         for number, (_, model) in enumerate(models):
             vectors[rows, number] = self._said(model, features, target.values[rows], folds[rows])
-        return FittedModalities([*fitted.models, *models], np.concatenate([fitted.vectors, vectors], axis=1))
+        return FittedBranches([*fitted.models, *models], np.concatenate([fitted.vectors, vectors], axis=1))
 
-    def _said(self, model: ModalityModel, features: Features, targets: np.ndarray, folds: np.ndarray) -> np.ndarray:
-        from multimodal_algo.modalities.earlier import TranslatedModel
+    def _said(self, model: BranchModel, features: Features, targets: np.ndarray, folds: np.ndarray) -> np.ndarray:
+        from multimodal_algo.branches.translated import TranslatedModel
 
         least = self.hyperparameters.min_completeness
         if not isinstance(model, TranslatedModel):
@@ -313,7 +314,7 @@ class Fitting:
         return model.fit_translation(features, targets, folds, min_completeness=least)
 
 
-def without_earlier(vectors: np.ndarray, branches: Iterable[str], rows: np.ndarray) -> np.ndarray:
+def without_previous(vectors: np.ndarray, branches: Iterable[str], rows: np.ndarray) -> np.ndarray:
     """`vectors` (rows, branches, n + 1) with nothing said of `rows`, bool (rows,), by earlier models."""
     said = vectors.copy()
     for number, name in enumerate(branches):

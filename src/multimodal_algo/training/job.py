@@ -14,36 +14,43 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from multimodal_algo.budget import Budget
-from multimodal_algo.errors import UserError
+from multimodal_algo.config.customisation import Customisation
+from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.config.recipes import FINE_TUNED, RECIPES, NetworkSettings, Recipe, needs_pictures
+from multimodal_algo.core.budget import Budget
+from multimodal_algo.core.checkpointing import StopRequest
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.labels import Target
+from multimodal_algo.core.memory import limit_autogluon_memory
+from multimodal_algo.core.schema import FeatureSchema, Modality, modality_of
+from multimodal_algo.execution.local import LocalExecutor
+from multimodal_algo.execution.protocol import Executor
 from multimodal_algo.fusion.folds import HeldOut
-from multimodal_algo.hyperparameters import HyperParameters
 from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.findings import modality_groups
-from multimodal_algo.keeping import StopRequest
-from multimodal_algo.labels import Target
-from multimodal_algo.memory import tell_autogluon
-from multimodal_algo.recipes import RECIPES, TUNED, NetworkSettings, Recipe, needs_pictures
-from multimodal_algo.schema import FeatureSchema, Modality, modality_of
+from multimodal_algo.report.metrics import (
+    HeldOutResults,
+    Metrics,
+    log_metrics,
+    measure,
+    write_metrics,
+    write_predictions,
+)
+from multimodal_algo.report.page import write_page
 from multimodal_algo.training.backbones import Backbones
 from multimodal_algo.training.checkpoints import Checkpoints
-from multimodal_algo.training.customisation import Customisation
+from multimodal_algo.training.class_weights import class_weights
+from multimodal_algo.training.continuing.export import pretrained_networks, write_networks
+from multimodal_algo.training.continuing.previous import PreviousModel
 from multimodal_algo.training.distillation import Teacher
-from multimodal_algo.training.earlier import Earlier
-from multimodal_algo.training.executor import LocalExecutor
-from multimodal_algo.training.export import pretrained_networks, write_networks
-from multimodal_algo.training.fitting import FittedModalities, Fitting, without_earlier
-from multimodal_algo.training.output import save_model, ship_earlier
-from multimodal_algo.training.page import write_page
-from multimodal_algo.training.report import Judged, Metrics, log_metrics, measure, write_metrics, write_predictions
+from multimodal_algo.training.fitting import FittedBranches, Fitting, without_previous
+from multimodal_algo.training.output import save_model, ship_previous
 from multimodal_algo.training.rows import Channels, RowReader
-from multimodal_algo.training.weights import class_weights
-from multimodal_algo.work import Executor
 
 if TYPE_CHECKING:
     from multimodal_algo.fusion.fusion import Fusion
-    from multimodal_algo.fusion.judge import Judge
-    from multimodal_algo.training.comparison import Compared
+    from multimodal_algo.fusion.selection import Selector
+    from multimodal_algo.training.continuing.comparison import Compared
 
 __all__ = ["Channels", "train"]
 
@@ -93,22 +100,22 @@ def train(
         Anything that the user can fix, in the data or in the hyperparameters.
     """
     scratch = Path(tempfile.mkdtemp(prefix="multimodal-train-"))
-    tell_autogluon()
+    limit_autogluon_memory()
     watch = _Watch()
     executor = executor or LocalExecutor()
     try:
         custom = Customisation.of(hyperparameters)
         recipe = _recipe(hyperparameters, custom)
         checkpoints = Checkpoints.open(checkpoints_dir, channels.digests(executor), hyperparameters)
-        earlier, teacher = _artifact(channels, hyperparameters, scratch)
-        backbones = _backbones(channels, earlier, recipe, hyperparameters, weights_dir, scratch)
+        previous, teacher = _artifact(channels, hyperparameters, scratch)
+        backbones = _backbones(channels, previous, recipe, hyperparameters, weights_dir, scratch)
         with watch("ingest"):
             reader = RowReader(
                 hyperparameters, backbones, checkpoints, channels.images, needs_pictures(recipe.models),
                 scratch / "dataset", output_dir, executor,
             )  # fmt: skip
-            dataset, validation = _read(reader, channels, hyperparameters, earlier)
-        target = _target(dataset, hyperparameters, earlier)
+            dataset, validation = _read(reader, channels, hyperparameters, previous)
+        target = _target(dataset, hyperparameters, previous)
         judge = _judge(target, hyperparameters)
         taught = None
         if teacher is not None:
@@ -124,9 +131,9 @@ def train(
             executor,
         )  # fmt: skip
         fitted, budget = fitting.fit(dataset, target, folds, None if teacher is None else teacher.artifact)
-        if earlier is not None:
-            fitted = fitting.adopt(fitted, earlier, dataset, target, folds)
-        held_out = _held_out(validation, target, fitted, hyperparameters, earlier)
+        if previous is not None:
+            fitted = fitting.adopt(fitted, previous, dataset, target, folds)
+        held_out = _held_out(validation, target, fitted, hyperparameters, previous)
         with watch("fusion"):
             fusion, answers = _fusion(
                 fitted, target, folds, judge, held_out, taught, hyperparameters, custom.network, budget, checkpoints
@@ -138,16 +145,16 @@ def train(
             judged, target, fusion, fitted.branches, groups,
             eval_metric=judge.metric, seconds=watch.seconds, fit_s=fit_s,
         )  # fmt: skip
-        compared = _compared(earlier, judged, metrics, target, judge)
-        ships_earlier = compared is not None and compared.earlier_is_better and hyperparameters.never_worse == "true"
-        if earlier is not None and compared is not None:
-            if ships_earlier:
-                judged, metrics = _of_earlier(earlier, compared, judged, metrics, target, groups)
-            metrics = replace(metrics, earlier=compared.told(ships_earlier=ships_earlier))
-        if earlier is not None and ships_earlier:
-            ship_earlier(model_dir, earlier, metrics.as_dict())
+        compared = _compared(previous, judged, metrics, target, judge)
+        ships_previous = compared is not None and compared.previous_is_better and hyperparameters.never_worse == "true"
+        if previous is not None and compared is not None:
+            if ships_previous:
+                judged, metrics = _of_previous(previous, compared, judged, metrics, target, groups)
+            metrics = replace(metrics, previous=compared.told(ships_previous=ships_previous))
+        if previous is not None and ships_previous:
+            ship_previous(model_dir, previous, metrics.as_dict())
         else:
-            save_model(model_dir, dataset, target, fitted, fusion, backbones, hyperparameters, metrics, earlier)
+            save_model(model_dir, dataset, target, fitted, fusion, backbones, hyperparameters, metrics, previous)
         write_metrics(metrics, output_dir)
         write_predictions(judged, target, output_dir)
         write_page(judged, target, metrics, hyperparameters.quality, output_dir)
@@ -186,16 +193,16 @@ def _recipe(hyperparameters: HyperParameters, custom: Customisation) -> Recipe:
 
 def _artifact(
     channels: Channels, hyperparameters: HyperParameters, scratch: Path
-) -> tuple[Earlier | None, Teacher | None]:
+) -> tuple[PreviousModel | None, Teacher | None]:
     """What the model channel holds: a model to go on from, or a teacher."""
     if hyperparameters.distill_from == "model":
         return None, Teacher.open(channels, scratch)
-    return (None if channels.model is None else Earlier.open(channels.model, scratch / "earlier")), None
+    return (None if channels.model is None else PreviousModel.open(channels.model, scratch / "earlier")), None
 
 
 def _backbones(
     channels: Channels,
-    earlier: Earlier | None,
+    previous: PreviousModel | None,
     recipe: Recipe,
     hyperparameters: HyperParameters,
     weights_dir: Path,
@@ -207,46 +214,46 @@ def _backbones(
     if channels.pretrained is not None:
         pretrained = pretrained_networks(channels.pretrained, networks / "pretrained")
         _LOG.info("pretrained channel: networks for %s", " and ".join(modality.value for modality in pretrained))
-    if earlier is not None:
-        frozen = write_networks(earlier.directory, earlier.config, networks / "frozen", tuned=False)
+    if previous is not None:
+        frozen = write_networks(previous.directory, previous.config, networks / "frozen", tuned=False)
         start = pretrained or {}
-        if not start and TUNED & recipe.models.keys():
-            start = write_networks(earlier.directory, earlier.config, networks / "start", tuned=True)
+        if not start and FINE_TUNED & recipe.models.keys():
+            start = write_networks(previous.directory, previous.config, networks / "start", tuned=True)
         return Backbones(hyperparameters, weights_dir, networks, frozen=frozen, start=start)
     return Backbones(hyperparameters, weights_dir, networks, frozen=pretrained or {}, start=pretrained or {})
 
 
 def _read(
-    reader: RowReader, channels: Channels, hyperparameters: HyperParameters, earlier: Earlier | None
+    reader: RowReader, channels: Channels, hyperparameters: HyperParameters, previous: PreviousModel | None
 ) -> tuple[Dataset, Dataset | None]:
     """The training rows, and those of the validation channel."""
     kind: str = hyperparameters.problem_type
-    if kind == "auto" and earlier is not None and earlier.config.task.is_regression:
+    if kind == "auto" and previous is not None and previous.config.task.is_regression:
         kind = "regression"
     dataset = reader.read("train", channels.train, None, kind)
-    if earlier is not None:
-        earlier.check(dataset.schema)
+    if previous is not None:
+        previous.check(dataset.schema)
     if channels.validation is None:
         return dataset, None
-    of_labels = _target_of(dataset, hyperparameters, earlier).task.problem_type
+    of_labels = _target_of(dataset, hyperparameters, previous).task.problem_type
     return dataset, reader.read("validation", channels.validation, dataset.schema, of_labels)
 
 
-def _target_of(dataset: Dataset, hyperparameters: HyperParameters, earlier: Earlier | None) -> Target:
-    if earlier is None or hyperparameters.problem_type == "regression":
+def _target_of(dataset: Dataset, hyperparameters: HyperParameters, previous: PreviousModel | None) -> Target:
+    if previous is None or hyperparameters.problem_type == "regression":
         return Target.of(dataset.labels, hyperparameters.problem_type)
-    if earlier.config.task.is_regression:
+    if previous.config.task.is_regression:
         is_open = hyperparameters.problem_type == "auto"
         return Target.of(dataset.labels, "regression" if is_open else hyperparameters.problem_type)
-    before = earlier.config.classes
+    before = previous.config.classes
     knows_all = set(dataset.labels) <= set(before)
     return Target.of(dataset.labels, hyperparameters.problem_type, before if knows_all else ())
 
 
-def _target(dataset: Dataset, hyperparameters: HyperParameters, earlier: Earlier | None) -> Target:
-    target = _target_of(dataset, hyperparameters, earlier)
-    if earlier is not None:
-        _tell_forgetting(earlier, dataset, target)
+def _target(dataset: Dataset, hyperparameters: HyperParameters, previous: PreviousModel | None) -> Target:
+    target = _target_of(dataset, hyperparameters, previous)
+    if previous is not None:
+        _warn_of_forgetting(previous, dataset, target)
     if not target.task.is_regression:
         _LOG.info("labels: %d classes", len(target.classes))
         return target
@@ -256,10 +263,10 @@ def _target(dataset: Dataset, hyperparameters: HyperParameters, earlier: Earlier
     return target
 
 
-def _tell_forgetting(earlier: Earlier, dataset: Dataset, target: Target) -> None:
-    if target.task.is_regression or earlier.config.task.is_regression:
+def _warn_of_forgetting(previous: PreviousModel, dataset: Dataset, target: Target) -> None:
+    if target.task.is_regression or previous.config.task.is_regression:
         return
-    before = earlier.config.classes
+    before = previous.config.classes
     if target.classes != before:
         new = len(set(target.classes) - set(before))
         _LOG.info("model channel: a new task, %d of whose %d classes are new", new, len(target.classes))
@@ -273,9 +280,9 @@ def _tell_forgetting(earlier: Earlier, dataset: Dataset, target: Target) -> None
         )  # fmt: skip
 
 
-def _judge(target: Target, hyperparameters: HyperParameters) -> Judge:
-    from multimodal_algo.fusion.judge import Judge
-    from multimodal_algo.metrics import default_metric, metrics_of
+def _judge(target: Target, hyperparameters: HyperParameters) -> Selector:
+    from multimodal_algo.core.metrics import default_metric, metrics_of
+    from multimodal_algo.fusion.selection import Selector
 
     metric: str = hyperparameters.eval_metric
     if metric == "auto":
@@ -285,7 +292,7 @@ def _judge(target: Target, hyperparameters: HyperParameters) -> Judge:
             f"eval_metric is {metric}, but the labels ask for {target.task.problem_type}: choose one of "
             f"{', '.join(metrics_of(target.task))}, or set problem_type."
         )
-    return Judge(target.task, metric, class_weights(hyperparameters.weights_of_classes(), target))
+    return Selector(target.task, metric, class_weights(hyperparameters.weights_of_classes(), target))
 
 
 def _groups(schema: FeatureSchema) -> dict[str, tuple[str, ...]]:
@@ -299,9 +306,9 @@ def _groups(schema: FeatureSchema) -> dict[str, tuple[str, ...]]:
 
 def _folds(dataset: Dataset, target: Target, recipe: Recipe, hyperparameters: HyperParameters) -> np.ndarray:
     from multimodal_algo.fusion.folds import stratified_folds
-    from multimodal_algo.training.copies import find_copies
+    from multimodal_algo.training.duplicates import find_duplicates
 
-    groups = find_copies(dataset.keys)
+    groups = find_duplicates(dataset.keys)
     copies = len(groups) - len(np.unique(groups))
     if copies:
         _LOG.info("folds: %d rows share a text or an image with others, and a fold", copies)
@@ -317,9 +324,9 @@ def _known(validation: Dataset, target: Target) -> np.ndarray:
 def _held_out(
     validation: Dataset | None,
     target: Target,
-    fitted: FittedModalities,
+    fitted: FittedBranches,
     hyperparameters: HyperParameters,
-    earlier: Earlier | None,
+    previous: PreviousModel | None,
 ) -> HeldOut | None:
     """The vectors of the validation channel's rows; rows of classes that training did not see are left out."""
     if validation is None:
@@ -334,16 +341,16 @@ def _held_out(
         raise UserError("No row of the validation channel has a label that a training row has. Check the channels.")
     features = validation.features.take(known)
     vectors = fitted.predict(features, hyperparameters.min_completeness)
-    if earlier is not None:
-        vectors = without_earlier(vectors, fitted.branches, ~earlier.is_new(validation.keys[known]))
+    if previous is not None:
+        vectors = without_previous(vectors, fitted.branches, ~previous.is_new(validation.keys[known]))
     return HeldOut(vectors, target.values_of(validation.labels)[known])
 
 
 def _fusion(
-    fitted: FittedModalities,
+    fitted: FittedBranches,
     target: Target,
     folds: np.ndarray,
-    judge: Judge,
+    judge: Selector,
     held_out: HeldOut | None,
     taught: np.ndarray | None,
     hyperparameters: HyperParameters,
@@ -391,42 +398,42 @@ def _judged(
     dataset: Dataset,
     validation: Dataset | None,
     target: Target,
-    fitted: FittedModalities,
+    fitted: FittedBranches,
     held_out: HeldOut | None,
     answers: np.ndarray,
-) -> Judged:
+) -> HeldOutResults:
     if validation is None or held_out is None:
         rows = np.arange(len(dataset))
-        return Judged("training rows, out of fold", answers, fitted.vectors, target.values, dataset, rows)
+        return HeldOutResults("training rows, out of fold", answers, fitted.vectors, target.values, dataset, rows)
     rows = _known(validation, target)
-    return Judged("validation channel", answers, held_out.vectors, held_out.targets, validation, rows)
+    return HeldOutResults("validation channel", answers, held_out.vectors, held_out.targets, validation, rows)
 
 
 def _compared(
-    earlier: Earlier | None, judged: Judged, metrics: Metrics, target: Target, judge: Judge
+    previous: PreviousModel | None, judged: HeldOutResults, metrics: Metrics, target: Target, judge: Selector
 ) -> Compared | None:
     """The earlier model beside the new one, where both know the same classes."""
-    from multimodal_algo.training.comparison import compare
+    from multimodal_algo.training.continuing.comparison import compare
 
-    if earlier is None or (earlier.config.task, earlier.config.classes) != (target.task, target.classes):
+    if previous is None or (previous.config.task, previous.config.classes) != (target.task, target.classes):
         return None
-    return compare(earlier, judged, metrics, target, judge)
+    return compare(previous, judged, metrics, target, judge)
 
 
-def _of_earlier(
-    earlier: Earlier,
+def _of_previous(
+    previous: PreviousModel,
     compared: Compared,
-    judged: Judged,
+    judged: HeldOutResults,
     metrics: Metrics,
     target: Target,
     groups: dict[str, tuple[str, ...]],
-) -> tuple[Judged, Metrics]:
+) -> tuple[HeldOutResults, Metrics]:
     """What is told of the earlier model where it ships: on the rows of the comparison, or as it was told before."""
     _LOG.warning("model channel: the earlier model is better, so it ships as it was (never_worse=true)")
     if compared.judged is None:
-        return judged, replace(metrics, **{name: earlier.config.metrics[name] for name in _TOLD_BEFORE})
-    branches = {entry.name: entry.columns for entry in earlier.config.modalities}
+        return judged, replace(metrics, **{name: previous.config.metrics[name] for name in _TOLD_BEFORE})
+    branches = {entry.name: entry.columns for entry in previous.config.branches}
     return compared.judged, measure(
-        compared.judged, target, earlier.fusion, branches, groups,
+        compared.judged, target, previous.fusion, branches, groups,
         eval_metric=metrics.eval_metric, seconds=metrics.seconds, fit_s=metrics.fit_s,
     )  # fmt: skip

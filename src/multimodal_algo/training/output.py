@@ -15,22 +15,22 @@ from multimodal_algo.artifact import (
     FORMAT_VERSION,
     FUSION,
     ROW_KEYS,
-    ModalityEntry,
+    BranchEntry,
     ModelConfig,
     current_versions,
     write_artifact,
 )
-from multimodal_algo.hyperparameters import HyperParameters
+from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.config.recipes import needs_pictures
+from multimodal_algo.core.labels import Target
 from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.features import Encoders, build_features
 from multimodal_algo.ingest.images import SIDE
-from multimodal_algo.labels import Target
-from multimodal_algo.recipes import needs_pictures
+from multimodal_algo.report.metrics import Metrics
 from multimodal_algo.training.backbones import Backbones
-from multimodal_algo.training.copies import telling_keys
-from multimodal_algo.training.earlier import Earlier
-from multimodal_algo.training.fitting import FittedModalities
-from multimodal_algo.training.report import Metrics
+from multimodal_algo.training.continuing.previous import PreviousModel
+from multimodal_algo.training.duplicates import telling_keys
+from multimodal_algo.training.fitting import FittedBranches
 
 if TYPE_CHECKING:
     from multimodal_algo.fusion.fusion import Fusion
@@ -42,12 +42,12 @@ def save_model(
     model_dir: Path,
     dataset: Dataset,
     target: Target,
-    fitted: FittedModalities,
+    fitted: FittedBranches,
     fusion: Fusion,
     backbones: Backbones,
     hyperparameters: HyperParameters,
     metrics: Metrics,
-    earlier: Earlier | None,
+    previous: PreviousModel | None,
 ) -> None:
     """Write the artifact of a new model.
 
@@ -77,7 +77,7 @@ def save_model(
         backbones.save(directory)
         backbones.save_graphs(directory, answers)
         fusion.save(directory / FUSION)
-        keys = telling_keys(dataset.keys) if earlier is None else earlier.all_keys(dataset.keys)
+        keys = telling_keys(dataset.keys) if previous is None else previous.all_keys(dataset.keys)
         np.save(directory / ROW_KEYS, keys)
 
     started = time.monotonic()
@@ -86,9 +86,8 @@ def save_model(
         columns=dataset.schema.columns,
         problem_type=target.task.problem_type,
         classes=target.classes,
-        modalities=tuple(
-            ModalityEntry(name=model.name, branch=branch.value, columns=model.columns)
-            for branch, model in fitted.models
+        branches=tuple(
+            BranchEntry(name=model.name, branch=branch.value, columns=model.columns) for branch, model in fitted.models
         ),
         image_backbone=backbones.image_entry(),
         min_completeness=hyperparameters.min_completeness,
@@ -101,17 +100,17 @@ def save_model(
     _tell(model_dir, write_artifact(model_dir, config, write_files), started)
 
 
-def ship_earlier(model_dir: Path, earlier: Earlier, metrics: Mapping[str, Any]) -> None:
+def ship_previous(model_dir: Path, previous: PreviousModel, metrics: Mapping[str, Any]) -> None:
     """Write the earlier model, with `metrics` of this job, as its artifact."""
     started = time.monotonic()
 
     def write_files(directory: Path) -> None:
-        for name in earlier.config.files:
+        for name in previous.config.files:
             target = directory / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(earlier.directory / name, target)
+            shutil.copyfile(previous.directory / name, target)
 
-    config = earlier.config.model_copy(update={"metrics": dict(metrics)})
+    config = previous.config.model_copy(update={"metrics": dict(metrics)})
     _tell(model_dir, write_artifact(model_dir, config, write_files), started)
 
 

@@ -9,18 +9,19 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from multimodal_algo.hyperparameters import HyperParameters
+from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.core.files import move_files
+from multimodal_algo.core.schema import FeatureSchema
+from multimodal_algo.execution.protocol import Executor
 from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.findings import BadRowPolicy
 from multimodal_algo.ingest.images import ImageFiles
+from multimodal_algo.ingest.reading import Reading, ingest, log_rows, report_bad_rows
+from multimodal_algo.ingest.sharding import digest_of, find_shards, read_shards
 from multimodal_algo.ingest.sources import find_sources
-from multimodal_algo.keeping import move_files
-from multimodal_algo.schema import FeatureSchema
 from multimodal_algo.training.backbones import Backbones
 from multimodal_algo.training.checkpoints import Checkpoints
-from multimodal_algo.training.ingestion import Reading, ingest, tell_bad_rows, tell_rows
-from multimodal_algo.training.shards import FrozenNetworks, digest_of, find_shards, read_shards
-from multimodal_algo.work import Executor
+from multimodal_algo.training.frozen_networks import FrozenNetworks
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Channels:
     images
         Directory of files that image cells may name.
     model
-        An earlier artifact to go on from, see `earlier.find_artifact`.
+        An earlier artifact to go on from, see `previous.find_artifact`.
     pretrained
         Networks to start from, see `export.pretrained_networks`.
     """
@@ -120,7 +121,7 @@ class RowReader:
             dataset = Dataset.read(found)
             self.backbones.load(dataset.schema)
             _LOG.info("ingest: %d rows of %s taken from the checkpoint of an earlier start", len(dataset), channel)
-            tell_bad_rows(found, self.output_dir)
+            report_bad_rows(found, self.output_dir)
             return dataset
         if location.is_fifo():
             dataset = self.read_once(channel, location, schema, problem_type)
@@ -153,7 +154,7 @@ class RowReader:
                     keep_images=self.keep_images,
                 )
         finally:
-            tell_bad_rows(directory, self.output_dir)
+            report_bad_rows(directory, self.output_dir)
         return directory
 
     def _read_shards(self, location: Path, directory: Path, reading: Reading) -> None:
@@ -164,13 +165,13 @@ class RowReader:
             location,
             directory,
             self.executor,
-            networks=FrozenNetworks.of(self.backbones, self.executor),
+            encoders_of=FrozenNetworks.of(self.backbones, self.executor).encoders_of,
             images=self.images,
             reading=reading,
             scratch=self.scratch / f"{location.name}.parts",
         )
         self.backbones.load(schema)
-        tell_rows(rows, len(shards), time.monotonic() - started)
+        log_rows(rows, len(shards), time.monotonic() - started)
 
     def _recognise(self, name: str, dataset: Dataset) -> None:
         """Compare rows of a FIFO, which have to be read at every start, with those that the checkpoints are of."""

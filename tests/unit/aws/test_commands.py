@@ -62,8 +62,8 @@ def test_a_dry_run_prints_requests_that_the_service_would_take(arguments: list[s
 
 @pytest.mark.parametrize("command", [["train"], ["tune", "--range", "n_epochs=20:200"]], ids=lambda words: words[0])
 def test_models_of_earlier_jobs_are_channels(command: list[str]) -> None:
-    earlier = ["--model", "s3://b/model.tar.gz", "--pretrained", "s3://b/networks/"]
-    [(_, request)] = requests_of(run(*command, *TRAIN, *earlier, "--dry-run", "--region", "eu-west-1"))
+    previous = ["--model", "s3://b/model.tar.gz", "--pretrained", "s3://b/networks/"]
+    [(_, request)] = requests_of(run(*command, *TRAIN, *previous, "--dry-run", "--region", "eu-west-1"))
     channels = request.get("TrainingJobDefinition", request)["InputDataConfig"]
     found = {entry["ChannelName"]: entry["DataSource"]["S3DataSource"]["S3Uri"] for entry in channels}
     assert found == {"train": "s3://b/train/", "model": "s3://b/model.tar.gz", "pretrained": "s3://b/networks/"}

@@ -17,7 +17,7 @@ from multimodal_algo.aws.algorithm import create
 from multimodal_algo.aws.requests import Training, Transform
 from multimodal_algo.aws.session import Session
 from multimodal_algo.aws.specification import Images
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
 
 ROLE = "arn:aws:iam::123456789012:role/SageMaker"
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:algorithm/multimodal"

@@ -13,8 +13,8 @@ from multimodal_algo.aws.requests import (
     model_request,
     parameter_ranges,
 )
-from multimodal_algo.errors import UserError
-from multimodal_algo.hyperparameters import specification
+from multimodal_algo.config.hyperparameters import specification
+from multimodal_algo.core.errors import UserError
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:algorithm/multimodal"
 ROLE = "arn:aws:iam::123456789012:role/SageMaker"

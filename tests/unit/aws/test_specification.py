@@ -20,10 +20,10 @@ from multimodal_algo.aws.specification import (
     metric_name,
     transform_resources,
 )
-from multimodal_algo.hyperparameters import HyperParameters
-from multimodal_algo.metrics import CLASSIFICATION, REGRESSION
+from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.core.metrics import CLASSIFICATION, REGRESSION
+from multimodal_algo.report.metrics import Metrics, log_metrics
 from multimodal_algo.sagemaker import config
-from multimodal_algo.training.report import Metrics, log_metrics
 
 ROLE = "arn:aws:iam::123456789012:role/SageMaker"
 METRIC = {"Name": "m", "Regex": "r"}

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multimodal_algo.budget import Budget
+from multimodal_algo.core.budget import Budget
+from multimodal_algo.core.metrics import CLASSIFICATION
+from multimodal_algo.core.task import Task
 from multimodal_algo.fusion.calibration import fit_temperature, log_loss
+from multimodal_algo.fusion.combiners import Combiner, Pool, Stacker
 from multimodal_algo.fusion.folds import stratified_folds
 from multimodal_algo.fusion.fusion import Comparison, Fusion
-from multimodal_algo.fusion.judge import Finish, Judge
-from multimodal_algo.fusion.members import Member, Pool, Stacker
 from multimodal_algo.fusion.network import Network
-from multimodal_algo.metrics import CLASSIFICATION
-from multimodal_algo.task import Task
+from multimodal_algo.fusion.selection import Finish, Selector
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=80), st.integers(2, 6))
@@ -53,7 +53,7 @@ def two_modalities(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def fit(vectors: np.ndarray, labels: np.ndarray, **changes: Any) -> tuple[Fusion, np.ndarray, Comparison]:
     folds = stratified_folds(labels, 3, seed=0)
-    judge = Judge(Task.of_classes(3), "log_loss")
+    judge = Selector(Task.of_classes(3), "log_loss")
     options = {
         "judge": judge,
         "columns": [["a_text"], ["b_num"]],
@@ -122,7 +122,7 @@ def test_class_weights_multiply_the_probabilities() -> None:
     vectors, labels = two_modalities(300, seed=1)
     even, _, _ = fit(vectors, labels)
     weights = np.array([1.0, 1.0, 4.0], dtype=np.float32)
-    weighted, _, _ = fit(vectors, labels, judge=Judge(Task.of_classes(3), "log_loss", weights))
+    weighted, _, _ = fit(vectors, labels, judge=Selector(Task.of_classes(3), "log_loss", weights))
     expected = even.predict(vectors) * weights
     np.testing.assert_allclose(weighted.predict(vectors), expected / expected.sum(axis=1, keepdims=True), atol=1e-4)
 
@@ -130,7 +130,7 @@ def test_class_weights_multiply_the_probabilities() -> None:
 @pytest.mark.parametrize("metric", ["accuracy", "f1_macro", "balanced_accuracy", "roc_auc"])
 def test_the_metric_decides(metric: str) -> None:
     vectors, labels = two_modalities(300, seed=1)
-    _, held_out, comparison = fit(vectors, labels, judge=Judge(Task.of_classes(3), metric))
+    _, held_out, comparison = fit(vectors, labels, judge=Selector(Task.of_classes(3), metric))
     assert comparison.losses[comparison.chosen] == min(comparison.losses.values())
     assert comparison.losses[comparison.chosen] == pytest.approx(1 - CLASSIFICATION[metric](labels, held_out), abs=1e-6)
 
@@ -142,7 +142,7 @@ def test_numbers_are_fused_to_less_error_than_each_branch_makes() -> None:
     vectors[:, :, 0] = truth[:, None] + generator.normal(0, 1e4, size=(800, 2))
     silent = generator.random((800, 2)) < 0.1
     vectors[silent] = [0, 1]
-    fusion, held_out, comparison = fit(vectors, truth, judge=Judge(Task.regression(), "rmse"))
+    fusion, held_out, comparison = fit(vectors, truth, judge=Selector(Task.regression(), "rmse"))
     assert comparison.losses["mean"] < 0.85 * min(comparison.losses["text alone"], comparison.losses["num alone"])
     assert np.sqrt(np.mean((held_out[:, 0] - truth) ** 2)) == pytest.approx(comparison.losses[comparison.chosen])
     nothing = fusion.predict(np.tile(np.array([0, 1], dtype=np.float32), (1, 2, 1)))
@@ -161,7 +161,7 @@ def test_a_branch_that_is_wrong_out_of_fold_is_not_believed_the_other_way_round(
 
 
 @pytest.mark.parametrize("kind", [Pool, Stacker, Network])
-def test_shares_that_are_all_of_one_class_teach_what_labels_do(kind: type[Member]) -> None:
+def test_shares_that_are_all_of_one_class_teach_what_labels_do(kind: type[Combiner]) -> None:
     vectors, labels = two_modalities(300, seed=0)
     spoken = vectors[(vectors[:, :, -1] == 0).all(axis=1)][:, :, :-1]
     labels = labels[(vectors[:, :, -1] == 0).all(axis=1)]

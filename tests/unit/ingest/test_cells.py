@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from multimodal_algo.core.schema import Modality
 from multimodal_algo.ingest.cells import BadCell, is_missing, parse_cell
-from multimodal_algo.schema import Modality
 
 
 def encoded(image: Image.Image, kind: str = "JPEG", **options: object) -> str:

@@ -17,11 +17,11 @@ import pytest
 from PIL import Image
 from small_job import WriteCsv
 
+from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.ingest.findings import BadRowPolicy, Inspection
 from multimodal_algo.ingest.images import ImageFiles, decode_images
 from multimodal_algo.ingest.scan import Chunk, scan
 from multimodal_algo.ingest.sources import find_sources
-from multimodal_algo.schema import FeatureSchema
 
 HEADER = ["ID", "a_text", "b_num", "c_cat", "p_image", "label"]
 

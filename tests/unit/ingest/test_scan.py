@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from small_job import WriteCsv
 
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.ingest.findings import Inspection
 from multimodal_algo.ingest.images import ImageFiles
 from multimodal_algo.ingest.scan import Chunk, scan
 from multimodal_algo.ingest.sources import find_sources
-from multimodal_algo.schema import FeatureSchema
 
 HEADER = ["ID", "a_text", "b_num", "c_cat", "label"]
 

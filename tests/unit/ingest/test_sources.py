@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
 from multimodal_algo.ingest import scan
 from multimodal_algo.ingest.findings import Findings
 from multimodal_algo.ingest.progress import Progress

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
 from multimodal_algo.local.job import DataProcessing, JoinSource, TransformJob
 from multimodal_algo.local.processing import Processor
 from multimodal_algo.local.records import Payload, SplitType

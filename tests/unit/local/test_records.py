@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
 from multimodal_algo.local.records import BatchStrategy, CompressionType, Payload, SplitType, chunks, payloads
 
 LINES = st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), max_size=12)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from multimodal_algo.errors import UserError
+from multimodal_algo.core.errors import UserError
 from multimodal_algo.sagemaker.config import channel_path, unused_channels
 from multimodal_algo.sagemaker.paths import MLPaths
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from multimodal_algo.errors import PlatformError
+from multimodal_algo.core.errors import PlatformError
 from multimodal_algo.sagemaker.devices import check_devices, find_devices, require_usable
 
 ONE = ["/dev/nvidia0"]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from multimodal_algo.cluster.hosts import Hosts, InstanceGroup
-from multimodal_algo.errors import PlatformError
+from multimodal_algo.core.errors import PlatformError
+from multimodal_algo.execution.hosts import Hosts, InstanceGroup
 from multimodal_algo.sagemaker.config import is_sharded, read_hosts
 from multimodal_algo.sagemaker.paths import MLPaths
 

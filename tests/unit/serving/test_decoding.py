@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multimodal_algo.errors import UserError
-from multimodal_algo.schema import FeatureSchema
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.serving.decoding import Decoded, Header, Kind, Record, decode, split_lines
 
 SCHEMA = FeatureSchema(("ID", "a_text", "b_num", "label"))

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multimodal_algo.inference import Field
+from multimodal_algo.config.inference import Field
 from multimodal_algo.serving.decoding import Kind
 from multimodal_algo.serving.encoding import Answer, encode
 

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from multimodal_algo.artifact import ModalityEntry
-from multimodal_algo.recipes import Branch
-from multimodal_algo.schema import FeatureSchema
+from multimodal_algo.artifact import BranchEntry
+from multimodal_algo.config.recipes import Branch
+from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.serving.sizing import batch_rows, execution_parameters, most_body_bytes
 
 
 def config(*columns: str, branch: Branch = Branch.TEXT, largest_row: int = 0) -> Any:
-    entry = ModalityEntry(name="x", branch=branch, columns=columns)
-    return SimpleNamespace(schema_=FeatureSchema((*columns, "label")), modalities=(entry,), largest_row=largest_row)
+    entry = BranchEntry(name="x", branch=branch, columns=columns)
+    return SimpleNamespace(schema_=FeatureSchema((*columns, "label")), branches=(entry,), largest_row=largest_row)
 
 
 @pytest.mark.parametrize("has_gpu", [False, True])
@@ -25,7 +25,7 @@ def config(*columns: str, branch: Branch = Branch.TEXT, largest_row: int = 0) ->
         config("a_image", largest_row=9 << 20),
         config("a_image", largest_row=200 << 20),
         config("a_num"),
-        config("a_text", branch=Branch.TEXT_TUNED),
+        config("a_text", branch=Branch.TEXT_FINE_TUNED),
     ],
 )
 def test_payload_times_concurrency_is_what_the_platform_holds(model: Any, has_gpu: bool, single_record: bool) -> None:
@@ -54,11 +54,11 @@ def test_slow_models_with_small_rows_are_sent_fewer_at_a_time() -> None:
         return answer["MaxConcurrentTransforms"] * answer["MaxPayloadInMB"]
 
     assert in_flight(config("a_text")) < in_flight(config("a_text", "b_image"))
-    assert in_flight(config("a_text", branch=Branch.TEXT_TUNED)) < in_flight(config("a_text"))
+    assert in_flight(config("a_text", branch=Branch.TEXT_FINE_TUNED)) < in_flight(config("a_text"))
 
 
 def test_a_batch_of_slow_models_is_small() -> None:
-    tuned = config("a_text", branch=Branch.TEXT_TUNED)
+    tuned = config("a_text", branch=Branch.TEXT_FINE_TUNED)
     assert batch_rows(tuned, has_gpu=False, is_batch=True) < batch_rows(tuned, has_gpu=True, is_batch=True)
     assert batch_rows(config("a_text"), has_gpu=False, is_batch=False) < batch_rows(
         config("a_text"), has_gpu=False, is_batch=True

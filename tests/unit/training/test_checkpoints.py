@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from multimodal_algo.errors import UserError
-from multimodal_algo.hyperparameters import HyperParameters
+from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.core.errors import UserError
 from multimodal_algo.training.checkpoints import Checkpoints
 
 DATA = {"train": "a digest"}
@@ -121,8 +121,8 @@ def test_a_directory_of_something_else_is_never_touched(tmp_path: Path) -> None:
 
 
 def test_parts_of_a_long_fit_know_what_it_took_over_all_starts(tmp_path: Path) -> None:
-    keeper = opened(tmp_path).below("fitting/text_tuned", 0.0)
-    keeper.keep("0.running/1", lambda directory: write(directory, "one"))
+    checkpoints = opened(tmp_path).below("fitting/text_tuned", 0.0)
+    checkpoints.keep("0.running/1", lambda directory: write(directory, "one"))
     whole = tmp_path / "fitting/text_tuned/0.running/1/whole.json"
     told = json.loads(whole.read_text())
     whole.write_text(json.dumps({**told, "seconds": 100.0}))
@@ -136,7 +136,7 @@ def test_parts_of_a_long_fit_know_what_it_took_over_all_starts(tmp_path: Path) -
 KILLED = """
 import sys
 from pathlib import Path
-from multimodal_algo.hyperparameters import HyperParameters
+from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.training.checkpoints import Checkpoints
 
 checkpoints = Checkpoints.open(Path(sys.argv[1]), {"train": "a digest"}, HyperParameters())

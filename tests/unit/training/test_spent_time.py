@@ -11,16 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from multimodal_algo.budget import Budget
-from multimodal_algo.hyperparameters import HyperParameters
+from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.config.recipes import Branch, Recipe
+from multimodal_algo.core.budget import Budget
+from multimodal_algo.core.checkpointing import StopRequest
+from multimodal_algo.execution.local import LocalExecutor
+from multimodal_algo.execution.protocol import Executor, WorkItem, WorkResult
 from multimodal_algo.ingest.features import Features
-from multimodal_algo.keeping import StopRequest
-from multimodal_algo.recipes import Branch, Recipe
-from multimodal_algo.training.branches import Rows
 from multimodal_algo.training.checkpoints import Checkpoints
-from multimodal_algo.training.executor import LocalExecutor
 from multimodal_algo.training.fitting import Fitting
-from multimodal_algo.work import Done, Executor, WorkItem
+from multimodal_algo.training.scheduling import Rows
 
 
 class Clock:
@@ -38,9 +38,9 @@ class Slow:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
 
-    def fit(self, *arguments: Any, keeper: Any, **options: Any) -> np.ndarray:
+    def fit(self, *arguments: Any, checkpoints: Any, **options: Any) -> np.ndarray:
         self.clock.now += 100
-        keeper.keep("0", lambda directory: (directory / "part").touch())
+        checkpoints.keep("0", lambda directory: (directory / "part").touch())
         self.clock.now += 50
         return np.zeros((2, 3), np.float32)
 
@@ -64,7 +64,7 @@ def checkpoints(tmp_path: Path) -> Checkpoints:
 
 
 def fitting(checkpoints: Checkpoints, seconds: dict[str, float], scratch: Path, executor: Executor) -> Fitting:
-    recipe = Recipe(4, {Branch.TEXT_TUNED: {}, Branch.NUM: {}, Branch.CAT: {}})
+    recipe = Recipe(4, {Branch.TEXT_FINE_TUNED: {}, Branch.NUM: {}, Branch.CAT: {}})
     return Fitting(HyperParameters(), recipe, checkpoints, scratch, seconds, StopRequest(), executor)
 
 
@@ -83,7 +83,7 @@ def test_a_branch_that_keeps_parts_took_no_longer_than_it_did(
     seconds: dict[str, float] = {}
     job = fitting(checkpoints, seconds, tmp_path, LocalExecutor())
     model: Any = Slow(clock)
-    list(job._in_turn([(0, Branch.TEXT_TUNED, model)], ROWS, Budget.starting_now(LIMIT_S - before_s, clock)))
+    list(job._in_turn([(0, Branch.TEXT_FINE_TUNED, model)], ROWS, Budget.starting_now(LIMIT_S - before_s, clock)))
     assert checkpoints.spent_s("models/text_tuned") == seconds["text_tuned"] == 150 + before_s
     assert checkpoints.used_s(["models/text_tuned"]) == 150 + before_s
 
@@ -95,7 +95,7 @@ def test_a_state_that_a_fit_goes_on_from_is_counted_when_it_is_done(
     model: Any = Slow(clock)
     job = fitting(checkpoints, {}, tmp_path, LocalExecutor())
     assert checkpoints.used_s(job._parts(model)) == 0
-    list(job._in_turn([(0, Branch.TEXT_TUNED, model)], ROWS, Budget.starting_now(LIMIT_S, clock)))
+    list(job._in_turn([(0, Branch.TEXT_FINE_TUNED, model)], ROWS, Budget.starting_now(LIMIT_S, clock)))
     assert checkpoints.used_s(job._parts(model)) == 70 + 150
 
 
@@ -108,7 +108,7 @@ class AtOnce(LocalExecutor):
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
 
-    def run(self, tasks: Iterable[WorkItem], scratch: Path) -> Iterator[Done]:
+    def run(self, tasks: Iterable[WorkItem], scratch: Path) -> Iterator[WorkResult]:
         began = self.clock.now
         all_done = []
         for task in list(tasks):
@@ -117,7 +117,7 @@ class AtOnce(LocalExecutor):
             all_done.append((self.clock.now, done))
         for number, (now, done) in enumerate(all_done):
             self.clock.now = now
-            yield Done(number, done.value, done.directory)
+            yield WorkResult(number, done.value, done.directory)
 
 
 def test_branches_that_are_fitted_at_once_use_the_budget_once(

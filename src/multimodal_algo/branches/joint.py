@@ -1,0 +1,34 @@
+"""Columns of several modalities in one model: what none of them says alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from multimodal_algo.branches.base import BranchModel
+from multimodal_algo.branches.image import ImageModel
+from multimodal_algo.branches.tabular import CatModel, NumModel
+from multimodal_algo.branches.text import TextModel
+from multimodal_algo.core.schema import Modality, modality_of
+from multimodal_algo.core.task import Task
+from multimodal_algo.ingest.features import Features
+
+
+class JointModel(BranchModel):
+    """Columns of several modalities. It speaks of the rows where each of them says enough: it never guesses."""
+
+    def __init__(self, name: str, columns: tuple[str, ...], task: Task) -> None:
+        super().__init__(name, columns, task)
+        self._parts: list[BranchModel] = []
+        for modality, kind in ((Modality.TEXT, TextModel), (Modality.NUM, NumModel), (Modality.CAT, CatModel)):
+            if of_modality := tuple(column for column in columns if modality_of(column) is modality):
+                self._parts.append(kind(name, of_modality, task))
+        self._parts += [ImageModel(name, (c,), task) for c in columns if modality_of(c) is Modality.IMAGE]
+
+    def completeness(self, features: Features) -> np.ndarray:
+        """The least share of filled cells among the modalities, float (rows,)."""
+        return np.min([part.completeness(features) for part in self._parts], axis=0)
+
+    def inputs(self, features: Features) -> pd.DataFrame:
+        """The inputs of all modalities, side by side."""
+        return pd.concat([part.inputs(features) for part in self._parts], axis=1)

@@ -1,0 +1,1 @@
+"""Settings that a user or the platform gives, each declared once."""

@@ -1,0 +1,1 @@
+"""Values and rules that every part of the package shares. Nothing here imports another folder."""

@@ -1,0 +1,237 @@
+"""Ways to make one answer of several branches' vectors, fitted to out-of-fold vectors."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from scipy.special import softmax
+from torch import nn
+
+from multimodal_algo.core.linear import Blocks, Linear, centered_logs, fit_linear
+
+_PULL = 1.0
+_STRENGTH = 0.03
+_ROUNDS = 100
+
+Tensors = Mapping[str, np.ndarray]
+
+
+class Combiner(ABC):
+    """A way to combine vectors of branches that all say something, float32 (rows, branches, n).
+
+    Of a classification they are probabilities; of a regression n is 1.
+    """
+
+    name: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
+        """Fit to class indices, int (rows,), or numbers, float (rows,).
+
+        `Pool`, `Stacker` and `Network` also take shares of the classes, float32 (rows, n).
+        """
+
+    @abstractmethod
+    def predict(self, vectors: np.ndarray) -> np.ndarray:
+        """Probabilities, or numbers: float32 (rows, n)."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, np.ndarray]:
+        """What `from_tensors` needs."""
+
+    @classmethod
+    @abstractmethod
+    def from_tensors(cls, tensors: Tensors) -> Self:
+        """The member that has these `tensors`."""
+
+
+class BestBranch(Combiner):
+    """What the best branch says: that of the least log-loss, or squared error."""
+
+    name = "best branch"
+
+    def __init__(self, branch: int) -> None:
+        self._branch = branch
+
+    @classmethod
+    def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
+        """See `Combiner.fit`."""
+        if labels.dtype.kind == "f":
+            losses = ((vectors[:, :, 0] - labels[:, None]) ** 2).mean(axis=0)
+        else:
+            losses = -np.log(vectors[np.arange(len(labels)), :, labels] + 1e-9).mean(axis=0)
+        return cls(int(losses.argmin()))
+
+    def predict(self, vectors: np.ndarray) -> np.ndarray:
+        """See `Combiner.predict`."""
+        return vectors[:, self._branch]
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """See `Combiner.tensors`."""
+        return {"branch": np.array([self._branch])}
+
+    @classmethod
+    def from_tensors(cls, tensors: Tensors) -> Self:
+        """See `Combiner.from_tensors`."""
+        return cls(int(tensors["branch"][0]))
+
+
+class Mean(Combiner):
+    """Of numbers the weighted mean, plus a constant, of least squared error."""
+
+    name = "mean"
+
+    def __init__(self, weights: np.ndarray, bias: np.ndarray) -> None:
+        self._weights = weights
+        self._bias = bias
+
+    @classmethod
+    def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
+        """Weights are drawn towards equal ones, as by one row of usual size each."""
+        said = vectors[:, :, 0].astype(np.float64)
+        centered, rest = said - said.mean(axis=0), labels - labels.mean()
+        even = np.full(said.shape[1], 1.0 / said.shape[1])
+        pull = _PULL * max(float(rest.var()), 1e-12) * np.eye(len(even))
+        weights = even + np.linalg.solve(centered.T @ centered + pull, centered.T @ (rest - centered @ even))
+        bias = labels.mean() - said.mean(axis=0) @ weights
+        return cls(weights.astype(np.float32), np.array([bias], dtype=np.float32))
+
+    def predict(self, vectors: np.ndarray) -> np.ndarray:
+        """See `Combiner.predict`."""
+        return (vectors[:, :, 0] @ self._weights)[:, None] + self._bias
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """See `Combiner.tensors`."""
+        return {"weights": self._weights, "bias": self._bias}
+
+    @classmethod
+    def from_tensors(cls, tensors: Tensors) -> Self:
+        """See `Combiner.from_tensors`."""
+        return cls(tensors["weights"], tensors["bias"])
+
+
+class Average(Combiner):
+    """The weighted mean of probabilities of greatest likelihood, found by expectation maximisation."""
+
+    name = "average"
+
+    def __init__(self, weights: np.ndarray) -> None:
+        self._weights = weights
+
+    @classmethod
+    def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
+        """See `Combiner.fit`."""
+        chosen = vectors[np.arange(len(labels)), :, labels].astype(np.float64) + 1e-9
+        weights = np.full(vectors.shape[1], 1.0 / vectors.shape[1])
+        for _ in range(_ROUNDS):
+            share = chosen * weights
+            weights = (share / share.sum(axis=1, keepdims=True)).mean(axis=0)
+        return cls(weights.astype(np.float32))
+
+    def predict(self, vectors: np.ndarray) -> np.ndarray:
+        """See `Combiner.predict`."""
+        return np.einsum("rbn,b->rn", vectors, self._weights).astype(np.float32)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """See `Combiner.tensors`."""
+        return {"weights": self._weights}
+
+    @classmethod
+    def from_tensors(cls, tensors: Tensors) -> Self:
+        """See `Combiner.from_tensors`."""
+        return cls(tensors["weights"])
+
+
+class Pool(Combiner):
+    """The logarithmic opinion pool: a weight per branch, a bias per class. No weight is below 0.
+
+    What a branch of noise says out of fold is the less likely to be true: the rows that it learnt from lack just those
+    of the fold. A negative weight would take that for knowledge, which new rows do not have.
+    """
+
+    name = "pool"
+
+    def __init__(self, weights: np.ndarray, bias: np.ndarray) -> None:
+        self._weights = weights
+        self._bias = bias
+
+    @classmethod
+    def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
+        """Weights are drawn towards equal ones, biases towards 0, as by one row each."""
+        kept = np.arange(vectors.shape[1])
+        while True:
+            weights, bias = cls._fit(vectors[:, kept], labels)
+            if len(kept) == 1 or weights.min() >= 0:
+                whole = np.zeros(vectors.shape[1], dtype=np.float32)
+                whole[kept] = np.maximum(weights, 0)
+                return cls(whole, bias)
+            kept = kept[weights >= 0] if (weights >= 0).any() else kept[[weights.argmax()]]
+
+    @staticmethod
+    def _fit(vectors: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        logs, targets = torch.from_numpy(centered_logs(vectors)), torch.from_numpy(labels)
+        even = 1.0 / np.sqrt(vectors.shape[1])
+        weights = torch.full((vectors.shape[1],), even, requires_grad=True)
+        bias = torch.zeros(vectors.shape[2], requires_grad=True)
+        optimizer = torch.optim.LBFGS([weights, bias], max_iter=100, line_search_fn="strong_wolfe")
+
+        def closure() -> torch.Tensor:
+            optimizer.zero_grad()
+            logits = torch.einsum("rbn,b->rn", logs, weights) + bias
+            away = (weights - even).square().sum() + bias.square().sum()
+            loss = nn.functional.cross_entropy(logits, targets) + _PULL * away / len(logs)
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        return weights.detach().numpy(), bias.detach().numpy()
+
+    def predict(self, vectors: np.ndarray) -> np.ndarray:
+        """See `Combiner.predict`."""
+        logits = np.einsum("rbn,b->rn", centered_logs(vectors), self._weights) + self._bias
+        return softmax(logits, axis=1).astype(np.float32)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """See `Combiner.tensors`."""
+        return {"weights": self._weights, "bias": self._bias}
+
+    @classmethod
+    def from_tensors(cls, tensors: Tensors) -> Self:
+        """See `Combiner.from_tensors`."""
+        return cls(tensors["weights"], tensors["bias"])
+
+
+class Stacker(Combiner):
+    """Softmax regression on all logarithms: a class may take advice from what a branch says of another class."""
+
+    name = "stacker"
+
+    def __init__(self, linear: Linear) -> None:
+        self._linear = linear
+
+    @classmethod
+    def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
+        """See `Combiner.fit`."""
+        return cls(fit_linear(_blocks(vectors), labels, n_classes=vectors.shape[2], strength=_STRENGTH))
+
+    def predict(self, vectors: np.ndarray) -> np.ndarray:
+        """See `Combiner.predict`."""
+        return softmax(self._linear.scores(_blocks(vectors)), axis=1).astype(np.float32)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """See `Combiner.tensors`."""
+        return {"weights": self._linear.weights, "bias": self._linear.bias}
+
+    @classmethod
+    def from_tensors(cls, tensors: Tensors) -> Self:
+        """See `Combiner.from_tensors`."""
+        return cls(Linear(tensors["weights"], tensors["bias"]))
+
+
+def _blocks(vectors: np.ndarray) -> Blocks:
+    return Blocks.of_dense(centered_logs(vectors).reshape(len(vectors), -1))

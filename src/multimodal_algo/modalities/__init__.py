@@ -1,1 +1,0 @@
-"""One AutoGluon model per modality, all behind the protocol of `modalities.base`."""

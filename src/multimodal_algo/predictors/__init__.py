@@ -1,0 +1,1 @@
+"""Predictors that fit a branch and answer for it."""

@@ -1,0 +1,1 @@
+"""Networks that AutoGluon's ``MultiModalPredictor`` fine-tunes."""

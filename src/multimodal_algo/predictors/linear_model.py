@@ -1,0 +1,87 @@
+"""A linear model over columns of every kind, as a model of AutoGluon's."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from autogluon.common.features.types import R_BOOL, R_CATEGORY, R_FLOAT, R_INT, R_OBJECT
+from autogluon.core.constants import REGRESSION
+from autogluon.core.models import AbstractModel
+from autogluon.core.utils.exceptions import TimeLimitExceeded
+from scipy.special import softmax
+
+from multimodal_algo.core.linear import fit_linear
+from multimodal_algo.predictors.linear_features import LinearFeatures
+
+# Weights and the optimiser's history of them are in memory at once: this many make about 250 MB.
+_MOST_WEIGHTS = 4_000_000
+
+
+class MixedLinearModel(AbstractModel):
+    """Softmax (or least-squares) regression on words, categories, binned numbers and vectors.
+
+    AutoGluon's own linear model takes no raw text, and makes every column dense. Hyperparameters: ``C`` (inverse of
+    the L2 penalty), ``max_iter``, ``max_words``, ``pieces`` (see `LinearFeatures`).
+    """
+
+    ag_key = "WIDE"
+    ag_name = "WideLinear"
+    # Quick, so fitted first: it is there when the time runs out.
+    ag_priority = 1000
+    seed_name = None
+    _supported_problem_types = ("binary", "multiclass", "regression")
+    _default_auxiliary_params_extra: ClassVar[dict[str, Any]] = {
+        "valid_raw_types": [R_BOOL, R_INT, R_FLOAT, R_CATEGORY, R_OBJECT],
+        "drop_unique": False,
+    }
+
+    def _set_default_params(self) -> None:
+        for name, value in {"C": 3.0, "max_iter": 200, "max_words": 50_000, "pieces": False}.items():
+            self._set_default_param_value(name, value)
+
+    def _fit(
+        self,
+        X: pd.DataFrame,
+        y: pd.Series,
+        time_limit: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        deadline_s = None if time_limit is None else time.monotonic() + 0.8 * time_limit
+        outputs = 1 if self.problem_type == REGRESSION else int(self.num_classes)
+        X = self.preprocess(X)
+        most_words = max(100, min(self.params["max_words"], _MOST_WEIGHTS // outputs))
+        self._encoder = LinearFeatures(most_words, self.params["pieces"])
+        if time_limit is not None and self._encoder.seconds(X) > 0.6 * time_limit:
+            raise TimeLimitExceeded
+        blocks = self._encoder.fit_transform(X)
+        if self.problem_type == REGRESSION:
+            # Scaled, so that C means the same for prices and for ratings.
+            self._center, self._scale = float(y.mean()), float(y.std()) or 1.0
+            targets = ((y - self._center) / self._scale).to_numpy(dtype=np.float32)
+        else:
+            targets = y.to_numpy(dtype=np.int64)
+        self.model = fit_linear(
+            blocks,
+            targets,
+            n_classes=None if self.problem_type == REGRESSION else outputs,
+            strength=self.params["C"],
+            max_iterations=self.params["max_iter"],
+            deadline_s=deadline_s,
+        )
+
+    def _predict_proba(self, X: pd.DataFrame, **kwargs: Any) -> np.ndarray:
+        scores = self.model.scores(self._encoder.transform(self.preprocess(X, **kwargs)))
+        if self.problem_type == REGRESSION:
+            return scores[:, 0] * self._scale + self._center
+        return self._convert_proba_to_unified_form(softmax(scores, axis=1))
+
+    def _more_tags(self) -> dict[str, Any]:
+        return {"can_refit_full": True}
+
+    def _estimate_memory_usage(self, X: pd.DataFrame, **kwargs: Any) -> int:
+        cells = X.select_dtypes(include="object")
+        stored = int(cells.head(1000).memory_usage(deep=True, index=False).sum() * max(1.0, len(X) / 1000))
+        return 4 * stored + 60 * _MOST_WEIGHTS

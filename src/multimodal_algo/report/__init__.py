@@ -1,0 +1,1 @@
+"""Metrics of held-out rows, and the page that shows them."""

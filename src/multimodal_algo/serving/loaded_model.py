@@ -1,0 +1,169 @@
+"""A loaded artifact: from records to answers."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from multimodal_algo.artifact import FUSION, GRAPH, IMAGE_BACKBONE, TEXT_BACKBONE, ModelConfig, read_config
+from multimodal_algo.branches.base import BranchModel, vectors_of
+from multimodal_algo.branches.registry import load_model
+from multimodal_algo.config.inference import Engine
+from multimodal_algo.config.recipes import needs_pictures
+from multimodal_algo.core.schema import FeatureSchema, Modality
+from multimodal_algo.core.task import Task
+from multimodal_algo.fusion.fusion import Fusion
+from multimodal_algo.ingest.features import Encoders, Features, build_features
+from multimodal_algo.ingest.images import SIDE
+from multimodal_algo.ingest.rows import PendingRow, RowParser
+from multimodal_algo.networks.engines import Unavailable, chosen
+from multimodal_algo.networks.frozen import Backbone, BackboneInfo, ImageBackbone, TextBackbone
+
+_LOG = logging.getLogger(__name__)
+
+_NOTHING = 1e-9
+
+
+@dataclass(frozen=True)
+class RowAnswer:
+    """What the model says of a row.
+
+    Parameters
+    ----------
+    answer
+        Calibrated probabilities in the order of the class list, or the number: float32 (n,).
+    weights
+        Of each modality the share that it had in moving the answer, float (modalities,); None where nobody asks.
+    """
+
+    answer: np.ndarray
+    weights: np.ndarray | None = None
+
+
+class LoadedModel:
+    """The models of an artifact, in memory.
+
+    Parameters
+    ----------
+    config
+        The artifact's description.
+    models
+        Its modality models, in the order of `config`.
+    fusion
+        Its fusion.
+    encoders
+        Its frozen networks.
+    """
+
+    def __init__(self, config: ModelConfig, models: list[BranchModel], fusion: Fusion, encoders: Encoders) -> None:
+        self.config = config
+        self.schema: FeatureSchema = config.schema_
+        self.classes = config.classes
+        self.task: Task = config.task
+        # More threads than cores only take them from the networks.
+        decoders = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
+        self._parser = RowParser(self.schema.inference_columns, decoders)
+        self._models = models
+        self._fusion = fusion
+        self._picture_side = SIDE if needs_pictures([entry.branch for entry in config.branches]) else 0
+        self.encoders = encoders
+
+    @classmethod
+    def load(cls, directory: Path, engine: Engine = Engine.AUTO) -> LoadedModel:
+        """Check the artifact in `directory` and load it; `engine` runs its frozen networks, or torch where it cannot.
+
+        Raises
+        ------
+        UserError
+            See `read_config`.
+        """
+        config = read_config(directory)
+        models = [
+            load_model(entry.branch, entry.name, entry.columns, config.task, directory / entry.name)
+            for entry in config.branches
+        ]
+        networks: dict[Modality, Backbone] = {}
+        if config.image_backbone is not None:
+            info = BackboneInfo(**config.image_backbone.model_dump())
+            networks[Modality.IMAGE] = ImageBackbone.load(directory / IMAGE_BACKBONE, info)
+        if config.schema_.of(Modality.TEXT):
+            networks[Modality.TEXT] = TextBackbone(directory / TEXT_BACKBONE)
+        for modality, place in ((Modality.IMAGE, IMAGE_BACKBONE), (Modality.TEXT, TEXT_BACKBONE)):
+            if modality in networks:
+                _run_by(engine, networks[modality], directory / place / GRAPH)
+        encoders = {modality: network.encode for modality, network in networks.items()}
+        return cls(config, models, Fusion.load(directory / FUSION), encoders)
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """Those that the model has columns of."""
+        return tuple(modality for modality in Modality if self.schema.of(modality))
+
+    def start(self, rows: Sequence[Sequence[Any]]) -> list[PendingRow]:
+        """Begin to parse and decode raw cells in the order of ``schema.inference_columns``."""
+        return [self._parser.start(row) for row in rows]
+
+    def encode(self, rows: Sequence[Mapping[str, Any]]) -> Features:
+        """Run the frozen networks on parsed cells by column."""
+        cells = {column: [row[column] for row in rows] for column in self.schema.features}
+        return build_features(self.schema, cells, len(rows), self.encoders, self._picture_side)
+
+    def answer(self, features: Features, *, with_weights: bool = False) -> list[RowAnswer]:
+        """What the model says of each row."""
+        vectors = self.vectors(features)
+        answers = self.fuse(vectors)
+        weights = self._weights(vectors, answers) if with_weights else [None] * len(answers)
+        return [RowAnswer(answer, weight) for answer, weight in zip(answers, weights, strict=True)]
+
+    def predict(self, rows: Sequence[Sequence[Any]]) -> np.ndarray:
+        """Answers to raw cells, all of which can be read: float32 (rows, n)."""
+        features, problems = self.features(rows)
+        assert not any(problems)
+        return self.fuse(self.vectors(features))
+
+    def features(self, rows: Sequence[Sequence[Any]]) -> tuple[Features, list[str | None]]:
+        """Parse, decode and encode rows: the features of the readable ones, and each row's problem."""
+        parsed = [pending.finish() for pending in self.start(rows)]
+        return self.encode([row.cells for row in parsed if row.problem is None]), [row.problem for row in parsed]
+
+    def vectors(self, features: Features) -> np.ndarray:
+        """What each modality says: float32 (rows, modalities, n + 1), in the order of ``config.branches``."""
+        return vectors_of(self._models, features, min_completeness=self.config.min_completeness)
+
+    def fuse(self, vectors: np.ndarray) -> np.ndarray:
+        """The fused answers, calibrated probabilities or numbers, of `vectors`: float32 (rows, n)."""
+        return self._fusion.predict(vectors)
+
+    def _weights(self, vectors: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """Of each modality the share that it had in moving the answers, float64 (rows, modalities).
+
+        A modality moved an answer by how far it is from the one without all that says something of its columns: half
+        the sum of the differences of probabilities. Shares add up to 1, or are all 0 where nothing was moved.
+        """
+        moved = np.zeros((len(vectors), len(self.modalities)))
+        for number, modality in enumerate(self.modalities):
+            columns = set(self.schema.of(modality))
+            without = vectors.copy()
+            silent = [place for place, entry in enumerate(self.config.branches) if columns & set(entry.columns)]
+            without[:, silent] = 0.0
+            without[:, silent, -1] = 1.0
+            moved[:, number] = np.abs(self.fuse(without) - answers).sum(axis=1) / 2
+        total = moved.sum(axis=1, keepdims=True)
+        return np.divide(moved, total, out=np.zeros_like(moved), where=total > _NOTHING)
+
+
+def _run_by(engine: Engine, network: Backbone, graph: Path) -> None:
+    wanted = chosen(engine, has_gpu=network.has_gpu)
+    if wanted is Engine.TORCH or (engine is Engine.AUTO and not graph.is_file()):
+        return
+    try:
+        network.use_onnx(graph, wanted, has_gpu=network.has_gpu)
+    except Unavailable as reason:
+        _LOG.warning("%s: run by torch instead of %s, since %s", graph.parent.parent.name, wanted.value, reason)

@@ -1,0 +1,1 @@
+"""Tools for the data of a job: prepare, sample, score, validate."""

@@ -1,0 +1,87 @@
+"""``multimodal-algo validate``: what training would see in the data, and everything that would go wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from multimodal_algo.core.schema import ID, LABEL, modality_of
+from multimodal_algo.ingest.findings import Inspection
+from multimodal_algo.ingest.images import ImageFiles
+from multimodal_algo.ingest.scan import scan
+from multimodal_algo.ingest.sources import find_sources
+
+_SHOWN_CLASSES = 30
+
+
+def print_inspection(data: Path, images: Path | None = None, problem_type: str = "auto") -> int:
+    """Scan the files at `data` and print errors, warnings, columns and classes.
+
+    Parameters
+    ----------
+    data
+        CSV or Parquet file, or a folder of them.
+    images
+        Folder of files that image cells may name.
+    problem_type
+        The hyperparameter.
+
+    Returns
+    -------
+    int
+        The exit code: 1 when there is an error, else 0.
+
+    Raises
+    ------
+    UserError
+        `data` holds no CSV or Parquet file.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    files = ImageFiles(images) if images else None
+    inspection = scan(find_sources(data), images=files, problem_type=problem_type)
+    for error in inspection.errors:
+        console.print(f"[red]error[/red]   {_plain(error)}")
+    for warning in inspection.warnings:
+        console.print(f"[yellow]warning[/yellow] {_plain(warning)}")
+    if inspection.schema is not None:
+        console.print(_columns(inspection))
+        console.print(_numbers(inspection) if inspection.problem_type == "regression" else _classes(inspection))
+    counts = {"error": len(inspection.errors), "warning": len(inspection.warnings), "row": inspection.rows}
+    verdict = ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for noun, count in counts.items())
+    console.print(f"{verdict}: {'training would stop' if inspection.errors else 'ready to train'}")
+    return 1 if inspection.errors else 0
+
+
+def _columns(inspection: Inspection) -> Table:
+    assert inspection.schema is not None
+    table = Table("column", "modality", "missing", title=f"{inspection.rows} rows", title_justify="left")
+    for column in inspection.schema.columns:
+        modality = column if column in (LABEL, ID) else str(modality_of(column))
+        share = inspection.missing.get(column, 0) / max(inspection.rows, 1)
+        table.add_row(_plain(column), modality, f"{share:.1%}" if column in inspection.missing else "")
+    return table
+
+
+def _classes(inspection: Inspection) -> Table:
+    table = Table("class", "rows", "share", title=f"{len(inspection.classes)} classes", title_justify="left")
+    total = sum(inspection.classes.values())
+    for label, rows in list(inspection.classes.items())[:_SHOWN_CLASSES]:
+        table.add_row(_plain(label[:60]), str(rows), f"{rows / total:.1%}")
+    if len(inspection.classes) > _SHOWN_CLASSES:
+        table.add_row(f"… {len(inspection.classes) - _SHOWN_CLASSES} more", "", "")
+    return table
+
+
+def _numbers(inspection: Inspection) -> Table:
+    values = [float(label) for label in inspection.classes]
+    table = Table("label", "", title="numbers: a regression", title_justify="left")
+    table.add_row("least, greatest", f"{min(values):.7g}, {max(values):.7g}")
+    table.add_row("different values", str(len(values)))
+    table.caption = "Set problem_type=multiclass where they name classes."
+    return table
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")

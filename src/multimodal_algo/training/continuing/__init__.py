@@ -1,0 +1,1 @@
+"""Training that goes on from the artifact of a previous job."""

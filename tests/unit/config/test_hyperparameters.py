@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+
+from multimodal_algo.config.hyperparameters import (
+    HyperParameters,
+    specification,
+    specification_json,
+    specification_markdown,
+)
+from multimodal_algo.core.errors import UserError
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_nothing_set_means_the_guides_defaults() -> None:
+    parsed = HyperParameters.parse({})
+    assert (parsed.n_hours, parsed.n_mins, parsed.n_secs, parsed.n_epochs, parsed.quality) == (0, 5, 0, 50, "toy")
+    assert parsed.budget_s == 300
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"n_epochs": "30", "quality": "light", "n_secs": "None"},
+        {"n_epochs": "30", "quality": '"light"', "n_secs": "null"},
+        {"n_epochs": "30.0", "quality": " light ", "n_secs": ""},
+        {"n_epochs": 30, "quality": "light", "n_secs": '"null"'},
+    ],
+)
+def test_the_dialects_of_the_platforms_clients_mean_the_same(values: dict[str, object]) -> None:
+    parsed = HyperParameters.parse(values)
+    assert (parsed.n_epochs, parsed.quality, parsed.n_secs) == (30, "light", 0)
+
+
+def test_what_the_platform_and_its_clients_add_is_passed_over() -> None:
+    HyperParameters.parse({"_tuning_objective_metric": "validation:accuracy", "sagemaker_region": '"us-east-1"'})
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"n_epoch": "3"}, "did you mean 'n_epochs'"),
+        ({"Quality": "toy"}, "did you mean 'quality'"),
+        ({"zzz": "3"}, "known are n_hours"),
+        ({"n_mins": "-1"}, "n_mins is '-1': it must be a number from 0"),
+        ({"n_epochs": "2.5"}, "n_epochs is '2.5': it must be an integer from 1 to 10000"),
+        ({"n_epochs": "many"}, "it must be an integer"),
+        ({"n_mins": "nan"}, "n_mins is 'nan'"),
+        ({"quality": "lite"}, "did you mean 'light'"),
+        ({"n_mins": "0"}, "add up to 0 seconds"),
+    ],
+)
+def test_a_wrong_hyperparameter_is_told_with_what_is_right(values: dict[str, str], told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        HyperParameters.parse(values)
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "generated"),
+    [
+        ("hyperparameter_specification.json", specification_json()),
+        ("docs/hyperparameters.md", specification_markdown()),
+    ],
+)
+def test_the_written_specification_is_what_the_model_generates(file: str, generated: str) -> None:
+    assert (ROOT / file).read_text(encoding="utf-8") == generated, "run `make spec`"
+
+
+def test_the_platforms_own_model_accepts_the_specification() -> None:
+    shape = (
+        botocore.session.get_session()
+        .get_service_model("sagemaker")
+        .shape_for("TrainingSpecification")
+        .members["SupportedHyperParameters"]
+    )
+    report = ParamValidator().validate(specification(), shape)
+    assert not report.has_errors(), report.generate_report()
+    known = set(shape.member.members)
+    for entry in specification():
+        assert set(entry) <= known
+        assert not entry["IsRequired"]
+        assert isinstance(entry["DefaultValue"], str)
+        assert entry["Type"] != "FreeText" or ("Range" not in entry and not entry["IsTunable"])
+
+
+def test_every_default_of_the_specification_parses_to_the_default() -> None:
+    defaults = {entry["Name"]: entry["DefaultValue"] for entry in specification()}
+    assert HyperParameters.parse(defaults) == HyperParameters()

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from multimodal_algo.core.budget import Budget
+from multimodal_algo.core.linear import Blocks, fit_linear
+from multimodal_algo.core.task import Task
+from multimodal_algo.ingest.features import VectorColumn
+from multimodal_algo.predictors.linear_features import LinearFeatures, vector_cells
+from multimodal_algo.predictors.tabular import AutoGluonPredictor
+
+
+def blocks(rows: int, seed: int) -> Blocks:
+    generator = np.random.default_rng(seed)
+    words = sparse.random(rows, 30, density=0.1, format="csr", dtype=np.float32, random_state=seed)
+    return Blocks(words, generator.normal(size=(rows, 5)).astype(np.float32) / 3)
+
+
+def test_softmax_regression_finds_the_weights_that_scikit_learn_finds() -> None:
+    columns = blocks(400, seed=0)
+    labels = np.argmax(columns.dense[:, :3] + columns.sparse[:, :3].toarray(), axis=1)
+    found = fit_linear(columns, labels, n_classes=3, strength=2.0, max_iterations=1000)
+    whole = np.hstack([columns.sparse.toarray(), columns.dense])
+    expected = LogisticRegression(C=2.0, max_iter=5000, tol=1e-8).fit(whole, labels)
+    ours = np.argmax(found.scores(columns), axis=1)
+    assert (ours == expected.predict(whole)).mean() > 0.995
+    centered = found.weights - found.weights.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(centered.T, expected.coef_ - expected.coef_.mean(axis=0), atol=0.04)
+
+
+def test_least_squares_finds_the_weights_that_scikit_learn_finds() -> None:
+    columns = blocks(300, seed=1)
+    values = columns.dense @ np.arange(5, dtype=np.float32) + 2
+    found = fit_linear(columns, values, n_classes=None, strength=1.0, max_iterations=1000)
+    whole = np.hstack([columns.sparse.toarray(), columns.dense])
+    expected = Ridge(alpha=1.0).fit(whole, values)
+    np.testing.assert_allclose(found.weights[:, 0], expected.coef_, atol=0.02)
+
+
+def table() -> tuple[pd.DataFrame, np.ndarray]:
+    generator = np.random.default_rng(0)
+    labels = np.arange(240) % 3
+    words = np.array(["red apple", "green pear", "blue plum"])
+    vectors = generator.normal(size=(240, 6)).astype(np.float16)
+    vectors[:, 0] += labels
+    cells = vector_cells("photo_image", VectorColumn(vectors, np.where(np.arange(240) % 10, np.arange(240), -1)))
+    frame = pd.DataFrame(
+        {
+            "title_text": words[labels],
+            "shop_cat": pd.Categorical(generator.choice(["a", "b"], 240)),
+            "price_num": generator.normal(size=240) + labels,
+        }
+    )
+    return pd.concat([frame, cells], axis=1), labels
+
+
+def test_an_absent_cell_adds_no_vector_and_an_unseen_category_is_no_error() -> None:
+    frame, _ = table()
+    encoder = LinearFeatures(max_words=100)
+    encoder.fit_transform(frame)
+    row = frame.iloc[[1]].assign(title_text="", shop_cat=pd.Categorical(["new"]))
+    row["photo_image.vector"] = pd.Series([None], index=row.index, dtype=object)
+    found = encoder.transform(row)
+    assert not found.dense.any()
+    assert found.sparse.nnz <= 3  # the number's bin, rare categories, and that there is no vector
+
+
+def test_rows_of_vectors_have_length_one_on_average() -> None:
+    frame, _ = table()
+    found = LinearFeatures(max_words=100).fit_transform(frame[["photo_image.vector"]])
+    there = found.dense.any(axis=1)
+    assert np.square(found.dense[there]).sum(axis=1).mean() == pytest.approx(1.0, rel=0.01)
+
+
+@pytest.mark.parametrize("text", ["東京の天気は晴れ", "สวัสดีครับ"])
+def test_scripts_without_spaces_have_words(text: str) -> None:
+    frame = pd.DataFrame({"title_text": [text, text[:3], text[-3:]]})
+    assert LinearFeatures(max_words=100).fit_transform(frame).sparse.shape[1] >= 3
+
+
+def test_a_head_is_honest_about_rows_that_it_has_seen(tmp_path: Path) -> None:
+    """Labels that nothing explains: out-of-fold answers must not be better than the frequencies."""
+    frame, _ = table()
+    labels = np.random.default_rng(5).integers(0, 3, len(frame))
+    folds = np.arange(len(frame)) % 4
+    head, held_out = AutoGluonPredictor.fit(
+        frame, labels, folds, task=Task.of_classes(3), models={"WIDE": {}}, budget=Budget.starting_now(60),
+        seed=0, path=tmp_path / "head",
+    )  # fmt: skip
+    assert -np.log(held_out[np.arange(240), labels]).mean() > 1.0
+    assert (head.predict(frame).argmax(axis=1) == labels).mean() > 0.4
+
+
+def test_a_class_of_one_row_is_kept(tmp_path: Path) -> None:
+    frame, labels = table()
+    labels[7] = 3
+    models = {"WIDE": {}, "GBM": {"num_boost_round": 10}}
+    head, held_out = AutoGluonPredictor.fit(
+        frame, labels, np.arange(240) % 4, task=Task.of_classes(4), models=models, budget=Budget.starting_now(60),
+        seed=0, path=tmp_path / "head",
+    )  # fmt: skip
+    assert held_out.shape == (240, 4)
+    assert head.predict(frame)[:, 3].max() > 0
+
+
+def test_a_head_fits_numbers(tmp_path: Path) -> None:
+    frame, labels = table()
+    prices = labels * 1000.0
+    head, held_out = AutoGluonPredictor.fit(
+        frame, prices, np.arange(240) % 4, task=Task.regression(), models={"WIDE": {}},
+        budget=Budget.starting_now(60), seed=0, path=tmp_path / "head",
+    )  # fmt: skip
+    assert held_out.shape == (240, 1)
+    assert np.abs(held_out[:, 0] - prices).mean() < 150
+    head.save(tmp_path / "saved")
+    np.testing.assert_allclose(
+        AutoGluonPredictor.load(tmp_path / "saved").predict(frame), head.predict(frame), rtol=1e-5
+    )
+
+
+def test_a_head_fits_as_many_rows_as_memory_allows_and_answers_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame, labels = table()
+    monkeypatch.setattr("multimodal_algo.predictors.tabular.available_bytes", lambda: 0)
+    monkeypatch.setattr("multimodal_algo.predictors.tabular._LEAST_ROWS", 100)
+    head, held_out = AutoGluonPredictor.fit(
+        frame, labels, np.arange(240) % 4, task=Task.of_classes(3), models={"WIDE": {}},
+        budget=Budget.starting_now(60), seed=0, path=tmp_path / "head",
+    )  # fmt: skip
+    assert np.allclose(held_out.sum(axis=1), 1, atol=1e-4)
+    assert (held_out.argmax(axis=1) == labels).mean() > 0.9
+    assert len(head.predict(frame)) == 240

@@ -1,0 +1,135 @@
+"""An artifact may come from anywhere: what is not what its description says is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from multimodal_algo.artifact import CONFIG, FORMAT_VERSION, ROW_KEYS, ModelConfig, current_versions, write_artifact
+from multimodal_algo.core.archive import unpack
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.training.continuing.previous import PreviousModel, find_artifact
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """An artifact that has hardly anything in it."""
+    config = ModelConfig(
+        format_version=FORMAT_VERSION, columns=("a_num", "label"), problem_type="binary", classes=("x", "y"),
+        branches=(), image_backbone=None, min_completeness=0.25, recipe="toy", hyperparameters={},
+        versions=current_versions(), metrics={},
+    )  # fmt: skip
+
+    def write_files(directory: Path) -> None:
+        (directory / "text").mkdir()
+        (directory / "text/part").write_text("of a model")
+        np.save(directory / ROW_KEYS, np.array([3, 5], dtype=np.uint32))
+
+    write_artifact(tmp_path / "small", config, write_files)
+    return tmp_path / "small"
+
+
+def packed(directory: Path, archive: Path, *others: tarfile.TarInfo) -> Path:
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(directory, arcname=".")
+        for member in others:
+            tar.addfile(member)
+    return archive
+
+
+def test_an_artifact_is_found_extracted_as_an_archive_and_in_a_channel(small: Path, tmp_path: Path) -> None:
+    archive = packed(small, tmp_path / "channel/model.tar.gz")
+    for number, location in enumerate((small, archive, archive.parent)):
+        directory, config = find_artifact(location, tmp_path / f"scratch-{number}")
+        assert config.classes == ("x", "y")
+        assert (directory / "text/part").read_text() == "of a model"
+
+
+def test_rows_and_copies_of_rows_are_known_again(small: Path) -> None:
+    previous = PreviousModel(*find_artifact(small, small / "scratch"))
+    keys = np.array([[3, 9], [4, 5], [4, 9], [4, 0]], dtype=np.uint32)
+    assert previous.is_new(keys).tolist() == [False, False, True, True]
+    assert set(previous.all_keys(np.array([[7, 8]], dtype=np.uint32))) == {3, 5, 7, 8}
+
+
+def change(files: Path, kind: str) -> None:
+    if kind == "foreign file":
+        (files / "run.py").write_text("print('here')")
+    if kind == "changed file":
+        (files / "text/part").write_text("of another")
+    if kind == "missing file":
+        (files / "text/part").unlink()
+    if kind in ("outside", "model outside", "other version"):
+        told = json.loads((files / CONFIG).read_text())
+        entry = {"name": "../../etc", "branch": "text", "columns": ["a_text"]}
+        changed = {
+            "outside": {"files": {"../../etc/passwd": "0" * 64}},
+            "model outside": {"branches": [entry]},
+            "other version": {"versions": {**told["versions"], "torch": "1.0"}},
+        }
+        (files / CONFIG).write_text(json.dumps({**told, **changed[kind]}))
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    found = tarfile.TarInfo(name)
+    found.type, found.linkname = kind, link
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "others", "told"),
+    [
+        ("foreign file", [], "holds 'run.py', of which its model_config.json knows nothing"),
+        ("changed file", [], "damaged: text/part"),
+        ("missing file", [], "incomplete: text/part"),
+        ("outside", [], "lies outside the artifact"),
+        ("model outside", [], "lies outside the artifact"),
+        ("other version", [], "trained with torch 1.0"),
+        ("link", [member("text/linked", tarfile.SYMTYPE, "/etc/passwd")], "neither a file nor a folder"),
+        ("hard link", [member("text/linked", tarfile.LNKTYPE, "text/part")], "neither a file nor a folder"),
+        ("device", [member("text/linked", tarfile.CHRTYPE)], "neither a file nor a folder"),
+        ("path", [member("../../outside")], "'../../outside' lies outside the archive"),
+        ("absolute", [member("/outside")], "'/outside' lies outside the archive"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " not in value[12:] else "",
+)
+def test_what_is_not_as_described_is_refused_in_one_sentence(
+    small: Path, tmp_path: Path, kind: str, others: list[tarfile.TarInfo], told: str
+) -> None:
+    change(small, kind)
+    with pytest.raises(UserError) as error:
+        find_artifact(packed(small, tmp_path / "channel/model.tar.gz", *others), tmp_path / "scratch")
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path.parent / "outside").exists()
+
+
+def test_an_archive_must_be_whole_and_the_only_one(small: Path, tmp_path: Path) -> None:
+    archive = packed(small, tmp_path / "channel/model.tar.gz")
+    shutil.copy(archive, archive.with_name("other.tar.gz"))
+    with pytest.raises(UserError, match=r"there must be one model.tar.gz, but there is model.tar.gz, other.tar.gz"):
+        find_artifact(archive.parent, tmp_path / "scratch")
+    archive.with_name("other.tar.gz").unlink()
+    archive.write_bytes(archive.read_bytes()[:200])
+    with pytest.raises(UserError, match="cannot be extracted as a model archive"):
+        find_artifact(archive.parent, tmp_path / "scratch")
+    archive.unlink()
+    with pytest.raises(UserError, match=r"there must be one model.tar.gz, but there is none"):
+        find_artifact(archive.parent, tmp_path / "scratch")
+
+
+def test_an_archive_larger_than_the_disk_is_refused_before_it_is_written(tmp_path: Path) -> None:
+    huge = tarfile.TarInfo("zeros")
+    huge.size = 1 << 50
+    archive = tmp_path / "model.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.fileobj.write(huge.tobuf())  # type: ignore[union-attr]
+    with pytest.raises(UserError, match="more than the disk has"):
+        unpack(archive, tmp_path / "there")
+    assert not list((tmp_path / "there").iterdir())

@@ -1,0 +1,170 @@
+"""How work is dealt: files to hosts, and the budget to branches."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from multimodal_algo.core.errors import PlatformError, UserError
+from multimodal_algo.core.schema import FeatureSchema
+from multimodal_algo.execution.local import LocalExecutor
+from multimodal_algo.ingest import sharding
+from multimodal_algo.ingest.dataset import Dataset
+from multimodal_algo.ingest.features import Encoders
+from multimodal_algo.ingest.findings import BadRowPolicy
+from multimodal_algo.ingest.reading import Reading, ingest
+from multimodal_algo.ingest.sharding import Shard, cut_shards, deal, digest_of, find_shards, read_shards
+from multimodal_algo.ingest.sources import find_sources
+from multimodal_algo.training.scheduling import ranks_of_each, seconds_of_each
+
+
+@dataclass
+class Several(LocalExecutor):
+    """Hosts whose directories lie side by side; each question is asked in turn, with the directory in its place."""
+
+    root: Path
+    names: tuple[str, ...]
+
+    def ask_hosts(self, question: Callable[[], Any]) -> dict[str, Any]:
+        function, (_, *others) = question.func, question.args  # type: ignore[attr-defined]
+        return {host: function(self.root / host / "train", *others) for host in self.names}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    for name, rows in (("a.csv", 3), ("b/c.csv", 5), ("b-d.csv", 2), ("z.csv", 4)):
+        path = tmp_path / "whole/train" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("label,x_num\n" + "a,1\n" * rows)
+    return tmp_path
+
+
+def copies(files: Path, hosts: tuple[str, ...]) -> Iterator[Path]:
+    for host in hosts:
+        yield Path(shutil.copytree(files / "whole/train", files / host / "train"))
+
+
+def test_replicated_files_are_known_by_all_in_the_order_of_one_directory(files: Path) -> None:
+    first, _ = copies(files, ("algo-1", "algo-2"))
+    found = find_shards(first, Several(files, ("algo-1", "algo-2")))
+    alone = find_shards(files / "whole/train", LocalExecutor())
+    assert (
+        [shard.name for shard in found] == [shard.name for shard in alone] == ["a.csv", "b/c.csv", "b-d.csv", "z.csv"]
+    )
+    assert {shard.hosts for shard in found} == {("algo-1", "algo-2")}
+
+
+def test_a_share_of_the_files_has_the_digest_of_all(files: Path) -> None:
+    first, second = copies(files, ("algo-1", "algo-2"))
+    for directory, name in ((first, "b/c.csv"), (first, "z.csv"), (second, "a.csv"), (second, "b-d.csv")):
+        (directory / name).unlink()
+    executor = Several(files, ("algo-1", "algo-2"))
+    assert digest_of(first, executor, whole=True) == digest_of(files / "whole/train", LocalExecutor(), whole=True)
+    assert [(shard.name, shard.hosts) for shard in find_shards(first, executor)] == [
+        ("a.csv", ("algo-1",)), ("b/c.csv", ("algo-2",)), ("b-d.csv", ("algo-1",)), ("z.csv", ("algo-2",)),
+    ]  # fmt: skip
+
+
+def test_files_that_differ_are_refused(files: Path) -> None:
+    first, second = copies(files, ("algo-1", "algo-2"))
+    (second / "a.csv").write_text("label,x_num\n")
+    with pytest.raises(PlatformError, match=r"train/a\.csv differs on algo-1 and algo-2"):
+        find_shards(first, Several(files, ("algo-1", "algo-2")))
+
+
+def test_nothing_anywhere_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    with pytest.raises(UserError, match="Put at least one"):
+        find_shards(tmp_path / "train", LocalExecutor())
+    with pytest.raises(UserError, match="there is no such file"):
+        digest_of(tmp_path / "train", LocalExecutor(), whole=True)
+
+
+class NoNetworks:
+    """Those of a dataset without texts and images."""
+
+    encoders_of: ClassVar[Callable[[FeatureSchema], Encoders]] = lambda schema: {}
+
+    def load(self) -> type[NoNetworks]:
+        return NoNetworks
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_a_large_file_is_read_in_sections_and_a_small_one_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr(sharding, "_CUT_BYTES", 0)
+    monkeypatch.setattr(sharding, "CHUNK_ROWS", 20)
+    monkeypatch.setattr(LocalExecutor, "width", width)
+    train = tmp_path / "train"
+    train.mkdir()
+    for name, rows in (("a.csv", 10), ("b.csv", 900), ("c.csv", 10)):
+        (train / name).write_text("label,x_num\n" + "".join(f"{'pq'[n % 2]},{n}\n" for n in range(rows)))
+    executor = LocalExecutor()
+    whole = find_shards(train, executor)
+    cut = cut_shards(whole, train, FeatureSchema(("label", "x_num")), width, executor, tmp_path / "cuts")
+    assert [shard.name for shard in cut] == ["a.csv", *["b.csv"] * (len(cut) - 2), "c.csv"]
+    assert 3 * width <= len(deal(cut, width)) <= 3 * width + 2
+    reading = Reading(BadRowPolicy())
+    rows, schema = read_shards(
+        whole, train, tmp_path / "read", executor,
+        encoders_of=NoNetworks.encoders_of, images=None, reading=reading, scratch=tmp_path / "scratch",  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert rows == 920
+    ingest(find_sources(train), tmp_path / "ingested", NoNetworks.encoders_of, images=None, bad_rows=reading.bad_rows)
+    found, expected = (Dataset.read(tmp_path / name) for name in ("read", "ingested"))
+    assert schema == expected.schema
+    assert found.labels == expected.labels
+    pd.testing.assert_frame_equal(found.features.table, expected.features.table)
+    np.testing.assert_array_equal(found.keys, expected.keys)
+
+
+@pytest.mark.parametrize("slots", [1, 2, 5])
+def test_every_file_is_dealt_once_to_a_host_that_has_it(slots: int) -> None:
+    hosts = ("algo-1", "algo-2", "algo-3")
+    files = [Shard(f"{n}.csv", 100 + n, hosts if n % 4 else (hosts[n % 3],)) for n in range(40)]
+    dealt = deal(files, slots)
+    assert sorted(number for _, numbers in dealt for number in numbers) == list(range(40))
+    for host, numbers in dealt:
+        assert all(host is None or host in files[number].hosts for number in numbers)
+        assert host is not None or all(len(files[number].hosts) == 3 for number in numbers)
+    assert sum(host is None for host, _ in dealt) >= slots
+
+
+@pytest.mark.parametrize(
+    ("efforts", "places", "expected"),
+    [
+        ([2.0, 1.0, 1.0], 1, [50.0, 25.0, 25.0]),
+        ([2.0, 1.0, 1.0], 2, [100.0, 50.0, 50.0]),
+        ([3.0, 2.0, 2.0], 2, [75.0, 50.0, 50.0]),
+        ([5.0], 4, [100.0]),
+        ([], 4, []),
+    ],
+)
+def test_branches_that_are_fitted_at_once_are_all_done_in_time(
+    efforts: list[float], places: int, expected: list[float]
+) -> None:
+    assert seconds_of_each(efforts, places, 100.0) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("fits", "gpus", "of_host", "nodes", "expected"),
+    [
+        (3, 0, 0, 1, 1),  # no GPU
+        (3, 0, 0, 2, 2),  # asked for on hosts without
+        (3, 2, 2, 1, 1),  # fewer GPUs than fits
+        (3, 8, 8, 1, 2),  # one host with many
+        (3, 64, 8, 1, 8),  # not over hosts
+        (3, 64, 8, 2, 16),  # unless asked for
+        (0, 4, 4, 1, 4),
+    ],
+)
+def test_how_many_processes_fine_tune_a_network(fits: int, gpus: int, of_host: int, nodes: int, expected: int) -> None:
+    assert ranks_of_each(fits, gpus, of_host, nodes) == expected
