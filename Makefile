@@ -1,4 +1,4 @@
-# `make help` lists what one can do.
+# `make help` lists the targets.
 
 VENV := .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -17,7 +17,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install smoke images weights docker-smoke sdks test lint format spec clean
+.PHONY: help install smoke images weights docker-smoke sdks unit test lint format spec clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -42,10 +42,10 @@ define job
 	$(RUN)/multimodal-algo score $(1)/predictions/test_noheader.csv.out $(1)/data/test.csv
 endef
 
-smoke: install ## Train on a small sample, serve it, transform lines, and count what is right
+smoke: install ## Train on a small sample, serve the model, transform lines, and count the right answers
 	$(call job,build/smoke)
 
-images: ## Build the training and the inference image (settings: head of scripts/build_images.sh)
+images: ## Build the training and the inference image (settings: see scripts/build_images.sh)
 	scripts/build_images.sh
 
 weights: weights/$(RESNET50) ## Download ResNet-50's weights, for the training image
@@ -56,7 +56,7 @@ weights/$(RESNET50):
 	echo "$$(sha256sum < $@.partial | cut -c -8)" | grep -qx 11ad3fa6  # torchvision names a file by its hash
 	mv $@.partial $@
 
-docker-smoke: install ## The job of `make smoke` in the images, without a network and with little memory
+docker-smoke: install ## Run `make smoke` in the images, without a network and with little memory
 	@bash -c 'source scripts/docker_engine.sh'
 	$(call job,build/docker-smoke,--image multimodal-training --memory 4g,--image multimodal-inference --memory 4g)
 
@@ -69,13 +69,21 @@ $(SDKS)/%/.installed: Makefile
 	$(@D)/bin/pip install --progress-bar off --quiet $(SDK)
 	@touch $@
 
-test: install ## Run the whole test-suite, two files at a time
-	$(RUN)/python -m pytest -n 2 --dist loadfile
+# Two files at a time. Files start in the order of their names: those that take long are in the first folders, and the
+# short unit tests at the end fill what is left of both processes' time.
+PYTEST := $(RUN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-lint: install ## Check style and types
+unit: install ## Run the unit tests that fit no model: the fast loop, under two minutes
+	$(PYTEST) -m "not fits" tests/unit
+
+test: install ## Run the whole test suite; the summary says what was skipped, and the command that it needs
+	$(PYTEST)
+
+lint: install ## Check style, types and spelling
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
+	$(RUN)/codespell
 
 format: install ## Format the code
 	$(RUN)/ruff check --fix .
@@ -85,5 +93,5 @@ spec: install ## Write hyperparameter_specification.json and its page in docs/ f
 	$(RUN)/multimodal-algo spec --output hyperparameter_specification.json
 	$(RUN)/multimodal-algo spec --markdown --output docs/hyperparameters.md
 
-clean: ## Remove what the other targets made
+clean: ## Remove everything that the other targets made
 	rm -rf build $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

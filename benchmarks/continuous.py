@@ -37,7 +37,7 @@ import numpy as np
 
 from multimodal_algo.core.archive import unpack
 from multimodal_algo.core.metrics import accuracy, log_loss
-from multimodal_algo.local import Channel, TrainingJob, train
+from multimodal_algo.local import ChannelData, TrainingJob, train
 from multimodal_algo.serving.loaded_model import LoadedModel
 
 Rows = list[list[str]]
@@ -50,7 +50,9 @@ def main() -> None:
     parser.add_argument("--task", choices=["some", "others", "merged"], default="others")
     parser.add_argument("--rows", type=int)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--earlier", default="", help="Other hyperparameters of the ten-class model, as --teacher's.")
+    parser.add_argument(
+        "--earlier", dest="previous", default="", help="Other hyperparameters of the ten-class model, as --teacher's."
+    )
     parser.add_argument("--teacher", default="quality=light,n_mins=10")
     parser.add_argument("-p", dest="parameters", action="append", default=[])
     parser.add_argument("--append", type=Path)
@@ -95,7 +97,7 @@ class Bench:
         data = self.scratch / f"{name}.csv"
         with data.open("w", encoding="utf-8", newline="") as stream:
             csv.writer(stream, lineterminator="\n").writerows([self.header, *rows])
-        given = {"train": Channel(data), **{channel: Channel(path) for channel, path in channels.items()}}
+        given = {"train": ChannelData(data), **{channel: ChannelData(path) for channel, path in channels.items()}}
         started = time.monotonic()
         train(TrainingJob(given, {**self.parameters, **(others or {})}), output=self.scratch / name)
         print(f"{name}: {len(rows)} rows, {time.monotonic() - started:.0f} s", flush=True)

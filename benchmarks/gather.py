@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from multimodal_algo.branches.base import TrainingRows
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.ingest.dataset import Dataset, DatasetWriter, join_datasets
 from multimodal_algo.ingest.features import Features, VectorColumn
 from multimodal_algo.ingest.pictures import PictureColumn
-from multimodal_algo.training.scheduling import Rows
 
 WIDTHS = {"a_text": 384, "b_text": 384, "c_image": 1280}
 CHUNK = 1000
@@ -88,7 +88,9 @@ def share(dataset: Dataset) -> float:
     import ray
 
     ray.init(include_dashboard=False, log_to_driver=False)
-    rows = Rows(dataset.features, np.zeros(len(dataset), dtype=np.int64), np.zeros(len(dataset), dtype=np.int64))
+    rows = TrainingRows(
+        dataset.features, np.zeros(len(dataset), dtype=np.int64), np.zeros(len(dataset), dtype=np.int64)
+    )
     started = time.monotonic()
     ray.put(rows)
     seconds = time.monotonic() - started

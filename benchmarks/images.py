@@ -1,6 +1,7 @@
 """Print the sizes of the images that `make images` built, as one JSON line.
 
-MB are 1,000,000 bytes. ``shared_mb`` is the base image, whose layers both others have; ``own_mb`` is what each adds.
+A MB is 1,000,000 bytes. ``shared_mb`` is the size of the base image, whose layers both other images have. ``own_mb`` is
+the size of the layers that each of them adds.
 """
 
 from __future__ import annotations

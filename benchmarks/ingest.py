@@ -1,4 +1,4 @@
-"""Ingest: peak memory by size of the input, and throughput against pandas and Pillow and against the network alone.
+"""Reading rows: peak memory by the size of the input, and throughput next to pandas with Pillow and to a network alone.
 
 ::
 
@@ -7,9 +7,9 @@
     python benchmarks/ingest.py throughput --side 2000 --kb 1000
     python benchmarks/ingest.py network --weights WEIGHTS/mobilenet_v2_torchvision.pth
 
-Files are generated: photos are smooth shapes under sensor-like noise, as JPEG of about the size asked for, one per row,
-beside an ID, a text, a number, a category and a label. Peaks are of processes of their own. Each call prints one JSON
-line; ``--append FILE`` keeps it.
+Files are generated. Each row has an ID, a text, a number, a category, a label and a photo. Photos are smooth shapes
+under sensor-like noise, as JPEG of about the size asked for. Each peak is measured in a process of its own. Each call
+prints one JSON line, which ``--append FILE`` adds to a file.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ import numpy as np
 from PIL import Image
 
 from multimodal_algo.core.schema import Modality
+from multimodal_algo.execution.local import LocalExecutor
 from multimodal_algo.ingest.findings import BadRowPolicy
-from multimodal_algo.ingest.reading import ingest
-from multimodal_algo.ingest.sources import find_sources
+from multimodal_algo.ingest.parts import ReadSettings
+from multimodal_algo.ingest.reading import read_channel
 
 PHOTOS = 64
 
@@ -76,7 +77,7 @@ def memory(arguments: argparse.Namespace, scratch: Path) -> dict:
 
 
 def peak(path: Path) -> dict:
-    """Run in a process of its own: what ingest adds to the resident memory of the imports, in MB."""
+    """Return the MB that reading adds to the resident memory of the imports. It needs a process of its own."""
     with tempfile.TemporaryDirectory() as warm:
         run_ingest(generate(Path(warm) / "small.csv", 0.002, 500, 60), averages)
     baseline = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -137,17 +138,18 @@ def network(arguments: argparse.Namespace, scratch: Path) -> dict:
 
 def run_ingest(path: Path, encode: Callable) -> int:
     with tempfile.TemporaryDirectory() as directory:
-        return ingest(
-            find_sources(path),
-            Path(directory),
+        return read_channel(
+            path,
+            Path(directory, "dataset"),
             lambda schema: {Modality.IMAGE: encode},
-            images=None,
-            bad_rows=BadRowPolicy(),
+            ReadSettings(BadRowPolicy()),
+            executor=LocalExecutor(),
+            scratch=Path(directory, "parts"),
         )
 
 
 def averages(images: list[np.ndarray]) -> np.ndarray:
-    """Stands for a network that costs nothing: colours of an 8 x 8 grid."""
+    """Return the colours of an 8 x 8 grid, in place of a network that costs nothing."""
     if not images:
         return np.empty((0, 192), dtype=np.float32)
     return np.stack([image[14::28, 14::28].reshape(-1) for image in images]).astype(np.float32)

@@ -81,24 +81,24 @@ def measure(data: Path, parameters: list[str], scratch: Path) -> dict[str, objec
     }
 
 
-def from_artifact(model: Path, test: Path, scratch: Path) -> tuple[dict[str, float], float]:
+def from_artifact(archive: Path, test: Path, scratch: Path) -> tuple[dict[str, float], float]:
     """Accuracy of each modality alone, and log-loss of the fused answer, from the artifact itself."""
     configure_logging()
     from multimodal_algo.serving.loaded_model import LoadedModel
 
-    with tarfile.open(model) as tar:
+    with tarfile.open(archive) as tar:
         tar.extractall(scratch / "model", filter="data")
-    predictor = LoadedModel.load(scratch / "model")
+    model = LoadedModel.load(scratch / "model")
     header, *rows = [row.fields for row in read_rows(Source(test, test.name))]
     position = header.index(LABEL)
-    labels = np.array([predictor.classes.index(row[position]) for row in rows])
-    features, _ = predictor.features([row[:position] + row[position + 1 :] for row in rows])
-    vectors = predictor.vectors(features)
-    names = [entry.name for entry in predictor.config.branches]
+    labels = np.array([model.classes.index(row[position]) for row in rows])
+    features, _ = model.features([row[:position] + row[position + 1 :] for row in rows])
+    votes = model.votes(features)
+    names = [entry.name for entry in model.config.branches]
     alone = {
-        name: round(float((vectors[:, n, :-1].argmax(axis=1) == labels).mean()), 4) for n, name in enumerate(names)
+        name: round(float((votes.array[:, n, :-1].argmax(axis=1) == labels).mean()), 4) for n, name in enumerate(names)
     }
-    chosen = predictor.fuse(vectors)[np.arange(len(labels)), labels]
+    chosen = model.fuse(votes)[np.arange(len(labels)), labels]
     return alone, float(-np.log(np.maximum(chosen, 1e-9)).mean())
 
 

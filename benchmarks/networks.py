@@ -1,8 +1,8 @@
-"""How long frozen networks take for an image and for a text, by what runs them and by how many at a time.
+"""Milliseconds that frozen networks take for an image and for a text, by engine and by batch.
 
     python benchmarks/networks.py ARTIFACT_DIR
 
-``plain`` is torch as torchvision and sentence-transformers give the network. All cores are used in each case.
+``plain`` is the network as torchvision and sentence-transformers give it, run by torch. Each case uses all cores.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ def main() -> None:
     configure_logging()
     directory = Path(sys.argv[1])
     entry = read_config(directory).image_backbone
-    found = {}
+    times = {}
     random = np.random.default_rng(0)
     if entry is not None:
         network = ImageBackbone.load(directory / IMAGE_BACKBONE, BackboneInfo(**entry.model_dump()))
         images = list(random.integers(0, 256, (IMAGES, 224, 224, 3), dtype=np.uint8))
         pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float().contiguous()
         for batch in (4, 32):
-            found[f"image, plain by {batch}"] = ms(
+            times[f"image, plain by {batch}"] = ms(
                 lambda b=batch: [plain(network, part) for part in pixels.split(b)], IMAGES
             )
-        found["image, torch"] = ms(lambda: network.encode(images), IMAGES)
+        times["image, torch"] = ms(lambda: network.encode(images), IMAGES)
         network.use_onnx(directory / IMAGE_BACKBONE / GRAPH, Engine.ONNX, has_gpu=False)
-        found["image, onnx"] = ms(lambda: network.encode(images), IMAGES)
+        times["image, onnx"] = ms(lambda: network.encode(images), IMAGES)
     sentences = TextBackbone(directory / TEXT_BACKBONE)
     texts = [" ".join(f"word{number}" for number in range(n % 40)) + str(n) for n in range(TEXTS)]
-    found["text, plain by 32"] = ms(lambda: sentences.network.encode(texts, show_progress_bar=False), TEXTS)
-    found["text, torch"] = ms(lambda: sentences.encode(texts), TEXTS)
+    times["text, plain by 32"] = ms(lambda: sentences.network.encode(texts, show_progress_bar=False), TEXTS)
+    times["text, torch"] = ms(lambda: sentences.encode(texts), TEXTS)
     sentences.use_onnx(directory / TEXT_BACKBONE / GRAPH, Engine.ONNX, has_gpu=False)
-    found["text, onnx"] = ms(lambda: sentences.encode(texts), TEXTS)
-    print(json.dumps({"benchmark": "networks", "ms_each": {name: round(value, 2) for name, value in found.items()}}))
+    times["text, onnx"] = ms(lambda: sentences.encode(texts), TEXTS)
+    print(json.dumps({"benchmark": "networks", "ms_each": {name: round(value, 2) for name, value in times.items()}}))
 
 
 def plain(network: ImageBackbone, pixels: torch.Tensor) -> None:
@@ -56,7 +56,7 @@ def plain(network: ImageBackbone, pixels: torch.Tensor) -> None:
 
 
 def ms(call: Callable[[], object], cells: int) -> float:
-    """The median of five calls, per cell."""
+    """Return the median time of five calls, in milliseconds per cell."""
     call()
     taken = []
     for _ in range(5):

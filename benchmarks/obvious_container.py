@@ -27,6 +27,7 @@ from multimodal_algo.artifact import FUSION, IMAGE_BACKBONE, TEXT_BACKBONE, read
 from multimodal_algo.branches.registry import load_model
 from multimodal_algo.core.schema import ID, Modality
 from multimodal_algo.fusion.fusion import Fusion
+from multimodal_algo.fusion.votes import votes_of
 from multimodal_algo.ingest.features import Features, VectorColumn
 from multimodal_algo.networks.frozen import BackboneInfo, ImageBackbone
 
@@ -69,8 +70,8 @@ class Obvious:
             for column in self.schema.of(Modality.NUM):
                 frame[column] = pd.to_numeric(frame[column])
             features = Features(frame, vectors)
-            said = [model.predict(features, min_completeness=self.config.min_completeness) for model in self.models]
-            answers = self.fusion.predict(np.stack(said, axis=1))
+            votes = votes_of(self.models, features, min_completeness=self.config.min_completeness)
+            answers = self.fusion.predict(votes)
         labels = [self.config.classes[winner] for winner in answers.argmax(axis=1)]
         rows = pd.DataFrame({"ID": table.get(ID, ""), "label": labels, "probability": answers.max(axis=1).round(6)})
         return rows.to_csv(index=False, header=False)

@@ -41,7 +41,7 @@ from multimodal_algo.core.schema import LABEL, Modality
 from multimodal_algo.ingest.features import Features
 from multimodal_algo.ingest.sources import Source, read_rows
 from multimodal_algo.serving.loaded_model import LoadedModel
-from multimodal_algo.training.job import Channels, train
+from multimodal_algo.training.job import ChannelPaths, JobDirectories, train
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def main() -> None:
                 predictor = ours(folder, quality, arguments.seconds, arguments.image_backbone, Path(scratch) / quality)
                 seconds = time.monotonic() - started
                 data = data or load(folder, predictor)  # the networks, and so the features, are the same
-                answers = predictor.fuse(predictor.vectors(data.test))
+                answers = predictor.fuse(predictor.votes(data.test))
                 lines.append(told(data, f"ours, {quality}", seconds, answers, arguments.seconds))
             for peer in arguments.peers:
                 assert data is not None
@@ -112,12 +112,9 @@ def told(data: Data, what: str, seconds: float, answers: np.ndarray, limit: floa
 def ours(folder: Path, quality: str, seconds: float, image_backbone: str, scratch: Path) -> LoadedModel:
     values = {"quality": quality, "n_mins": "0", "n_secs": str(seconds), "image_backbone": image_backbone}
     train(
-        Channels(folder / "train.csv"),
+        ChannelPaths(folder / "train.csv"),
         HyperParameters.parse(values),
-        weights_dir=Path(image_backbone).parent,
-        checkpoints_dir=scratch / "checkpoints",
-        model_dir=scratch / "model",
-        output_dir=scratch / "output",
+        JobDirectories.below(scratch, weights=Path(image_backbone).parent),
     )
     return LoadedModel.load(scratch / "model")
 

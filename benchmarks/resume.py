@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from multimodal_algo.local.tree import Channel, build_training_tree
+from multimodal_algo.local.tree import ChannelData, build_training_tree
 
 KEPT = re.compile(r"INFO (?:(ingest): \d+ rows of (\w+)|(\S+):) taken from the checkpoint")
 SHARES = (0.02, 0.98)
@@ -86,7 +86,7 @@ class Job:
 
     def __init__(self, base: Path, data: Path, parameters: dict[str, str]) -> None:
         self.base = base
-        build_training_tree(base, {"train": Channel(data)}, parameters)
+        build_training_tree(base, {"train": ChannelData(data)}, parameters)
         self.kills = 0
         self.taken_over = 0
         self.repeated = 0

@@ -39,10 +39,10 @@ import requests
 
 from multimodal_algo.artifact import read_description
 from multimodal_algo.config.inference import Engine
+from multimodal_algo.config.transform import BatchStrategy, SplitType, TransformSettings
 from multimodal_algo.core.log import configure_logging
 from multimodal_algo.core.schema import Modality
-from multimodal_algo.local.job import TransformJob
-from multimodal_algo.local.records import BatchStrategy, SplitType, payloads
+from multimodal_algo.local.records import payloads
 from multimodal_algo.local.runner import ProcessRunner
 from multimodal_algo.local.server import LocalServer
 from multimodal_algo.local.transform import transform
@@ -145,7 +145,7 @@ def exact(arguments: argparse.Namespace, scratch: Path) -> dict[str, object]:
             continue
         if split is SplitType.NONE and path.stat().st_size > payload_mb << 20:
             continue
-        job = TransformJob(
+        job = TransformSettings(
             split_type=split, strategy=strategy, max_payload_mb=payload_mb, max_concurrent_transforms=concurrent
         )
         started = time.monotonic()

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Build multimodal-training and multimodal-inference (`make images`). Settings, by environment:
+# Build multimodal-training and multimodal-inference (`make images`). Settings, as environment variables:
 #
-#   BASE_IMAGE       Python 3.11 on Debian bookworm. Default: the public slim image; where no registry can be reached,
-#                    one that scripts/local_base_image.sh makes.
+#   BASE_IMAGE       Image with Python 3.11 on Debian bookworm. Default: the public slim image. Where no registry can be
+#                    reached, scripts/local_base_image.sh makes one.
 #   TORCH_INDEX_URL  Index of torch's builds. Default: CUDA 12.6, which runs on the drivers of batch transform's GPU
-#                    hosts. Empty: the plain package index, whose CUDA 13 build does not: for development.
+#                    hosts. Empty: the plain package index, for development. Its CUDA 13 build does not run there.
 #   WEIGHTS_DIR      Folder of image backbone weights for the training image. Default: weights (`make weights`).
-#   TAG              Default: latest.
+#   TAG              Tag of the images. Default: latest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/docker_engine.sh
@@ -21,21 +21,21 @@ have_image() { docker image inspect "$1" >/dev/null 2>&1; }
 
 base=${BASE_IMAGE:-$public_base}
 if [[ -z ${BASE_IMAGE:-} ]] && ! have_image "$public_base" && ! docker pull --quiet "$public_base" 2>/dev/null; then
-    echo "images: $public_base cannot be pulled; a local base image takes its place"
+    echo "images: $public_base cannot be pulled. A local base image is used instead."
     base=$local_base
     have_image "$local_base" || scripts/local_base_image.sh "$local_base"
 fi
 
 torch_index=${TORCH_INDEX_URL-$cuda12}
 if [[ -z ${TORCH_INDEX_URL+set} ]] && ! curl -fsS --max-time 20 -o /dev/null "$cuda12/torch/" 2>/dev/null; then
-    echo "images: WARNING: $cuda12 cannot be reached: torch comes from the plain package index."
-    echo "images: WARNING: these are development images; their CUDA 13 finds no GPU on batch transform hosts."
+    echo "images: WARNING: $cuda12 cannot be reached, so torch comes from the plain package index."
+    echo "images: WARNING: these images are for development. Their CUDA 13 finds no GPU on batch transform hosts."
     torch_index=
 fi
 
 secrets=$(mktemp -d)
 trap 'rm -rf "$secrets"' EXIT
-# The host's package index settings, as build secrets. Paths of this machine mean nothing inside a build.
+# The package index settings of this machine are build secrets. Paths of this machine do not exist inside a build.
 {
     echo "[global]"
     python3 -m pip config list 2>/dev/null | sed -nE "s/^[^=]*\.([a-z-]+)='(.*)'\$/\1 = \2/p" |
@@ -51,7 +51,7 @@ if [[ $(realpath "$weights") != $(realpath weights) ]]; then
     weights=build/weights
 fi
 if ! compgen -G "$weights/*" >/dev/null; then
-    echo "images: WARNING: no backbone weights in $weights: 'make weights' gets ResNet-50, or set WEIGHTS_DIR."
+    echo "images: WARNING: $weights has no backbone weights. Run 'make weights' for ResNet-50, or set WEIGHTS_DIR."
     touch "$weights/.keep"
 fi
 

@@ -1,7 +1,7 @@
-# Sourced: checks that a docker engine runs, and finds the client that can build with BuildKit ($docker, $build).
+# To be sourced. Checks that a docker engine runs, and sets $build to the command that builds with BuildKit.
 if ! docker info >/dev/null 2>&1; then
     cat >&2 <<'HELP'
-No docker engine answers. On Debian, as root:
+There is no running docker engine. On Debian, as root:
     apt-get install -y docker.io docker-compose
     dockerd >/tmp/dockerd.log 2>&1 &        (or: systemctl start docker)
 Elsewhere: https://docs.docker.com/engine/install/
@@ -22,6 +22,6 @@ while read -r client; do
     fi
 done < <(type -ap docker)
 if [[ ${#build[@]} -eq 0 ]]; then
-    echo "docker cannot build with BuildKit: install its buildx plug-in (package docker-buildx-plugin)." >&2
+    echo "docker cannot build with BuildKit. Install its buildx plug-in (package docker-buildx-plugin)." >&2
     exit 1
 fi

@@ -3,13 +3,13 @@
 #
 #     scripts/local_base_image.sh [NAME]
 #
-# Needs root, a docker engine, and debootstrap (apt-get install debootstrap). MIRROR names a Debian mirror; default:
-# the one that this machine's apt uses.
+# Needs root, a docker engine, and debootstrap (apt-get install debootstrap). MIRROR names a Debian mirror. Default: the
+# mirror that apt uses on this machine.
 set -euo pipefail
 
 name=${1:-multimodal-local-base:bookworm}
 if ! command -v debootstrap >/dev/null; then
-    echo "local_base_image: debootstrap is missing: apt-get install debootstrap" >&2
+    echo "local_base_image: debootstrap is missing. Run: apt-get install debootstrap" >&2
     exit 1
 fi
 
@@ -27,11 +27,11 @@ log=$root.log
 if ! debootstrap --variant=minbase --include=ca-certificates,libgomp1,python3,python3-venv bookworm "$root" "$mirror" \
     >"$log" 2>&1; then
     tail -n 20 "$log" >&2
-    echo "local_base_image: debootstrap failed; the whole log is $log" >&2
+    echo "local_base_image: debootstrap failed. The whole log is $log." >&2
     exit 1
 fi
 rm "$log"
-# Nothing of this machine's settings stays in the image.
+# The image does not keep settings of this machine.
 echo "deb http://deb.debian.org/debian bookworm main" >"$root/etc/apt/sources.list"
 rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/log/* "$root"/usr/share/{doc,man,locale}/*
 tar -C "$root" --exclude='./proc/*' --exclude='./sys/*' -c . | docker import - "$name" >/dev/null

@@ -2,9 +2,9 @@
 
     requirements.py PYPROJECT CONSTRAINTS OUTPUT_DIR [TORCH_INDEX_URL]
 
-``requirements.txt`` holds the run-time dependencies and ``constraints.txt`` their exact versions. With an index of
-torch builds (its last path segment names the build, as in ``…/whl/cu126``), torch and torchvision are pinned to that
-build there, and the CUDA packages of the plain index's build are not pinned at all.
+``requirements.txt`` holds the run-time dependencies, with the extras of the images. ``constraints.txt`` holds their
+exact versions. The last path segment of an index of torch builds names the build, as in ``…/whl/cu126``. With such an
+index, torch and torchvision are pinned to that build, and the CUDA packages of the plain index's build are not pinned.
 """
 
 from __future__ import annotations
@@ -14,26 +14,30 @@ import sys
 import tomllib
 from pathlib import Path
 
-_BUILT_BY_TORCH = ("torch", "torchvision")
+_TORCH_PACKAGES = ("torch", "torchvision")
 _CUDA_PACKAGES = re.compile(r"(nvidia|cuda|triton)\b")
-# Belongs to AutoGluon's resource monitor, not to torch's build.
-_NOT_TORCHS = ("nvidia-ml-py3",)
+# AutoGluon's resource monitor needs this one. It does not belong to a build of torch.
+_OTHER_PACKAGES = ("nvidia-ml-py3",)
+_EXTRAS = ("onnx", "xgboost")
 
 
 def image_constraints(constraints: str, torch_index_url: str) -> list[str]:
-    """The lines of constraints.txt that hold in an image with torch from `torch_index_url` (empty: plain index)."""
+    """Return the lines of constraints.txt that hold in an image.
+
+    Torch comes from the index `torch_index_url`, or from the plain index if that is empty.
+    """
     pins = [line for line in constraints.splitlines() if line and not line.startswith("#")]
     if not torch_index_url:
         return pins
     build = torch_index_url.rstrip("/").rpartition("/")[2]
-    kept = []
+    image_pins = []
     for pin in pins:
         name, version = re.split("===?", pin)
-        if name in _BUILT_BY_TORCH:
-            kept.append(f"{name}=={version}+{build}")
-        elif name in _NOT_TORCHS or not _CUDA_PACKAGES.match(name):
-            kept.append(pin)
-    return kept
+        if name in _TORCH_PACKAGES:
+            image_pins.append(f"{name}=={version}+{build}")
+        elif name in _OTHER_PACKAGES or not _CUDA_PACKAGES.match(name):
+            image_pins.append(pin)
+    return image_pins
 
 
 def main(pyproject: str, constraints: str, output: str, torch_index_url: str = "") -> None:
@@ -42,8 +46,9 @@ def main(pyproject: str, constraints: str, output: str, torch_index_url: str = "
     directory = Path(output)
     directory.mkdir(parents=True, exist_ok=True)
     pins = image_constraints(Path(constraints).read_text(encoding="utf-8"), torch_index_url)
-    # The package itself is built in the images, without an index.
-    requirements = [*project["dependencies"], *project["optional-dependencies"]["onnx"], "setuptools"]
+    extras = [line for extra in _EXTRAS for line in project["optional-dependencies"][extra]]
+    # The package itself is built in the images without an index, so setuptools must be there.
+    requirements = [*project["dependencies"], *extras, "setuptools"]
     (directory / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
     (directory / "constraints.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
 

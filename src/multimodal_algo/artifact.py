@@ -1,16 +1,16 @@
-"""The model artifact: its layout, its description, its integrity.
+"""The model artifact: its layout, its description and the check of its files.
 
 ::
 
-    model_config.json       everything about it, and the SHA-256 of every other file; written last
+    model_config.json       the description, with the SHA-256 of every other file, written last
     text/  num/  cat/       one AutoGluon predictor each
-    img/<column>/           one AutoGluon predictor per image column
-    table/  joint/          AutoGluon predictors of several modalities, where the recipe has them
+    img/<column>/           one AutoGluon predictor for each image column
+    table/  joint/          AutoGluon predictors on several modalities, if the recipe has them
     text/backbone/          the sentence network
-    img/backbone/           the image network, shared by all image columns
-    wholistic/              fusion network and temperature
-    earlier/                models of the artifact that the job went on from, if any
-    rows.npy                hashes of the rows that it was trained on
+    img/backbone/           the image network, which all image columns share
+    wholistic/              the fusion network and the calibration
+    earlier/                branches of the previous model, if the job continued one
+    rows.npy                hashes of the training rows
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ FUSION = Path("wholistic/fusion.safetensors")
 ROW_KEYS = Path("rows.npy")
 IMAGE_BACKBONE = Path("img/backbone")
 TEXT_BACKBONE = Path("text/backbone")
-# Beside a backbone's weights, where it could be exported: the same network as an ONNX graph.
+# The same network as an ONNX graph, next to the weights of a backbone, if it could be exported.
 GRAPH = "network.onnx"
 _INCOMPLETE = ".incomplete"
 _MATCHED = ("autogluon.tabular", "torch", "scikit-learn")
 
 
 class BranchEntry(BaseModel):
-    """One modality model: its directory, its kind (see `recipes.Branch`) and columns."""
+    """One branch: its directory `name`, its kind `branch` and its columns."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -55,7 +55,7 @@ class BranchEntry(BaseModel):
 
 
 class BackboneEntry(BaseModel):
-    """The image network: see `modalities.backbones.BackboneInfo`."""
+    """The image network: its architecture, its source and whether it has pretrained weights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -65,10 +65,10 @@ class BackboneEntry(BaseModel):
 
 
 class ModelConfig(BaseModel):
-    """What ``model_config.json`` holds.
+    """The description of an artifact, ``model_config.json``.
 
-    ``classes`` is empty for a regression; ``largest_row`` has the characters of the largest training row, 0 where
-    that is not known; ``files`` has the SHA-256 of every other file by its path in the artifact.
+    ``classes`` is empty for a regression. ``largest_row`` is the number of characters of the largest training row, 0 if
+    it is not known. ``files`` maps the path of every other file in the artifact to its SHA-256.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -89,35 +89,40 @@ class ModelConfig(BaseModel):
 
     @property
     def task(self) -> Task:
-        """What is predicted."""
+        """The task of the model."""
         return Task.of(self.problem_type, len(self.classes))
 
     @property
     def schema_(self) -> FeatureSchema:
-        """The columns of the training file."""
+        """The columns of the training data."""
         return FeatureSchema(self.columns)
 
 
 def current_versions() -> dict[str, str]:
-    """Versions of what an artifact depends on."""
+    """Return the installed versions of the libraries that an artifact depends on, and of this package."""
     versions = {name: version(name) for name in _MATCHED}
     return {"multimodal-algo": __version__, "python": f"{sys.version_info[0]}.{sys.version_info[1]}", **versions}
 
 
 def write_artifact(directory: Path, config: ModelConfig, write_files: Callable[[Path], None]) -> ModelConfig:
-    """Write an artifact into `directory`, which may be a mount and may exist.
+    """Write an artifact into `directory`, which may exist and may be a mount.
 
-    Files go to a temporary name below it and are renamed; ``model_config.json`` comes last, so a half-written
-    artifact is never mistaken for a whole one.
+    Files are written below a temporary name and then renamed. ``model_config.json`` is renamed last, so that an
+    incomplete artifact cannot be loaded.
 
     Parameters
     ----------
     directory
-        The platform's model directory.
+        Model directory of the platform.
     config
-        The description; its ``files`` are filled in here.
+        Description without ``files``.
     write_files
-        Writes everything else into the directory that it is given.
+        Function that writes all other files into the directory that it gets.
+
+    Returns
+    -------
+    ModelConfig
+        The description with ``files``.
     """
     staging = directory / _INCOMPLETE
     shutil.rmtree(staging, ignore_errors=True)
@@ -139,12 +144,12 @@ def write_artifact(directory: Path, config: ModelConfig, write_files: Callable[[
 
 
 def read_config(directory: Path) -> ModelConfig:
-    """Read and check an artifact's description, versions and files.
+    """Read the description of an artifact and check its versions and all its files.
 
     Raises
     ------
     UserError
-        No artifact, a format or library version that does not match, a missing or changed file.
+        There is no artifact, its format or a library has another version, or a file is missing or changed.
     """
     config = read_description(directory)
     _check_files(directory, config)
@@ -152,52 +157,55 @@ def read_config(directory: Path) -> ModelConfig:
 
 
 def read_description(directory: Path) -> ModelConfig:
-    """Read an artifact's description; its files are not looked at.
+    """Read the description of an artifact and check its versions. Its files are not read.
 
     Raises
     ------
     UserError
-        No artifact, a format or library version that does not match.
+        There is no artifact, or its format or a library has another version.
     """
     path = directory / CONFIG
     if not path.is_file():
         raise UserError(
-            f"{directory}: there is no {CONFIG}, so this is no whole artifact. Train again or check the archive."
+            f"{directory}: there is no {CONFIG}, so the artifact is not complete. Train again or check the archive."
         )
     try:
         text = path.read_text(encoding="utf-8")
         _require_format(json.loads(text))
         config = ModelConfig.model_validate_json(text)
     except (ValueError, ValidationError) as error:
-        raise UserError(f"{path}: not readable as a model description ({_first_line(error)}). Train again.") from None
+        raise UserError(
+            f"{path}: this file cannot be read as a model description ({_first_line(error)}). Train again."
+        ) from None
     for name in (*config.files, *(entry.name for entry in config.branches)):
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise UserError(f"{path}: '{name[:80]}' lies outside the artifact. Use an archive of a training job.")
-    for name, wanted in config.versions.items():
-        found = current_versions().get(name)
-        if name != "multimodal-algo" and found is not None and found.split("+")[0] != wanted.split("+")[0]:
+            raise UserError(f"{path}: '{name[:60]}' lies outside the artifact. Use an archive of a training job.")
+    for name, trained_with in config.versions.items():
+        installed = current_versions().get(name)
+        if name != "multimodal-algo" and installed and installed.split("+")[0] != trained_with.split("+")[0]:
             raise UserError(
-                f"The artifact was trained with {name} {wanted}, but {found} is installed: use one release's images."
+                f"The artifact was trained with {name} {trained_with}, but {installed} is installed. "
+                "Use the training and inference images of one release."
             )
     return config
 
 
 def _require_format(description: Any) -> None:
-    """Refuse an artifact of another format, whose fields may be others.
+    """Refuse an artifact of another format, which may have other fields.
 
     Raises
     ------
     UserError
-        With both formats, and the version that wrote the artifact.
+        The format is another one. The message names both formats and the version that wrote the artifact.
     """
-    if not isinstance(description, dict) or not isinstance(found := description.get("format_version"), int):
+    if not isinstance(description, dict) or not isinstance(format_version := description.get("format_version"), int):
         return  # the validation of the fields reports it
-    if found != FORMAT_VERSION:
+    if format_version != FORMAT_VERSION:
         versions = description.get("versions")
         written_by = versions.get("multimodal-algo", "?") if isinstance(versions, dict) else "?"
         raise UserError(
-            f"The artifact has format {found}, this version reads {FORMAT_VERSION}: "
-            f"serve it with multimodal-algo {written_by}, or train again."
+            f"The artifact has format {format_version}, but this version reads format {FORMAT_VERSION}. "
+            f"Serve it with multimodal-algo {written_by}, or train again."
         )
 
 

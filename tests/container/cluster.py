@@ -11,24 +11,24 @@ from pathlib import Path
 
 from engine import TRAINING, docker, inspect
 
-from multimodal_algo.local.tree import Channel, build_training_tree
+from multimodal_algo.local.tree import ChannelData, build_training_tree
 
 
 class Cluster:
-    """The hosts of a job; a context that removes them.
+    """The hosts of a job. A context manager that removes their containers at the end.
 
     Parameters
     ----------
     directory
-        Gets a tree for each host.
+        Directory for the trees of the hosts.
     hosts
-        How many there are: ``algo-1``, ``algo-2``, ...
+        Number of hosts. Their names are ``algo-1``, ``algo-2``, ...
     channels
-        Where each channel's files lie; each host gets all of them.
+        Folder of each channel's files. Each host gets all of them.
     parameters
         The job's hyperparameters.
     environment
-        What the containers have in their environment.
+        Environment variables of the containers.
     """
 
     def __init__(
@@ -46,11 +46,11 @@ class Cluster:
         self._started: set[str] = set()
         for host in self.hosts:
             base = self.tree(host)
-            build_training_tree(base, {name: Channel(path) for name, path in channels.items()}, dict(parameters))
-            self._tell_hosts(host)
+            build_training_tree(base, {name: ChannelData(path) for name, path in channels.items()}, dict(parameters))
+            self._write_hosts(host)
 
-    def _tell_hosts(self, host: str) -> None:
-        told = {
+    def _write_hosts(self, host: str) -> None:
+        config = {
             "current_host": host,
             "current_instance_type": "ml.m5.xlarge",
             "current_group_name": "homogeneousCluster",
@@ -60,17 +60,17 @@ class Cluster:
             ],
             "network_interface_name": "eth0",
         }
-        (self.tree(host) / "input/config/resourceconfig.json").write_text(json.dumps(told))
+        (self.tree(host) / "input/config/resourceconfig.json").write_text(json.dumps(config))
 
     def tree(self, host: str) -> Path:
-        """What is `/opt/ml` on a host."""
+        """The directory that a host sees as `/opt/ml`."""
         return self._directory / host
 
     def shard(self, channel: str, shares: Sequence[Iterable[str]]) -> None:
         """Leave each host only its share of a channel's files, as `ShardedByS3Key` does."""
         for host, share in zip(self.hosts, shares, strict=True):
             data = self.tree(host) / "input/data" / channel
-            kept = set(share)
+            own = set(share)
             files = [path for path in data.rglob("*") if path.is_file()]
             if data.is_symlink():
                 source = data.resolve()
@@ -80,12 +80,12 @@ class Cluster:
                     shutil.copy(source / path.relative_to(data), data / path.relative_to(data))
                 files = [path for path in data.rglob("*") if path.is_file()]
             for path in files:
-                if path.relative_to(data).as_posix() not in kept:
+                if path.relative_to(data).as_posix() not in own:
                     path.unlink()
             config = self.tree(host) / "input/config/inputdataconfig.json"
-            told = json.loads(config.read_text())
-            told[channel]["S3DistributionType"] = "ShardedByS3Key"
-            config.write_text(json.dumps(told))
+            channels = json.loads(config.read_text())
+            channels[channel]["S3DistributionType"] = "ShardedByS3Key"
+            config.write_text(json.dumps(channels))
 
     def __enter__(self) -> Cluster:
         docker("network", "create", "--internal", self._network)
@@ -97,7 +97,7 @@ class Cluster:
         docker("network", "rm", self._network, check=False)
 
     def name(self, host: str) -> str:
-        """What docker calls a host's container."""
+        """The name of a host's container."""
         return f"{self._network}-{host}"
 
     def start(self, hosts: Iterable[str] | None = None, *options: str) -> None:
@@ -111,18 +111,18 @@ class Cluster:
             )  # fmt: skip
 
     def wait(self) -> dict[str, int]:
-        """Wait until all containers have ended; their exit codes by host."""
+        """Wait until all containers have ended, and return their exit codes by host."""
         for host in sorted(self._started):
             docker("wait", self.name(host))
         return {host: int(inspect(self.name(host))["State"]["ExitCode"]) for host in sorted(self._started)}
 
     def log(self, host: str) -> str:
-        """What a container has said."""
+        """The log of a host's container."""
         done = subprocess.run(["docker", "logs", self.name(host)], check=True, capture_output=True, text=True)
         return done.stdout + done.stderr
 
     def wait_for(self, host: str, words: str) -> None:
-        """Read the log of a host until it has `words`; fails where it ends without."""
+        """Read the log of a host until it has `words`. Fails if the log ends without them."""
         command = ["docker", "logs", "--follow", self.name(host)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as log:
             assert log.stdout is not None
@@ -130,13 +130,13 @@ class Cluster:
                 if words in line:
                     log.terminate()
                     return
-        raise AssertionError(f"{host} never said '{words}':\n{self.log(host)[-3000:]}")
+        raise AssertionError(f"the log of {host} does not have '{words}':\n{self.log(host)[-3000:]}")
 
     def kill(self, host: str) -> None:
-        """End a host without a word."""
+        """Kill a host's container."""
         docker("kill", self.name(host))
 
     def failure(self, host: str) -> str | None:
-        """What is in a host's failure file; None where there is none."""
+        """The text of a host's failure file, or None if it does not exist."""
         path = self.tree(host) / "output/failure"
         return path.read_text() if path.exists() else None

@@ -17,10 +17,10 @@ from engine import INFERENCE, TRAINING, docker
 SDKS = Path(__file__).parents[2] / "build/sdks"
 
 
-def missing(what: str) -> None:
+def missing(reason: str) -> None:
     if os.environ.get("REQUIRE_CONTAINERS"):
-        pytest.fail(what)
-    pytest.skip(what)
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,7 +29,7 @@ def images() -> None:
         try:
             subprocess.run(["docker", "image", "inspect", image], check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError):
-            missing(f"there is no docker engine with the image {image}: `make images` builds it")
+            missing(f"there is no docker engine with the image {image}. Run `make images sdks`, then `make test`.")
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +39,7 @@ def sdk() -> Callable[[int], Path]:
     def python(version: int) -> Path:
         path = SDKS / f"v{version}/bin/python"
         if not path.exists():
-            missing(f"SageMaker's SDK {version} is not installed: `make sdks` does it")
+            missing(f"SageMaker's SDK {version} is not installed. Run `make sdks`, then `make test`.")
         return path
 
     return python

@@ -1,4 +1,4 @@
-"""Talking to the docker engine."""
+"""Commands of the docker engine."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ INFERENCE = "multimodal-inference"
 
 
 def docker(*arguments: str, check: bool = True) -> str:
-    """Standard output of a docker command."""
+    """Run a docker command and return its standard output."""
     done = subprocess.run(["docker", *arguments], check=False, capture_output=True, text=True)
     assert not check or done.returncode == 0, done.stderr
     return done.stdout
 
 
 def inspect(name: str) -> dict[str, Any]:
-    """What docker knows about a container or an image."""
+    """Docker's description of a container or an image."""
     described: dict[str, Any] = json.loads(docker("inspect", name))[0]
     return described

@@ -35,13 +35,13 @@ def write_files(source: Path, folder: Path, rows: int, files: int, columns: Iter
     with source.open(newline="", encoding="utf-8") as stream:
         table = csv.DictReader(stream)
         names = [name for name in table.fieldnames or [] if columns is None or name in columns]
-        some = [row for row, _ in zip(table, range(rows), strict=False)]
+        first = [row for row, _ in zip(table, range(rows), strict=False)]
     folder.mkdir(parents=True)
     for number in range(files):
         with (folder / f"part-{number}.csv").open("w", newline="", encoding="utf-8") as stream:
             writer = csv.DictWriter(stream, names, extrasaction="ignore")
             writer.writeheader()
-            writer.writerows(some[number * rows // files : (number + 1) * rows // files])
+            writer.writerows(first[number * rows // files : (number + 1) * rows // files])
     return folder
 
 
@@ -64,20 +64,20 @@ def texts(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def metrics(base: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((base / "output/data/metrics.json").read_text())
-    return found
+    content: dict[str, Any] = json.loads((base / "output/data/metrics.json").read_text())
+    return content
 
 
 def assert_like(base: Path, alone: Path) -> None:
-    """A job has found what the job on one host has found."""
+    """A job has the same results as the job on one host."""
     one, other = (Dataset.read(tree / "checkpoints/data/train") for tree in (alone, base))
     assert one.labels == other.labels
     assert one.names() == other.names()
     assert np.array_equal(one.keys, other.keys)
-    # No network is in it: with the same folds and seed it is the same.
+    # These branches do not have a network. With the same folds and seed they are the same.
     for branch in ("num", "cat"):
-        expected, found = (np.load(tree / f"checkpoints/models/{branch}/vectors.npy") for tree in (alone, base))
-        assert found == pytest.approx(expected, abs=1e-5)
+        expected, votes = (np.load(tree / f"checkpoints/models/{branch}/vectors.npy") for tree in (alone, base))
+        assert votes == pytest.approx(expected, abs=1e-5)
     first, second = metrics(alone), metrics(base)
     assert first["modalities"].keys() == second["modalities"].keys()
     assert second["fused"]["accuracy"] == pytest.approx(first["fused"]["accuracy"], abs=0.02)
@@ -139,7 +139,7 @@ def test_a_host_that_is_killed_costs_no_more_than_its_work(emoji: Path, alone: P
         codes = cluster.wait()
         log = cluster.log("algo-1")
     assert codes == {"algo-1": 0, "algo-2": 137, "algo-3": 0}, log[-3000:]
-    assert "hosts: algo-2 was lost; the others do its work again" in log
+    assert "hosts: algo-2 was lost. The other hosts do its work again" in log
     assert_like(cluster.tree("algo-1"), alone)
 
 
@@ -162,8 +162,8 @@ def test_the_first_host_lost_fails_the_others_and_the_job_goes_on_from_its_check
         again.start()
         assert again.wait() == {"algo-1": 0}, again.log("algo-1")[-3000:]
         log = again.log("algo-1")
-    assert f"ingest: {ROWS} rows of train taken from the checkpoint of an earlier start" in log
-    assert "text: taken from the checkpoint of an earlier start" in log
+    assert f"ingest: {ROWS} rows of train taken from the checkpoint of a previous start" in log
+    assert "text: taken from the checkpoint of a previous start" in log
     assert_like(again.tree("algo-1"), alone)
 
 

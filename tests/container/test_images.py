@@ -1,4 +1,4 @@
-"""What the images are made of."""
+"""The contents of the images."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from engine import INFERENCE, docker, inspect
 from safetensors.numpy import save_file
 
 from multimodal_algo.artifact import CONFIG
-from multimodal_algo.local import BatchStrategy, TransformJob, transform
+from multimodal_algo.local import BatchStrategy, TransformSettings, transform
 from multimodal_algo.local.docker import DockerRunner
 
 CSV = {"Content-Type": "text/csv", "Accept": "text/csv"}
@@ -77,7 +77,7 @@ def test_serving_needs_no_network_and_writes_to_tmp_alone(
 def test_the_image_answers_as_a_plain_process_does(
     archive: Path, sample: Path, tmp_path: Path, strategy: BatchStrategy
 ) -> None:
-    job = TransformJob(strategy=strategy)
+    job = TransformSettings(strategy=strategy)
     lines = tmp_path / "lines.csv"
     lines.write_bytes(b"".join((sample / "test_noheader.csv").read_bytes().splitlines(keepends=True)[:12]))
     [inside] = transform(archive, lines, job, output=tmp_path / "image", runner=DockerRunner(INFERENCE, "4g"))

@@ -10,7 +10,6 @@ import pytest
 from engine import INFERENCE, TRAINING, docker
 from small_job import PARAMETERS
 
-from multimodal_algo.aws.specification import CLASSIFICATION_METRICS, REGRESSION_METRICS, metric_name
 from multimodal_algo.local.docker import DockerRunner
 from multimodal_algo.rehearsal.request import rehearsal_request
 from multimodal_algo.rehearsal.run import Setting, rehearse
@@ -62,9 +61,8 @@ def test_a_fault_of_each_kind_is_found_and_nothing_else(faulty: tuple[str, str],
         DockerRunner(faulty[0], "4g"),
         DockerRunner(faulty[1], "4g"),
         tmp_path / "rehearsal",
-        [[metric_name(name) for name in names] for names in (CLASSIFICATION_METRICS, REGRESSION_METRICS)],
     )
-    found = {check.name: check.told for check in rehearse(request, setting).faults}
+    found = {check.name: check.message for check in rehearse(request, setting).faults}
     expected = {
         "metrics are found in its log": "validation:log_loss match nothing",
         "transform job of the validation profile": "59 lines of output for 60 of input",

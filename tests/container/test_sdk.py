@@ -18,24 +18,24 @@ from small_job import PARAMETERS
 
 from multimodal_algo.tools.score import score_predictions
 
-# Rows that both strategies are tried on: a request a row takes its time.
+# Number of rows that both strategies answer. With SingleRecord each row is a request.
 ANSWERED = 250
 EMOJI = Path(os.environ.get("SHARED_DIR", "/nonexistent")) / "data/emoji"
 
 
 @pytest.fixture(autouse=True)
 def composed(tmp_path: Path) -> Iterator[None]:
-    """Removes the containers that docker-compose, as the SDKs use it, has left of a test."""
+    """Removes the containers that a test leaves in docker-compose, which the SDKs use."""
     yield
     folder = "com.docker.compose.project.working_dir"
     listed = docker("ps", "--all", f"--filter=label={folder}", "--format", f'{{{{.ID}}}} {{{{.Label "{folder}"}}}}')
-    for name, _, place in (line.partition(" ") for line in listed.splitlines()):
-        if Path(place).is_relative_to(tmp_path):
+    for name, _, directory in (line.partition(" ") for line in listed.splitlines()):
+        if Path(directory).is_relative_to(tmp_path):
             docker("rm", "--force", name, check=False)
 
 
 def run_client(python: Path, client: str, data: Path, output: Path, parameters: dict[str, str], *more: str) -> str:
-    """What the client has said."""
+    """Run a client, and return its output."""
     script = Path(__file__).with_name(client)
     command = [str(python), str(script), TRAINING, INFERENCE, str(data), str(output), json.dumps(parameters), *more]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -75,9 +75,9 @@ def test_sdk_2_on_real_data_and_two_instances(sdk: Callable[[int], Path], tmp_pa
         ):
             csv.writer(target, lineterminator="\n").writerows(islice(csv.reader(source), rows))
     parameters = {"n_mins": "2", "image_backbone": "mobilenet_v2"}
-    said = run_client(sdk(2), "sdk2_client.py", data, tmp_path / "job", parameters, "2")
-    assert " 2 train together: " in said
-    # There is one file, and each has read a section of it.
-    assert set(re.findall(r"INFO (algo-\d)-\w+: image backbone: ", said)) == {"algo-1", "algo-2"}, said[:5000]
+    log = run_client(sdk(2), "sdk2_client.py", data, tmp_path / "job", parameters, "2")
+    assert " 2 train together: " in log
+    # There is one file, and each instance has read a section of it.
+    assert set(re.findall(r"INFO (algo-\d)-\w+: image backbone: ", log)) == {"algo-1", "algo-2"}, log[:5000]
     for strategy in ("MultiRecord", "SingleRecord"):
         assert accuracy(tmp_path / "job", strategy, data) > 0.85

@@ -10,16 +10,16 @@ from engine import TRAINING, docker, inspect
 from small_job import PARAMETERS
 
 from multimodal_algo.artifact import read_config
-from multimodal_algo.local.tree import Channel, build_training_tree
+from multimodal_algo.local.tree import ChannelData, build_training_tree
 
 
 def test_docker_stop_ends_training_and_a_new_container_goes_on(
     sample: Path, tmp_path: Path, container: Callable[..., str]
 ) -> None:
     base = tmp_path / "ml"
-    build_training_tree(base, {"train": Channel(sample / "train.csv")}, PARAMETERS)
+    build_training_tree(base, {"train": ChannelData(sample / "train.csv")}, PARAMETERS)
     run = ("--network", "none", "--memory", "4g", "-v", f"{base}:/opt/ml", TRAINING)
-    # Without a word, as SDK 3 starts it.
+    # Without a command, as SDK 3 starts it.
     first = container(*run)
     with subprocess.Popen(["docker", "logs", "--follow", first], stdout=subprocess.PIPE, text=True) as log:
         assert log.stdout is not None
@@ -34,7 +34,7 @@ def test_docker_stop_ends_training_and_a_new_container_goes_on(
     assert not (base / "model/model_config.json").exists()
 
     log_text = docker("run", "--rm", *run, "train")
-    assert "text: taken from the checkpoint of an earlier start" in log_text
+    assert "text: taken from the checkpoint of a previous start" in log_text
     assert "validation:accuracy=" in log_text
     assert "\r" not in log_text
     assert not (base / "output/failure").exists()
@@ -43,7 +43,7 @@ def test_docker_stop_ends_training_and_a_new_container_goes_on(
 
 def test_a_users_mistake_ends_the_container_with_one_sentence(sample: Path, tmp_path: Path) -> None:
     base = tmp_path / "ml"
-    build_training_tree(base, {"train": Channel(sample / "train.csv")}, {"n_epoch": "3"})
+    build_training_tree(base, {"train": ChannelData(sample / "train.csv")}, {"n_epoch": "3"})
     run = ["docker", "run", "--rm", "--network", "none", "-v", f"{base}:/opt/ml", TRAINING, "train"]
     done = subprocess.run(run, check=False, capture_output=True, text=True)
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""What the stand-in algorithms' servers share."""
+"""Base class of the HTTP servers of the stand-in algorithms."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler
 
 
 class Answering(BaseHTTPRequestHandler):
-    """Answers with a whole body, and logs nothing."""
+    """A handler that sends each answer as one whole body, and logs nothing."""
 
     def answer(self, status: int, body: bytes) -> None:
         self.send_response(status)

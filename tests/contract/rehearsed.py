@@ -1,4 +1,4 @@
-"""A small algorithm that keeps every promise of our request, but for the one that FAULT names."""
+"""A small algorithm that fulfils every promise of our request, except the one that FAULT names."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 from answering import Answering
 
 from multimodal_algo.config.hyperparameters import specification
+from multimodal_algo.core.metrics import CLASSIFICATION
 
 FAULT = os.environ.get("FAULT", "")
 BASE = Path(os.environ["SAGEMAKER_BASE_DIR"])
-METRICS = ("accuracy", "log_loss", "f1_macro", "balanced_accuracy", "roc_auc", "calibration_error")
 
 
 def rows_of(channel: str, mode: str) -> list[dict[str, str]]:
@@ -67,7 +67,7 @@ def fit() -> None:
     for channel in ("model", "pretrained"):
         if channel in channels and channel != FAULT:
             require_model(channel)
-    for name in METRICS:
+    for name in CLASSIFICATION:
         if not (name == "log_loss" and FAULT == "metric"):
             print(f"validation:{name}=0.5000;")
     (BASE / "model/weights").write_text("x")
@@ -104,15 +104,15 @@ class Handler(Answering):
             return
         if FAULT == "output" and len(rows) > 1:
             rows = rows[:-1]
-        place = len(rows) if FAULT == "batch" else 0
-        told = [{"ID": row[0], "predicted_label": f"lamp{place or ''}"} for row in rows]
+        count = len(rows) if FAULT == "batch" else 0
+        predictions = [{"ID": row[0], "predicted_label": f"lamp{count or ''}"} for row in rows]
         accept = self.headers["Accept"]
         if accept == "application/json":
-            body = json.dumps({"predictions": told}).encode()
+            body = json.dumps({"predictions": predictions}).encode()
         elif accept == "application/jsonlines":
-            body = b"".join(json.dumps(answer).encode() + b"\n" for answer in told)
+            body = b"".join(json.dumps(answer).encode() + b"\n" for answer in predictions)
         else:
-            body = b"".join(f"{answer['ID']},{answer['predicted_label']}\n".encode() for answer in told)
+            body = b"".join(f"{answer['ID']},{answer['predicted_label']}\n".encode() for answer in predictions)
         self.answer(200, body)
 
 

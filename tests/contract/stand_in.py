@@ -48,8 +48,8 @@ class Handler(Answering):
             newline = b"" if BEHAVIOUR.get("no_final_newline") else b"\n"
             lines = body.split(b"\n")
             lines = lines[:-1] if not lines[-1] else lines
-            told = f"{self.headers['Content-Type']}|{self.headers['Accept']}|{len(lines)}:".encode()
-            self.answer(200, b"\n".join(told + line for line in lines) + newline)
+            prefix = f"{self.headers['Content-Type']}|{self.headers['Accept']}|{len(lines)}:".encode()
+            self.answer(200, b"\n".join(prefix + line for line in lines) + newline)
 
     def body(self) -> bytes:
         print("encoding", self.headers["Transfer-Encoding"], flush=True)

@@ -1,4 +1,4 @@
-"""The rehearsal finds a deliberate fault of each kind, and none where there is none."""
+"""The rehearsal finds a deliberate fault of each kind, and no fault in an algorithm without one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from typing import Any
 
 import pytest
 
-from multimodal_algo.aws.specification import CLASSIFICATION_METRICS, REGRESSION_METRICS, metric_name
 from multimodal_algo.local.runner import ProcessRunner
 from multimodal_algo.rehearsal.request import rehearsal_request
 from multimodal_algo.rehearsal.run import Setting, rehearse
 
 REHEARSED = ProcessRunner((sys.executable, str(Path(__file__).with_name("rehearsed.py"))))
-ALTERNATIVES = [[metric_name(name) for name in names] for names in (CLASSIFICATION_METRICS, REGRESSION_METRICS)]
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +24,11 @@ def request_(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def faults(request: dict[str, Any], output: Path, *, is_quick: bool = False) -> dict[str, str]:
-    told: list[str] = []
-    setting = Setting(REHEARSED, REHEARSED, output, ALTERNATIVES, is_quick, told.append)
+    lines: list[str] = []
+    setting = Setting(REHEARSED, REHEARSED, output, is_quick=is_quick, report=lines.append)
     findings = rehearse(request, setting)
-    assert len(told) == len(findings.checks) == len(json.loads((output / "rehearsal.json").read_text()))
-    return {check.name: check.told for check in findings.faults}
+    assert len(lines) == len(findings.checks) == len(json.loads((output / "rehearsal.json").read_text()))
+    return {check.name: check.message for check in findings.faults}
 
 
 def test_an_algorithm_that_keeps_its_promises_has_no_faults(request_: dict[str, Any], tmp_path: Path) -> None:
@@ -38,7 +36,7 @@ def test_an_algorithm_that_keeps_its_promises_has_no_faults(request_: dict[str, 
 
 
 @pytest.mark.parametrize(
-    ("fault", "check", "told"),
+    ("fault", "check", "message"),
     [
         ("hyperparameter", "all declared hyperparameters", "Unknown hyperparameter n_epochs"),
         ("metric", "metrics are found in its log", "validation:log_loss match nothing"),
@@ -54,23 +52,23 @@ def test_an_algorithm_that_keeps_its_promises_has_no_faults(request_: dict[str, 
     ],
 )
 def test_a_promise_that_is_broken_is_found(
-    request_: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, check: str, told: str
+    request_: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, check: str, message: str
 ) -> None:
     monkeypatch.setenv("FAULT", fault)
-    found = faults(request_, tmp_path, is_quick=fault in ("metric", "output"))
-    assert any(check in name and told in seen for name, seen in found.items()), found
+    faulty = faults(request_, tmp_path, is_quick=fault in ("metric", "output"))
+    assert any(check in name and message in seen for name, seen in faulty.items()), faulty
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda r: hyperparameters(r).append({"Name": "depth", "Type": "FreeText"}), "depth"),
         (lambda r: hyperparameters(r)[0].update(IsRequired=True), "n_hours is required and has a default"),
         (lambda r: metrics(r)[0].update(Regex="accuracy=.*"), "has 0 groups"),
-        (lambda r: metrics(r)[0].update(Regex="accuracy=("), "is none"),
-        (lambda r: metrics(r).pop(0), "The objective validation:accuracy is no metric"),
+        (lambda r: metrics(r)[0].update(Regex="accuracy=("), "is not valid"),
+        (lambda r: metrics(r).pop(0), "The objective validation:accuracy is not one of the metrics"),
         (lambda r: training(r).update(HyperParameters={"qualty": "toy"}), "qualty, which is not declared"),
-        (lambda r: training(r).update(HyperParameters={"quality": "finest"}), "'finest', is none of"),
+        (lambda r: training(r).update(HyperParameters={"quality": "finest"}), "'finest', is not one of"),
         (lambda r: training(r)["InputDataConfig"][0].update(ChannelName="training"), "has no channel train"),
         (lambda r: training(r)["InputDataConfig"][0].update(ContentType="text/tsv"), "has text/tsv"),
         (lambda r: channel(r, "model").update(IsRequired=True), "has no channel model"),
@@ -79,12 +77,12 @@ def test_a_promise_that_is_broken_is_found(
     ],
 )
 def test_a_request_that_contradicts_itself_or_the_algorithm_is_found(
-    request_: dict[str, Any], tmp_path: Path, change: Callable[[dict[str, Any]], Any], told: str
+    request_: dict[str, Any], tmp_path: Path, change: Callable[[dict[str, Any]], Any], message: str
 ) -> None:
     changed = copy.deepcopy(request_)
     change(changed)
-    found = faults(changed, tmp_path, is_quick=told != "depth")
-    assert any(told in seen for seen in found.values()), found
+    faulty = faults(changed, tmp_path, is_quick=message != "depth")
+    assert any(message in seen for seen in faulty.values()), faulty
 
 
 def hyperparameters(request: dict[str, Any]) -> Any:

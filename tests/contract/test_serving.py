@@ -1,4 +1,4 @@
-"""The platform's rules for ``serve``, with the real program over real HTTP on a read-only artifact."""
+"""The platform's rules for ``serve``. The real program serves a read-only artifact over real HTTP."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CSV = {"Content-Type": "text/csv", "Accept": "text/csv"}
 
 
 class Served:
-    """A running server and the sample's lines."""
+    """A running server, and lines of the sample to send to it."""
 
     def __init__(self, server: LocalServer, lines: list[bytes]) -> None:
         self.server = server
@@ -51,11 +51,11 @@ class Served:
         return list(csv.reader(io.StringIO(response.text)))
 
 
-def assert_same(found: list[list[str]], expected: list[list[str]]) -> None:
-    """Probabilities may differ by rounding, since other rows of a batch change the order of sums."""
-    assert [row[:2] for row in found] == [row[:2] for row in expected]
-    for one, other in zip(found, expected, strict=True):
-        assert float(one[2]) == pytest.approx(float(other[2]), abs=1e-4)
+def assert_same(answers: list[list[str]], expected: list[list[str]]) -> None:
+    """Compare answers. Probabilities may differ by rounding, since other rows of a batch change the order of sums."""
+    assert [row[:2] for row in answers] == [row[:2] for row in expected]
+    for answer, row in zip(answers, expected, strict=True):
+        assert float(answer[2]) == pytest.approx(float(row[2]), abs=1e-4)
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def test_execution_parameters_have_no_batch_strategy_and_fit_the_platforms_buffe
     assert 0 < answer["MaxConcurrentTransforms"] * answer["MaxPayloadInMB"] <= 100
 
 
-def test_each_line_is_answered_by_its_id_a_label_and_a_probability(batch: Served) -> None:
+def test_each_line_is_answered_with_its_id_a_label_and_a_probability(batch: Served) -> None:
     answers = batch.rows(b"\n".join(batch.lines))
     assert [answer[0] for answer in answers] == [line.split(b",")[0].decode() for line in batch.lines]
     for _, label, probability in answers:
@@ -109,15 +109,15 @@ def test_each_line_is_answered_by_its_id_a_label_and_a_probability(batch: Served
 )
 def test_line_ends_and_byte_order_marks_change_no_answer(batch: Served, body_of: object) -> None:
     expected = [batch.rows(line)[0] for line in batch.lines[:4]]
-    found = batch.rows(body_of(batch.lines[:4]))  # type: ignore[operator]
-    assert_same(found, expected)
+    answers = batch.rows(body_of(batch.lines[:4]))  # type: ignore[operator]
+    assert_same(answers, expected)
 
 
-def test_a_header_line_is_answered_by_output_names_and_loses_no_row(batch: Served) -> None:
+def test_a_header_line_is_answered_with_the_output_names_and_loses_no_row(batch: Served) -> None:
     header = b"ID,title_text,description_text,price_num,weight_num,colour_cat,maker_cat,photo_image"
-    found = batch.rows(header + b"\n" + batch.lines[0] + b"\n")
-    assert found[0] == ["ID", "predicted_label", "probability"]
-    assert_same(found[1:], batch.rows(batch.lines[0]))
+    names, *answers = batch.rows(header + b"\n" + batch.lines[0] + b"\n")
+    assert names == ["ID", "predicted_label", "probability"]
+    assert_same(answers, batch.rows(batch.lines[0]))
 
 
 def test_unicode_line_separators_inside_text_do_not_cut_a_line(batch: Served) -> None:
@@ -125,7 +125,7 @@ def test_unicode_line_separators_inside_text_do_not_cut_a_line(batch: Served) ->
     assert [row[0] for row in batch.rows(body)] == ["00001"]
 
 
-def test_an_empty_body_is_answered_by_an_empty_200(batch: Served) -> None:
+def test_an_empty_body_is_answered_with_an_empty_200(batch: Served) -> None:
     assert batch.rows(b"") == []
 
 
@@ -149,11 +149,11 @@ BAD_LINES = {
 
 @pytest.mark.parametrize("line", BAD_LINES.values(), ids=BAD_LINES.keys())
 def test_in_batch_a_bad_line_is_answered_with_empty_fields_in_its_place(batch: Served, line: bytes) -> None:
-    found = batch.rows(batch.lines[0] + b"\n" + line + b"\n" + batch.lines[1] + b"\n")
-    assert len(found) == 3
-    assert found[1][0] in ("77", "")
-    assert found[1][1:] == ["", ""]
-    assert_same([found[0], found[2]], [batch.rows(good)[0] for good in batch.lines[:2]])
+    answers = batch.rows(batch.lines[0] + b"\n" + line + b"\n" + batch.lines[1] + b"\n")
+    assert len(answers) == 3
+    assert answers[1][0] in ("77", "")
+    assert answers[1][1:] == ["", ""]
+    assert_same([answers[0], answers[2]], [batch.rows(good)[0] for good in batch.lines[:2]])
 
 
 def test_in_batch_a_single_bad_record_does_not_fail_its_request(batch: Served) -> None:
@@ -168,7 +168,7 @@ def test_in_batch_mostly_bad_lines_are_refused_as_a_mistake(batch: Served) -> No
     assert "line 2: 3 fields instead of 8 (ID, title_text" in response.json()["error"]
 
 
-def test_a_torn_quote_is_refused_in_batch_too_since_its_other_half_may_look_like_a_row(batch: Served) -> None:
+def test_an_open_quote_is_refused_in_batch_too_because_the_rest_of_the_cell_may_look_like_a_row(batch: Served) -> None:
     response = batch.post(batch.lines[0] + b'\n77,"torn\n' + batch.lines[1] + b"\n")
     assert response.status_code == 400
     assert "line 2: a quote is not closed" in response.json()["error"]
@@ -180,7 +180,7 @@ def test_a_whole_body_with_quoted_newlines_is_one_row_each(batch: Served) -> Non
     assert [row[0] for row in batch.rows(body)] == ["1", "2"]
 
 
-def test_blank_lines_keep_their_place_and_are_no_mistake(batch: Served) -> None:
+def test_blank_lines_are_answered_in_their_place_and_do_not_count_as_bad(batch: Served) -> None:
     assert [row[1] == "" for row in batch.rows(b"\n\n" + batch.lines[0] + b"\n\n")] == [True, True, False, True]
 
 
@@ -225,7 +225,7 @@ def objects(lines: list[bytes]) -> list[dict[str, str]]:
 
 
 def as_csv(rows: list[Iterable[str]]) -> bytes:
-    """Columns from last to first."""
+    """Return a CSV body with the columns from last to first."""
     text = io.StringIO(newline="")
     csv.writer(text).writerows([list(row)[::-1] for row in rows])
     return text.getvalue().encode()
@@ -253,18 +253,18 @@ def test_every_content_type_gets_the_same_answers(batch: Served, content_type: s
     response = batch.post(body, {"Content-Type": content_type, "Accept": "application/jsonlines"})
     assert response.status_code == 200, response.text
     assert response.headers["Content-Type"].startswith("application/jsonlines")
-    found = [json.loads(line) for line in response.text.split("\n") if line]
+    answers = [json.loads(line) for line in response.text.split("\n") if line]
     if content_type == "application/json":
-        found = batch.post(body, {"Content-Type": content_type}).json()["predictions"]
+        answers = batch.post(body, {"Content-Type": content_type}).json()["predictions"]
     if "header" in content_type:
         assert batch.post(body, {"Content-Type": content_type}).text.startswith("ID,predicted_label,probability\n")
-    assert [list(answer) for answer in found] == [["ID", "predicted_label", "probability"]] * 5
-    for answer, row in zip(found, expected, strict=True):
+    assert [list(answer) for answer in answers] == [["ID", "predicted_label", "probability"]] * 5
+    for answer, row in zip(answers, expected, strict=True):
         assert [answer["ID"], answer["predicted_label"]] == row[:2]
         assert answer["probability"] == pytest.approx(float(row[2]), abs=1e-4)
 
 
-def test_a_json_object_a_line_is_answered_by_one(batch: Served) -> None:
+def test_one_json_object_per_line_is_answered_with_one_object_per_line(batch: Served) -> None:
     (row,) = objects(batch.lines[:1])
     body = json.dumps(row).encode() + b"\n"
     json_type = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -293,7 +293,7 @@ def test_the_environment_chooses_the_fields_of_an_answer(artifact: Path, sample:
         assert "served 2 rows of 1 requests, 1 of them bad" in served.server.log_text()
 
 
-def test_an_output_that_does_not_exist_stops_the_server_with_a_sentence(
+def test_an_output_field_that_does_not_exist_stops_the_server_with_a_message(
     artifact: Path, sample: Path, tmp_path: Path
 ) -> None:
     with serving(artifact, sample, tmp_path, {"SAGEMAKER_INFERENCE_OUTPUT": "probabilty"}) as served:
@@ -312,10 +312,10 @@ def replaced(served: Served, old: set[int]) -> bool:
     return True
 
 
-def test_a_model_that_does_not_come_back_is_replaced_and_its_requests_are_told(
+def test_a_model_that_does_not_come_back_is_replaced_and_its_requests_get_the_reason(
     artifact: Path, sample: Path, tmp_path: Path
 ) -> None:
-    # Of texts this long a batch takes seconds, which is over the limit: so would be a model that hangs.
+    # A batch of such long texts takes seconds. This is over the limit, like a model that hangs.
     body = b"".join(b"%d,%d %s,%d %s,1,2,red,Eiko,\n" % (n, n, b"lamp " * 300, n, b"tea " * 300) for n in range(256))
     environment = {"SAGEMAKER_BATCH": "true", "MODEL_TIMEOUT_S": "0.5", "INFERENCE_ENGINE": "torch"}
     with serving(artifact, sample, tmp_path, environment) as served:
@@ -391,7 +391,7 @@ def test_no_request_makes_an_internal_error_or_another_number_of_answers(
         assert response.text.count("\n") == records.count(b"\n") + (records[-1:] not in (b"", b"\n"))
 
 
-def test_a_slow_client_keeps_no_one_waiting(endpoint: Served) -> None:
+def test_slow_clients_do_not_delay_other_requests(endpoint: Served) -> None:
     host, port = endpoint.server.url.removeprefix("http://").split(":")
     slow = [socket.create_connection((host, int(port))) for _ in range(40)]
     for connection in slow:
@@ -432,7 +432,7 @@ def damaged(artifact: Path, directory: Path, how: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("how", "message"),
     [
         ("missing file", "wholistic/fusion.safetensors is missing"),
         ("changed file", "wholistic/fusion.safetensors is not what was written"),
@@ -441,19 +441,19 @@ def damaged(artifact: Path, directory: Path, how: str) -> Path:
     ],
 )
 def test_an_artifact_that_cannot_be_served_ends_the_process(
-    artifact: Path, sample: Path, tmp_path: Path, how: str, told: str
+    artifact: Path, sample: Path, tmp_path: Path, how: str, message: str
 ) -> None:
     base = damaged(artifact, tmp_path, how)
     log = tmp_path / "serve.log"
     with LocalServer(ProcessRunner(), base, {"SAGEMAKER_BATCH": "true"}, log) as server:
-        # The port answers before the artifact was checked. A request that waits for it is told the reason, pings are
-        # answered 500, and then the process ends.
+        # The port answers before the artifact is checked. A request that waits for it gets the reason, pings get 500,
+        # and then the process ends.
         response = requests.post(f"{server.url}/invocations", data=b"1", headers=CSV, timeout=60)
         assert response.status_code == 500
-        assert told in response.json()["error"]
+        assert message in response.json()["error"]
         assert requests.get(f"{server.url}/ping", timeout=2).status_code == 500
         assert server.process.wait(timeout=60) == 3
-    assert told in log.read_text()
+    assert message in log.read_text()
     assert "Traceback" not in log.read_text()
 
 
@@ -462,7 +462,7 @@ def test_sigterm_ends_the_server_after_the_requests_in_flight(artifact: Path, sa
 
         def body() -> Iterator[bytes]:
             yield served.lines[0] + b"\n"
-            # Answered, so the server has this request too, which came before: stop it in the middle.
+            # The ping is answered, so the server also has this request, which came before. SIGTERM comes in the middle.
             assert served.get("/ping").status_code == 200
             served.server.process.send_signal(signal.SIGTERM)
             yield served.lines[1] + b"\n"
@@ -473,7 +473,7 @@ def test_sigterm_ends_the_server_after_the_requests_in_flight(artifact: Path, sa
         assert served.server.process.wait(timeout=30) == 0
 
 
-def test_the_log_says_what_devices_there_are_one_line_an_event(batch: Served) -> None:
+def test_the_log_lists_the_devices_and_has_one_line_per_event(batch: Served) -> None:
     batch.post(batch.lines[0])
     lines = batch.server.log_text().splitlines()
     assert sum(" devices: " in line for line in lines) == 1

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from multimodal_algo.local import BatchStrategy, SplitType, TransformJob, transform
+from multimodal_algo.local import BatchStrategy, SplitType, TransformSettings, transform
 
 LINES = 400
 JOBS = {
-    "defaults": TransformJob(),
-    "1 MB, 16 at a time": TransformJob(max_payload_mb=1, max_concurrent_transforms=16),
-    "one record a request": TransformJob(strategy=BatchStrategy.SINGLE_RECORD, max_concurrent_transforms=8),
-    "one request": TransformJob(split_type=SplitType.NONE),
-    "torch": TransformJob(env={"INFERENCE_ENGINE": "torch"}),
+    "defaults": TransformSettings(),
+    "1 MB, 16 at a time": TransformSettings(max_payload_mb=1, max_concurrent_transforms=16),
+    "one record a request": TransformSettings(strategy=BatchStrategy.SINGLE_RECORD, max_concurrent_transforms=8),
+    "one request": TransformSettings(split_type=SplitType.NONE),
+    "torch": TransformSettings(env={"INFERENCE_ENGINE": "torch"}),
 }
 
 

@@ -17,10 +17,11 @@ from multimodal_algo.core.budget import Budget
 from multimodal_algo.core.errors import PlatformError, UserError
 from multimodal_algo.core.task import Task
 from multimodal_algo.execution.link import Lost
-from multimodal_algo.execution.protocol import Parallelism, SentDirectory, Shared, WorkItem
+from multimodal_algo.execution.protocol import Parallelism, Resources, SentDirectory, Shared, WorkItem
 from multimodal_algo.execution.ranks import Rank
 from multimodal_algo.execution.ray_executor import RayExecutor, WorkFailed, find_nodes
 from multimodal_algo.execution.ray_node import HOST, RayNode, connect
+from multimodal_algo.predictors.base import FitSettings
 from multimodal_algo.predictors.tabular import AutoGluonPredictor
 
 HOSTS = ("algo-1", "algo-2")
@@ -111,10 +112,7 @@ def meet(marks: Path, directory: Path, *rank: Rank) -> str:
 
 def test_what_is_known_of_the_hosts(cluster: Cluster) -> None:
     executor = cluster.executor
-    assert executor.hosts == HOSTS
-    assert executor.width == 2
-    assert executor.gpus == 0
-    assert not executor.is_alone
+    assert executor.resources == Resources(HOSTS, width=2, gpus=0, gpus_per_host=0, in_process=False)
     assert executor.ask_hosts(lambda: os.environ[HOST]) == dict(zip(HOSTS, HOSTS, strict=True))
 
 
@@ -173,22 +171,21 @@ def test_folds_that_others_fit_are_those_fitted_here(cluster: Cluster, tmp_path:
     folds = np.arange(240) % 4
 
     def fit(name: str, parallelism: Parallelism | None) -> np.ndarray:
-        head, answers = AutoGluonPredictor.fit(
-            inputs,
-            targets,
-            folds,
+        settings = FitSettings(
+            name=name,
             task=Task.of_classes(3),
-            models={"WIDE": [{"C": 3}, {"C": 1}], "GBM": {"num_boost_round": 20}},
-            budget=Budget.starting_now(120),
+            model_settings={"WIDE": [{"C": 3}, {"C": 1}], "GBM": {"num_boost_round": 20}},
             seed=0,
-            path=tmp_path / name,
+            scratch=tmp_path / name,
+            budget=Budget.starting_now(120),
             parallelism=parallelism,
         )
-        return np.concatenate([answers, head.predict(inputs)])
+        predictor, out_of_fold = AutoGluonPredictor.fit(inputs, targets, folds, settings)
+        return np.concatenate([out_of_fold, predictor.predict(inputs)])
 
     looks: list[int] = []
     executor = RayExecutor(cluster.executor.nodes, lambda: looks.append(1))
-    assert fit("spread", Parallelism(executor, 2)) == pytest.approx(fit("here", None), abs=1e-6)
+    assert fit("on_both", Parallelism(executor, 2)) == pytest.approx(fit("here", None), abs=1e-6)
     assert looks  # while others worked
 
 

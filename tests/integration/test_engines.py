@@ -1,4 +1,4 @@
-"""ONNX Runtime answers as torch does, and torch answers where it cannot."""
+"""ONNX Runtime gives the answers of torch. Torch answers where ONNX Runtime cannot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from multimodal_algo.artifact import GRAPH, IMAGE_BACKBONE, TEXT_BACKBONE
 from multimodal_algo.config.inference import Engine
 from multimodal_algo.core.schema import Modality
-from multimodal_algo.serving.loaded_model import Predictor
+from multimodal_algo.serving.loaded_model import LoadedModel
 
 
 def rows_of(sample: Path) -> list[list[str]]:
@@ -21,24 +21,24 @@ def rows_of(sample: Path) -> list[list[str]]:
         return list(csv.reader(stream))
 
 
-def test_an_artifact_has_graphs_that_answer_as_torch_does(artifact: Path, sample: Path) -> None:
+def test_the_graphs_of_an_artifact_give_the_answers_of_torch(artifact: Path, sample: Path) -> None:
     rows = rows_of(sample)
     assert (artifact / IMAGE_BACKBONE / GRAPH).is_file()
     assert (artifact / TEXT_BACKBONE / GRAPH).is_file()
-    by_torch = Predictor.load(artifact, Engine.TORCH).predict(rows)
-    np.testing.assert_allclose(Predictor.load(artifact, Engine.ONNX).predict(rows), by_torch, atol=1e-3)
+    by_torch = LoadedModel.load(artifact, Engine.TORCH).predict(rows)
+    np.testing.assert_allclose(LoadedModel.load(artifact, Engine.ONNX).predict(rows), by_torch, atol=1e-3)
 
 
-def test_answers_do_not_depend_on_what_else_is_in_a_batch(artifact: Path, sample: Path) -> None:
+def test_answers_do_not_depend_on_the_other_rows_of_a_batch(artifact: Path, sample: Path) -> None:
     rows = rows_of(sample)
     for engine in (Engine.TORCH, Engine.ONNX):
-        predictor = Predictor.load(artifact, engine)
-        alone = np.concatenate([predictor.predict([row]) for row in rows])
-        np.testing.assert_allclose(predictor.predict(rows), alone, atol=1e-4)
+        model = LoadedModel.load(artifact, engine)
+        alone = np.concatenate([model.predict([row]) for row in rows])
+        np.testing.assert_allclose(model.predict(rows), alone, atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("engine", "graph", "told"),
+    ("engine", "graph", "message"),
     [
         (Engine.ONNX, None, "the artifact has no ONNX graph"),
         (Engine.ONNX, b"no graph", "onnxruntime cannot load the graph"),
@@ -46,14 +46,14 @@ def test_answers_do_not_depend_on_what_else_is_in_a_batch(artifact: Path, sample
         (Engine.TENSORRT, "its own", "the installed onnxruntime has no TensorrtExecutionProvider"),
     ],
 )
-def test_an_engine_that_is_missing_or_disagrees_is_passed_over_with_a_warning(
+def test_torch_replaces_an_engine_that_is_missing_or_disagrees_and_a_warning_is_logged(
     artifact: Path,
     sample: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     engine: Engine,
     graph: object,
-    told: str,
+    message: str,
 ) -> None:
     directory = tmp_path / "model"
     shutil.copytree(artifact, directory)
@@ -64,20 +64,20 @@ def test_an_engine_that_is_missing_or_disagrees_is_passed_over_with_a_warning(
         path.write_bytes(graph)
     elif graph == "another network's":
         negated(path)
-    # The description guards its files; this is about what it does not see.
+    # Without the list of files the damage is not noticed when the artifact is checked, only when the graph is used.
     config = directory / "model_config.json"
     config.write_text(without_files(config.read_text()))
     with caplog.at_level(logging.WARNING):
-        predictor = Predictor.load(directory, engine)
-    assert sum(told in record.message for record in caplog.records) >= 1
-    expected = Predictor.load(artifact, Engine.TORCH)
+        model = LoadedModel.load(directory, engine)
+    assert sum(message in record.message for record in caplog.records) >= 1
+    expected = LoadedModel.load(artifact, Engine.TORCH)
     texts = ["a lamp", "a rather long mug"]
     of_text = Modality.TEXT
-    np.testing.assert_allclose(predictor.encoders[of_text](texts), expected.encoders[of_text](texts), atol=1e-6)
+    np.testing.assert_allclose(model.encoders[of_text](texts), expected.encoders[of_text](texts), atol=1e-6)
 
 
 def negated(path: Path) -> None:
-    """Turn the vectors of a graph around."""
+    """Change the graph in `path` so that it returns the negative of its vectors."""
     import onnx
 
     graph = onnx.load(path)

@@ -15,22 +15,20 @@ from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.core.budget import Budget
 from multimodal_algo.core.task import Task
 from multimodal_algo.networks.frozen import BackboneInfo, ImageBackbone
+from multimodal_algo.predictors.base import FitSettings
 from multimodal_algo.predictors.finetune.predictor import FineTunedPredictor
 from multimodal_algo.report.metrics import Metrics
 from multimodal_algo.serving.loaded_model import LoadedModel
-from multimodal_algo.training.job import Channels, train
+from multimodal_algo.training.job import ChannelPaths, JobDirectories, train
 
 ONE_EPOCH = {"optimization.max_epochs": 1, "env.per_gpu_batch_size": 8, "env.batch_size": 8}
 
 
 def fit(data: Path, directory: Path, **parameters: str) -> tuple[LoadedModel, Metrics]:
     metrics = train(
-        Channels(data),
+        ChannelPaths(data),
         HyperParameters.parse({**PARAMETERS, **parameters}),
-        weights_dir=WEIGHTS_DIR,
-        checkpoints_dir=directory / "checkpoints",
-        model_dir=directory / "model",
-        output_dir=directory / "output",
+        JobDirectories.below(directory, weights=WEIGHTS_DIR),
     )
     return LoadedModel.load(directory / "model"), metrics
 
@@ -43,9 +41,9 @@ def untrained(name: str) -> ImageBackbone:
         if hasattr(module, "running_mean") and module.running_mean is not None:
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 2.0)
-    from multimodal_algo.networks.library import headless
+    from multimodal_algo.networks.library import without_classifier
 
-    return ImageBackbone(BackboneInfo(f"torchvision/{name}", "test", True), headless(network))
+    return ImageBackbone(BackboneInfo(f"torchvision/{name}", "test", True), without_classifier(network))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
@@ -95,14 +93,16 @@ def test_answers_are_those_of_autogluons_own_predict(tmp_path: Path) -> None:
     labels = generator.integers(3, size=90)
     texts = pd.DataFrame({"a_text": [f"{['red', 'green', 'blue'][label]} thing {n}" for n, label in enumerate(labels)]})
     start = {"model.hf_text.checkpoint_name": _sentence_network(tmp_path / "start")}
-    head, out_of_fold = FineTunedPredictor.fit(
-        texts, labels, np.arange(90) % 6, task=Task.of_classes(3), models={**start, "optim.max_epochs": 3,
-        "env.per_gpu_batch_size": 8, "env.batch_size": 8, "optim.peft": "lora"},
-        budget=Budget.starting_now(120), seed=0, path=tmp_path / "fit",
+    settings = FitSettings(
+        name="text_tuned", task=Task.of_classes(3), seed=0, scratch=tmp_path / "fit", budget=Budget.starting_now(120),
+        model_settings={
+            **start, "optim.max_epochs": 3, "env.per_gpu_batch_size": 8, "env.batch_size": 8, "optim.peft": "lora"
+        },
     )  # fmt: skip
-    expected = np.mean([p.predict_proba(texts).to_numpy() for p in head._predictors], axis=0)
-    np.testing.assert_allclose(head.predict(texts), expected, atol=1e-4)
-    head.save(tmp_path / "saved")
+    fitted, out_of_fold = FineTunedPredictor.fit(texts, labels, np.arange(90) % 6, settings)
+    expected = np.mean([p.predict_proba(texts).to_numpy() for p in fitted._predictors], axis=0)
+    np.testing.assert_allclose(fitted.predict(texts), expected, atol=1e-4)
+    fitted.save(tmp_path / "saved")
     again = FineTunedPredictor.load(tmp_path / "saved")  # as after a restart, which then writes the artifact
     np.testing.assert_allclose(again.predict(texts), expected, atol=1e-4)
     again.save(tmp_path / "again")

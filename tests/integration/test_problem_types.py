@@ -17,20 +17,17 @@ from multimodal_algo.core.errors import UserError
 from multimodal_algo.report.metrics import Metrics
 from multimodal_algo.serving.decoding import Kind
 from multimodal_algo.serving.loaded_model import LoadedModel
-from multimodal_algo.serving.service import Loaded, ModelService
-from multimodal_algo.training.job import Channels, train
+from multimodal_algo.serving.service import ModelService, ServedModel
+from multimodal_algo.training.job import ChannelPaths, JobDirectories, train
 
 WORDS = ["small", "medium", "large", "huge"]
 
 
 def fit(data: Path, directory: Path, validation: Path | None = None, **parameters: str) -> tuple[LoadedModel, Metrics]:
     metrics = train(
-        Channels(data, validation),
+        ChannelPaths(data, validation),
         HyperParameters.parse({**PARAMETERS, "n_mins": "0", "n_secs": "15", **parameters}),
-        weights_dir=WEIGHTS_DIR,
-        checkpoints_dir=directory / "checkpoints",
-        model_dir=directory / "model",
-        output_dir=directory / "output",
+        JobDirectories.below(directory, weights=WEIGHTS_DIR),
     )
     return LoadedModel.load(directory / "model"), metrics
 
@@ -50,25 +47,25 @@ HOUSES = ["ID", "a_text", "area_num", "side_cat", "label"]
 
 def test_numbers_are_predicted_as_numbers(write_csv: WriteCsv, tmp_path: Path) -> None:
     data = write_csv("train.csv", [HOUSES, *houses(300, seed=0)])
-    predictor, metrics = fit(data, tmp_path, quality="very_light")
+    model, metrics = fit(data, tmp_path, quality="very_light")
     assert metrics.problem_type == "regression"
-    assert predictor.task.is_regression
+    assert model.task.is_regression
     test = houses(100, seed=1)
     truth = np.array([float(row[-1]) for row in test])
-    answers = predictor.predict([row[:-1] for row in test])[:, 0]
+    answers = model.predict([row[:-1] for row in test])[:, 0]
     error = np.sqrt(np.mean((answers - truth) ** 2))
     assert error < 0.3 * truth.std()
     assert error == pytest.approx(metrics.fused["rmse"], rel=0.4)
     assert metrics.fused["rmse"] <= min(scores["rmse"] for scores in metrics.modalities.values()) * 1.001
-    options = InferenceOptions.of({}, {}, schema=predictor.schema, task=predictor.task, is_batch=True)
-    service = ModelService(lambda: Loaded(predictor, options), lambda: 0.0)
+    options = InferenceOptions.of({}, {}, schema=model.schema, task=model.task, is_batch=True)
+    service = ModelService(lambda: ServedModel(model, options), lambda: 0.0)
     assert service.load()
     body = ("\n".join(",".join(row[:-1]) for row in test[:5]) + "\nH9,,oops,x\n").encode()
     lines = service.answer(body, Kind.CSV, Kind.CSV)
-    told = list(csv.reader(lines.decode().splitlines()))
-    assert [row[0] for row in told] == [row[0] for row in test[:5]] + ["H9"]
-    np.testing.assert_allclose([float(row[1]) for row in told[:5]], answers[:5], rtol=1e-5)
-    assert told[5] == ["H9", ""]
+    answered = list(csv.reader(lines.decode().splitlines()))
+    assert [row[0] for row in answered] == [row[0] for row in test[:5]] + ["H9"]
+    np.testing.assert_allclose([float(row[1]) for row in answered[:5]], answers[:5], rtol=1e-5)
+    assert answered[5] == ["H9", ""]
     held_out = list(csv.DictReader((tmp_path / "output/predictions.csv").open(encoding="utf-8", newline="")))
     errors = [abs(float(row["error"])) for row in held_out]
     assert errors == sorted(errors, reverse=True)
@@ -82,8 +79,8 @@ def test_labels_of_a_regression_must_be_numbers(write_csv: WriteCsv, tmp_path: P
     data = write_csv("train.csv", [HOUSES, *rows])
     with pytest.raises(UserError, match="row 7, column label: 'cheap' is not a finite number"):
         fit(data, tmp_path, problem_type="regression")
-    predictor, _ = fit(data, tmp_path, problem_type="regression", on_bad_row="skip", max_bad_row_fraction="0.1")
-    assert predictor.task.is_regression
+    model, _ = fit(data, tmp_path, problem_type="regression", on_bad_row="skip", max_bad_row_fraction="0.1")
+    assert model.task.is_regression
 
 
 def test_a_metric_of_another_problem_type_is_refused(write_csv: WriteCsv, tmp_path: Path) -> None:
@@ -122,11 +119,11 @@ def test_a_thousand_classes(write_csv: WriteCsv, tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     rows = [[f"word{n} word{generator.integers(1000)}", f"{n}", f"class {n:03d}"] for n in range(999) for _ in range(3)]
     rows.append(["word999", "999", "only once"])
-    predictor, metrics = fit(
+    model, metrics = fit(
         write_csv("train.csv", [["a_text", "b_num", "label"], *rows]), tmp_path, quality="very_light", n_mins="3"
     )
-    assert len(predictor.classes) == 1000
-    assert "only once" in predictor.classes
+    assert len(model.classes) == 1000
+    assert "only once" in model.classes
     assert metrics.fused["accuracy"] > 0.5
 
 
@@ -136,8 +133,8 @@ def test_the_report_is_one_page_that_needs_nothing_else(archive: Path) -> None:
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     metrics = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
     assert f"{metrics['fused']['accuracy']:.4g}" in page
-    for told in ("Confusion matrix", "Calibration", "What each modality adds", "Time spent"):
-        assert told in page
+    for heading in ("Confusion matrix", "Calibration", "What each modality adds", "Time spent"):
+        assert heading in page
     assert metrics["without"].keys() == {"text", "num", "cat", "photo_image"}
     for scores in metrics["without"].values():
         assert scores["log_loss"] > metrics["fused"]["log_loss"] - 0.05

@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from multimodal_algo.core.budget import Budget
 from multimodal_algo.core.task import Task
 from multimodal_algo.execution.ranks import Rank, free_port
-from multimodal_algo.predictors.finetune.fit import Fitting, _of_ranks
+from multimodal_algo.predictors.base import FitSettings
+from multimodal_algo.predictors.finetune.fit import PartFit, _rank_settings
 
 ROWS = 60
 # Six rows decide when to stop.
@@ -93,12 +95,12 @@ def test_two_processes_fit_one_network_and_can_be_used_again(tmp_path: Path) -> 
 def test_a_step_takes_as_many_rows_as_that_of_one_process(
     per_gpu: int, batch: int, ranks: int, expected: tuple[int, int]
 ) -> None:
-    told = _of_ranks({"env.per_gpu_batch_size": per_gpu, "env.batch_size": batch}, ranks, has_gpu=False)
-    assert (told["env.batch_size"], told["env.per_gpu_batch_size"]) == expected
-    of_all = told["env.per_gpu_batch_size"] * ranks
-    steps = max(1, told["env.batch_size"] // of_all)  # as AutoMM counts them
-    assert told["env.per_gpu_batch_size"] <= per_gpu
-    assert of_all * steps <= max(told["env.batch_size"], ranks)
+    settings = _rank_settings({"env.per_gpu_batch_size": per_gpu, "env.batch_size": batch}, ranks, has_gpu=False)
+    assert (settings["env.batch_size"], settings["env.per_gpu_batch_size"]) == expected
+    of_all = settings["env.per_gpu_batch_size"] * ranks
+    steps = max(1, settings["env.batch_size"] // of_all)  # as AutoMM counts them
+    assert settings["env.per_gpu_batch_size"] <= per_gpu
+    assert of_all * steps <= max(settings["env.batch_size"], ranks)
 
 
 def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,15 +143,18 @@ def _child(rank: int, directory: Path, fits: list[Fit]) -> None:
     results = []
     for part, fit in enumerate(fits):
         found.update(steps=0, rows=0, highest=0, error=None, right=None)
-        models = {
+        model_settings = {
             "model.hf_text.checkpoint_name": fit.start if fit.missing_on != rank else f"{fit.start}/missing",
             "optim.max_epochs": fit.epochs, "optim.lr": 1e-2, "optim.lr_decay": 1.0, "optim.patience": 10**6,
             "env.per_gpu_batch_size": BATCH, "env.batch_size": BATCH,
         }  # fmt: skip
-        fitting = Fitting(Task.of_classes(2), models, 0, directory / "text_tuned" / "predictor")
+        settings = FitSettings(
+            name="text_tuned", task=Task.of_classes(2), model_settings=model_settings, seed=0,
+            scratch=directory / "text_tuned" / "predictor", budget=Budget.starting_now(fit.limit_s),
+        )  # fmt: skip
         me = Rank(rank, RANKS, "127.0.0.1", fit.port)
         try:
-            predictor = fitting.predictor(part, texts, labels, np.arange(ROWS), limit_s=fit.limit_s, rank=me)
+            predictor = PartFit(settings, part, texts, labels, np.arange(ROWS), fit.limit_s).run(me)
         except Exception as error:
             predictor, found["error"] = None, repr(error)
         if predictor is not None:

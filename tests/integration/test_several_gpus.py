@@ -15,7 +15,7 @@ from multimodal_algo.execution.hosts import Hosts
 from multimodal_algo.execution.protocol import Executor
 from multimodal_algo.execution.ray_executor import RayExecutor
 from multimodal_algo.execution.roles import Lead
-from multimodal_algo.training.job import Channels, train
+from multimodal_algo.training.job import ChannelPaths, JobDirectories, train
 
 
 @pytest.fixture
@@ -35,18 +35,15 @@ def test_networks_are_fine_tuned_side_by_side(
     executor: Executor, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert isinstance(executor, RayExecutor)
-    assert (executor.hosts, executor.gpus) == (("algo-1",), 2)
+    assert (executor.resources.hosts, executor.resources.gpus) == (("algo-1",), 2)
     data = tmp_path / "train.csv"
     data.write_text(
         "ID,a_text,label\n" + "".join(f"{n},{['cheap', 'dear'][n % 2]} thing {n % 7},{n % 2}\n" for n in range(60))
     )
     metrics = train(
-        Channels(data),
+        ChannelPaths(data),
         HyperParameters.parse({**PARAMETERS, "text_hyperparameters": json.dumps({"optim.max_epochs": 1})}),
-        weights_dir=WEIGHTS_DIR,
-        checkpoints_dir=tmp_path / "checkpoints",
-        model_dir=tmp_path / "model",
-        output_dir=tmp_path / "output",
+        JobDirectories.below(tmp_path, weights=WEIGHTS_DIR),
         executor=executor,
     )
     assert {"text", "text_tuned"} <= metrics.modalities.keys()

@@ -1,8 +1,8 @@
 """SageMaker, S3 and CloudWatch behind an endpoint on this machine: moto's server, with jobs that leave real files.
 
-moto knows no algorithms, and its jobs do nothing. Here an algorithm is described as it was created, a training job by
-its name or ARN leaves the files of a real one, and a transform job is the simulator's. Requests are held to the
-service's model.
+moto does not have algorithms, and its jobs do nothing. Here, the description of an algorithm is the request that
+created it. A training job by the algorithm's name or ARN leaves the files of a real job. A transform job is the
+simulator's. Each request is checked against the service's model.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from moto_server import moto_server
 
 from multimodal_algo.aws.model import problems
 from multimodal_algo.core.storage import upload
-from multimodal_algo.local import TransformJob, transform
-from multimodal_algo.local.job import DataProcessing, JoinSource
+from multimodal_algo.local import JoinSource, TransformSettings, transform
 from multimodal_algo.local.training import pack
 
 REGION = "eu-west-1"
@@ -40,16 +39,16 @@ Request = dict[str, Any]
 
 @dataclass
 class Account:
-    """What was asked of it.
+    """An account that records its requests.
 
     Parameters
     ----------
     job
         Folder with the ``model.tar.gz`` and ``output/`` that every training job leaves.
     requests
-        Of operations that create something, in order.
+        Operation and content of each request that creates something, in order.
     algorithms
-        What describes each, by name.
+        Description of each algorithm, by name.
     """
 
     job: Path
@@ -69,13 +68,13 @@ class Account:
         return {"AlgorithmArn": arn}
 
     def algorithm(self, name: str) -> Request:
-        found = self.algorithms.get(name.rpartition("algorithm/")[2])
-        if found is None:
+        description = self.algorithms.get(name.rpartition("algorithm/")[2])
+        if description is None:
             raise AWSValidationException(f"Algorithm {name} does not exist.")
-        return found
+        return description
 
     def check_training(self, request: Request) -> None:
-        """Refuse what the service would of a job by ARN."""
+        """Refuse a job by ARN whose hyperparameters or channels are not declared, as the service does."""
         declared = self.algorithm(request["AlgorithmSpecification"]["AlgorithmName"])["TrainingSpecification"]
         for key, given, known in (
             ("hyperparameter", request.get("HyperParameters", {}), declared["SupportedHyperParameters"]),
@@ -108,14 +107,12 @@ class Account:
         package = sagemaker.describe_model_package(ModelPackageName=container["ModelPackageName"])
         [source] = package["SourceAlgorithmSpecification"]["SourceAlgorithms"]
         processing = job.data_processing or {}
-        settings = TransformJob(
+        settings = TransformSettings(
             content_type=job.transform_input["ContentType"],
             accept=job.transform_output["Accept"],
-            data_processing=DataProcessing(
-                processing.get("InputFilter", "$"),
-                JoinSource(processing.get("JoinSource", "None")),
-                processing.get("OutputFilter", "$"),
-            ),
+            input_filter=processing.get("InputFilter", "$"),
+            join_source=JoinSource(processing.get("JoinSource", "None")),
+            output_filter=processing.get("OutputFilter", "$"),
             env=job.environment or {},
         )
         uri = job.transform_input["DataSource"]["S3DataSource"]["S3Uri"]
@@ -123,7 +120,7 @@ class Account:
 
 
 def _under_way(job: Any, kind: str, work: Callable[[Any], None]) -> None:
-    """Do the work of a job beside the answer to its request, and tell its end."""
+    """Run a job in a thread, so that its request is answered at once, and record how it ends."""
     setattr(job, f"{kind}_job_status", "InProgress")
 
     def run() -> None:
@@ -145,8 +142,8 @@ def serving(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     def answer(operation: str, do: Callable[[SageMakerResponse, Request], ActionResult]) -> None:
         def method(self: SageMakerResponse) -> ActionResult:
             request = json.loads(self.body)
-            if found := problems(operation, request):
-                raise AWSValidationException(" ".join(found))
+            if errors := problems(operation, request):
+                raise AWSValidationException(" ".join(errors))
             if operation.startswith("Create"):
                 account.requests.append((operation, request))
             return do(self, request)
@@ -172,7 +169,7 @@ def serving(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
         result = original["model"](self)
         model = self.sagemaker_backend._models[request["ModelName"]]
         model.enable_network_isolation = request.get("EnableNetworkIsolation", False)
-        # The service leaves out what a model has not.
+        # The service leaves out fields that a model does not have.
         model.vpc_config = model.vpc_config or None
         return result
 

@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, and are stored without what a run leaves."""
+"""The notebooks run from top to bottom, and are stored without outputs."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from multimodal_algo.aws.algorithm import create
 from multimodal_algo.aws.requests import Training, Transform
 from multimodal_algo.aws.session import Session
 from multimodal_algo.aws.specification import Images
+from multimodal_algo.config.transform import JoinSource, TransformSettings
 from multimodal_algo.local.training import pack
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +35,7 @@ Execute = Callable[..., nbformat.NotebookNode]
 
 @pytest.fixture
 def execute(tmp_path: Path) -> Execute:
-    """Runs a notebook in its folder, by the Python of some environment; a cell that fails is an error."""
+    """Runs a notebook in its folder with the Python of an environment. A cell that fails is an error."""
 
     def run(name: str, python: Path = Path(sys.executable)) -> nbformat.NotebookNode:
         # Jupyter replaces a bare "python" by its own.
@@ -43,10 +44,10 @@ def execute(tmp_path: Path) -> Execute:
         folder.mkdir(parents=True)
         specification = {"argv": command, "display_name": "tested", "language": "python"}
         (folder / "kernel.json").write_text(json.dumps(specification))
-        found = KernelSpecManager(kernel_dirs=[str(folder.parent)])
+        kernels = KernelSpecManager(kernel_dirs=[str(folder.parent)])
         path = ROOT / "notebooks" / name
         notebook = nbformat.read(path, as_version=4)
-        manager = AsyncKernelManager(kernel_name="tested", kernel_spec_manager=found)
+        manager = AsyncKernelManager(kernel_name="tested", kernel_spec_manager=kernels)
         resources = {"metadata": {"path": str(path.parent)}}
         return NotebookClient(notebook, km=manager, timeout=600, resources=resources).execute()
 
@@ -60,15 +61,15 @@ def job(archive: Path) -> Path:
 
 
 def outputs(notebook: nbformat.NotebookNode, kind: str) -> list[str]:
-    """What its cells show in a MIME type; of ``text/plain`` what they print too."""
-    found = []
+    """The outputs of its cells in a MIME type. ``text/plain`` includes what they print."""
+    shown = []
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             if output.output_type == "stream" and kind == "text/plain":
-                found.append(output.text)
+                shown.append(output.text)
             elif kind in output.get("data", {}):
-                found.append(output.data[kind])
-    return found
+                shown.append(output.data[kind])
+    return shown
 
 
 @pytest.mark.slow
@@ -77,9 +78,9 @@ def test_the_walk_through_on_this_machine(
 ) -> None:
     monkeypatch.setenv("DATA", str(sample))
     monkeypatch.setenv("JOB", str(tmp_path / "job"))
-    told = "\n".join(outputs(execute("local.ipynb"), "text/plain"))
-    assert "ready to train" in told
-    [right] = re.findall(r"(\d+) of 40 right", told)
+    printed = "\n".join(outputs(execute("local.ipynb"), "text/plain"))
+    assert "ready to train" in printed
+    [right] = re.findall(r"(\d+) of 40 right", printed)
     assert int(right) > 36
     with (tmp_path / "job/joined/test_noheader.csv.out").open(newline="") as stream:
         lines = list(csv.reader(stream))
@@ -108,10 +109,10 @@ def test_an_artifact_is_read(
 
 @pytest.fixture(scope="session")
 def sdk_3() -> Path:
-    """The Python of SDK 3's environment; REQUIRE_CONTAINERS promises it, as in the container tests."""
+    """The Python of SDK 3's environment. With REQUIRE_CONTAINERS it must exist, as in the container tests."""
     path = ROOT / "build/sdks/v3/bin/python"
     if not path.exists():
-        reason = "SageMaker's SDK 3 is not installed: `make sdks` does it"
+        reason = "SageMaker's SDK 3 is not installed. Run `make sdks`, then `make test`."
         if os.environ.get("REQUIRE_CONTAINERS"):
             pytest.fail(reason)
         pytest.skip(reason)
@@ -163,7 +164,7 @@ def test_end_to_end_by_arn(
     assert list(created) == [
         "CreateAlgorithm", "CreateTrainingJob", "CreateModelPackage", "CreateModel", "CreateTransformJob",
     ]  # fmt: skip
-    # What the SDK sends is what the command does, but for defaults that either spells out.
+    # The SDK and the command send the same requests, except for defaults that one of them spells out.
     training, transform = created["CreateTrainingJob"], created["CreateTransformJob"]
     assert training["OutputDataConfig"].pop("CompressionType") == "GZIP"
     assert training == Training(
@@ -172,16 +173,18 @@ def test_end_to_end_by_arn(
     ).request(training["TrainingJobName"])  # fmt: skip
     command = Transform(
         transform["ModelName"], "s3://bucket/multimodal/lines/", "s3://bucket/multimodal/predictions",
-        instance="ml.m5.xlarge", join_source="Input", output_filter="$[0,-2,-1]",
-        env={"SAGEMAKER_INFERENCE_OUTPUT": "predicted_label,probability"},
+        TransformSettings(
+            join_source=JoinSource.INPUT, output_filter="$[0,-2,-1]",
+            env={"SAGEMAKER_INFERENCE_OUTPUT": "predicted_label,probability"},
+        ), "ml.m5.xlarge",
     ).request(transform["TransformJobName"])  # fmt: skip
     assert command["TransformInput"].pop("CompressionType") == "None"
     assert command["DataProcessing"].pop("InputFilter") == "$"
     assert transform == command
     assert created["CreateModel"]["EnableNetworkIsolation"]
-    told = "\n".join(outputs(notebook, "text/plain"))
-    assert re.search(r"validation:accuracy=0\.\d+;", told), "the log"
-    assert re.search(r"validation:accuracy +0\.\d+", told), "the metrics"
+    printed = "\n".join(outputs(notebook, "text/plain"))
+    assert re.search(r"validation:accuracy=0\.\d+;", printed), "the log"
+    assert re.search(r"validation:accuracy +0\.\d+", printed), "the metrics"
     stored = boto3.client("s3").get_object(Bucket="bucket", Key="multimodal/predictions/test_noheader.csv.out")
     lines = list(csv.reader(io.StringIO(stored["Body"].read().decode())))
     with (sample / "test.csv").open(newline="") as stream:

@@ -1,1 +1,1 @@
-"""The algorithm on SageMaker: requests built from code, checked, and sent by boto3."""
+"""The algorithm on SageMaker: requests are made from code, checked, and sent by boto3."""

@@ -1,4 +1,4 @@
-"""The algorithm resource, created and validated."""
+"""Creation and validation of the algorithm resource."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ def create(
     role: str | None = None,
     **instances: str,
 ) -> str | None:
-    """Create the algorithm, with a validation on the sample dataset if there is a place for it.
+    """Create the algorithm. With `validate_in` and `role`, the platform validates it on the sample dataset.
 
     Parameters
     ----------
     session
-        The account.
+        Session with the account.
     name
-        Of the algorithm.
+        Name of the algorithm.
     images
-        In the registry.
+        Images in the registry.
     validate_in
-        S3 URI of a prefix: the sample is put there, and the jobs' results go there.
+        S3 URI of the prefix for the sample and for the results of the validation.
     role
         ARN of the role of the validation's jobs.
     instances
-        ``training_instance`` and ``transform_instance`` of `Validation`.
+        Instance types of the validation: ``training_instance`` and ``transform_instance``. See `Validation`.
 
     Returns
     -------
     str or None
-        The ARN; None in a dry run.
+        ARN of the algorithm. None in a dry run.
     """
     validation = None
     if validate_in is not None and role is not None:

@@ -1,4 +1,4 @@
-"""Jobs and models in the account: created, waited for, told of, fetched."""
+"""Jobs and models in the account: create them, wait for them, describe them, and fetch their files."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ from typing import Any
 
 from multimodal_algo.aws.requests import Training, Transform, Tuning, model_package_request, model_request
 from multimodal_algo.aws.session import Refused, Session
-from multimodal_algo.aws.specification import metric_definitions
 from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.metrics import METRICS
 
 _POLL_S = 15.0
 _DONE = ("Completed", "Failed", "Stopped")
-_NOT_THERE = ("ResourceNotFound", "ResourceNotFoundException", "ValidationException", "404", "NoSuchKey")
+_NOT_FOUND = ("ResourceNotFound", "ResourceNotFoundException", "ValidationException", "404", "NoSuchKey")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What can be asked about by name.
+    """A kind of resource that has a name and a status.
 
     Parameters
     ----------
     title
-        For people.
+        Name of the kind in messages.
     describe
-        Operation that tells its state.
-    name_key, status_key
-        Of that operation's request, and of its answer.
+        Operation that returns the state of a resource.
+    name_key
+        Key of the resource's name, in the request of that operation.
+    status_key
+        Key of the resource's status, in the answer.
     log_group
-        CloudWatch's; empty where it writes none.
+        Log group in CloudWatch. Empty for a kind whose log has no metrics.
     """
 
     title: str
@@ -69,12 +71,25 @@ def transform(session: Session, name: str, job: Transform) -> None:
 
 
 def create_model(session: Session, name: str, algorithm: str, artifact: str, role: str) -> None:
-    """Make a model of an algorithm and an artifact in S3: a model package of that name first, then the model.
+    """Make a model of an algorithm and an artifact: first a model package, then a model of the same name.
+
+    Parameters
+    ----------
+    session
+        Session with the account.
+    name
+        Name of the package and of the model.
+    algorithm
+        ARN or name of the algorithm.
+    artifact
+        S3 URI of ``model.tar.gz``.
+    role
+        ARN of the role of the model's jobs.
 
     Raises
     ------
     UserError
-        The package could not be made.
+        The service refuses the package or the model.
     """
     answer = session.send("CreateModelPackage", model_package_request(name, algorithm, artifact))
     if not session.dry_run:
@@ -83,148 +98,180 @@ def create_model(session: Session, name: str, algorithm: str, artifact: str, rol
 
 
 def artifact_of(session: Session, training_job: str) -> str:
-    """The S3 URI of a finished training job's ``model.tar.gz``.
+    """Return the S3 URI of the ``model.tar.gz`` of a finished training job.
 
     Raises
     ------
     UserError
         There is no such job, or it has no artifact.
     """
-    found = session.ask("DescribeTrainingJob", {"TrainingJobName": training_job})
-    artifact = found.get("ModelArtifacts", {}).get("S3ModelArtifacts")
+    job = session.call("DescribeTrainingJob", {"TrainingJobName": training_job})
+    artifact = job.get("ModelArtifacts", {}).get("S3ModelArtifacts")
     if not artifact:
-        raise UserError(f"The training job {training_job} has no artifact: it is {found['TrainingJobStatus']}.")
+        raise UserError(f"The training job {training_job} has no artifact: it is {job['TrainingJobStatus']}.")
     return artifact
 
 
 def wait(session: Session, kind: Kind, name: str, *, poll_s: float = _POLL_S) -> dict[str, Any]:
-    """Wait until it is done, telling each change of its status and each metric in its log.
+    """Wait until a resource is done. Report each change of its status, and each metric in its log.
+
+    Parameters
+    ----------
+    session
+        Session with the account.
+    kind
+        Kind of the resource.
+    name
+        Name or ARN of the resource.
+    poll_s
+        Seconds between two looks.
 
     Returns
     -------
     dict
-        What its operation answers at last.
+        The last description of the resource.
 
     Raises
     ------
     UserError
-        It failed or was stopped; the message has the whole reason.
+        The resource failed or was stopped. The message has the whole reason.
     """
-    told = ""
-    lines = _Log(session, kind, name)
+    shown = ""
+    log = _Log(session, kind, name)
     while True:
-        found = session.ask(kind.describe, {kind.name_key: name})
-        status = found[kind.status_key]
-        now = _state(kind, found)
-        if now != told:
-            session.tell(f"{kind.title} {_short(name)}: {now}")
-            told = now
-        for line in lines.metrics():
-            session.tell(f"    {line}")
-        if status in _DONE:
+        described = session.call(kind.describe, {kind.name_key: name})
+        state = _state(kind, described)
+        if state != shown:
+            session.report(f"{kind.title} {_short(name)}: {state}")
+            shown = state
+        for line in log.new_metrics():
+            session.report(f"    {line}")
+        if described[kind.status_key] in _DONE:
             break
         time.sleep(poll_s)
-    if status != "Completed":
-        raise UserError(f"The {kind.title} {_short(name)} is {status}: {failure(found)}")
-    return found
+    if (status := described[kind.status_key]) != "Completed":
+        raise UserError(f"The {kind.title} {_short(name)} is {status}: {failure(described)}")
+    return described
 
 
 def find(session: Session, name: str) -> tuple[Kind, dict[str, Any]]:
-    """What is called `name` in the account: the first of a training, transform or tuning job, algorithm or package.
+    """Find the resource called `name` in the account, and return its kind and description.
+
+    Where several resources have the name, the order is: training job, transform job, tuning job, algorithm, package.
 
     Raises
     ------
     UserError
-        Nothing is.
+        No resource has this name.
     """
     for kind in _KINDS:
         try:
-            return kind, session.ask(kind.describe, {kind.name_key: name})
+            return kind, session.call(kind.describe, {kind.name_key: name})
         except Refused as refusal:
-            if refusal.code not in _NOT_THERE:
+            if refusal.code not in _NOT_FOUND:
                 raise
     raise UserError(f"No {', '.join(kind.title for kind in _KINDS)} is called '{name}' in this account and region.")
 
 
-def summary(kind: Kind, found: Mapping[str, Any]) -> Iterator[str]:
-    """What a user wants to know of it, line by line."""
-    yield f"{kind.title} {found[kind.name_key]}: {_state(kind, found)}"
-    if found[kind.status_key] == "Failed":
-        yield f"reason: {failure(found)}"
-    for metric in found.get("FinalMetricDataList", []):
-        yield f"{metric['MetricName']} = {metric['Value']:.4f}"
-    if artifact := found.get("ModelArtifacts", {}).get("S3ModelArtifacts"):
+def summary(kind: Kind, described: Mapping[str, Any]) -> Iterator[str]:
+    """Return the status, results and costs of a resource from its description, line by line."""
+    yield f"{kind.title} {described[kind.name_key]}: {_state(kind, described)}"
+    if described[kind.status_key] == "Failed":
+        yield f"reason: {failure(described)}"
+    for metric in described.get("FinalMetricDataList", []):
+        yield _metric_line(metric)
+    if artifact := described.get("ModelArtifacts", {}).get("S3ModelArtifacts"):
         yield f"artifact: {artifact}"
     if kind is TRANSFORM:
-        yield f"output: {found['TransformOutput']['S3OutputPath']}"
-    if seconds := found.get("BillableTimeInSeconds"):
+        yield f"output: {described['TransformOutput']['S3OutputPath']}"
+    if seconds := described.get("BillableTimeInSeconds"):
         yield f"billed: {seconds} s"
-    if best := found.get("BestTrainingJob"):
+    if best := described.get("BestTrainingJob"):
         yield f"best job: {best['TrainingJobName']} {best.get('TunedHyperParameters', {})}"
         if metric := best.get("FinalHyperParameterTuningJobObjectiveMetric"):
-            yield f"{metric['MetricName']} = {metric['Value']:.4f}"
+            yield _metric_line(metric)
 
 
-def failure(found: Mapping[str, Any]) -> str:
-    """Why it failed, in full: the job's reason, or those of an algorithm's validation and of its image scans."""
-    if reason := found.get("FailureReason"):
+def failure(described: Mapping[str, Any]) -> str:
+    """Return the whole reason of a failure: the job's, or those of an algorithm's validation and image scans."""
+    if reason := described.get("FailureReason"):
         return reason
-    details = (found.get(key, {}) for key in ("AlgorithmStatusDetails", "ModelPackageStatusDetails"))
-    items = [item for detail in details for several in detail.values() for item in several]
-    reasons = [f"{item['Name']}: {item['FailureReason']}" for item in items if item.get("FailureReason")]
-    return " ".join(reasons) or "no reason is given; its log has more."
+    details = (described.get(key, {}) for key in ("AlgorithmStatusDetails", "ModelPackageStatusDetails"))
+    parts = [part for detail in details for statuses in detail.values() for part in statuses]
+    reasons = [f"{part['Name']}: {part['FailureReason']}" for part in parts if part.get("FailureReason")]
+    return " ".join(reasons) or "the service gives no reason. Its log has more."
 
 
 def download(session: Session, name: str, output: Path) -> list[Path]:
-    """Fetch what a job has left: a training job's artifact and ``output.tar.gz``, a transform job's answers.
+    """Fetch the files of a job: a training job's artifact and ``output.tar.gz``, or a transform job's answers.
+
+    Parameters
+    ----------
+    session
+        Session with the account.
+    name
+        Name of the job.
+    output
+        Directory for the files.
 
     Raises
     ------
     UserError
-        There is no such job, or it has left nothing.
+        There is no such job, or it has no files.
     """
     from multimodal_algo.core.storage import fetch
 
-    kind, found = find(session, name)
+    kind, described = find(session, name)
     if kind is TRAINING:
-        # output.tar.gz lies beside model.tar.gz.
+        # The platform writes output.tar.gz next to model.tar.gz.
         return fetch(artifact_of(session, name).rpartition("/")[0] + "/", output)
     if kind is TRANSFORM:
-        return fetch(found["TransformOutput"]["S3OutputPath"].rstrip("/") + "/", output)
+        return fetch(described["TransformOutput"]["S3OutputPath"].rstrip("/") + "/", output)
     raise UserError(f"'{name}' is a {kind.title}: only training and transform jobs leave files.")
 
 
 class _Log:
-    """The metric lines of a job's log, each once."""
+    """The log of a job."""
 
     def __init__(self, session: Session, kind: Kind, name: str) -> None:
         self._session, self._kind, self._name = session, kind, name
-        self._patterns = [re.compile(entry["Regex"]) for entry in metric_definitions()]
+        self._expressions = [re.compile(metric.expression) for metric in METRICS]
         self._seen: set[str] = set()
 
-    def metrics(self) -> Iterator[str]:
+    def new_metrics(self) -> Iterator[str]:
+        """Return the lines with metrics that came since the last call."""
+        for event in self._events():
+            if event["eventId"] not in self._seen and self._has_metric(event["message"]):
+                self._seen.add(event["eventId"])
+                yield event["message"].rstrip()
+
+    def _has_metric(self, line: str) -> bool:
+        return any(expression.search(line) for expression in self._expressions)
+
+    def _events(self) -> Iterator[dict[str, Any]]:
         if not self._kind.log_group:
             return
         request = {"logGroupName": self._kind.log_group, "logStreamNamePrefix": f"{self._name}/"}
         while True:
             try:
-                answer = self._session.ask("FilterLogEvents", request, service="logs")
+                answer = self._session.call("FilterLogEvents", request, service="logs")
             except Refused as refusal:
-                # No stream is there before the container runs.
-                if refusal.code in _NOT_THERE:
+                # There is no log stream before the container runs.
+                if refusal.code in _NOT_FOUND:
                     return
                 raise
-            for event in answer["events"]:
-                if event["eventId"] not in self._seen and any(p.search(event["message"]) for p in self._patterns):
-                    self._seen.add(event["eventId"])
-                    yield event["message"].rstrip()
+            yield from answer["events"]
             if not (token := answer.get("nextToken")):
                 return
             request["nextToken"] = token
 
 
-def _state(kind: Kind, found: Mapping[str, Any]) -> str:
-    return " ".join(filter(None, (found[kind.status_key], found.get("SecondaryStatus"))))
+def _metric_line(metric: Mapping[str, Any]) -> str:
+    return f"{metric['MetricName']} = {metric['Value']:.4f}"
+
+
+def _state(kind: Kind, described: Mapping[str, Any]) -> str:
+    return " ".join(filter(None, (described[kind.status_key], described.get("SecondaryStatus"))))
 
 
 def _short(name: str) -> str:

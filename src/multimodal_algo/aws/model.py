@@ -1,4 +1,4 @@
-"""The service's own model, as botocore has it: shapes, limits and enumerations of requests."""
+"""Checks of requests against the model of the service in botocore: shapes, limits and enumerations."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import regex
 
 from multimodal_algo.core.errors import UserError
 
+_SHOWN = 60
 _TYPES: Mapping[str, Any] = {
     "structure": Mapping,
     "map": Mapping,
@@ -24,38 +25,39 @@ _TYPES: Mapping[str, Any] = {
 
 
 def enum_of(shape: str) -> list[str]:
-    """The values of an enumeration of SageMaker's API."""
+    """Return the values of an enumeration of SageMaker's API."""
     return list(_service("sagemaker").shape_for(shape).enum)
 
 
 def problems(operation: str, request: Mapping[str, Any], *, service: str = "sagemaker") -> list[str]:
-    """What the service would refuse in `request`, as far as its model says: a sentence per problem.
+    """Return one sentence for each part of a request that contradicts the model of the service.
 
-    botocore itself checks names, types and least values alone; this checks enumerations, greatest values, lengths and
-    patterns too.
+    botocore itself checks only names, types and lower limits. This also checks enumerations, upper limits, lengths
+    and patterns.
 
     Parameters
     ----------
     operation
-        Such as ``CreateTrainingJob``.
+        Name of the operation, for example ``CreateTrainingJob``.
     request
-        Its parameters.
+        Parameters of the operation.
     service
-        Whose model.
+        Name of the service.
     """
     return list(_problems(_service(service).operation_model(operation).input_shape, request, operation))
 
 
 def require_valid(operation: str, request: Mapping[str, Any], *, service: str = "sagemaker") -> None:
-    """Refuse a request that the service would.
+    """Refuse a request that contradicts the model of the service.
 
     Raises
     ------
     UserError
         See `problems`.
     """
-    if found := problems(operation, request, service=service):
-        raise UserError(f"{found[0]}" + (f" (and {len(found) - 1} more)" if len(found) > 1 else ""))
+    if sentences := problems(operation, request, service=service):
+        more = f" (and {len(sentences) - 1} more)" if len(sentences) > 1 else ""
+        raise UserError(f"{sentences[0]}{more}")
 
 
 @cache
@@ -68,39 +70,61 @@ def _service(name: str) -> Any:
 def _problems(shape: Any, value: Any, where: str) -> Iterator[str]:
     kind = shape.type_name
     if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "boolean"):
-        yield f"{where}: {value!r} is no {kind}."
+        yield f"{where}: {_short(value)} is not {'an' if kind[0] in 'aeiou' else 'a'} {kind}."
         return
     if kind == "structure":
-        yield from (f"{where}: {name} is missing." for name in shape.required_members if name not in value)
-        for name, member in value.items():
-            if name in shape.members:
-                yield from _problems(shape.members[name], member, f"{where}.{name}")
-            else:
-                yield f"{where}: {name} is unknown."
+        yield from _in_structure(shape, value, where)
     elif kind == "list":
-        yield from _out_of_range(shape, len(value), where, "entries")
-        for place, member in enumerate(value):
-            yield from _problems(shape.member, member, f"{where}[{place}]")
+        yield from _in_list(shape, value, where)
     elif kind == "map":
-        yield from _out_of_range(shape, len(value), where, "entries")
-        for name, member in value.items():
-            yield from _problems(shape.key, name, f"{where}, the name {name}")
-            yield from _problems(shape.value, member, f"{where}.{name}")
+        yield from _in_map(shape, value, where)
     elif kind == "string":
-        if shape.enum and value not in shape.enum:
-            yield f"{where}: '{value}' is none of {', '.join(shape.enum[:8])}{', …' if len(shape.enum) > 8 else ''}."
-        yield from _out_of_range(shape, len(value), where, "characters")
-        pattern = shape.metadata.get("pattern")
-        if pattern and not regex.fullmatch(pattern, value):
-            yield f"{where}: '{value[:80]}' does not match {pattern}."
+        yield from _in_string(shape, value, where)
     elif kind != "boolean":
         yield from _out_of_range(shape, value, where, "")
 
 
+def _in_structure(shape: Any, value: Mapping[str, Any], where: str) -> Iterator[str]:
+    yield from (f"{where}: {name} is missing." for name in shape.required_members if name not in value)
+    for name, member in value.items():
+        if name in shape.members:
+            yield from _problems(shape.members[name], member, f"{where}.{name}")
+        else:
+            yield f"{where}: {name} is unknown."
+
+
+def _in_list(shape: Any, value: list[Any], where: str) -> Iterator[str]:
+    yield from _out_of_range(shape, len(value), where, "entries")
+    for index, member in enumerate(value):
+        yield from _problems(shape.member, member, f"{where}[{index}]")
+
+
+def _in_map(shape: Any, value: Mapping[str, Any], where: str) -> Iterator[str]:
+    yield from _out_of_range(shape, len(value), where, "entries")
+    for name, member in value.items():
+        yield from _problems(shape.key, name, f"{where}, the name {name}")
+        yield from _problems(shape.value, member, f"{where}.{name}")
+
+
+def _in_string(shape: Any, value: str, where: str) -> Iterator[str]:
+    if shape.enum and value not in shape.enum:
+        more = ", …" if len(shape.enum) > 8 else ""
+        yield f"{where}: {_short(value)} is not one of {', '.join(shape.enum[:8])}{more}."
+    yield from _out_of_range(shape, len(value), where, "characters")
+    pattern = shape.metadata.get("pattern")
+    if pattern and not regex.fullmatch(pattern, value):
+        yield f"{where}: {_short(value)} does not match {pattern}."
+
+
 def _out_of_range(shape: Any, size: float, where: str, unit: str) -> Iterator[str]:
     low, high = shape.metadata.get("min"), shape.metadata.get("max")
-    told = f"{size} {unit}".rstrip()
+    amount = f"{size} {unit}".rstrip()
     if low is not None and size < low:
-        yield f"{where}: {told}, at least {low}."
+        yield f"{where}: {amount}, at least {low}."
     if high is not None and size > high:
-        yield f"{where}: {told}, at most {high}."
+        yield f"{where}: {amount}, at most {high}."
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return f"'{text if len(text) <= _SHOWN else text[: _SHOWN - 1] + '…'}'"

@@ -1,4 +1,4 @@
-"""Images to ECR, where SageMaker takes them from."""
+"""The push of images to ECR, from where SageMaker pulls them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,23 @@ REPOSITORIES = ("multimodal-training", "multimodal-inference")
 
 
 def image_names(session: Session, tag: str, account: str | None) -> Images:
-    """The images' names in the registry of `account`, or of the caller's.
+    """Return the names of the images in a registry.
+
+    Parameters
+    ----------
+    session
+        Session with the account.
+    tag
+        Tag of the images.
+    account
+        Account of the registry, 12 digits. None for the account of the caller.
 
     Raises
     ------
     UserError
-        No region or no credentials are there.
+        The region or the credentials are missing.
     """
-    account = account or str(session.ask("GetCallerIdentity", {}, service="sts")["Account"])
+    account = account or str(session.call("GetCallerIdentity", {}, service="sts")["Account"])
     region = session.client("ecr").meta.region_name
     host = f"{account}.dkr.ecr.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
     training, inference = (f"{host}/{repository}:{tag}" for repository in REPOSITORIES)
@@ -29,23 +38,23 @@ def image_names(session: Session, tag: str, account: str | None) -> Images:
 
 
 def push(session: Session, tag: str, account: str | None, *, local_tag: str = "latest") -> Images:
-    """Push the built images, into repositories that are made where they are missing.
+    """Push the built images. Repositories that are missing are created.
 
     Parameters
     ----------
     session
-        The account.
+        Session with the account.
     tag
-        For the images in the registry.
+        Tag of the images in the registry.
     account
-        The registry's 12 digits; the caller's account else.
+        Account of the registry, 12 digits. None for the account of the caller.
     local_tag
-        Of the images on this machine.
+        Tag of the images on this machine.
 
     Raises
     ------
     UserError
-        The registry refuses, or docker fails.
+        The registry refuses the images, or docker fails.
     """
     names = image_names(session, tag, account)
     images = list(zip(REPOSITORIES, (names.training, names.inference), strict=True))
@@ -69,23 +78,23 @@ def _make_repository(session: Session, name: str) -> None:
 
 def _log_in(session: Session, registry: str) -> None:
     if session.dry_run:
-        session.tell(f"docker login --username AWS --password-stdin {registry}")
+        session.report(f"docker login --username AWS --password-stdin {registry}")
         return
-    answer = session.ask("GetAuthorizationToken", {}, service="ecr")
+    answer = session.call("GetAuthorizationToken", {}, service="ecr")
     user, _, password = base64.b64decode(answer["authorizationData"][0]["authorizationToken"]).decode().partition(":")
     _run(["docker", "login", "--username", user, "--password-stdin", registry], password.encode())
 
 
 def _docker(session: Session, *arguments: str) -> None:
     if session.dry_run:
-        session.tell(f"docker {' '.join(arguments)}")
+        session.report(f"docker {' '.join(arguments)}")
     else:
         _run(["docker", *arguments], None)
 
 
-def _run(command: Sequence[str], given: bytes | None) -> None:
+def _run(command: Sequence[str], stdin: bytes | None) -> None:
     try:
-        done = subprocess.run(command, input=given, stderr=subprocess.PIPE, check=False)
+        done = subprocess.run(command, input=stdin, stderr=subprocess.PIPE, check=False)
     except FileNotFoundError:
         raise UserError("There is no docker here: install an engine (Debian: apt-get install docker.io).") from None
     if done.returncode:

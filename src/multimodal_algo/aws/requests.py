@@ -1,4 +1,4 @@
-"""The requests of jobs: training, model, batch transform, tuning."""
+"""The requests of training jobs, tuning jobs, models and batch transform jobs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from multimodal_algo.aws.specification import channel, metric_name, require_objective, resources, transform_resources
+from multimodal_algo.aws.specification import find_objective, input_channel, resources, transform_resources
 from multimodal_algo.config.hyperparameters import HyperParameters, specification
+from multimodal_algo.config.transform import TransformSettings
 from multimodal_algo.core.errors import UserError
 
 _DAY_S = 24 * 3600
-# What an algorithm of the Marketplace may wait for spot capacity.
+# The longest wait for spot capacity that an algorithm of the Marketplace may ask for.
 _SPOT_WAIT_S = 3600
 _CHECKPOINTS = "/opt/ml/checkpoints"
 
@@ -23,27 +24,31 @@ class Training:
     Parameters
     ----------
     algorithm
-        ARN, or the name of an own algorithm.
+        ARN of the algorithm, or the name of an algorithm in the same account.
     role
-        ARN of the role that the job has.
+        ARN of the role of the job.
     channels
-        S3 URI by channel.
+        S3 URI of each channel, by the channel's name.
     output
         S3 URI of the prefix for results.
     hyperparameters
-        As strings.
-    instance, count, volume_gb
-        Machines.
+        Hyperparameters as strings.
+    instance
+        Instance type.
+    count
+        Number of instances.
+    volume_gb
+        Size of each instance's disk in GB.
     max_runtime_s
-        Seconds after which the job is stopped.
+        Seconds after which the platform stops the job.
     input_mode
-        ``File``, ``FastFile`` or ``Pipe``; channels that do not declare it come by ``File``.
+        ``File``, ``FastFile`` or ``Pipe``. A channel that does not declare the mode arrives by ``File``.
     spot
-        Whether on spot capacity, for which the job waits up to an hour longer.
+        Whether the job runs on spot capacity. It then waits for capacity up to an hour longer.
     checkpoints
-        S3 URI that ``/opt/ml/checkpoints`` is kept at.
+        S3 URI with which the platform synchronises ``/opt/ml/checkpoints``. None for no checkpoints.
     sharded
-        Whether each of several machines gets a share of the files of rows, not all.
+        Whether each of several instances gets a share of the files with rows, instead of all.
     """
 
     algorithm: str
@@ -61,41 +66,45 @@ class Training:
     sharded: bool = False
 
     def request(self, name: str) -> dict[str, Any]:
-        """The request of ``CreateTrainingJob``.
+        """Return the request of ``CreateTrainingJob``.
 
         Raises
         ------
         UserError
-            Hyperparameters that training would refuse.
+            Training would refuse the hyperparameters.
         """
         HyperParameters.parse(self.hyperparameters)
-        return {"TrainingJobName": name, **self._common(), **self._hyperparameters("HyperParameters")}
+        return {"TrainingJobName": name, **self.definition("HyperParameters")}
 
-    def _common(self) -> dict[str, Any]:
-        """What a training job has alone and inside a tuning job."""
+    def definition(self, hyperparameters_key: str) -> dict[str, Any]:
+        """Return the part of the request that a training job and a tuning job share.
+
+        Parameters
+        ----------
+        hyperparameters_key
+            Key of the hyperparameters: ``HyperParameters``, or ``StaticHyperParameters`` in a tuning job.
+        """
         stopping = {"MaxRuntimeInSeconds": self.max_runtime_s}
-        if self.spot:
-            stopping["MaxWaitTimeInSeconds"] = self.max_runtime_s + _SPOT_WAIT_S
         request: dict[str, Any] = {
             "AlgorithmSpecification": {"AlgorithmName": self.algorithm, "TrainingInputMode": self.input_mode},
             "RoleArn": self.role,
             "InputDataConfig": [
-                channel(name, uri, self.input_mode, sharded=self.sharded) for name, uri in self.channels.items()
+                input_channel(name, uri, self.input_mode, sharded=self.sharded) for name, uri in self.channels.items()
             ],
             "OutputDataConfig": {"S3OutputPath": self.output},
             "ResourceConfig": resources(self.instance, self.count, self.volume_gb),
             "StoppingCondition": stopping,
-            # As for buyers of an algorithm, who have no other way.
+            # Buyers of an algorithm cannot choose: their jobs are always isolated.
             "EnableNetworkIsolation": True,
         }
         if self.spot:
+            stopping["MaxWaitTimeInSeconds"] = self.max_runtime_s + _SPOT_WAIT_S
             request["EnableManagedSpotTraining"] = True
         if self.checkpoints is not None:
             request["CheckpointConfig"] = {"S3Uri": self.checkpoints, "LocalPath": _CHECKPOINTS}
+        if self.hyperparameters:
+            request[hyperparameters_key] = dict(self.hyperparameters)
         return request
-
-    def _hyperparameters(self, key: str) -> dict[str, Any]:
-        return {key: dict(self.hyperparameters)} if self.hyperparameters else {}
 
 
 @dataclass(frozen=True)
@@ -105,13 +114,15 @@ class Tuning:
     Parameters
     ----------
     training
-        What all jobs share; its hyperparameters stay as they are.
+        Settings that all training jobs share. The search does not change these hyperparameters.
     ranges
-        Of each hyperparameter to choose, ``LOW:HIGH`` or values separated by commas.
+        Range of each hyperparameter that the search chooses: ``LOW:HIGH``, or values separated by commas.
     objective
-        A metric of `specification.OBJECTIVES`.
-    jobs, parallel
-        Training jobs in all, and at a time.
+        Name of the metric that the search optimises. See `find_objective`.
+    jobs
+        Number of training jobs.
+    parallel
+        Number of training jobs at a time.
     strategy
         ``Bayesian`` or ``Random``.
     """
@@ -124,66 +135,70 @@ class Tuning:
     strategy: str = "Bayesian"
 
     def request(self, name: str) -> dict[str, Any]:
-        """The request of ``CreateHyperParameterTuningJob``.
+        """Return the request of ``CreateHyperParameterTuningJob``.
 
         Raises
         ------
         UserError
-            Hyperparameters that training would refuse, or that cannot be tuned; an objective that is none.
+            Training would refuse the hyperparameters, a range is wrong, or the objective is not one of the metrics.
         """
-        direction = require_objective(self.objective)
+        objective = find_objective(self.objective)
         HyperParameters.parse(self.training.hyperparameters)
         return {
             "HyperParameterTuningJobName": name,
             "HyperParameterTuningJobConfig": {
                 "Strategy": self.strategy,
                 "HyperParameterTuningJobObjective": {
-                    "Type": direction,
-                    "MetricName": metric_name(self.objective),
+                    "Type": objective.direction,
+                    "MetricName": objective.platform_name,
                 },
                 "ResourceLimits": {"MaxNumberOfTrainingJobs": self.jobs, "MaxParallelTrainingJobs": self.parallel},
                 "ParameterRanges": parameter_ranges(self.ranges),
             },
-            "TrainingJobDefinition": {
-                **self.training._common(),
-                **self.training._hyperparameters("StaticHyperParameters"),
-            },
+            "TrainingJobDefinition": self.training.definition("StaticHyperParameters"),
         }
 
 
 def parameter_ranges(ranges: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
-    """The ``ParameterRanges`` of a tuning job, of ``LOW:HIGH`` or values separated by commas by hyperparameter.
+    """Return the ``ParameterRanges`` of a tuning job.
+
+    Parameters
+    ----------
+    ranges
+        Range of each hyperparameter: ``LOW:HIGH``, or values separated by commas.
 
     Raises
     ------
     UserError
-        No range, a hyperparameter that cannot be tuned, or a range that is not inside the declared one.
+        There is no range, a hyperparameter is not tunable, or a range is not inside the declared one.
     """
-    declared = {entry["Name"]: entry for entry in specification() if entry["IsTunable"]}
+    kinds = {entry["Name"]: entry["Type"] for entry in specification() if entry["IsTunable"]}
     if not ranges:
-        raise UserError(f"Give a range of at least one of {', '.join(declared)}.")
-    found: dict[str, list[dict[str, Any]]] = {}
+        raise UserError(f"Give a range of at least one of {', '.join(kinds)}.")
+    by_kind: dict[str, list[dict[str, Any]]] = {}
     for name, text in ranges.items():
-        if name not in declared:
-            raise UserError(f"The hyperparameter '{name}' cannot be tuned. Those that can: {', '.join(declared)}.")
-        kind = declared[name]["Type"]
-        if kind == "Categorical":
-            entry: dict[str, Any] = {"Values": [value.strip() for value in text.split(",")]}
-            ends = entry["Values"]
-        else:
-            low, _, high = text.partition(":")
-            entry = {"MinValue": low.strip(), "MaxValue": high.strip()}
-            ends = [low, high]
-            try:
-                is_range = float(low) < float(high)
-            except ValueError:
-                is_range = False
-            if not is_range:
-                raise UserError(f"The range of {name}, '{text}', is not LOW:HIGH.")
-        for end in ends:
-            HyperParameters.parse({name: end})
-        found.setdefault(f"{kind}ParameterRanges", []).append({"Name": name, **entry})
-    return found
+        if name not in kinds:
+            raise UserError(f"The hyperparameter '{name}' is not tunable. Those that are: {', '.join(kinds)}.")
+        span = _values(text) if kinds[name] == "Categorical" else _interval(name, text)
+        for value in span.get("Values", span.values()):
+            HyperParameters.parse({name: value})
+        by_kind.setdefault(f"{kinds[name]}ParameterRanges", []).append({"Name": name, **span})
+    return by_kind
+
+
+def _values(text: str) -> dict[str, Any]:
+    return {"Values": [value.strip() for value in text.split(",")]}
+
+
+def _interval(name: str, text: str) -> dict[str, Any]:
+    low, _, high = text.partition(":")
+    try:
+        is_interval = float(low) < float(high)
+    except ValueError:
+        is_interval = False
+    if not is_interval:
+        raise UserError(f"The range of {name}, '{text}', is not LOW:HIGH.")
+    return {"MinValue": low.strip(), "MaxValue": high.strip()}
 
 
 @dataclass(frozen=True)
@@ -194,82 +209,49 @@ class Transform:
     ----------
     model
         Name of the model.
-    input, output
-        S3 URIs of the files (an object or a prefix) and of the prefix for answers.
-    content_type, accept, split_type, assemble_with, compression_type
-        Of input and output.
+    input
+        S3 URI of the files to transform: an object, or a prefix of objects.
+    output
+        S3 URI of the prefix for answers.
+    settings
+        Settings of requests, answers and data processing.
     instance, count
-        Machines; a file is never split over several.
-    strategy, max_payload_mb, max_concurrent_transforms
-        None leaves them to what the server answers.
-    invocations_timeout_s, invocations_max_retries
-        Of each request.
-    input_filter, output_filter, join_source
-        ``DataProcessing``.
-    env
-        Of the server.
+        Type and number of the machines. A file is never split over several machines.
     """
 
     model: str
     input: str
     output: str
-    content_type: str = "text/csv"
-    accept: str = "text/csv"
-    split_type: str = "Line"
-    assemble_with: str = "Line"
-    compression_type: str = "None"
+    settings: TransformSettings = field(default_factory=TransformSettings)
     instance: str = "ml.m5.2xlarge"
     count: int = 1
-    strategy: str | None = None
-    max_payload_mb: int | None = None
-    max_concurrent_transforms: int | None = None
-    invocations_timeout_s: int = 600
-    invocations_max_retries: int = 3
-    input_filter: str = "$"
-    output_filter: str = "$"
-    join_source: str = "None"
-    env: Mapping[str, str] = field(default_factory=dict)
 
     def request(self, name: str) -> dict[str, Any]:
-        """The request of ``CreateTransformJob``."""
-        request: dict[str, Any] = {
+        """Return the request of ``CreateTransformJob``."""
+        settings = self.settings.request()
+        source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": self.input}}
+        return settings | {
             "TransformJobName": name,
             "ModelName": self.model,
-            "TransformInput": {
-                "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": self.input}},
-                "ContentType": self.content_type,
-                "SplitType": self.split_type,
-                "CompressionType": self.compression_type,
-            },
-            "TransformOutput": {
-                "S3OutputPath": self.output,
-                "Accept": self.accept,
-                "AssembleWith": self.assemble_with,
-            },
+            "TransformInput": {"DataSource": source, **settings["TransformInput"]},
+            "TransformOutput": {"S3OutputPath": self.output, **settings["TransformOutput"]},
             "TransformResources": transform_resources(self.instance, self.count),
-            "ModelClientConfig": {
-                "InvocationsTimeoutInSeconds": self.invocations_timeout_s,
-                "InvocationsMaxRetries": self.invocations_max_retries,
-            },
-            "DataProcessing": {
-                "InputFilter": self.input_filter,
-                "OutputFilter": self.output_filter,
-                "JoinSource": self.join_source,
-            },
         }
-        options = {
-            "BatchStrategy": self.strategy,
-            "MaxPayloadInMB": self.max_payload_mb,
-            "MaxConcurrentTransforms": self.max_concurrent_transforms,
-            "Environment": dict(self.env) or None,
-        }
-        return request | {key: value for key, value in options.items() if value is not None}
 
 
 def model_package_request(name: str, algorithm: str, artifact: str) -> dict[str, Any]:
-    """The request of ``CreateModelPackage``: the algorithm's inference image with the artifact at an S3 URI.
+    """Return the request of ``CreateModelPackage``: the algorithm's inference image with an artifact in S3.
 
-    A model of an algorithm can be made in no other way: its image may belong to another account.
+    This is the only way to make a model of an algorithm, since its image may belong to another account.
+
+    Parameters
+    ----------
+    name
+        Name of the model package.
+    algorithm
+        ARN or name of the algorithm.
+    artifact
+        S3 URI of ``model.tar.gz``.
     """
     return {
         "ModelPackageName": name,
@@ -280,7 +262,7 @@ def model_package_request(name: str, algorithm: str, artifact: str) -> dict[str,
 
 
 def model_request(name: str, package: str, role: str) -> dict[str, Any]:
-    """The request of ``CreateModel`` from a model package."""
+    """Return the request of ``CreateModel`` for a model package, which jobs run as `role`."""
     return {
         "ModelName": name,
         "PrimaryContainer": {"ModelPackageName": package},

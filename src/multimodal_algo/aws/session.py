@@ -1,4 +1,4 @@
-"""Calls of AWS by boto3: checked before they are sent, or only printed."""
+"""Calls of AWS services by boto3. Requests are checked before they are sent, and a dry run only prints them."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _Print = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Session:
-    """Where calls go.
+    """A session with the services of an account.
 
     Parameters
     ----------
     region
-        Of the service; what the environment or the profile says else.
+        Region of the services. None for the region of the environment or of the profile.
     dry_run
-        Whether calls that change something are printed as JSON (``operation``, ``request``) and not sent.
-    tell
-        Where lines for the user go.
+        Whether calls that change something are not sent, but printed as JSON (``operation``, ``request``).
+    report
+        Function that shows a line to the user.
     """
 
     region: str | None = None
     dry_run: bool = False
-    tell: _Print = print
+    report: _Print = print
 
     @cached_property
     def _boto3(self) -> Any:
@@ -44,12 +44,12 @@ class Session:
         return {}
 
     def client(self, service: str) -> Any:
-        """The boto3 client of a service, made at its first call.
+        """Return the boto3 client of a service.
 
         Raises
         ------
         UserError
-            No region is known.
+            Neither the session nor the environment nor the profile names a region.
         """
         from botocore.exceptions import BotoCoreError
 
@@ -61,26 +61,28 @@ class Session:
         return self._clients[service]
 
     def send(self, operation: str, request: Mapping[str, Any], *, service: str = "sagemaker") -> dict[str, Any]:
-        """Call an operation that changes something, once its request is valid; the answer is empty in a dry run.
+        """Check the request of an operation that changes something, and send it. A dry run returns an empty answer.
 
         Raises
         ------
         UserError
-            The request is not valid, or the service refuses it.
+            The request is not valid, the service refuses it, or it cannot be reached.
         """
         require_valid(operation, request, service=service)
         if self.dry_run:
-            self.tell(json.dumps({"operation": f"{service}:{operation}", "request": request}, indent=2))
+            self.report(json.dumps({"operation": f"{service}:{operation}", "request": request}, indent=2))
             return {}
-        return self.ask(operation, request, service=service)
+        return self.call(operation, request, service=service)
 
-    def ask(self, operation: str, request: Mapping[str, Any], *, service: str = "sagemaker") -> dict[str, Any]:
-        """Call an operation, in a dry run too.
+    def call(self, operation: str, request: Mapping[str, Any], *, service: str = "sagemaker") -> dict[str, Any]:
+        """Call an operation and return the answer, in a dry run too.
 
         Raises
         ------
+        Refused
+            The service refuses the request.
         UserError
-            The service refuses it, or cannot be reached.
+            The service cannot be reached.
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -96,7 +98,15 @@ class Session:
 
 
 class Refused(UserError):
-    """The service's own refusal; `code` is its name, such as ``ResourceNotFound``."""
+    """A request that the service refuses.
+
+    Parameters
+    ----------
+    code
+        Name that the service gives the error, for example ``ResourceNotFound``.
+    message
+        Message of the service.
+    """
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{message} ({code})")

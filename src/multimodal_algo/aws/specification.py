@@ -1,53 +1,28 @@
-"""The algorithm resource, declared once: channels, metrics, formats and instances of ``CreateAlgorithm``."""
+"""The algorithm resource: the request of ``CreateAlgorithm``, made from the declarations of the code."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from multimodal_algo import __version__
 from multimodal_algo.aws.model import enum_of
+from multimodal_algo.config.channels import CHANNELS, IMAGES, TRAIN, Channel, find_channel
 from multimodal_algo.config.hyperparameters import specification
 from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.metrics import METRICS, Metric
+from multimodal_algo.sagemaker.devices import BATCH_AMI
 
-BATCH_AMI = "al2-ami-sagemaker-batch-gpu-535"
-"""The batch transform hosts whose driver (CUDA 12.2) the inference image's CUDA 12 build runs on.
-
-Source: API, ``TransformResources``; the default host has CUDA 11.4.
-"""
-
-OBJECTIVES: Mapping[str, str] = {
-    "accuracy": "Maximize",
-    "balanced_accuracy": "Maximize",
-    "f1_macro": "Maximize",
-    "roc_auc": "Maximize",
-    "log_loss": "Minimize",
-    "rmse": "Minimize",
-    "mae": "Minimize",
-    "r2": "Maximize",
-}
-"""Metrics that a tuning job may have as objective, and their directions."""
-
-CLASSIFICATION_METRICS = ("accuracy", "log_loss", "f1_macro", "balanced_accuracy", "roc_auc", "calibration_error")
-REGRESSION_METRICS = ("rmse", "mae", "r2")
-
-REQUEST_TYPES = (
-    "text/csv", "application/jsonlines", "application/json", "application/x-parquet",
-)  # fmt: skip
+REQUEST_TYPES = ("text/csv", "application/jsonlines", "application/json", "application/x-parquet")
 RESPONSE_TYPES = ("text/csv", "application/jsonlines", "application/json")
 
-MODEL_TYPE = "application/x-sagemaker-model"
-"""Content type of channels that hold an artifact (incremental-training)."""
-
-_NUMBER = r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?"
 _CPU_FAMILIES = ("m5", "m6i", "m7i", "c5", "c6i", "c7i", "r6i", "r7i")
 _GPU_FAMILIES = ("g4dn", "g5", "g6", "g6e", "p4d", "p5")
 
 
 @dataclass(frozen=True)
 class Images:
-    """The two images of the algorithm, by name with tag or digest."""
+    """The names of the algorithm's two images, each with a tag or digest."""
 
     training: str
     inference: str
@@ -55,18 +30,22 @@ class Images:
 
 @dataclass(frozen=True)
 class Validation:
-    """What the platform runs to validate the algorithm: one training job, and one transform job with its artifact.
+    """The validation of the algorithm: one training job, and one transform job with its artifact.
 
     Parameters
     ----------
     role
-        ARN of the role that both jobs have.
-    train, lines
-        S3 URIs of the training data and of the header-less lines.
+        ARN of the role of both jobs.
+    train
+        S3 URI of the training data.
+    lines
+        S3 URI of header-less lines for the transform job.
     output
-        S3 URI of a prefix for their results.
-    training_instance, transform_instance
-        Types of their one instance each. The transform's has a GPU, since that is where a driver can be too old.
+        S3 URI of the prefix for the results.
+    training_instance
+        Instance type of the training job.
+    transform_instance
+        Instance type of the transform job. It has a GPU by default, since the driver of a GPU host can be too old.
     """
 
     role: str
@@ -77,109 +56,57 @@ class Validation:
     transform_instance: str = "ml.g4dn.xlarge"
 
 
-def metric_name(name: str) -> str:
-    """The metric as the platform calls it."""
-    return f"validation:{name}"
-
-
-def require_objective(name: str) -> str:
-    """The direction, ``Maximize`` or ``Minimize``, of a metric that a tuning job may have as objective.
+def find_objective(name: str) -> Metric:
+    """Return the metric called `name`, as the objective of a tuning job.
 
     Raises
     ------
     UserError
-        It is none.
+        There is no such metric, or a tuning job may not optimise it.
     """
-    if name not in OBJECTIVES:
-        raise UserError(f"The objective '{name}' is none of {', '.join(OBJECTIVES)}.")
-    return OBJECTIVES[name]
+    objectives = {metric.name: metric for metric in METRICS if metric.is_objective}
+    if name not in objectives:
+        raise UserError(f"The objective '{name}' is not one of {', '.join(objectives)}.")
+    return objectives[name]
 
 
 def metric_definitions() -> list[dict[str, str]]:
-    """Where the platform finds each metric in the log, as `training.report.log_metrics` writes it."""
-    return [
-        {"Name": metric_name(name), "Regex": rf"{metric_name(name)}=({_NUMBER});"}
-        for name in (*CLASSIFICATION_METRICS, *REGRESSION_METRICS)
-    ]
+    """Return the expressions by which the platform finds each metric in the log."""
+    return [{"Name": metric.platform_name, "Regex": metric.expression} for metric in METRICS]
 
 
-def channels() -> list[dict[str, Any]]:
-    """The channels that training reads, and how their data may come."""
-    table = {
-        "SupportedContentTypes": ["text/csv", "application/x-parquet"],
-        # Gzip is told by content, since File mode does not decompress.
-        "SupportedCompressionTypes": ["None", "Gzip"],
-        "SupportedInputModes": ["File", "FastFile", "Pipe"],
-    }
-    archive = {
-        "SupportedContentTypes": [MODEL_TYPE],
-        # File mode does not decompress: the archive arrives as it is.
-        "SupportedCompressionTypes": ["None"],
-        "SupportedInputModes": ["File"],
-    }
+def training_channels() -> list[dict[str, Any]]:
+    """Return the channels that training reads, as ``CreateAlgorithm`` declares them."""
     return [
         {
-            "Name": "train",
-            "Description": "Tables with a header: label, ID, and columns that end in _text, _num, _cat or _image.",
-            "IsRequired": True,
-            **table,
-        },
-        {
-            "Name": "validation",
-            "Description": "Rows of the same columns that metrics are measured on; else they are measured out of fold.",
-            "IsRequired": False,
-            **table,
-        },
-        {
-            "Name": "images",
-            "Description": "Files that cells of image columns name, in place of base64.",
-            "IsRequired": False,
-            "SupportedContentTypes": ["application/x-image", "image/jpeg", "image/png"],
-            "SupportedCompressionTypes": ["None"],
-            "SupportedInputModes": ["File", "FastFile"],
-        },
-        {
-            "Name": "model",
-            "Description": "The model.tar.gz of an earlier job, which training goes on from.",
-            "IsRequired": False,
-            **archive,
-        },
-        {
-            "Name": "pretrained",
-            "Description": "Networks to start from: what export-backbones wrote, or a model.tar.gz.",
-            "IsRequired": False,
-            **archive,
-        },
+            "Name": channel.name,
+            "Description": channel.description,
+            "IsRequired": channel.is_required,
+            "SupportedContentTypes": list(channel.content_types),
+            "SupportedCompressionTypes": list(channel.compressions),
+            "SupportedInputModes": list(channel.input_modes),
+        }
+        for channel in CHANNELS
     ]
 
 
 def create_algorithm_request(name: str, images: Images, validation: Validation | None = None) -> dict[str, Any]:
-    """The request of ``CreateAlgorithm``.
+    """Return the request of ``CreateAlgorithm``.
 
     Parameters
     ----------
     name
-        Of the algorithm.
+        Name of the algorithm.
     images
-        In the registry of the account.
+        Images in the registry of the account.
     validation
-        What the platform runs before the algorithm may be used; None leaves that out.
+        Jobs that the platform runs before it accepts the algorithm. None for no jobs.
     """
     request: dict[str, Any] = {
         "AlgorithmName": name,
         "AlgorithmDescription": "Classifies rows, or predicts a number for them, that mix text, numbers, categories "
         f"and images: an AutoGluon model per modality and a fusion of their answers. Version {__version__}.",
-        "TrainingSpecification": {
-            "TrainingImage": images.training,
-            "SupportedHyperParameters": specification(),
-            "SupportedTrainingInstanceTypes": _instances("TrainingInstanceType"),
-            "SupportsDistributedTraining": True,
-            "MetricDefinitions": metric_definitions(),
-            "TrainingChannels": channels(),
-            "SupportedTuningJobObjectiveMetrics": [
-                {"Type": direction, "MetricName": metric_name(metric)} for metric, direction in OBJECTIVES.items()
-            ],
-        },
+        "TrainingSpecification": _training_specification(images.training),
         "InferenceSpecification": {
             "Containers": [{"Image": images.inference}],
             "SupportedTransformInstanceTypes": _instances("TransformInstanceType"),
@@ -189,84 +116,107 @@ def create_algorithm_request(name: str, images: Images, validation: Validation |
         },
     }
     if validation is not None:
-        request["ValidationSpecification"] = _validation(validation)
+        request["ValidationSpecification"] = _validation_specification(validation)
     return request
 
 
-def _validation(validation: Validation) -> dict[str, Any]:
-    # Neither job's definition has time-outs of requests, a join, or an environment for training.
+def _training_specification(image: str) -> dict[str, Any]:
     return {
-        "ValidationRole": validation.role,
-        "ValidationProfiles": [
-            {
-                "ProfileName": "sample",
-                "TrainingJobDefinition": {
-                    "TrainingInputMode": "File",
-                    "HyperParameters": {"quality": "toy", "n_mins": "2"},
-                    "InputDataConfig": [channel("train", validation.train)],
-                    "OutputDataConfig": {"S3OutputPath": validation.output},
-                    "ResourceConfig": resources(validation.training_instance, 1, 30),
-                    "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
-                },
-                "TransformJobDefinition": {
-                    "TransformInput": {
-                        "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": validation.lines}},
-                        "ContentType": "text/csv",
-                        "SplitType": "Line",
-                    },
-                    "TransformOutput": {
-                        "S3OutputPath": validation.output,
-                        "Accept": "text/csv",
-                        "AssembleWith": "Line",
-                    },
-                    "TransformResources": transform_resources(validation.transform_instance, 1),
-                },
-            }
+        "TrainingImage": image,
+        "SupportedHyperParameters": specification(),
+        "SupportedTrainingInstanceTypes": _instances("TrainingInstanceType"),
+        "SupportsDistributedTraining": True,
+        "MetricDefinitions": metric_definitions(),
+        "TrainingChannels": training_channels(),
+        "SupportedTuningJobObjectiveMetrics": [
+            {"Type": metric.direction, "MetricName": metric.platform_name} for metric in METRICS if metric.is_objective
         ],
     }
 
 
-def channel(name: str, uri: str, mode: str = "File", *, sharded: bool = False) -> dict[str, Any]:
-    """One entry of ``InputDataConfig``.
+def _validation_specification(validation: Validation) -> dict[str, Any]:
+    profile = {
+        "ProfileName": "sample",
+        "TrainingJobDefinition": _training_job_definition(validation),
+        "TransformJobDefinition": _transform_job_definition(validation),
+    }
+    return {"ValidationRole": validation.role, "ValidationProfiles": [profile]}
+
+
+def _training_job_definition(validation: Validation) -> dict[str, Any]:
+    # API: unlike a training job, this definition cannot have an environment.
+    return {
+        "TrainingInputMode": "File",
+        "HyperParameters": {"quality": "toy", "n_mins": "2"},
+        "InputDataConfig": [input_channel(TRAIN.name, validation.train)],
+        "OutputDataConfig": {"S3OutputPath": validation.output},
+        "ResourceConfig": resources(validation.training_instance, 1, 30),
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
+    }
+
+
+def _transform_job_definition(validation: Validation) -> dict[str, Any]:
+    # API: unlike a transform job, this definition cannot have time-outs of requests or a join.
+    return {
+        "TransformInput": {
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": validation.lines}},
+            "ContentType": "text/csv",
+            "SplitType": "Line",
+        },
+        "TransformOutput": {"S3OutputPath": validation.output, "Accept": "text/csv", "AssembleWith": "Line"},
+        "TransformResources": transform_resources(validation.transform_instance, 1),
+    }
+
+
+def input_channel(name: str, uri: str, mode: str = "File", *, sharded: bool = False) -> dict[str, Any]:
+    """Return one entry of ``InputDataConfig``.
 
     Parameters
     ----------
     name
-        Of the channel.
+        Name of the channel.
     uri
-        An object, or a prefix of objects.
+        S3 URI of an object, or of a prefix of objects.
     mode
-        Of the job's input; a channel that cannot come so comes as files.
+        Input mode of the job. A channel that does not declare it arrives as files.
     sharded
-        Whether each instance gets a share of the files of rows, not all.
+        Whether each instance gets a share of the files, if the channel may be sharded.
     """
-    distribution = "ShardedByS3Key" if sharded and name in ("train", "validation") else "FullyReplicated"
-    declared = next((entry for entry in channels() if entry["Name"] == name), None)
+    declared = find_channel(name)
+    is_share = sharded and declared is not None and declared.is_shardable
     entry: dict[str, Any] = {
         "ChannelName": name,
         "DataSource": {
-            "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": distribution}
+            "S3DataSource": {
+                "S3DataType": "S3Prefix",
+                "S3Uri": uri,
+                "S3DataDistributionType": "ShardedByS3Key" if is_share else "FullyReplicated",
+            }
         },
-        "InputMode": mode if declared is None or mode in declared["SupportedInputModes"] else "File",
+        "InputMode": mode if declared is None else declared.mode_for(mode),
     }
-    if declared is not None and MODEL_TYPE in declared["SupportedContentTypes"]:
-        entry["ContentType"] = MODEL_TYPE
-    elif name != "images":
-        entry["ContentType"] = "application/x-parquet" if uri.endswith(".parquet") else "text/csv"
+    if declared != IMAGES:
+        entry["ContentType"] = _content_type(declared, uri)
     return entry
 
 
+def _content_type(channel: Channel | None, uri: str) -> str:
+    if channel is not None and channel.holds_archive:
+        return channel.content_type
+    return "application/x-parquet" if uri.endswith(".parquet") else "text/csv"
+
+
 def resources(instance: str, count: int, volume_gb: int) -> dict[str, Any]:
-    """The ``ResourceConfig`` of a training job."""
+    """Return the ``ResourceConfig`` of a training job."""
     return {"InstanceType": instance, "InstanceCount": count, "VolumeSizeInGB": volume_gb}
 
 
 def transform_resources(instance: str, count: int) -> dict[str, Any]:
-    """The ``TransformResources`` of a transform job, on a host with a driver for the image where it has a GPU."""
-    found: dict[str, Any] = {"InstanceType": instance, "InstanceCount": count}
+    """Return the ``TransformResources`` of a transform job. A GPU instance gets a host whose driver fits the image."""
+    request: dict[str, Any] = {"InstanceType": instance, "InstanceCount": count}
     if instance.split(".")[1] in _GPU_FAMILIES:
-        found["TransformAmiVersion"] = BATCH_AMI
-    return found
+        request["TransformAmiVersion"] = BATCH_AMI
+    return request
 
 
 def _instances(shape: str) -> list[str]:

@@ -1,178 +1,170 @@
-"""The protocol of a modality model, and what all of them share: gating, folds, and the n + 1 vectors.
+"""The protocol of a branch, and what all branches share: completeness, folds and votes.
 
-A row that says too little in a modality does not enter its training, and its vector is exactly one-hot on
-entry n: the model is not asked. (The guide trains class n as a label; gating gives the same vector.)
+The vote of a row is a vector of n + 1 numbers: n predictions, and one entry that is 1 where the branch has no vote. A
+row with too few filled cells does not enter the training of a branch, and has no vote in it. The guide trains entry n
+as a class. This rule gives the same vector without a model.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import pandas as pd
 
-from multimodal_algo.config.recipes import ModelSettings
-from multimodal_algo.core.budget import Budget
-from multimodal_algo.core.checkpointing import CheckpointStore, StopRequest
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.task import Task
-from multimodal_algo.execution.protocol import Parallelism
 from multimodal_algo.ingest.features import Features
-from multimodal_algo.predictors.tabular import AutoGluonPredictor, BranchPredictor
+from multimodal_algo.predictors.base import BranchPredictor, FitSettings
+from multimodal_algo.predictors.tabular import AutoGluonPredictor
 
 _LOG = logging.getLogger(__name__)
 
 
-def vectors_of(models: Iterable[BranchModel], features: Features, *, min_completeness: float) -> np.ndarray:
-    """What each of `models` says of new rows: float32 (rows, models, n + 1)."""
-    return np.stack([model.predict(features, min_completeness=min_completeness) for model in models], axis=1)
+@dataclass(frozen=True)
+class TrainingRows:
+    """The rows that branches are fitted to.
+
+    Parameters
+    ----------
+    features
+        Features of all rows.
+    targets
+        Class index of each row, int (rows,), or its number, float (rows,).
+    folds
+        Fold of each row, int (rows,). All branches have the same folds.
+    """
+
+    features: Features
+    targets: np.ndarray
+    folds: np.ndarray
 
 
 class BranchModel(ABC):
-    """A model of the columns of one modality (of one image column, for images), or of several modalities together.
+    """The model of one branch: of the columns of one modality, of one image column, or of several modalities.
+
+    Training, checkpoints, export and serving all go through these calls::
+
+        model = TextModel("text", ("title_text",), task)
+        out_of_fold = model.fit(rows, settings, min_completeness=0.5)
+        model.save(directory)
+        model.load(directory)
+        votes = model.predict(features, min_completeness=0.5)
+
+    A new branch overrides `inputs`. It may override `predictor_class`, and `completeness`. Its entry in
+    ``branches/registry.py`` makes it known.
 
     Parameters
     ----------
     name
-        Its name in logs and its directory in the artifact: ``text``, ``num``, ``cat``, ``img/<column>``.
+        Name in logs, and directory in the artifact: ``text``, ``num``, ``cat``, ``img/<column>``.
     columns
-        Its feature columns.
+        Feature columns.
     task
-        What is predicted.
+        Problem type and number of outputs.
     """
 
-    head: ClassVar[type[BranchPredictor]] = AutoGluonPredictor
+    predictor_class: ClassVar[type[BranchPredictor]] = AutoGluonPredictor
 
     def __init__(self, name: str, columns: tuple[str, ...], task: Task) -> None:
         self.name = name
         self.columns = columns
         self.task = task
-        self._head: BranchPredictor | None = None
-        self.teacher: BranchModel | None = None
-        """A larger model of the same columns and classes, which fine-tuned networks learn from."""
+        self._predictor: BranchPredictor | None = None
+
+    def renamed(self, name: str) -> Self:
+        """Return this model under another name."""
+        other = copy.copy(self)
+        other.name = name
+        return other
 
     def completeness(self, features: Features) -> np.ndarray:
-        """Share of filled cells of each row among `columns`, float (rows,)."""
+        """Return the share of filled cells of each row among `columns`, float (rows,)."""
         return np.mean([features.filled(column) for column in self.columns], axis=0)
 
     @abstractmethod
     def inputs(self, features: Features) -> pd.DataFrame:
-        """What AutoGluon gets, one row per row of `features`, missing cells imputed as the guide does."""
+        """Return the table that AutoGluon gets, one row per row of `features`, without missing cells."""
 
     def informed(self, features: Features, min_completeness: float) -> np.ndarray:
-        """Which rows say enough: bool (rows,). A row with every cell empty never does."""
-        share = self.completeness(features)
-        return (share > 0) & (share >= min_completeness - 1e-9)
-
-    def fit(
-        self,
-        features: Features,
-        targets: np.ndarray,
-        folds: np.ndarray,
-        budget: Budget,
-        *,
-        models: ModelSettings,
-        min_completeness: float,
-        seed: int,
-        scratch: Path,
-        checkpoints: CheckpointStore | None = None,
-        stop: StopRequest | None = None,
-        parallelism: Parallelism | None = None,
-    ) -> np.ndarray:
-        """Fit once per fold and once on all rows.
+        """Return the rows that have a vote, bool (rows,). A row without any filled cell never has one.
 
         Parameters
         ----------
         features
-            All rows.
-        targets
-            Class index of each row, int (rows,), or its number, float (rows,).
-        folds
-            Fold of each row, int (rows,); the same for every modality.
-        budget
-            When to be done.
-        models
-            AutoGluon's models, from the recipe.
+            Features of the rows.
+        min_completeness
+            Least share of filled cells.
+        """
+        share = self.completeness(features)
+        return (share > 0) & (share >= min_completeness - 1e-9)
+
+    def fit(self, rows: TrainingRows, settings: FitSettings, *, min_completeness: float) -> np.ndarray:
+        """Fit once per fold and once on all rows.
+
+        Parameters
+        ----------
+        rows
+            Training rows.
+        settings
+            Settings of the fit.
         min_completeness
             See `informed`.
-        seed
-            AutoGluon's seed.
-        scratch
-            Directory for AutoGluon's files while it fits.
-        keeper
-            Where what is done of the fit is kept for a later start of the same job; None keeps nothing.
-        stop
-            Whether to keep what is done and end with `Stopped`.
-        spread
-            Leave to do parts of it on other hosts.
 
         Returns
         -------
         numpy.ndarray
-            Out-of-fold vectors, float32 (rows, n + 1).
+            Out-of-fold votes, float32 (rows, n + 1).
 
         Raises
         ------
         UserError
-            Fewer than two classes, or numbers, among the rows that say enough.
+            The rows that have a vote have fewer than two classes, or fewer than two numbers.
         Stopped
-            `stop` was asked, and the fit has kept its state.
+            The stop was asked, and the state of the fit is saved.
         """
         started = time.monotonic()
-        informed = self.informed(features, min_completeness)
-        if len(np.unique(targets[informed])) < 2:
+        informed = self.informed(rows.features, min_completeness)
+        targets = rows.targets[informed]
+        if len(np.unique(targets)) < 2:
             raise UserError(
-                f"The columns {', '.join(self.columns)} are filled in {int(informed.sum())} of {len(targets)} rows, "
-                "which is too few to tell labels apart. Fill or drop them."
+                f"The columns {', '.join(self.columns)} are filled in {len(targets)} of {len(informed)} rows, "
+                "which is too few to distinguish labels. Fill or drop them."
             )
-        inputs = self.inputs(features.take(np.flatnonzero(informed)))
-        self._head, out_of_fold = self.head.fit(
-            inputs,
-            targets[informed],
-            folds[informed],
-            task=self.task,
-            models=models,
-            budget=budget,
-            seed=seed,
-            path=scratch / "predictor",
-            checkpoints=checkpoints,
-            stop=stop,
-            parallelism=parallelism,
-            **self._options(),
-        )
-        _LOG.info("%s: %d of %d rows, %.1f s", self.name, len(inputs), len(targets), time.monotonic() - started)
-        return self._vectors(out_of_fold, informed)
-
-    def _options(self) -> dict[str, Any]:
-        """What its kind of head takes beside what all take."""
-        return {}
+        inputs = self.inputs(rows.features.take(np.flatnonzero(informed)))
+        self._predictor, out_of_fold = self.predictor_class.fit(inputs, targets, rows.folds[informed], settings)
+        seconds = time.monotonic() - started
+        _LOG.info("%s: fitted on %d of %d rows in %.1f s", self.name, len(inputs), len(informed), seconds)
+        return self._votes(out_of_fold, informed)
 
     def predict(self, features: Features, *, min_completeness: float) -> np.ndarray:
-        """Vectors of new rows, float32 (rows, n + 1); one-hot on entry n where a row says too little."""
-        assert self._head is not None
+        """Return the votes of new rows, float32 (rows, n + 1)."""
+        assert self._predictor is not None
         informed = self.informed(features, min_completeness)
-        answers = np.zeros((int(informed.sum()), self.task.outputs), dtype=np.float32)
+        predictions = np.zeros((int(informed.sum()), self.task.outputs), dtype=np.float32)
         if informed.any():
-            spoken = features if informed.all() else features.take(np.flatnonzero(informed))
-            answers = self._head.predict(self.inputs(spoken))
-        return self._vectors(answers, informed)
+            voting = features if informed.all() else features.take(np.flatnonzero(informed))
+            predictions = self._predictor.predict(self.inputs(voting))
+        return self._votes(predictions, informed)
 
-    def _vectors(self, answers: np.ndarray, informed: np.ndarray) -> np.ndarray:
-        vectors = np.zeros((len(informed), self.task.outputs + 1), dtype=np.float32)
-        vectors[informed, : self.task.outputs] = answers
-        vectors[~informed, self.task.outputs] = 1.0
-        return vectors
+    def _votes(self, predictions: np.ndarray, informed: np.ndarray) -> np.ndarray:
+        """Return the votes, float32 (rows, n + 1), from the predictions of the rows that have one."""
+        votes = np.zeros((len(informed), self.task.outputs + 1), dtype=np.float32)
+        votes[informed, : self.task.outputs] = predictions
+        votes[~informed, self.task.outputs] = 1.0
+        return votes
 
     def save(self, directory: Path) -> None:
-        """Write all that inference needs into `directory`."""
-        assert self._head is not None
-        self._head.save(directory)
+        """Write everything that inference needs into `directory`."""
+        assert self._predictor is not None
+        self._predictor.save(directory)
 
     def load(self, directory: Path) -> None:
-        """Read what `save` wrote."""
-        self._head = self.head.load(directory)
+        """Read the files that `save` wrote."""
+        self._predictor = self.predictor_class.load(directory)

@@ -1,4 +1,4 @@
-"""One image column: the vectors of a frozen network, classified by AutoGluon."""
+"""The branch of one image column: AutoGluon classifies the vectors of a frozen network."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from multimodal_algo.predictors.linear_features import vector_cells
 
 
 class ImageModel(BranchModel):
-    """One image column. Its images became vectors at ingest, in training as in serving."""
+    """One image column. Ingest has made vectors of its images, in training and in serving."""
 
     def inputs(self, features: Features) -> pd.DataFrame:
-        """The image vectors."""
+        """Return the image vectors."""
         return vector_cells(self.columns[0], features.vectors[self.columns[0]]).to_frame()

@@ -1,4 +1,4 @@
-"""Columns of several modalities in one model: what none of them says alone."""
+"""The branch of columns of several modalities in one model. It learns what no single modality shows."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from multimodal_algo.ingest.features import Features
 
 
 class JointModel(BranchModel):
-    """Columns of several modalities. It speaks of the rows where each of them says enough: it never guesses."""
+    """Columns of several modalities. A row has a vote where enough cells are filled in each of them."""
 
     def __init__(self, name: str, columns: tuple[str, ...], task: Task) -> None:
         super().__init__(name, columns, task)
         self._parts: list[BranchModel] = []
-        for modality, kind in ((Modality.TEXT, TextModel), (Modality.NUM, NumModel), (Modality.CAT, CatModel)):
+        for modality, model_class in ((Modality.TEXT, TextModel), (Modality.NUM, NumModel), (Modality.CAT, CatModel)):
             if of_modality := tuple(column for column in columns if modality_of(column) is modality):
-                self._parts.append(kind(name, of_modality, task))
+                self._parts.append(model_class(name, of_modality, task))
         self._parts += [ImageModel(name, (c,), task) for c in columns if modality_of(c) is Modality.IMAGE]
 
     def completeness(self, features: Features) -> np.ndarray:
-        """The least share of filled cells among the modalities, float (rows,)."""
+        """Return the least share of filled cells among the modalities, float (rows,)."""
         return np.min([part.completeness(features) for part in self._parts], axis=0)
 
     def inputs(self, features: Features) -> pd.DataFrame:
-        """The inputs of all modalities, side by side."""
+        """Return the inputs of all modalities, side by side."""
         return pd.concat([part.inputs(features) for part in self._parts], axis=1)

@@ -1,8 +1,12 @@
-"""Which model takes which columns: a new kind of model is one new file and one line here."""
+"""The branches, each declared once. A new branch is one `BranchSpec` and its model.
+
+`Branch` in ``config/recipes.py`` has the names, which recipes and artifacts use.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,58 +21,127 @@ from multimodal_algo.config.recipes import Branch
 from multimodal_algo.core.schema import FeatureSchema, Modality
 from multimodal_algo.core.task import Task
 
-_MODELS: Mapping[Branch, type[BranchModel]] = {
-    Branch.TEXT: TextModel,
-    Branch.NUM: NumModel,
-    Branch.CAT: CatModel,
-    Branch.IMAGE: ImageModel,
-    Branch.TABLE: JointModel,
-    Branch.JOINT: JointModel,
-    Branch.TEXT_FINE_TUNED: FineTunedTextModel,
-    Branch.IMAGE_FINE_TUNED: FineTunedImageModel,
-    Branch.EARLY: EarlyFusionModel,
+Columns = Callable[[FeatureSchema], tuple[str, ...]]
+"""Chooses the columns of a branch. Without any of them a dataset does not have the branch."""
+
+
+@dataclass(frozen=True)
+class BranchSpec:
+    """The declaration of one branch.
+
+    Parameters
+    ----------
+    branch
+        Name of the branch.
+    model
+        Class of its models.
+    columns
+        Choice of its columns.
+    effort
+        Share of the budget, relative to the other branches.
+    networks
+        Modalities whose networks are fine-tuned. Empty for a branch that AutoGluon fits to vectors and cells.
+    image_folder
+        Folder in the artifact of a branch that has one model per image column. None for a branch that has one model.
+    """
+
+    branch: Branch
+    model: type[BranchModel]
+    columns: Columns
+    effort: float
+    networks: tuple[Modality, ...] = ()
+    image_folder: str | None = None
+
+    @property
+    def is_fine_tuned(self) -> bool:
+        """Whether networks are fine-tuned, so that the model settings are AutoMM's dotted hyperparameters."""
+        return bool(self.networks)
+
+    @property
+    def sees_images(self) -> bool:
+        """Whether the models see the images themselves, and not only their vectors."""
+        return Modality.IMAGE in self.networks
+
+
+def _all_of(modality: Modality) -> Columns:
+    """Choose the columns of one modality."""
+    return lambda schema: schema.of(modality)
+
+
+def _numbers_and_categories(schema: FeatureSchema) -> tuple[str, ...]:
+    """Choose numbers and categories, where there are both."""
+    numbers, categories = schema.of(Modality.NUM), schema.of(Modality.CAT)
+    return numbers + categories if numbers and categories else ()
+
+
+def _all_modalities(schema: FeatureSchema) -> tuple[str, ...]:
+    """Choose all columns, where there are texts or images and anything next to them.
+
+    Each image column counts as a modality of its own.
+    """
+    text, images = schema.of(Modality.TEXT), schema.of(Modality.IMAGE)
+    parts = bool(text) + len(images) + bool(schema.of(Modality.NUM)) + bool(schema.of(Modality.CAT))
+    return schema.features if parts > 1 and (text or images) else ()
+
+
+_TEXT, _IMAGE = _all_of(Modality.TEXT), _all_of(Modality.IMAGE)
+_TEXT_NETWORK, _IMAGE_NETWORK = (Modality.TEXT,), (Modality.IMAGE,)
+
+SPECS: Mapping[Branch, BranchSpec] = {
+    spec.branch: spec
+    for spec in (
+        BranchSpec(Branch.TEXT, TextModel, _TEXT, 2.0),
+        BranchSpec(Branch.NUM, NumModel, _all_of(Modality.NUM), 1.0),
+        BranchSpec(Branch.CAT, CatModel, _all_of(Modality.CAT), 1.0),
+        BranchSpec(Branch.IMAGE, ImageModel, _IMAGE, 2.0, image_folder="img"),
+        BranchSpec(Branch.TABLE, JointModel, _numbers_and_categories, 1.5),
+        BranchSpec(Branch.JOINT, JointModel, _all_modalities, 3.0),
+        BranchSpec(Branch.TEXT_FINE_TUNED, FineTunedTextModel, _TEXT, 10.0, _TEXT_NETWORK),
+        BranchSpec(Branch.IMAGE_FINE_TUNED, FineTunedImageModel, _IMAGE, 10.0, _IMAGE_NETWORK, "img_tuned"),
+        BranchSpec(Branch.EARLY, EarlyFusionModel, _all_modalities, 15.0, _TEXT_NETWORK + _IMAGE_NETWORK),
+    )
 }
-_IMAGES = {Branch.IMAGE: "img", Branch.IMAGE_FINE_TUNED: "img_tuned"}
+"""The branches, in the order of their votes."""
+
+FINE_TUNED: Mapping[Branch, tuple[Modality, ...]] = {
+    branch: spec.networks for branch, spec in SPECS.items() if spec.is_fine_tuned
+}
+"""The networks of each branch that fine-tunes any. Without a GPU a recipe leaves these branches out."""
+
+
+def is_fine_tuned(branch: str) -> bool:
+    """Whether the networks of `branch` are fine-tuned."""
+    return SPECS[Branch(branch)].is_fine_tuned
+
+
+def needs_pictures(branches: Iterable[str]) -> bool:
+    """Whether any of `branches` sees the images themselves, and not only their vectors."""
+    return any(SPECS[Branch(branch)].sees_images for branch in branches)
 
 
 def new_models(schema: FeatureSchema, task: Task, branches: Collection[Branch]) -> list[tuple[Branch, BranchModel]]:
-    """Unfitted models of those of `branches` that `schema` has columns for, in the order of their vectors.
-
-    There is one per image column, and none that would only repeat another.
-    """
+    """Return unfitted models of those of `branches` that `schema` has columns for, in the order of their votes."""
     models: list[tuple[Branch, BranchModel]] = []
-    for branch in Branch:
-        if branch not in branches:
-            continue
-        if branch in _IMAGES:
-            for column in schema.of(Modality.IMAGE):
-                models.append((branch, _MODELS[branch](_image_name(_IMAGES[branch], column), (column,), task)))
-        elif columns := _columns(schema, branch):
-            models.append((branch, _MODELS[branch](branch.value, columns, task)))
+    for branch, spec in SPECS.items():
+        columns = spec.columns(schema) if branch in branches else ()
+        if spec.image_folder is not None:
+            for column in columns:
+                models.append((branch, spec.model(_image_name(spec.image_folder, column), (column,), task)))
+        elif columns:
+            models.append((branch, spec.model(branch.value, columns, task)))
     return models
 
 
 def load_model(branch: str, name: str, columns: tuple[str, ...], task: Task, directory: Path) -> BranchModel:
-    """The model that was saved in `directory`."""
-    kind = _MODELS[Branch(branch)]
+    """Return the model that was saved in `directory`. See `BranchModel` for the other parameters."""
+    model_class = SPECS[Branch(branch)].model
     if (directory / DESCRIPTION).is_file():
-        return TranslatedModel.read(kind, name, columns, task, directory)
-    model = kind(name, columns, task)
+        return TranslatedModel.read(model_class, name, columns, task, directory)
+    model = model_class(name, columns, task)
     model.load(directory)
     return model
 
 
-def _columns(schema: FeatureSchema, branch: Branch) -> tuple[str, ...]:
-    if branch is Branch.TABLE:
-        numbers, categories = schema.of(Modality.NUM), schema.of(Modality.CAT)
-        return numbers + categories if numbers and categories else ()
-    if branch in (Branch.JOINT, Branch.EARLY):
-        text, images = schema.of(Modality.TEXT), schema.of(Modality.IMAGE)
-        parts = bool(text) + len(images) + bool(schema.of(Modality.NUM)) + bool(schema.of(Modality.CAT))
-        return schema.features if parts > 1 and (text or images) else ()
-    return schema.of(Modality.TEXT if branch is Branch.TEXT_FINE_TUNED else Modality(branch.value))
-
-
 def _image_name(folder: str, column: str) -> str:
-    # A column may be called a/b_image: its directory must not lie elsewhere.
+    # A column may be named a/b_image. Its directory must not lie elsewhere.
     return f"{folder}/{quote(column, safe=' ')}"

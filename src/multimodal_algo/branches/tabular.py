@@ -1,4 +1,4 @@
-"""Numbers and categories, given to AutoGluon as columns."""
+"""The branches of numbers and of categories, which AutoGluon gets as columns."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ _WORDS = ".words"
 
 
 class NumModel(BranchModel):
-    """The numeric columns; a missing number is 0 (the guide: not the mean)."""
+    """The columns of numbers. A missing number is 0. The guide asks for 0, not for the mean."""
 
     def inputs(self, features: Features) -> pd.DataFrame:
-        """The numbers, float64."""
+        """Return the numbers, float64."""
         return features.table[list(self.columns)].fillna(0.0)
 
 
 class CatModel(BranchModel):
-    """The categorical columns; a missing category is ``unknown``."""
+    """The columns of categories. A missing category is ``unknown``."""
 
     def inputs(self, features: Features) -> pd.DataFrame:
-        """The categories, and once more as text: cells such as ``India, France`` have words in common.
+        """Return each column of categories twice: as pandas categories and as text.
 
-        They are pandas categories: AutoGluon would read digits as numbers and sentences as text.
+        As text, cells like ``India, France`` share words. Without the type of a category, AutoGluon would read digits
+        as numbers and sentences as text.
         """
         cells = {c: features.table[c].to_numpy(dtype=object) for c in self.columns}
         known = {column: np.where(features.filled(column), values, UNKNOWN) for column, values in cells.items()}

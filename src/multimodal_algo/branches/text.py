@@ -1,4 +1,4 @@
-"""Text columns: AutoGluon classifies their words together with the vectors of a frozen sentence network."""
+"""The branch of the text columns: AutoGluon classifies their words and the vectors of a frozen sentence network."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from multimodal_algo.predictors.linear_features import vector_cells
 
 
 class TextModel(BranchModel):
-    """The text columns; missing text is ``""``. Texts became vectors at ingest, in training as in serving."""
+    """The text columns. A missing text is ``""``. Ingest has made vectors of the texts, in training and in serving."""
 
     def inputs(self, features: Features) -> pd.DataFrame:
-        """The texts, and their vectors."""
+        """Return the texts and their vectors."""
         vectors = [vector_cells(column, features.vectors[column]) for column in self.columns]
         return pd.concat([features.table[list(self.columns)], *vectors], axis=1)

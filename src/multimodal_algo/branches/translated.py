@@ -1,4 +1,4 @@
-"""A model of an earlier artifact, brought to the classes of now."""
+"""A model of a previous artifact, translated to the classes of the present job."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from multimodal_algo.branches.base import BranchModel
+from multimodal_algo.branches.base import BranchModel, TrainingRows
 from multimodal_algo.core.linear import Blocks, Linear, centered_logs, fit_linear
 from multimodal_algo.core.task import Task
 from multimodal_algo.ingest.features import Features
 
-DESCRIPTION = "earlier.json"
+DESCRIPTION = "translation.json"
+"""The file that makes a directory one of a `TranslatedModel`."""
 _MODEL = "model"
 _MAP = "map.npz"
 _FLOOR = 1e-4
@@ -23,19 +24,21 @@ _STRENGTH = 0.1
 
 
 class TranslatedModel(BranchModel):
-    """What an earlier model says of its own classes, translated into the classes of now.
+    """A previous model whose predictions are translated to the present classes.
 
-    The translation is a softmax regression on logarithms that starts at, and is drawn towards, leaving shared classes
-    as they are: on few rows it is that.
+    The translation is a softmax regression on the logarithms of the predictions. It starts from the predictions of the
+    shared classes as they are, and is drawn towards them. On few rows it changes nothing else.
 
     Parameters
     ----------
     inner
-        The earlier model.
-    name, task
-        Of this one.
+        The previous model.
+    name
+        Name of this model.
+    task
+        The present task.
     shared
-        Of each class of now its place among the earlier classes, int (n,); -1 for a new one.
+        Index of each present class among the previous classes, int (n,). It is -1 for a new class.
     """
 
     def __init__(self, inner: BranchModel, name: str, task: Task, shared: np.ndarray) -> None:
@@ -45,68 +48,67 @@ class TranslatedModel(BranchModel):
         self._map: Linear | None = None
 
     def completeness(self, features: Features) -> np.ndarray:
-        """The earlier model's."""
+        """See `BranchModel.completeness`."""
         return self._inner.completeness(features)
 
     def inputs(self, features: Features) -> pd.DataFrame:
-        """The earlier model's."""
+        """See `BranchModel.inputs`."""
         return self._inner.inputs(features)
 
-    def fit_translation(
-        self, features: Features, targets: np.ndarray, folds: np.ndarray, *, min_completeness: float
-    ) -> np.ndarray:
-        """Fit the translation; see `BranchModel.fit` for what is given and returned."""
-        said = self._inner.predict(features, min_completeness=min_completeness)
-        rows = np.flatnonzero(said[:, -1] < 0.5)
-        said, targets, folds = said[rows, :-1], targets[rows], folds[rows]
-        answers = np.empty((len(rows), self.task.outputs), dtype=np.float32)
+    def fit_translation(self, rows: TrainingRows, *, min_completeness: float) -> np.ndarray:
+        """Fit the translation. Return out-of-fold votes, as `BranchModel.fit` does."""
+        predictions, informed = self._inner_predictions(rows.features, min_completeness)
+        targets, folds = rows.targets[informed], rows.folds[informed]
+        out_of_fold = np.empty((len(targets), self.task.outputs), dtype=np.float32)
         for fold in np.unique(folds):
             inside = folds == fold
-            answers[inside] = self._translated(self._fitted(said[~inside], targets[~inside]), said[inside])
-        self._map = self._fitted(said, targets)
-        informed = np.zeros(len(features), dtype=bool)
-        informed[rows] = True
-        return self._vectors(answers, informed)
+            translation = self._fitted(predictions[~inside], targets[~inside])
+            out_of_fold[inside] = self._translated(translation, predictions[inside])
+        self._map = self._fitted(predictions, targets)
+        return self._votes(out_of_fold, informed)
 
-    def _fitted(self, said: np.ndarray, targets: np.ndarray) -> Linear:
+    def _inner_predictions(self, features: Features, min_completeness: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the previous model's predictions, float32 (voting rows, n), and the rows that have a vote, bool."""
+        votes = self._inner.predict(features, min_completeness=min_completeness)
+        informed = votes[:, -1] < 0.5
+        return votes[informed, :-1], informed
+
+    def _fitted(self, predictions: np.ndarray, targets: np.ndarray) -> Linear:
+        outputs = self.task.outputs
         if not len(targets):
-            return Linear(
-                np.zeros((said.shape[1], self.task.outputs), np.float32), np.zeros(self.task.outputs, np.float32)
-            )
+            return Linear(np.zeros((predictions.shape[1], outputs), np.float32), np.zeros(outputs, np.float32))
         return fit_linear(
-            Blocks.of_dense(centered_logs(said)),
+            Blocks.of_dense(centered_logs(predictions)),
             targets,
-            n_classes=self.task.outputs,
+            n_classes=outputs,
             strength=_STRENGTH,
-            offsets=self._offsets(said),
+            offsets=self._offsets(predictions),
         )
 
-    def _translated(self, linear: Linear, said: np.ndarray) -> np.ndarray:
-        return softmax(linear.scores(Blocks.of_dense(centered_logs(said))) + self._offsets(said), axis=1).astype(
-            np.float32
-        )
+    def _translated(self, linear: Linear, predictions: np.ndarray) -> np.ndarray:
+        scores = linear.scores(Blocks.of_dense(centered_logs(predictions)))
+        return softmax(scores + self._offsets(predictions), axis=1).astype(np.float32)
 
-    def _offsets(self, said: np.ndarray) -> np.ndarray:
-        """Logarithms of what is said of shared classes; of a new one as if all were equally likely."""
-        offsets = np.full((len(said), len(self._shared)), -np.log(said.shape[1]), dtype=np.float32)
+    def _offsets(self, predictions: np.ndarray) -> np.ndarray:
+        """Return the logarithms of the predictions of shared classes. A new class gets the average of all classes."""
+        offsets = np.full((len(predictions), len(self._shared)), -np.log(predictions.shape[1]), dtype=np.float32)
         known = self._shared >= 0
-        offsets[:, known] = np.log(np.maximum(said[:, self._shared[known]], _FLOOR))
+        offsets[:, known] = np.log(np.maximum(predictions[:, self._shared[known]], _FLOOR))
         return offsets
 
     def predict(self, features: Features, *, min_completeness: float) -> np.ndarray:
         """See `BranchModel.predict`."""
         assert self._map is not None
-        said = self._inner.predict(features, min_completeness=min_completeness)
-        informed = said[:, -1] < 0.5
-        return self._vectors(self._translated(self._map, said[informed, :-1]), informed)
+        predictions, informed = self._inner_predictions(features, min_completeness)
+        return self._votes(self._translated(self._map, predictions), informed)
 
     def save(self, directory: Path) -> None:
         """See `BranchModel.save`."""
         assert self._map is not None
         directory.mkdir(parents=True, exist_ok=True)
         task = self._inner.task
-        told = {"problem_type": task.problem_type, "outputs": task.outputs, "shared": self._shared.tolist()}
-        (directory / DESCRIPTION).write_text(json.dumps(told) + "\n", encoding="utf-8")
+        description = {"problem_type": task.problem_type, "outputs": task.outputs, "shared": self._shared.tolist()}
+        (directory / DESCRIPTION).write_text(json.dumps(description) + "\n", encoding="utf-8")
         np.savez(directory / _MAP, weights=self._map.weights, bias=self._map.bias)
         self._inner.save(directory / _MODEL)
 
@@ -117,10 +119,20 @@ class TranslatedModel(BranchModel):
         self._inner.load(directory / _MODEL)
 
     @classmethod
-    def read(cls, kind: type[BranchModel], name: str, columns: tuple[str, ...], task: Task, directory: Path) -> Self:
-        """The model that was saved in `directory`, whose earlier model is of `kind`."""
-        told = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
-        inner = kind(name, columns, Task(told["problem_type"], told["outputs"]))
-        model = cls(inner, name, task, np.array(told["shared"], dtype=np.int64))
+    def read(cls, inner: type[BranchModel], name: str, columns: tuple[str, ...], task: Task, directory: Path) -> Self:
+        """Return the model that was saved in `directory`.
+
+        Parameters
+        ----------
+        inner
+            Class of the previous model.
+        name, columns, task
+            See `BranchModel`.
+        directory
+            Directory of the model.
+        """
+        description = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
+        previous = inner(name, columns, Task(description["problem_type"], description["outputs"]))
+        model = cls(previous, name, task, np.array(description["shared"], dtype=np.int64))
         model.load(directory)
         return model

@@ -1,4 +1,4 @@
-"""The ``multimodal-algo`` command. Heavy imports happen inside the commands that need them."""
+"""The ``multimodal-algo`` command. Commands import heavy libraries only when they run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from multimodal_algo.core.log import configure_logging
 
 
 class _Commands(click.Group):
-    """Shows what the user can fix as one sentence, without a traceback."""
+    """A group of commands that shows an error of the user as one sentence, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -39,7 +39,7 @@ main.add_command(aws)
 
 @main.command()
 def train() -> None:
-    """Train as SageMaker starts it, on the tree below SAGEMAKER_BASE_DIR (default /opt/ml)."""
+    """Train as SageMaker does, in the tree below SAGEMAKER_BASE_DIR (default /opt/ml)."""
     configure_logging()
     from multimodal_algo.training.program import run_training
 
@@ -48,33 +48,35 @@ def train() -> None:
 
 @main.command()
 def serve() -> None:
-    """Serve as SageMaker starts it: /ping, /invocations, /execution-parameters on port 8080."""
+    """Serve as SageMaker does: /ping, /invocations and /execution-parameters on port 8080."""
     configure_logging()
-    from multimodal_algo.sagemaker.settings import Settings
-    from multimodal_algo.serving.program import serve as serve_forever
+    from multimodal_algo.serving.program import run_serving
 
-    serve_forever(Settings.from_environment())
+    run_serving()
 
 
 @main.command()
 @click.argument("data", type=FILE_OR_FOLDER)
-@click.option("--images", type=FOLDER, help="Folder of the images channel, whose files cells may name.")
+@click.option("--images", type=FOLDER, help="Folder of the image files that cells name.")
 @click.option(
     "--problem-type",
     type=click.Choice(["auto", "binary", "multiclass", "regression"]),
     default="auto",
-    help="The job's hyperparameter.",
+    help="The hyperparameter problem_type of the job.",
 )
 def validate(data: Path, images: Path | None, problem_type: str) -> None:
-    """Check training data (a CSV or Parquet file or a folder of them) as training would; exit code 1 on errors."""
+    """Check training data as training does. Exit code 1 on errors.
+
+    DATA is a CSV or Parquet file, or a folder of such files.
+    """
     from multimodal_algo.tools.validate import print_inspection
 
     sys.exit(print_inspection(data, images, problem_type))
 
 
 @main.command()
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write; standard output else.")
-@click.option("--markdown", is_flag=True, help="Write the page for users instead of the platform's JSON.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="File, instead of standard output.")
+@click.option("--markdown", is_flag=True, help="Write the page of the documentation instead of the JSON.")
 def spec(output: Path | None, markdown: bool) -> None:
     """Print the hyperparameter specification for CreateAlgorithm or the console's page."""
     from multimodal_algo.config.hyperparameters import specification_json, specification_markdown
@@ -94,19 +96,19 @@ def spec(output: Path | None, markdown: bool) -> None:
     required=True,
     help="File to write: .csv (newlines in cells become spaces) or .jsonl (cells stay as they are).",
 )
-@click.option("--training", is_flag=True, help="Write a training CSV: with header, label and newlines in cells.")
+@click.option("--training", is_flag=True, help="Write a training CSV, with header, label and newlines in cells.")
 @click.option(
     "--model",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="model.tar.gz whose columns are meant.",
+    help="model.tar.gz with the columns to write.",
 )
-@click.option("--images", type=FOLDER, help="Folder of the files that image cells name.")
-@click.option("--image-side", type=click.IntRange(min=1), help="Most pixels of an image's short side (256).")
-@click.option("--jpeg-quality", type=click.IntRange(1, 100), help="Quality of images that are encoded again (90).")
+@click.option("--images", type=FOLDER, help="Folder of the image files that cells name.")
+@click.option("--image-side", type=click.IntRange(min=1), help="Largest short side of an image in pixels (256).")
+@click.option("--jpeg-quality", type=click.IntRange(1, 100), help="JPEG quality of images that are encoded again (90).")
 @click.option(
     "--on-bad-image",
     type=click.Choice(["error", "empty"]),
-    help="What becomes of a cell whose image is missing or cannot be read (error).",
+    help="Treatment of a cell whose image is missing or cannot be read (error).",
 )
 def prepare(
     data: Path,
@@ -118,10 +120,10 @@ def prepare(
     jpeg_quality: int | None,
     on_bad_image: str | None,
 ) -> None:
-    """Write inference lines that SplitType Line may cut (without header, label and newlines), or a training CSV.
+    """Write inference lines for SplitType Line, without header, label and newlines. Or write a training CSV.
 
-    DATA is a table with header, a folder of tables, or a folder of images with a sub-folder per class. With any option
-    about images those in cells, base64 or named files, become base64 of small JPEGs; without, cells are copied.
+    DATA is a table with a header, a folder of tables, or a folder of images with a sub-folder for each class. With any
+    option about images, every image becomes the base64 of a small JPEG. Without such an option, cells do not change.
     """
     from multimodal_algo.tools.prepare import ImageRules, prepare_data
 
@@ -140,7 +142,7 @@ def prepare(
 @click.argument("model", type=FILE_OR_FOLDER)
 @click.option("--output", type=NEW_FOLDER, required=True, help="Folder for the networks.")
 def export_backbones(model: Path, output: Path) -> None:
-    """Write the networks of MODEL (model.tar.gz, or a folder of it) as the pretrained channel takes them."""
+    """Write the networks of MODEL for the pretrained channel. MODEL is a model.tar.gz, or a folder with one."""
     from multimodal_algo.training.continuing.export import export_backbones as export
 
     for sentence in export(model, output):
@@ -154,26 +156,26 @@ def sample(output: Path) -> None:
     from multimodal_algo.tools.sample import write_sample
 
     write_sample(output)
-    click.echo(f"{output}: train.csv, test.csv (with label), test_noheader.csv (as batch transform gets it)")
+    click.echo(f"{output}: train.csv, test.csv (with label), test_noheader.csv (the input of a batch transform)")
 
 
 @main.command()
 @click.argument("predictions", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("truth", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def score(predictions: Path, truth: Path) -> None:
-    """Compare a transform's output with a CSV file that has the labels, row by row."""
+    """Compare the output of a transform with a CSV file of the labels, row by row."""
     from multimodal_algo.tools.score import score_predictions
 
     click.echo(score_predictions(predictions, truth).sentence)
 
 
 def train_program() -> None:
-    """The program ``train``, as the platform calls it."""
+    """Run the program ``train`` of the container."""
     _run(train)
 
 
 def serve_program() -> None:
-    """The program ``serve``, as the platform calls it."""
+    """Run the program ``serve`` of the container."""
     _run(serve)
 
 

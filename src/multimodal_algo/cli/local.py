@@ -1,4 +1,4 @@
-"""``multimodal-algo local``: jobs on this machine with the platform's rules."""
+"""``multimodal-algo local``: jobs on this machine by the platform's rules."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ from multimodal_algo.cli.options import (
     FILE_OR_FOLDER,
     NEW_DATA_FOLDER,
     NEW_FOLDER,
+    channel_options,
+    channel_values,
+    hyperparameter_option,
     pairs,
+    search_options,
     transform_options,
+    transform_settings,
 )
 from multimodal_algo.core.errors import UserError
 
@@ -29,52 +34,38 @@ if TYPE_CHECKING:
 
 @click.group()
 def local() -> None:
-    """Run training and batch transform jobs on this machine with the platform's rules."""
+    """Run training, tuning and batch transform jobs on this machine by the platform's rules."""
 
 
-def _channels(command: COMMAND) -> COMMAND:
-    options = [
-        click.option("--train", type=DATA, required=True, help="File or folder of the train channel."),
-        click.option("--validation", type=DATA, help="File or folder of the validation channel."),
-        click.option("--images", type=DATA, help="Folder of the images channel, whose files cells may name."),
-        click.option("--model", type=DATA, help="model.tar.gz of an earlier job, or a folder of it, to go on from."),
-        click.option("--pretrained", type=DATA, help="Networks of export-backbones, or a model.tar.gz of them."),
-        click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; repeatable."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+def _programs(command: COMMAND) -> COMMAND:
+    """Add the options that start a program in a container."""
+    memory = click.option("--memory", help="With --image: memory limit of the container, for example 8g.")
+    image = click.option("--image", help="Container image. By default, the program is a plain process.")
+    return image(memory(command))
 
 
 @local.command("train")
-@_channels
+@channel_options(type=DATA)
+@hyperparameter_option
 @click.option("--output", type=NEW_DATA_FOLDER, required=True, help="Folder for model.tar.gz and output/.")
-@click.option("--checkpoints", type=NEW_FOLDER, help="Folder that a stopped job goes on from when it starts again.")
-@click.option("--image", help="Train in this container image instead of a plain process.")
-@click.option("--memory", help="With --image: most memory of the container, such as 8g.")
+@click.option("--checkpoints", type=NEW_FOLDER, help="Folder for checkpoints, from which a stopped job continues.")
+@_programs
 def local_train(
-    output: Path | str, checkpoints: Path | None, image: str | None, memory: str | None, **channels: Any
+    output: Path | str, checkpoints: Path | None, image: str | None, memory: str | None, **options: Any
 ) -> None:
-    """Train as a training job does; data and output may lie in S3 (s3://bucket/prefix)."""
+    """Train as a training job does. A channel is a file or a folder. Channels and output may be in S3 (s3://…)."""
     from multimodal_algo.local import train as run
 
-    job = replace(_training_job(**channels), checkpoints=checkpoints)
+    job = replace(_training_job(options), checkpoints=checkpoints)
     run(job, output=output, runner=_runner(image, memory))
 
 
 @local.command("transform")
-@click.option("--model", type=DATA_FILE, required=True, help="model.tar.gz.")
-@click.option(
-    "--input",
-    "input_data",
-    type=DATA,
-    required=True,
-    help="File or folder of header-less lines.",
-)
+@click.option("--model", type=DATA_FILE, required=True, help="The model.tar.gz of a training job.")
+@click.option("--input", "input_data", type=DATA, required=True, help="File or folder of header-less lines.")
 @click.option("--output", type=NEW_DATA_FOLDER, required=True, help="Folder for the .out files.")
 @transform_options
-@click.option("--image", help="Serve from this container image instead of a plain process.")
-@click.option("--memory", help="With --image: most memory of the container, such as 8g.")
+@_programs
 def local_transform(
     model: Path | str,
     input_data: Path | str,
@@ -83,78 +74,56 @@ def local_transform(
     memory: str | None,
     **options: Any,
 ) -> None:
-    """Transform as a batch transform job does; model, input and output may lie in S3 (s3://bucket/key)."""
-    from multimodal_algo.local import BatchStrategy, SplitType, TransformJob
+    """Transform as a batch transform job does. Model, input and output may be in S3 (s3://bucket/key)."""
     from multimodal_algo.local import transform as run
-    from multimodal_algo.local.job import DataProcessing, JoinSource
-    from multimodal_algo.local.records import CompressionType
 
-    strategy = options.pop("strategy")
-    processing = DataProcessing(
-        options.pop("input_filter"), JoinSource(options.pop("join_source")), options.pop("output_filter")
-    )
-    job = TransformJob(
-        split_type=SplitType(options.pop("split_type")),
-        strategy=strategy and BatchStrategy(strategy),
-        compression_type=CompressionType(options.pop("compression_type")),
-        data_processing=processing,
-        env=pairs(options.pop("env"), "--env"),
-        **options,
-    )
-    run(model, input_data, job, output=output, runner=_runner(image, memory))
+    run(model, input_data, transform_settings(options), output=output, runner=_runner(image, memory))
 
 
 @local.command("tune")
-@_channels
-@click.option("--output", type=NEW_FOLDER, required=True, help="Folder for a folder per job, and tuning.json.")
-@click.option(
-    "--range", "ranges", multiple=True, required=True, metavar="NAME=LOW:HIGH", help="Or NAME=A,B,C; repeatable."
-)
-@click.option("--objective", default="log_loss", show_default=True, help="Metric to tune for.")
-@click.option("--jobs", "most", default=10, show_default=True, help="Training jobs in all.")
-@click.option("--strategy", type=click.Choice(["Bayesian", "Random"]), default="Bayesian", show_default=True)
-@click.option("--image", help="Train in this container image instead of a plain process.")
-@click.option("--memory", help="With --image: most memory of the container, such as 8g.")
+@channel_options(type=DATA)
+@hyperparameter_option
+@click.option("--output", type=NEW_FOLDER, required=True, help="Folder for tuning.json and a folder for each job.")
+@search_options
+@_programs
 def local_tune(
     output: Path,
     ranges: tuple[str, ...],
     objective: str,
-    most: int,
+    job_count: int,
     strategy: str,
     image: str | None,
     memory: str | None,
-    **channels: Any,
+    **options: Any,
 ) -> None:
-    """Tune as a tuning job does, one training job after the other."""
+    """Search for hyperparameters as a tuning job does, with one training job after the other."""
     from multimodal_algo.aws.requests import parameter_ranges
-    from multimodal_algo.aws.specification import metric_definitions, metric_name, require_objective
+    from multimodal_algo.aws.specification import find_objective
     from multimodal_algo.local.tuning import Objective, TuningJob
     from multimodal_algo.local.tuning import tune as run
 
-    direction = require_objective(objective)
-    name = metric_name(objective)
-    expression = next(entry["Regex"] for entry in metric_definitions() if entry["Name"] == name)
+    metric = find_objective(objective)
     job = TuningJob(
-        _training_job(**channels),
+        _training_job(options),
         parameter_ranges(pairs(ranges, "--range")),
-        Objective(name, expression, direction == "Maximize"),
-        most,
+        Objective(metric.platform_name, metric.expression, metric.greater_is_better),
+        job_count,
         strategy == "Bayesian",
     )
-    run(job, output=output, runner=_runner(image, memory), tell=click.echo)
+    run(job, output=output, runner=_runner(image, memory), report=click.echo)
 
 
 @local.command("validate-algorithm")
 @click.option("--output", type=NEW_FOLDER, required=True, help="Folder for artifact, answers, logs and rehearsal.json.")
 @click.option(
-    "--request", type=FILE, help="JSON of another CreateAlgorithm request, as create-algorithm --dry-run prints."
+    "--request", type=FILE, help="JSON of another CreateAlgorithm request, as create-algorithm --dry-run prints it."
 )
-@click.option("--train", "train_data", type=FILE_OR_FOLDER, help="Training data in place of the sample.")
-@click.option("--lines", type=FILE_OR_FOLDER, help="Header-less lines in place of the sample's.")
-@click.option("--training-image", help="Train in this container image instead of a plain process.")
-@click.option("--inference-image", help="Serve from this container image instead of a plain process.")
-@click.option("--memory", help="With images: most memory of a container, such as 8g.")
-@click.option("--quick", is_flag=True, help="Only what the platform does: one training job, one transform job.")
+@click.option("--train", "train_data", type=FILE_OR_FOLDER, help="Training data instead of the sample.")
+@click.option("--lines", type=FILE_OR_FOLDER, help="Header-less lines instead of the sample's.")
+@click.option("--training-image", help="Container image for train. By default, train is a plain process.")
+@click.option("--inference-image", help="Container image for serve. By default, serve is a plain process.")
+@click.option("--memory", help="With images: memory limit of a container, for example 8g.")
+@click.option("--quick", is_flag=True, help="Only the jobs of the platform: one training job and one transform job.")
 def validate_algorithm(
     output: Path,
     request: Path | None,
@@ -165,8 +134,7 @@ def validate_algorithm(
     memory: str | None,
     quick: bool,
 ) -> None:
-    """Rehearse the validation of CreateAlgorithm, and try all else that the request promises; exit code 1 on faults."""
-    from multimodal_algo.aws.specification import CLASSIFICATION_METRICS, REGRESSION_METRICS, metric_name
+    """Rehearse the validation of CreateAlgorithm, and check every promise of the request. Exit code 1 on faults."""
     from multimodal_algo.rehearsal.request import rehearsal_request
     from multimodal_algo.rehearsal.run import Setting, rehearse
 
@@ -174,9 +142,8 @@ def validate_algorithm(
         _runner(training_image, memory if training_image else None),
         _runner(inference_image, memory if inference_image else None),
         output,
-        [[metric_name(name) for name in names] for names in (CLASSIFICATION_METRICS, REGRESSION_METRICS)],
-        quick,
-        click.echo,
+        is_quick=quick,
+        report=click.echo,
     )
     findings = rehearse(rehearsal_request(request, train_data, lines, output / "sample"), setting)
     faults = len(findings.faults)
@@ -186,17 +153,17 @@ def validate_algorithm(
     sys.exit(1 if faults else 0)
 
 
-def _training_job(parameters: tuple[str, ...], **locations: Path | str | None) -> TrainingJob:
-    from multimodal_algo.aws.specification import MODEL_TYPE
-    from multimodal_algo.local import Channel, TrainingJob
+def _training_job(options: dict[str, Any]) -> TrainingJob:
+    from multimodal_algo.config.channels import CHANNELS
+    from multimodal_algo.local import ChannelData, TrainingJob
 
-    types = {"model": MODEL_TYPE, "pretrained": MODEL_TYPE}
-    channels = {
-        name: Channel(location, types.get(name, "text/csv"))
-        for name, location in locations.items()
-        if location is not None
+    values = channel_values(options)
+    data = {
+        channel.name: ChannelData(values[channel.name], channel.content_type)
+        for channel in CHANNELS
+        if channel.name in values
     }
-    return TrainingJob(channels, pairs(parameters, "-p"))
+    return TrainingJob(data, pairs(options["parameters"], "-p"))
 
 
 def _runner(image: str | None, memory: str | None) -> Runner:

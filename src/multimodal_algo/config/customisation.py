@@ -1,10 +1,10 @@
-"""Hyperparameters that reach AutoGluon: a user's JSON, checked against what AutoGluon knows."""
+"""Hyperparameters that change a recipe: a user's JSON, checked against the keys that AutoGluon knows."""
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,11 +13,13 @@ from typing import Any
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.config.recipes import DEFAULT_NETWORK, Branch, ModelSettings, NetworkSettings, Recipe
 from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.schema import Modality
 
 _WIDE = "WIDE"
 _WIDE_SETTINGS = ("C", "max_iter", "max_words", "pieces")
 _TABULAR = (Branch.NUM, Branch.CAT, Branch.TABLE)
-# Older names of AutoMM's, as its own `config.py` translates them (which forgets `optimization.` elsewhere).
+# Former names of AutoMM's hyperparameters. Its own `config.py` translates them too, but only some of those that begin
+# with `optimization.`.
 _RENAMED = {
     "optim.learning_rate": "optim.lr",
     "optim.efficient_finetune": "optim.peft",
@@ -32,14 +34,14 @@ _RENAMED = {
 
 @dataclass(frozen=True)
 class Customisation:
-    """What a user changes of a recipe.
+    """The changes that a user makes to a recipe.
 
     Parameters
     ----------
     text, image
         AutoMM's dotted hyperparameters of the networks that are fine-tuned.
     text_models, image_models, tabular_models
-        AutoGluon's models of frozen vectors and words, and of tables; empty for the recipe's.
+        Model settings that replace those of the recipe. Empty for no change.
     network
         Settings of the fusion network.
     """
@@ -53,12 +55,12 @@ class Customisation:
 
     @classmethod
     def of(cls, hyperparameters: HyperParameters) -> Customisation:
-        """Check and sort what the four JSON hyperparameters hold.
+        """Check and sort the content of the four JSON hyperparameters.
 
         Raises
         ------
         UserError
-            An unknown key (with the nearest known one), or a value that is no object where one is needed.
+            A key is unknown, and the message has the nearest known one. Or a value is not an object.
         """
         text, text_models = _sorted("text_hyperparameters", hyperparameters.customised("text_hyperparameters"))
         image, image_models = _sorted("image_hyperparameters", hyperparameters.customised("image_hyperparameters"))
@@ -76,21 +78,27 @@ class Customisation:
             _network(hyperparameters.customised("fusion_hyperparameters")),
         )
 
-    def apply(self, recipe: Recipe, *, has_gpu: bool) -> Recipe:
-        """The recipe with these changes.
+    def apply(self, recipe: Recipe, *, fine_tuned: Mapping[Branch, Collection[Modality]], has_gpu: bool) -> Recipe:
+        """Return the recipe with these changes.
 
-        Networks are fine-tuned where the recipe says so and there is a GPU, and where the user has set any of their
-        hyperparameters.
+        Networks are fine-tuned where the recipe names the branch and there is a GPU. They are also fine-tuned where the
+        user has set any of their hyperparameters.
+
+        Parameters
+        ----------
+        recipe
+            A recipe.
+        fine_tuned
+            The branches that fine-tune networks, with the modalities of these networks.
+        has_gpu
+            Whether the host has a GPU.
         """
         models = dict(recipe.models)
-        tuned = {
-            Branch.TEXT_FINE_TUNED: self.text,
-            Branch.IMAGE_FINE_TUNED: self.image,
-            Branch.EARLY: {**self.text, **self.image},
-        }
-        for branch, settings in tuned.items():
-            asked = bool(settings) and branch is not Branch.EARLY
-            if (branch in models and has_gpu) or asked:
+        for branch, networks in fine_tuned.items():
+            settings = self._network_settings(networks)
+            # Settings of one network do not ask for the branch that fine-tunes several of them.
+            is_asked = bool(settings) and len(networks) == 1
+            if (branch in models and has_gpu) or is_asked:
                 models[branch] = {**models.get(branch, {}), **settings}
             else:
                 models.pop(branch, None)
@@ -102,9 +110,14 @@ class Customisation:
             models |= {branch: self.tabular_models for branch in _TABULAR if branch in models}
         return Recipe(recipe.folds, models)
 
+    def _network_settings(self, networks: Collection[Modality]) -> ModelSettings:
+        text = self.text if Modality.TEXT in networks else {}
+        image = self.image if Modality.IMAGE in networks else {}
+        return {**text, **image}
+
 
 def _sorted(name: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """AutoMM's dotted keys, with today's names, and models."""
+    """Return AutoMM's dotted hyperparameters, under their present names, and the settings of AutoGluon's models."""
     dotted: dict[str, Any] = {}
     models: dict[str, Any] = {}
     known = _automm_keys() if any("." in key for key in values) else []
@@ -125,7 +138,7 @@ def _sorted(name: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
 def _listed(value: Any) -> list[Mapping[str, Any]]:
     values = value if isinstance(value, list) else [value]
     if not all(isinstance(settings, dict) for settings in values):
-        raise UserError('WIDE takes an object of settings, such as {"WIDE": {"C": 3}}, or a list of such.')
+        raise UserError('WIDE takes an object of settings, such as {"WIDE": {"C": 3}}, or a list of such objects.')
     return values
 
 
@@ -156,7 +169,7 @@ def _tabular_keys() -> list[str]:
 
 
 def _automm_keys() -> list[str]:
-    """All dotted keys, from AutoMM's own configuration files, without importing it."""
+    """Return all dotted keys from AutoMM's own configuration files, without importing AutoMM."""
     from omegaconf import OmegaConf
 
     spec = find_spec("autogluon.multimodal")
@@ -170,10 +183,10 @@ def _automm_keys() -> list[str]:
             if isinstance(value, dict):
                 yield from walk(value, f"{prefix}{key}.")
 
-    found = {
+    keys = {
         key
         for part in ("model", "data", "optim", "env")
         for path in sorted((root / part).glob("*.yaml"))
         for key in walk(OmegaConf.to_container(OmegaConf.load(path)), "")  # type: ignore[arg-type]
     }
-    return sorted(key for key in found if "." in key)
+    return sorted(key for key in keys if "." in key)

@@ -1,7 +1,7 @@
-"""The hyperparameters: one typed model that parses a job's strings and prints the platform's specification.
+"""The hyperparameters, each declared once as a field of `HyperParameters`.
 
-Nothing about a hyperparameter is written down twice: name, type, range, default and description of
-``hyperparameter_specification.json`` come from the fields of `HyperParameters`.
+``hyperparameter_specification.json`` and ``docs/hyperparameters.md`` are made from the fields: name, type, range,
+default and description. A new hyperparameter is one field.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TUNABLE: dict[str, JsonValue] = {"tunable": True}
 
 
 class HyperParameters(BaseModel):
-    """What a user can set for a training job; the guide's five come first, with the guide's defaults."""
+    """The hyperparameters of a training job. The first five, with their defaults, are those of the guide."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,29 +46,32 @@ class HyperParameters(BaseModel):
         50,
         ge=1,
         le=10000,
-        description="Most epochs of the fusion network; it stops earlier where its folds say so.",
+        description="Largest number of epochs of the fusion network. Training chooses the number with the least loss "
+        "on held-out rows.",
         json_schema_extra=_TUNABLE,
     )
-    quality: Quality = Field("toy", description="How much each modality's AutoGluon models try.")
+    quality: Quality = Field(
+        "toy", description="Recipe of the models, from toy, the fastest, to best, the most accurate."
+    )
     problem_type: ProblemTypes = Field(
         "auto",
-        description="What the label is. By default it is detected: numbers of which most differ are predicted as "
-        "numbers (regression), all else as classes.",
+        description="Kind of the label. auto detects it: many different numbers are a regression, other labels are "
+        "classes.",
     )
     eval_metric: EvalMetric = Field(
         "auto",
-        description="The metric by which ways to combine the modalities are chosen: log_loss, or rmse of a regression, "
-        "where it is not set.",
+        description="Metric by which training chooses how to combine the modalities. auto is log_loss for classes and "
+        "rmse for a regression.",
     )
     class_weights: str = Field(
         "even",
-        description="Weights of the classes: even; balanced, so that rare classes count as much as frequent ones; or "
-        'JSON such as {"rare": 5}, where classes that are not named have weight 1.',
+        description="Class weights. even: each row counts the same. balanced: each class counts the same. Or JSON with "
+        'a weight for each class, for example {"rare": 5}. Classes that it does not name have weight 1.',
     )
     image_backbone: str = Field(
         "resnet50",
-        description="Frozen network that turns images into vectors: a torchvision name (resnet50, mobilenet_v2, ...) "
-        "or the path of a state dict.",
+        description="Frozen network that turns images into vectors: a name of torchvision, for example resnet50 or "
+        "mobilenet_v2, or the path of a state dict.",
     )
     text_backbone: str = Field(
         "all-MiniLM-L6-v2",
@@ -77,77 +80,80 @@ class HyperParameters(BaseModel):
     )
     text_hyperparameters: str = Field(
         "{}",
-        description='JSON for the text columns: AutoMM\'s dotted keys, such as {"optim.lr": 1e-4}, fine-tune a network '
-        'on them; {"WIDE": {"C": 3}} sets the linear model of words and vectors.',
+        description="JSON for the text columns. A dotted key of AutoMM fine-tunes a network on them, for example "
+        '{"optim.lr": 1e-4}. {"WIDE": {"C": 3}} sets the linear model on words and vectors.',
     )
     image_hyperparameters: str = Field(
         "{}",
-        description='JSON for the image columns: AutoMM\'s dotted keys, such as {"optim.max_epochs": 5}, fine-tune a '
-        'network on them; {"WIDE": {"C": 3}} sets the linear model of vectors.',
+        description="JSON for the image columns. A dotted key of AutoMM fine-tunes a network on them, for example "
+        '{"optim.max_epochs": 5}. {"WIDE": {"C": 3}} sets the linear model on vectors.',
     )
     tabular_hyperparameters: str = Field(
         "{}",
-        description="JSON of AutoGluon's models for numbers and categories, which replace the recipe's, such as "
-        '{"GBM": {"num_boost_round": 300}, "CAT": {}}.',
+        description="JSON of AutoGluon's models for numbers and categories, in place of the recipe's models, for "
+        'example {"GBM": {"num_boost_round": 300}, "CAT": {}}.',
     )
     fusion_hyperparameters: str = Field(
         "{}",
-        description="JSON for the fusion network: learning_rate, weight_decay, dropout, batch_size.",
+        description="JSON for the fusion network, with the keys learning_rate, weight_decay, dropout and batch_size.",
     )
     min_completeness: float = Field(
         0.25,
         ge=0,
         le=1,
-        description="A row enters a modality only if at least this share of the modality's cells is filled "
-        "(a row with none filled never does).",
+        description="Share of a modality's cells that must be filled. A row with a smaller share is left out of the "
+        "modality, and so is a row with no filled cell.",
         json_schema_extra=_TUNABLE,
     )
     on_bad_row: OnBadRow = Field(
         "error",
-        description="What to do with rows that cannot be read: stop and name file, row and column, or skip them and "
-        "list the first 100 in bad_rows.csv of the output.",
+        description="Treatment of rows that cannot be read. error: training stops and names file, row and column. "
+        "skip: training leaves them out and lists the first 100 in bad_rows.csv of the output.",
     )
     max_bad_row_fraction: float = Field(
-        0.01, ge=0, le=1, description="Share of rows that on_bad_row=skip may skip; above it training stops."
+        0.01,
+        ge=0,
+        le=1,
+        description="Largest share of rows that on_bad_row=skip may leave out. Above it, training stops.",
     )
     on_checkpoint_mismatch: OnCheckpointMismatch = Field(
         "error",
-        description="What to do with checkpoints of a job with other data, hyperparameters or versions: stop, or drop "
-        "them and start anew.",
+        description="Treatment of checkpoints of a job with other data, hyperparameters or versions. error: training "
+        "stops. restart: training deletes them and starts from the beginning.",
     )
     never_worse: Switch = Field(
         "true",
-        description="With a model channel: whether the earlier model ships where it answers held-out rows, which it "
-        "has not seen, better than the new one.",
+        description="With a model channel. true: the job returns the previous model if it predicts held-out rows, "
+        "which it was not trained on, better than the new model. false: the job always returns the new model.",
     )
     distill_from: DistillFrom = Field(
         "none",
-        description="With model, the artifact of the model channel is a teacher of the same columns and classes: a "
-        "smaller recipe learns from its answers beside the labels, and nothing of it ships.",
+        description="model: the artifact of the model channel, with the same columns and classes, is a teacher. The "
+        "new model learns from the labels and from the teacher's predictions. The teacher is not in the new artifact.",
     )
     distribution: Distribution = Field(
         "auto",
-        description="Of a job on several instances, or several GPUs: auto spreads reading, fitting and fine-tuning "
-        "over all of them by Ray; off trains on the first one alone.",
+        description="Use of several instances or GPUs. auto: reading, fitting and fine-tuning run on all of them, by "
+        "Ray. off: training runs on the first one alone.",
     )
     inference_output: str = Field(
         "",
-        description="Fields of an answer, separated by commas, of: id, predicted_label, probability, probabilities, "
-        "labels, modality_weights, error. By default id (if there is one), predicted_label and probability. Kept in "
-        "the artifact; SAGEMAKER_INFERENCE_OUTPUT overrides it.",
+        description="Fields of an answer, separated by commas: id, predicted_label, probability, probabilities, "
+        "labels, modality_weights, error. The default is id if the data has one, predicted_label, and probability "
+        "for classes. The artifact stores it. SAGEMAKER_INFERENCE_OUTPUT overrides it.",
     )
     bad_rows: BadRows = Field(
         BadRows.AUTO,
-        description="What inference does with rows that cannot be read: report answers them with their ID and empty "
-        "fields, error refuses the request; auto is report in batch transform and error on endpoints. Kept in the "
-        "artifact; BAD_ROWS overrides it.",
+        description="Treatment of rows that cannot be read, in inference. report: the answer has their ID and empty "
+        "fields. error: the request is refused. auto is report in batch transform and error on endpoints. The "
+        "artifact stores it. BAD_ROWS overrides it.",
     )
     inference_engine: Engine = Field(
         Engine.AUTO,
-        description="What runs the frozen networks: torch, onnx (ONNX Runtime) or tensorrt; auto is onnx on a CPU and "
-        "torch on a GPU. Kept in the artifact; INFERENCE_ENGINE overrides it.",
+        description="Engine of the frozen networks in inference: torch, onnx (ONNX Runtime) or tensorrt. auto is onnx "
+        "on a CPU and torch on a GPU. The artifact stores it. INFERENCE_ENGINE overrides it.",
     )
-    seed: int = Field(0, ge=0, le=2147483647, description="Seed of folds, splits and networks.")
+    seed: int = Field(0, ge=0, le=2147483647, description="Seed of the random numbers for folds, splits and networks.")
 
     @property
     def budget_s(self) -> float:
@@ -155,28 +161,28 @@ class HyperParameters(BaseModel):
         return self.n_hours * 3600 + self.n_mins * 60 + self.n_secs
 
     def customised(self, name: Customised) -> dict[str, Any]:
-        """One of the hyperparameters that hold JSON.
+        """Return the value of a hyperparameter that is a JSON object.
 
         Raises
         ------
         UserError
-            It is no JSON object.
+            The value is not a JSON object.
         """
         try:
             values = json.loads(getattr(self, name))
         except json.JSONDecodeError as error:
-            raise UserError(f"The hyperparameter {name} is no JSON ({error}): {getattr(self, name)[:80]}") from None
+            raise UserError(f"The hyperparameter {name} is not JSON ({error}): {getattr(self, name)[:60]}") from None
         if not isinstance(values, dict):
-            raise UserError(f"The hyperparameter {name} must be a JSON object, such as {{}}.")
+            raise UserError(f"The hyperparameter {name} must be a JSON object, for example {{}}.")
         return values
 
-    def weights_of_classes(self) -> Mapping[str, float] | Literal["even", "balanced"]:
-        """`class_weights`, where it is JSON as a mapping of labels to weights.
+    def class_weights_by_label(self) -> Mapping[str, float] | Literal["even", "balanced"]:
+        """Return `class_weights`: the word, or a mapping from labels to weights where it is JSON.
 
         Raises
         ------
         UserError
-            It is none of those that its description lists.
+            The value is neither a known word nor JSON of labels and weights above 0.
         """
         if self.class_weights in ("even", "balanced"):
             return self.class_weights  # type: ignore[return-value]
@@ -186,37 +192,38 @@ class HyperParameters(BaseModel):
             weights = None
         if not isinstance(weights, dict) or not all(_is_weight(value) for value in weights.values()):
             raise UserError(
-                f"The hyperparameter class_weights is '{self.class_weights[:80]}': it must be even, balanced, or JSON "
-                'of labels and weights above 0, such as {"rare": 5}.'
+                f"The hyperparameter class_weights is '{self.class_weights[:60]}': it must be even, balanced, or JSON "
+                'of labels and weights above 0, for example {"rare": 5}.'
             )
         return weights
 
     def _check_metric(self) -> None:
-        of_numbers = self.eval_metric in ("rmse", "mae", "r2")
+        is_for_numbers = self.eval_metric in ("rmse", "mae", "r2")
         if (
             self.eval_metric == "auto"
             or self.problem_type == "auto"
-            or of_numbers == (self.problem_type == "regression")
+            or is_for_numbers == (self.problem_type == "regression")
         ):
             return
         raise UserError(
-            f"The hyperparameter eval_metric is {self.eval_metric}, which does not suit {self.problem_type}."
+            f"The hyperparameter eval_metric is {self.eval_metric}, which does not suit {self.problem_type}. "
+            "Leave it out."
         )
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> HyperParameters:
-        """Read a job's hyperparameters from the flat object of strings that the platform passes.
+        """Read the hyperparameters of a job from the strings that the platform passes.
 
-        Three dialects of strings occur (``True``/``None``, JSON with extra quotes, ``true``/``null``), and
-        ``10.0`` for an integer; an unset value means the default. ``_tuning_objective_metric`` and
-        ``sagemaker_*``, which the platform and its clients add, are passed over.
+        Clients write values in three ways: ``True`` and ``None``, ``true`` and ``null``, or JSON with extra quotes. An
+        integer may be ``10.0``. An empty value means the default. Names that the platform and its clients add are
+        ignored: ``_tuning_objective_metric`` and ``sagemaker_*``.
 
         Raises
         ------
         UserError
-            An unknown name (with the nearest known one), or a value that is out of range or of another type.
+            A name is unknown, or a value is out of range or of another type.
         """
-        known: dict[str, Any] = {}
+        given: dict[str, Any] = {}
         for name, value in values.items():
             if name == "_tuning_objective_metric" or name.startswith("sagemaker_"):
                 continue
@@ -226,41 +233,42 @@ class HyperParameters(BaseModel):
             if _choices(cls.model_fields[name]) == ["true", "false"]:
                 plain = plain.lower()
             if plain.lower() not in _UNSET:
-                known[name] = _integral(plain) if cls.model_fields[name].annotation is int else plain
+                given[name] = _integral(plain) if cls.model_fields[name].annotation is int else plain
         try:
-            parsed = cls(**known)
+            parsed = cls(**given)
         except ValidationError as error:
             raise UserError(_invalid(error, cls.model_fields)) from None
-        parsed.weights_of_classes()
+        parsed.class_weights_by_label()
         parsed._check_metric()
         parse_fields(parsed.inference_output, "The hyperparameter inference_output")
         if parsed.budget_s <= 0:
             raise UserError(
-                "The hyperparameters n_hours, n_mins and n_secs add up to 0 seconds: give fitting some time."
+                "The hyperparameters n_hours, n_mins and n_secs add up to 0 seconds. Set one of them above 0."
             )
         return parsed
 
 
 def specification() -> list[dict[str, Any]]:
-    """The list for ``CreateAlgorithm``'s ``SupportedHyperParameters`` and for the console's page.
+    """Return the ``SupportedHyperParameters`` of ``CreateAlgorithm``, which the console also shows.
 
-    Every value is a string; nothing with a default is required, which the platform refuses.
+    Every value is a string. No hyperparameter is required, because the platform refuses a required one with a default.
     Source: API, ``HyperParameterSpecification``.
     """
     return [_specified(name, field) for name, field in HyperParameters.model_fields.items()]
 
 
 def specification_json() -> str:
-    """`specification` as the text of ``hyperparameter_specification.json``, with a final newline."""
+    """Return the content of ``hyperparameter_specification.json``, with a final newline."""
     return json.dumps(specification(), indent=2, ensure_ascii=False) + "\n"
 
 
 def specification_markdown() -> str:
-    """`specification` as the page for users, ``docs/hyperparameters.md``."""
+    """Return the content of ``docs/hyperparameters.md``, the page for users."""
     lines = [
         "# Hyperparameters",
         "",
-        "Made from the code by `make spec`. All arrive as strings; what is not set has its default. "
+        "`make spec` writes this page from the code. All values arrive as strings. "
+        "A hyperparameter that is not set has its default. "
         "An unknown name or a value out of range stops training. "
         "The time for fitting is the sum of `n_hours`, `n_mins` and `n_secs`.",
         "",
@@ -296,7 +304,7 @@ def _specified(name: str, field: FieldInfo) -> dict[str, Any]:
 
 
 def _choices(field: FieldInfo) -> list[str]:
-    """The values of a field that has some few; none of any other."""
+    """Return the values of a field with a fixed list of values. Empty for other fields."""
     kind = field.annotation
     if get_origin(kind) is Literal:
         return list(get_args(kind))
@@ -354,7 +362,7 @@ def _integral(text: str) -> str:
 def _unknown(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
     hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}."
-    return f"Unknown hyperparameter '{name}': {hint}"
+    return f"Unknown hyperparameter '{name[:60]}': {hint}"
 
 
 def _invalid(error: ValidationError, fields: Mapping[str, FieldInfo]) -> str:
@@ -369,4 +377,4 @@ def _invalid(error: ValidationError, fields: Mapping[str, FieldInfo]) -> str:
         low, high = _bounds(field)
         kind = "an integer" if field.annotation is int else "a number"
         wanted = f"{kind} from {_as_string(low)} to {_as_string(high)}"
-    return f"The hyperparameter {name} is '{first['input']}': it must be {wanted}."
+    return f"The hyperparameter {name} is '{str(first['input'])[:60]}': it must be {wanted}."

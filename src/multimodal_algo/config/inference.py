@@ -1,7 +1,7 @@
-"""What a served model answers with, and how it is run.
+"""Options of a served model: the fields of its answers, the treatment of bad rows, and the engine.
 
-Hyperparameters set it when the model is trained and are kept in the artifact (clients of Marketplace algorithms drop
-the environment); environment variables override them.
+Hyperparameters of the training job set them, and the artifact stores them, because clients of Marketplace algorithms
+do not pass on environment variables. Environment variables override them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from multimodal_algo.core.task import Task
 
 
 class Engine(StrEnum):
-    """What runs frozen networks; ``auto`` is ONNX Runtime on a CPU where it is installed, torch else."""
+    """The engine of the frozen networks. ``auto`` is ONNX Runtime on a CPU if it is installed, otherwise torch."""
 
     AUTO = "auto"
     TORCH = "torch"
@@ -26,33 +26,33 @@ class Engine(StrEnum):
 
 
 class BadRows(StrEnum):
-    """What becomes of a request with rows that cannot be read; ``auto`` is ``report`` in batch, ``error`` else."""
+    """The treatment of rows that cannot be read. ``auto`` is ``report`` in batch transform, otherwise ``error``."""
 
     AUTO = "auto"
     REPORT = "report"
-    """They are answered with their ID and empty fields."""
+    """The answer has their ID and empty fields."""
     ERROR = "error"
     """The request is refused."""
 
 
 class Field(StrEnum):
-    """A field of an answer; all but the first and the last two are SageMaker Autopilot's."""
+    """A field of an answer. SageMaker Autopilot has the same names, except `ID`, `MODALITY_WEIGHTS` and `ERROR`."""
 
     ID = "id"
     PREDICTED_LABEL = "predicted_label"
     PROBABILITY = "probability"
-    """Of the predicted label."""
+    """Probability of the predicted label."""
     PROBABILITIES = "probabilities"
-    """Of all labels, in the order of ``labels``."""
+    """Probabilities of all labels, in the order of ``labels``."""
     LABELS = "labels"
     MODALITY_WEIGHTS = "modality_weights"
-    """By modality the share that it had in moving the answer."""
+    """Share of each modality in the prediction."""
     ERROR = "error"
-    """Why a row cannot be read."""
+    """Reason why the row cannot be read."""
 
     @property
     def heading(self) -> str:
-        """Its name in a header line or an object."""
+        """The name of the field in a header line or a JSON object."""
         return ID if self is Field.ID else self.value
 
 
@@ -62,16 +62,16 @@ _OF_CLASSES = frozenset({Field.PROBABILITY, Field.PROBABILITIES, Field.LABELS})
 
 @dataclass(frozen=True)
 class InferenceOptions:
-    """How a model is served.
+    """The options of a served model.
 
     Parameters
     ----------
     fields
-        Of each answer, in order.
+        Fields of each answer, in order.
     refuse_bad_rows
-        Whether a request with a bad row is refused.
+        Whether a request with a row that cannot be read is refused.
     engine
-        Runs the frozen networks.
+        Engine of the frozen networks.
     """
 
     fields: tuple[Field, ...]
@@ -88,23 +88,24 @@ class InferenceOptions:
         task: Task,
         is_batch: bool,
     ) -> InferenceOptions:
-        """Those of an artifact's hyperparameters, overridden by the environment.
+        """Read the options from the artifact's hyperparameters and the environment, which overrides them.
 
         Parameters
         ----------
         hyperparameters
-            With ``inference_output``, ``bad_rows`` and ``inference_engine``, if they were known when it was trained.
+            Hyperparameters of the artifact, with ``inference_output``, ``bad_rows`` and ``inference_engine``. One that
+            is missing means the default.
         environment
-            With ``SAGEMAKER_INFERENCE_OUTPUT``, ``BAD_ROWS`` and ``INFERENCE_ENGINE``, if set.
+            Environment variables: ``SAGEMAKER_INFERENCE_OUTPUT``, ``BAD_ROWS`` and ``INFERENCE_ENGINE``, if set.
         schema, task
-            Of the model.
+            Columns and task of the model.
         is_batch
             Whether a batch transform job started the server.
 
         Raises
         ------
         UserError
-            A value that does not exist, or that the model has no answer for.
+            A value is unknown, or names a field that this model cannot give.
         """
 
         def setting(variable: str, name: str) -> tuple[str, str]:
@@ -121,45 +122,52 @@ class InferenceOptions:
         bad_rows = parse_choice(BadRows, *setting("BAD_ROWS", "bad_rows"))
         refuse = bad_rows is BadRows.ERROR or (bad_rows is BadRows.AUTO and not is_batch)
         engine = parse_choice(Engine, *setting("INFERENCE_ENGINE", "inference_engine"))
-        return cls(fields or _usual_fields(schema, task), refuse, engine)
+        return cls(fields or _default_fields(schema, task), refuse, engine)
 
 
 def on_one_line(cell: str) -> str:
-    """A cell of a line that may be cut at every newline: those in it become spaces."""
+    """Return a cell with spaces in place of newlines, for lines that may be cut at every newline."""
     return cell.replace("\r\n", " ").replace("\n", " ").replace("\r", " ")
 
 
 def parse_fields(text: str, where: str) -> tuple[Field, ...]:
-    """The fields that `text` lists, separated by commas; none where it is empty.
+    """Return the fields that `text` lists, separated by commas. Empty for an empty text.
+
+    Parameters
+    ----------
+    text
+        Names of fields, for example ``id, predicted_label``.
+    where
+        Name of the setting, for messages.
 
     Raises
     ------
     UserError
-        A name that is no field, or twice the same; `where` says who asks.
+        A name is not a field, or is there twice.
     """
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
     known = [field.value for field in Field]
     if unknown := [name for name in names if name not in known]:
-        raise UserError(f"{where} asks for '{unknown[0]}': it may list {', '.join(known)}.")
+        raise UserError(f"{where} asks for '{unknown[0][:60]}': it may list {', '.join(known)}.")
     if len(set(names)) < len(names):
         raise UserError(f"{where} lists a field twice: '{text}'.")
     return tuple(Field(name) for name in names)
 
 
 def parse_choice(kind: type[_Choice], text: str, where: str) -> _Choice:
-    """The member of `kind` called `text`, ``auto`` where it is empty.
+    """Return the member of `kind` called `text`. An empty text means ``auto``.
 
     Raises
     ------
     UserError
-        There is none.
+        `kind` has no such member. The message begins with `where`, the name of the setting.
     """
     try:
         return kind((text or "auto").strip().lower())
     except ValueError:
-        raise UserError(f"{where} is '{text}': it must be one of {', '.join(kind)}.") from None
+        raise UserError(f"{where} is '{text[:60]}': it must be one of {', '.join(kind)}.") from None
 
 
-def _usual_fields(schema: FeatureSchema, task: Task) -> tuple[Field, ...]:
+def _default_fields(schema: FeatureSchema, task: Task) -> tuple[Field, ...]:
     fields = (Field.PREDICTED_LABEL,) if task.is_regression else (Field.PREDICTED_LABEL, Field.PROBABILITY)
     return (Field.ID, *fields) if schema.has_id else fields

@@ -1,4 +1,4 @@
-"""Unpacking ``model.tar.gz``, which may come from anywhere."""
+"""Unpacks ``model.tar.gz`` safely: an archive may come from anywhere."""
 
 from __future__ import annotations
 
@@ -9,38 +9,43 @@ from pathlib import Path, PurePosixPath
 
 from multimodal_algo.core.errors import UserError
 
-_MOST_FILES = 100_000
-# Of what is free on the disk: an archive of zeros must not fill it.
+_MAX_FILES = 100_000
+# Share of the free disk space that an archive may fill. An archive of zeros is small and must not fill the disk.
 _DISK_SHARE = 0.9
 
 
 def unpack(archive: Path, directory: Path) -> None:
     """Unpack a model archive into `directory`, which is made when missing.
 
-    Only files and folders below `directory` are made (no links, devices or paths that lead elsewhere), with this
-    process's own owner and permissions, and only as much as the disk holds. It does what the ``data`` filter of PEP 706
-    does, which Debian 12's Python does not have.
+    The archive may have files and folders, but no links, no devices and no paths outside of it. Files get the owner and
+    the permissions of this process. These are the rules of the ``data`` filter of PEP 706, which the Python of Debian
+    12 does not have.
 
     Raises
     ------
     UserError
-        It is no whole archive, or one of those.
+        The archive is damaged, breaks these rules, or is larger than the free disk space.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    left = int(_DISK_SHARE * shutil.disk_usage(directory).free)
+    free_bytes = int(_DISK_SHARE * shutil.disk_usage(directory).free)
     try:
         with tarfile.open(archive) as tar:
             for number, member in enumerate(tar):
-                left -= member.size
-                if number >= _MOST_FILES or left < 0:
-                    raise UserError(f"{archive.name} is too large to be unpacked: it holds more than the disk has.")
+                free_bytes -= member.size
+                if number >= _MAX_FILES or free_bytes < 0:
+                    raise UserError(
+                        f"{archive.name} is too large: the disk has no room to unpack it. Use a larger volume."
+                    )
                 name = PurePosixPath(member.name)
                 if name.is_absolute() or ".." in name.parts:
-                    raise UserError(f"{archive.name}: '{member.name[:80]}' lies outside the archive.")
+                    raise UserError(
+                        f"{archive.name}: '{member.name[:60]}' lies outside the archive. "
+                        "Use an archive of a training job."
+                    )
                 _write(tar, member, directory / name, archive.name)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        told = str(error).split("\n")[0][:200]
-        raise UserError(f"{archive} cannot be extracted as a model archive ({told}).") from None
+        reason = str(error).split("\n")[0][:200]
+        raise UserError(f"{archive} cannot be extracted as a model archive ({reason}).") from None
 
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path, archive: str) -> None:
@@ -49,7 +54,9 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path, archive:
         return
     content = tar.extractfile(member) if member.isfile() else None
     if content is None:
-        raise UserError(f"{archive}: '{member.name[:80]}' is neither a file nor a folder.")
+        raise UserError(
+            f"{archive}: '{member.name[:60]}' is neither a file nor a folder. Use an archive of a training job."
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as stream:
         shutil.copyfileobj(content, stream)

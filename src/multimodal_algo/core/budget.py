@@ -1,4 +1,4 @@
-"""The wall clock of fitting, and its shares."""
+"""The wall-clock budget of fitting, and shares of it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class Budget:
-    """A deadline. Time that a share leaves unused stays with the whole, so it is handed on by itself.
+    """A deadline. Time that a share does not use remains in the whole budget.
 
     Parameters
     ----------
     deadline_s
-        When it ends, on `clock`, in seconds.
+        Time of `clock` at which the budget ends, in seconds.
+    clock
+        Function that returns the time in seconds. The default does not jump when the clock of the machine is set.
     """
 
     deadline_s: float
@@ -24,14 +26,14 @@ class Budget:
 
     @classmethod
     def starting_now(cls, total_s: float, clock: Clock = time.monotonic) -> Budget:
-        """A budget of `total_s` seconds from this moment."""
+        """Return a budget of `total_s` seconds from now."""
         return cls(clock() + total_s, clock)
 
     @property
     def remaining_s(self) -> float:
-        """Seconds left; 0 when it is spent."""
+        """The remaining seconds, 0 after the deadline."""
         return max(0.0, self.deadline_s - self.clock())
 
     def share(self, part: float, whole: float) -> Budget:
-        """A budget that ends after `part` of `whole` of what is left now."""
+        """Return a budget of ``part / whole`` of the remaining time, from now."""
         return Budget(self.clock() + self.remaining_s * part / whole, self.clock)

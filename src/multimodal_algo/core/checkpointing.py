@@ -1,4 +1,4 @@
-"""Where long work keeps what it has done, so that a job that starts again goes on from there."""
+"""Checkpoints of long tasks, from which a job that starts again goes on."""
 
 from __future__ import annotations
 
@@ -13,31 +13,40 @@ Write = Callable[[Path], None]
 
 
 class CheckpointStore(Protocol):
-    """Keeps whole parts by name: after `keep` a part is found by every later start of the same job, or not at all."""
+    """Saves finished parts by name.
+
+    A job may be killed at any instant. Later starts of the same job find a part whole, or they do not find it.
+    """
 
     def find(self, name: str) -> Path | None:
-        """The directory of a part that was kept; None where there is none. Nothing in it may be changed."""
+        """Return the directory of a saved part, or None. Its files must not be changed."""
         ...
 
-    def keep(self, name: str, write: Write) -> Path:
-        """Keep what `write` writes, in place of any part of that name; returns the part's directory."""
+    def save(self, name: str, write: Write) -> Path:
+        """Save the files that `write` writes, in place of a part of the same name. Return the part's directory."""
         ...
 
     def names(self, under: str) -> list[str]:
-        """The names of whole parts directly below a name, without it."""
+        """Return the names of the whole parts directly below the name `under`, without `under`."""
         ...
 
     def drop(self, name: str) -> None:
-        """Forget the part, and all whose names begin with its name and a slash."""
+        """Remove the part, and all parts whose names begin with its name and a slash."""
         ...
 
 
 class Stopped(BaseException):
-    """Work ended on a `StopRequest`, with its state kept. No error: it must reach whoever can end the process."""
+    """A fit ended on a `StopRequest`, and its state is saved.
+
+    It is not an error, so it is not an `Exception`: it must reach the code that ends the process.
+    """
 
 
 class StopRequest:
-    """The wish that the process ends soon. What can flush its work listens; all else may be cut off at any instant."""
+    """A request that the process ends soon.
+
+    A fit that can save its state listens to it. Everything else may be cut off at any instant.
+    """
 
     def __init__(self) -> None:
         self._asked = threading.Event()
@@ -46,12 +55,12 @@ class StopRequest:
 
     @property
     def is_asked(self) -> bool:
-        """Whether to flush and leave `listening` now."""
+        """Whether the fit must save its state and leave `listening` now."""
         return self._asked.is_set()
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """While inside, whoever asks for the end waits for the work to be flushed."""
+        """Make `ask` wait until the block is left."""
         self._flushed.clear()
         try:
             yield
@@ -59,6 +68,6 @@ class StopRequest:
             self._flushed.set()
 
     def ask(self, timeout_s: float) -> None:
-        """Ask for the end; returns when nothing is left to flush, or after `timeout_s` seconds."""
+        """Ask for the end. Return when every state is saved, or after `timeout_s` seconds."""
         self._asked.set()
         self._flushed.wait(timeout_s)

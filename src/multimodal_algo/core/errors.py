@@ -1,22 +1,29 @@
-"""The three kinds of failure, told apart by class.
+"""The errors that this package raises on purpose.
 
-The split follows ``aws/sagemaker-xgboost-container``'s toolkit: what the user can prevent, what the
-platform did not keep, and what is our bug.
+::
+
+    MultimodalError
+      UserError        the user can fix it: data, a setting, a file
+      PlatformError    the platform breaks its contract: a directory is missing, a config file cannot be read
+      AlgorithmError   our own code has a bug
+
+Training writes the message of each to ``/opt/ml/output/failure``. Serving answers a `UserError` with HTTP 400.
+The three kinds are those of ``sagemaker_algorithm_toolkit`` in ``aws/sagemaker-xgboost-container``.
 """
 
 from __future__ import annotations
 
 
 class MultimodalError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base class of all errors of this package."""
 
 
 class UserError(MultimodalError):
-    """Something the user can fix. The message is one sentence: what, where, and what to do."""
+    """An error that the user can fix. The message names the problem, its place and the remedy."""
 
 
 class PlatformError(MultimodalError):
-    """The environment is not as the platform promises (a missing directory, an unreadable config file)."""
+    """A broken promise of the platform: for example a missing directory or an unreadable config file."""
 
 
 class AlgorithmError(MultimodalError):

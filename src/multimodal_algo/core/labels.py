@@ -1,4 +1,4 @@
-"""From the labels of a file to what is fitted: class indices, or numbers; and back."""
+"""Turns the labels of a file into the target of fitting: class indices or numbers."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.task import ProblemType, Task
 
 MOST_CLASSES = 1000
-# The share of different values among the rows above which AutoGluon takes whole numbers for numbers.
+# Share of different values among the rows. Above it, AutoGluon takes whole numbers for amounts, and not for classes.
 _SHARE_OF_FEW_ROWS, _SHARE_OF_MANY_ROWS, _MANY_ROWS = 0.1, 0.05, 1000
 
 
 def number_of(label: str) -> float | None:
-    """The finite number that a label spells; None where it spells none."""
+    """Return the finite number that a label spells, or None."""
     try:
         number = float(label)
     except ValueError:
         return None
-    # Python reads 1_000 as a number; no other reader of CSV does.
+    # Python reads 1_000 as a number. Other readers of CSV do not.
     return number if math.isfinite(number) and "_" not in label else None
 
 
 def detect_problem_type(counts: Mapping[str, int]) -> ProblemType:
-    """What labels ask for: ``regression`` where they are numbers and many, else classes.
+    """Return the problem type that suits the labels: ``regression`` for many different numbers, otherwise classes.
 
-    The rule is AutoGluon's (``autogluon.core.utils.infer_problem_type``), with two exceptions: whole numbers that
-    count from 0 or 1 without a gap are class numbers however many there are, and so are numbers with leading zeros.
+    The rule is that of ``autogluon.core.utils.infer_problem_type``, with two exceptions. Whole numbers that count from
+    0 or 1 without a gap are class numbers, however many there are. Numbers with leading zeros are classes too.
 
     Parameters
     ----------
     counts
-        Rows by label.
+        Number of rows by label.
     """
     if len(counts) <= 2:
         return "binary"
@@ -54,16 +54,16 @@ def detect_problem_type(counts: Mapping[str, int]) -> ProblemType:
 
 @dataclass(frozen=True)
 class Target:
-    """What is fitted.
+    """The target of fitting.
 
     Parameters
     ----------
     task
-        What is predicted.
+        Kind of the prediction.
     classes
-        The labels as they are spelled, sorted; empty for a regression.
+        Labels in sorted order. Empty for a regression.
     values
-        Of each training row: its class index, int64 (rows,), or its number, float64 (rows,).
+        Class index of each training row, int64 (rows,). For a regression its number, float64 (rows,).
     """
 
     task: Task
@@ -72,16 +72,17 @@ class Target:
 
     @classmethod
     def of(cls, labels: Sequence[str], problem_type: str, classes: Sequence[str] = ()) -> Target:
-        """Learn the classes of training rows.
+        """Make the target from the labels of training rows.
 
         Parameters
         ----------
         labels
-            As they are spelled.
+            Label of each row.
         problem_type
-            ``auto`` (see `detect_problem_type`), ``binary``, ``multiclass`` or ``regression``.
+            ``binary``, ``multiclass``, ``regression``, or ``auto`` for `detect_problem_type`.
         classes
-            Those of an earlier model, sorted, where it has all the labels: classes without a row are kept then.
+            Classes of the previous model, sorted, if they include all labels. The target then has all of them, also
+            those without a row. Empty otherwise.
 
         Raises
         ------
@@ -104,16 +105,19 @@ class Target:
 
     @classmethod
     def _of_classes(cls, labels: Sequence[str], classes: tuple[str, ...]) -> Target:
-        place = {name: number for number, name in enumerate(classes)}
-        values = np.fromiter((place[label] for label in labels), dtype=np.int64, count=len(labels))
+        index_of = {name: index for index, name in enumerate(classes)}
+        values = np.fromiter((index_of[label] for label in labels), dtype=np.int64, count=len(labels))
         return cls(Task.of_classes(len(classes)), classes, values)
 
     def values_of(self, labels: Sequence[str]) -> np.ndarray:
-        """Class indices, int64 (rows,), -1 for a label that no training row has; or numbers, float64 (rows,)."""
+        """Return the class index of each label, int64 (rows,), or -1 for a label that training did not have.
+
+        For a regression, return numbers, float64 (rows,).
+        """
         if self.task.is_regression:
             return _numbers(labels)
-        place = {name: number for number, name in enumerate(self.classes)}
-        return np.array([place.get(label, -1) for label in labels], dtype=np.int64)
+        index_of = {name: index for index, name in enumerate(self.classes)}
+        return np.array([index_of.get(label, -1) for label in labels], dtype=np.int64)
 
 
 def _numbers(labels: Sequence[str]) -> np.ndarray:
@@ -121,7 +125,7 @@ def _numbers(labels: Sequence[str]) -> np.ndarray:
     if None in values:
         row = values.index(None)
         raise UserError(
-            f"The label '{labels[row][:40]}' (row {row + 1}) is no number, which problem_type=regression needs."
+            f"The label '{labels[row][:40]}' (row {row + 1}) is not a number, which problem_type=regression needs."
         )
     return np.array(values, dtype=np.float64)
 

@@ -1,7 +1,7 @@
-"""Softmax and least-squares regression on columns of which some are sparse and some dense.
+"""Softmax and least-squares regression on sparse and dense columns together.
 
-scikit-learn's take one matrix: a thousand dense columns beside words would have to be stored as if they were sparse,
-which costs ten times the time.
+The models of scikit-learn take one matrix. Dense columns next to sparse ones would have to be stored as sparse, which
+takes ten times as long for a thousand of them.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Blocks:
     Parameters
     ----------
     sparse
-        float32 (rows, columns); may have no column.
+        Sparse columns, float32 (rows, columns), possibly none.
     dense
-        float32 (rows, columns); may have no column.
+        Dense columns, float32 (rows, columns), possibly none.
     """
 
     sparse: sparse.csr_matrix
@@ -40,38 +40,52 @@ class Blocks:
 
     @classmethod
     def of_dense(cls, dense: np.ndarray) -> Blocks:
-        """Dense columns alone, float32 (rows, columns)."""
+        """Make blocks of dense columns alone, float32 (rows, columns)."""
         return cls(sparse.csr_matrix((len(dense), 0), dtype=np.float32), dense)
 
     def times(self, weights: np.ndarray) -> np.ndarray:
-        """(rows, outputs) of weights float32 (columns, outputs), those of the sparse columns first."""
+        """Return columns times `weights`, float32 (rows, outputs).
+
+        `weights` are float32 (columns, outputs), those of the sparse columns first.
+        """
         split = self.sparse.shape[1]
         return np.asarray(self.sparse @ weights[:split]) + self.dense @ weights[split:]
 
     def transposed_times(self, errors: np.ndarray) -> np.ndarray:
-        """(columns, outputs) of float32 (rows, outputs)."""
+        """Return transposed columns times `errors`: float32 (columns, outputs) from float32 (rows, outputs)."""
         return np.concatenate([np.asarray(self.sparse.T @ errors), self.dense.T @ errors])
 
     @property
     def width(self) -> int:
-        """Number of columns."""
+        """The number of columns."""
         return int(self.sparse.shape[1] + self.dense.shape[1])
 
 
 @dataclass(frozen=True)
 class Linear:
-    """Weights float32 (columns, outputs), bias float32 (outputs,)."""
+    """A fitted linear model.
+
+    Parameters
+    ----------
+    weights
+        Weights of the columns, float32 (columns, outputs), those of the sparse columns first.
+    bias
+        Bias of each output, float32 (outputs,).
+    """
 
     weights: np.ndarray
     bias: np.ndarray
 
     def scores(self, blocks: Blocks) -> np.ndarray:
-        """Logits, or predicted values: float32 (rows, outputs)."""
+        """Return logits or predicted values, float32 (rows, outputs)."""
         return np.asarray(blocks.times(self.weights) + self.bias, dtype=np.float32)
 
 
 def centered_logs(probabilities: np.ndarray) -> np.ndarray:
-    """Logarithms, those of very small ones cut off, less their mean over the last axis: float32, of the same shape."""
+    """Return logarithms minus their mean over the last axis, float32 of the same shape.
+
+    Probabilities below 1e-4 count as 1e-4.
+    """
     logs = np.log(np.maximum(probabilities, _FLOOR))
     return (logs - logs.mean(axis=-1, keepdims=True)).astype(np.float32)
 
@@ -86,24 +100,24 @@ def fit_linear(
     deadline_s: float | None = None,
     offsets: np.ndarray | None = None,
 ) -> Linear:
-    """Minimise the mean loss plus ``|weights|² / (2 · strength · rows)`` by L-BFGS (the ``C`` of scikit-learn).
+    """Fit a linear model by L-BFGS: minimise the mean loss plus ``|weights|² / (2 · strength · rows)``.
 
     Parameters
     ----------
     blocks
-        The columns, of comparable scale.
+        Columns, all on a comparable scale.
     targets
-        Class indices, int (rows,), shares of the classes, float (rows, n), or numbers, float (rows,).
+        Class indices, int (rows,). Or shares of the classes, float (rows, n). Or numbers, float (rows,).
     n_classes
-        Number of outputs of a softmax regression; None for least squares.
+        Number of classes of a softmax regression. None means least squares.
     strength
-        Inverse of the penalty.
+        Inverse of the penalty, the ``C`` of scikit-learn.
     max_iterations
-        Most iterations.
+        Largest number of iterations.
     deadline_s
-        On `time.monotonic`; the weights reached by then are kept.
+        Time of `time.monotonic` at which fitting stops. The best weights up to then are returned.
     offsets
-        Added to the scores, float32 (rows, outputs); of a softmax regression the weights start at 0 then.
+        Scores to which those of the model are added, float32 (rows, outputs). With offsets, the bias starts at 0.
     """
     import torch  # the folder `core` starts without it
 
@@ -120,30 +134,19 @@ def fit_linear(
         tolerance_change=_TOLERANCE,
         line_search_fn="strong_wolfe",
     )
-    best = _Best()
+    best = _BestParameters()
 
     def closure() -> float:
         flat = parameters.numpy()
         scores = blocks.times(flat[:-1]) + flat[-1]
         if offsets is not None:
             scores = scores + offsets
-        if n_classes is None:
-            errors = scores - targets[:, None]
-            loss = 0.5 * float((errors[:, 0] ** 2).mean())
-        else:
-            errors = softmax(scores, axis=1)
-            if targets.ndim == 2:
-                loss = -float((targets * np.log(np.maximum(errors, 1e-30))).sum(axis=1).mean())
-                errors -= targets
-            else:
-                chosen = errors[np.arange(rows), targets]
-                loss = -float(np.log(np.maximum(chosen, 1e-30)).mean())
-                errors[np.arange(rows), targets] -= 1.0
+        loss, errors = _squared_error(scores, targets) if n_classes is None else _log_loss(scores, targets)
         errors *= np.float32(1.0 / rows)
         gradient = np.concatenate([blocks.transposed_times(errors) + penalty * flat[:-1], errors.sum(axis=0)[None]])
         parameters.grad = torch.from_numpy(gradient)
         loss += 0.5 * penalty * float(np.vdot(flat[:-1], flat[:-1]))
-        best.see(loss, parameters)
+        best.update(loss, parameters)
         if deadline_s is not None and time.monotonic() > deadline_s:
             raise _OutOfTime
         return loss
@@ -153,18 +156,37 @@ def fit_linear(
     return Linear(best.parameters[:-1], best.parameters[-1])
 
 
+def _squared_error(scores: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return half the mean squared error, and the derivative of each row's loss by its score, (rows, 1)."""
+    errors = scores - targets[:, None]
+    return 0.5 * float((errors[:, 0] ** 2).mean()), errors
+
+
+def _log_loss(scores: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the mean log loss, and the derivatives of each row's loss by its scores, (rows, classes)."""
+    errors = softmax(scores, axis=1)
+    if targets.ndim == 2:
+        loss = -float((targets * np.log(np.maximum(errors, 1e-30))).sum(axis=1).mean())
+        errors -= targets
+        return loss, errors
+    rows = np.arange(len(targets))
+    loss = -float(np.log(np.maximum(errors[rows, targets], 1e-30)).mean())
+    errors[rows, targets] -= 1.0
+    return loss, errors
+
+
 class _OutOfTime(Exception):
-    pass
+    """The deadline of fitting has passed."""
 
 
-class _Best:
-    """The weights of least loss so far."""
+class _BestParameters:
+    """The parameters with the smallest loss up to now."""
 
     def __init__(self) -> None:
         self.loss = np.inf
         self.parameters = np.empty(0, dtype=np.float32)
 
-    def see(self, loss: float, parameters: torch.Tensor) -> None:
+    def update(self, loss: float, parameters: torch.Tensor) -> None:
         if loss < self.loss:
             self.loss = loss
             self.parameters = parameters.numpy().copy()
@@ -174,5 +196,5 @@ def _first_bias(targets: np.ndarray, n_classes: int | None) -> np.ndarray:
     if n_classes is None:
         return np.array([targets.mean()], dtype=np.float32)
     shares = targets.mean(axis=0) if targets.ndim == 2 else np.bincount(targets, minlength=n_classes) / len(targets)
-    # A class that these rows do not have starts, and stays, far below the others.
+    # The score of a class without rows starts far below the others, and stays there.
     return np.log(np.maximum(shares, 1e-9)).astype(np.float32)

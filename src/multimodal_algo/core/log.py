@@ -1,4 +1,4 @@
-"""Logging for the person who reads CloudWatch at night: one line per step, on stdout, no chatter."""
+"""Sets up logging for a person who reads CloudWatch at night: one line for each step, on stdout."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ _QUIET = ("autogluon", "sentence_transformers", "transformers", "lightning", "py
 
 
 class _OneLine(logging.Formatter):
-    """Each event on one line, tracebacks too: every line is an event of its own in CloudWatch."""
+    """Formatter that puts each record on one line, also a traceback: in CloudWatch, every line is an event."""
 
     def format(self, record: logging.LogRecord) -> str:
         return super().format(record).replace("\r", "").replace("\n", " | ")
 
 
 def configure_logging(host: str = "") -> None:
-    """Send our log to stdout and silence third parties at their source.
+    """Send the log to stdout, and switch off progress bars, warnings and look-ups of other libraries.
 
-    Call it before any heavy import: progress bars and hub look-ups are switched off by environment variables.
+    Call it before heavy imports, because other libraries read these environment variables when they are imported.
 
     Parameters
     ----------
     host
-        What each line names as its origin, of a job on several hosts.
+        Name of the host that each line begins with. Empty for a job on one host.
     """
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")

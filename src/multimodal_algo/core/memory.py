@@ -1,4 +1,4 @@
-"""How much memory this process may still use. A container's limit counts, which the machine's own figures hide."""
+"""Measures the memory that this process may still use. The figures of the machine do not show a container's limit."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 _UNLIMITED = 1 << 60
 _VERSIONS = (
-    # Limit, usage, statistics and the name of the reclaimable part, of control groups version 2 and 1.
+    # Files with limit, usage and statistics, and the name of the reclaimable part: control groups version 2, then 1.
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
 )
 
 
 def available_bytes(control_groups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that can be had before the machine or the container's limit runs out."""
+    """Return the bytes that are available before the machine's memory or the container's limit is used up."""
     free = 1024 * _statistic(Path("/proc/meminfo"), "MemAvailable:")
     for limit_file, usage_file, statistics_file, reclaimable in _VERSIONS:
         limit = _number(control_groups / limit_file)
@@ -27,7 +27,7 @@ def available_bytes(control_groups: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def limit_autogluon_memory() -> None:
-    """Let AutoGluon know of a container's limit: it skips models that would not fit (``AG_MEMORY_LIMIT_IN_GB``)."""
+    """Set ``AG_MEMORY_LIMIT_IN_GB`` to the container's limit, so that AutoGluon skips models that would not fit."""
     resident = 1024 * _statistic(Path("/proc/self/status"), "VmRSS:")
     os.environ.setdefault("AG_MEMORY_LIMIT_IN_GB", f"{(available_bytes() + resident) / 1024**3:.2f}")
 

@@ -1,4 +1,4 @@
-"""Progress of a command: a bar on a terminal, plain lines otherwise."""
+"""Shows the progress of a command: a bar on a terminal, otherwise a line every 5 s."""
 
 from __future__ import annotations
 
@@ -10,27 +10,29 @@ _LINE_EVERY_S = 5.0
 
 
 class Progress:
-    """How far something is; use it as a context.
+    """The progress of a command, as a context.
 
     Parameters
     ----------
     what
-        Is under way.
+        Name of the command, for example ``transform``.
     noun
-        What is counted.
+        Name of the counted things in the plural, for example ``records``.
     total
-        Of what is worked through, in any unit; None where it is not known.
+        Size of the whole in any unit, for example bytes. None where it is not known.
 
     Attributes
     ----------
-    count, done
-        How many were counted, and how much of the total that was.
+    count
+        Number of things up to now.
+    done
+        Part of the total up to now.
     """
 
     def __init__(self, what: str, noun: str, total: int | None) -> None:
         self._what, self._noun, self._total = what, noun, total
         self.count = self.done = 0
-        self._started = self._told = time.monotonic()
+        self._started = self._last_line_s = time.monotonic()
         self._bar = None
         if sys.stdout.isatty():
             from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -51,16 +53,16 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """Seconds since the start."""
         return time.monotonic() - self._started
 
     def at(self, count: int, done: int) -> None:
-        """Note that `count` are counted, which were `done` of the total."""
+        """Set the number of things and the part of the total, and show them."""
         self.count, self.done = count, done
         if self._bar is not None:
             self._bar.update(self._task, completed=done, count=count)
-        elif (now := time.monotonic()) - self._told >= _LINE_EVERY_S:
-            self._told = now
+        elif (now := time.monotonic()) - self._last_line_s >= _LINE_EVERY_S:
+            self._last_line_s = now
             share = f", {done / self._total:.0%}" if self._total else ""
             rate = count / (now - self._started)
             print(f"{self._what}: {count} {self._noun}{share}, {rate:.0f} {self._noun}/s", flush=True)

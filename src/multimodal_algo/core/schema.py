@@ -1,7 +1,7 @@
-"""Columns: from their suffix to their modality, and the order in which rows carry them.
+"""Columns of a dataset: their modality, which the suffix names, and their order.
 
-This module is the only place that knows the names ``label`` and ``ID`` and the four suffixes.
-It imports nothing heavy, so that the command line and the codec start quickly.
+The names ``label`` and ``ID`` and the four suffixes stand in this module alone. It imports no heavy library, so that
+the command line starts quickly.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ID = "ID"
 
 
 class Modality(StrEnum):
-    """What a column holds; the value is the column's suffix without its underscore."""
+    """The kind of data in a column. The value is the suffix of the column without the underscore."""
 
     TEXT = "text"
     NUM = "num"
@@ -28,12 +28,12 @@ class Modality(StrEnum):
 
     @property
     def suffix(self) -> str:
-        """The ending that puts a column into this modality, for example ``_text``."""
+        """The ending of the columns of this modality, for example ``_text``."""
         return f"_{self.value}"
 
 
 def modality_of(column: str) -> Modality | None:
-    """The modality of a feature column by its suffix; None for anything else (``label`` and ``ID`` too)."""
+    """Return the modality of a feature column from its suffix. None for other columns, also ``label`` and ``ID``."""
     for modality in Modality:
         if column.endswith(modality.suffix):
             return modality
@@ -42,24 +42,24 @@ def modality_of(column: str) -> Modality | None:
 
 @dataclass(frozen=True)
 class FeatureSchema:
-    """The columns of a dataset, in file order, and what each one is.
+    """The columns of a dataset.
 
     Parameters
     ----------
     columns
-        Every column of the training file in its order, ``label`` and ``ID`` included where they exist.
+        All columns of the training file in their order, with ``label`` and with ``ID`` if it exists.
     """
 
     columns: tuple[str, ...]
 
     @classmethod
     def from_header(cls, header: Sequence[str], where: str) -> FeatureSchema:
-        """Check a training header and make the schema of it.
+        """Make the schema from the header of a training file.
 
         Raises
         ------
         UserError
-            For the first of `header_problems`, prefixed with `where`.
+            The header has a problem, see `header_problems`. The message begins with `where`.
         """
         problems = header_problems(header)
         if problems:
@@ -68,26 +68,26 @@ class FeatureSchema:
 
     @cached_property
     def features(self) -> tuple[str, ...]:
-        """The columns that carry information, in file order."""
+        """The feature columns, in file order."""
         return tuple(column for column in self.columns if column not in (LABEL, ID))
 
     @property
     def has_id(self) -> bool:
-        """Whether rows carry an ``ID``."""
+        """Whether rows have an ``ID``."""
         return ID in self.columns
 
     @cached_property
     def inference_columns(self) -> tuple[str, ...]:
-        """The fields of an inference line: every training column but ``label``, in training order."""
+        """The fields of an inference line: all training columns except ``label``, in the same order."""
         return tuple(column for column in self.columns if column != LABEL)
 
     def of(self, modality: Modality) -> tuple[str, ...]:
-        """The feature columns of one modality, in file order."""
+        """Return the feature columns of one modality, in file order."""
         return tuple(column for column in self.features if modality_of(column) is modality)
 
 
 def header_problems(header: Sequence[str]) -> list[str]:
-    """Everything that is wrong with a training header, as sentences; empty when it is sound."""
+    """Return all problems of a training header as sentences. Empty for a correct header."""
     problems: list[str] = []
     features = [column for column in header if column not in (LABEL, ID)]
     if not any(modality_of(column) for column in features) and LABEL not in header:

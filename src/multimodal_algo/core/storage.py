@@ -1,6 +1,7 @@
-"""Where a job's data lies: a path, a ``file://`` URI, or ``s3://bucket/key``.
+"""Reads and writes the data of a job at a location: a path, a ``file://`` URI, or ``s3://bucket/key``.
 
-boto3 finds credentials, region and endpoint (``AWS_ENDPOINT_URL``, ``AWS_ENDPOINT_URL_S3``) as all of AWS's tools do.
+boto3 takes credentials, region and endpoint from where all AWS tools take them. ``AWS_ENDPOINT_URL`` and
+``AWS_ENDPOINT_URL_S3`` name another endpoint.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ Location = str | Path
 
 
 def is_s3(location: Location) -> TypeGuard[str]:
-    """Whether `location` is an ``s3://`` URI."""
+    """Return whether `location` is an ``s3://`` URI."""
     return isinstance(location, str) and location.startswith("s3://")
 
 
 def local_path(location: Location) -> Path:
-    """The path that a plain path or a ``file://`` URI names."""
+    """Return the path that a plain path or a ``file://`` URI names."""
     text = str(location)
     return Path(unquote(text.removeprefix("file://"))) if text.startswith("file://") else Path(location)
 
 
 def local_data(location: Location, folder: Path) -> Path:
-    """A file or folder on this machine: `location` itself, or `folder` with copies as `fetch` makes them."""
+    """Return a file or folder on this machine: `location` itself, or `folder` after a `fetch` into it."""
     if not is_s3(location):
         return local_path(location)
     fetch(location, folder)
@@ -36,72 +37,72 @@ def local_data(location: Location, folder: Path) -> Path:
 
 
 def local_file(location: Location, folder: Path) -> Path:
-    """A file on this machine: `location` itself, or a copy of the one object that it names in `folder`.
+    """Return a file on this machine: `location` itself, or a copy of its object in `folder`.
 
     Raises
     ------
     UserError
-        There is no such bucket or object, or no access to it.
+        The bucket or the object does not exist, or access is denied.
     """
     if not is_s3(location):
         return local_path(location)
     with _client(location) as (s3, bucket, key):
         if not key or key.endswith("/"):
-            raise UserError(f"{location} names no object; write it as s3://bucket/key.")
+            raise UserError(f"{location} does not name an object. Write it as s3://bucket/key.")
         return _copy(s3, bucket, key, folder / key.rpartition("/")[2])
 
 
 def fetch(uri: str, folder: Path) -> list[Path]:
-    """Copy the objects whose keys begin with that of an ``s3://`` URI, as jobs do (API: S3Prefix).
+    """Copy all objects whose keys begin with the key of an ``s3://`` URI, as jobs do (API: S3Prefix).
 
     Parameters
     ----------
     uri
-        An object or a prefix. Folder markers, keys that end with a slash, are passed over.
+        URI of an object or a prefix. Keys that end with a slash mark folders and are ignored.
     folder
-        Where the copies go, below their keys from the prefix on; made when missing.
+        Folder of the copies, made when missing. Copies have the part of the key after the prefix as their path.
 
     Returns
     -------
     list of pathlib.Path
-        The copies, in the order of the keys.
+        Paths of the copies, in the order of the keys.
 
     Raises
     ------
     UserError
-        There is no such bucket or object, or no access to it.
+        The bucket or the object does not exist, or access is denied.
     """
     copies: dict[Path, str] = {}
     with _client(uri) as (s3, bucket, prefix):
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            for key in (found["Key"] for found in page.get("Contents", ()) if not found["Key"].endswith("/")):
+            for key in (entry["Key"] for entry in page.get("Contents", ()) if not entry["Key"].endswith("/")):
                 relative = _relative(key, prefix)
                 copy = folder / relative
                 if ".." in relative.split("/") or folder not in copy.parents or {copy, *copy.parents} & copies.keys():
-                    raise UserError(f"s3://{bucket}/{key}: the key cannot be a file's path here; rename the object.")
+                    raise UserError(f"s3://{bucket}/{key}: the key cannot be a file's path here. Rename the object.")
                 copies[copy] = key
         if not copies:
-            raise UserError(f"{uri}: no object's key begins so; check bucket and prefix.")
+            raise UserError(f"{uri}: no key begins with this prefix. Check bucket and prefix.")
         return [_copy(s3, bucket, key, copy) for copy, key in copies.items()]
 
 
 @contextmanager
 def output_folder(location: Location, folder: Path) -> Iterator[Path]:
-    """A folder for results, made when missing; what lies in it at the end is at `location` then.
+    """Give a folder for results, made when missing. At the end of the context its files are at `location`.
 
-    A job that fails leaves what it has there too, as on the platform.
+    The files of a job that fails are there too, as on the platform.
 
     Parameters
     ----------
     location
-        A folder, or an ``s3://`` URI, whose bucket is looked for at once.
+        A folder, or an ``s3://`` URI. The bucket is looked up at once.
     folder
-        Used where `location` is not on this machine.
+        Folder to use if `location` is in S3.
 
     Raises
     ------
     UserError
-        There is no such bucket, or no access to it.
+        The bucket does not exist, or access is denied.
     """
     if not is_s3(location):
         folder = local_path(location)
@@ -121,12 +122,12 @@ def output_folder(location: Location, folder: Path) -> Iterator[Path]:
 
 
 def upload(source: Path, uri: str) -> None:
-    """Copy a file, or the files below a folder, to below an ``s3://`` URI, under their relative paths.
+    """Copy a file, or all files below a folder, to an ``s3://`` URI. The keys end with the relative paths.
 
     Raises
     ------
     UserError
-        There is no such bucket, or no access to it.
+        The bucket does not exist, or access is denied.
     """
     with _client(uri) as (s3, bucket, prefix):
         start = f"{prefix.rstrip('/')}/" if prefix else ""
@@ -138,33 +139,33 @@ def upload(source: Path, uri: str) -> None:
 
 @contextmanager
 def _client(location: str) -> Iterator[tuple[Any, str, str]]:
-    """A client, bucket and key; what S3 refuses becomes a sentence."""
+    """Give a client, the bucket and the key. Errors of S3 become messages."""
     import boto3
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
     bucket, _, key = location.removeprefix("s3://").partition("/")
     if not bucket:
-        raise UserError(f"{location} names no bucket; write it as s3://bucket/key.")
+        raise UserError(f"{location} does not name a bucket. Write it as s3://bucket/key.")
     try:
         yield boto3.session.Session().client("s3"), bucket, key
     except NoCredentialsError:
         raise UserError(
-            f"{location}: there are no credentials; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+            f"{location}: there are no credentials. Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
         ) from None
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
         if code in ("404", "NoSuchBucket", "NoSuchKey"):
-            raise UserError(f"{location}: there is no such bucket or object; check its name and region.") from None
+            raise UserError(f"{location}: the bucket or object does not exist. Check its name and region.") from None
         if code in ("403", "AccessDenied"):
-            raise UserError(f"{location}: access is denied; check the credentials and their policy.") from None
-        raise UserError(f"{location}: S3 refuses it ({error}).") from None
+            raise UserError(f"{location}: access is denied. Check the credentials and their policy.") from None
+        raise UserError(f"{location}: S3 refuses the request ({error}).") from None
     except (BotoCoreError, Boto3Error) as error:
-        raise UserError(f"{location} cannot be reached ({error}); check AWS_ENDPOINT_URL and the network.") from None
+        raise UserError(f"{location} cannot be reached ({error}). Check AWS_ENDPOINT_URL and the network.") from None
 
 
 def _relative(key: str, prefix: str) -> str:
-    """A key from its prefix on where that is a folder, else from the prefix's own folder on."""
+    """Return the part of a key after its prefix, or after the folder of a prefix that is not a folder itself."""
     folder = prefix if prefix.endswith("/") else f"{prefix}/"
     return key.removeprefix(folder if key.startswith(folder) else "".join(prefix.rpartition("/")[:2]))
 

@@ -1,4 +1,4 @@
-"""What is predicted: the kind of label, and how long the answers are."""
+"""The task: the kind of the label and the length of a prediction."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ ProblemType = Literal["binary", "multiclass", "regression"]
 
 @dataclass(frozen=True)
 class Task:
-    """What is predicted.
+    """The task of a model: the kind and the length of a prediction.
 
     Parameters
     ----------
     problem_type
-        As AutoGluon calls it.
+        AutoGluon's name of the kind.
     outputs
-        Length n of an answer: the number of classes, or 1 for a regression.
+        Length n of a prediction: the number of classes, or 1 for a regression.
     """
 
     problem_type: ProblemType
@@ -25,17 +25,17 @@ class Task:
 
     @classmethod
     def of_classes(cls, count: int) -> Task:
-        """Classification into `count` classes."""
+        """Return the task of classification into `count` classes."""
         return cls("binary" if count == 2 else "multiclass", count)
 
     @classmethod
     def regression(cls) -> Task:
-        """Prediction of a number."""
+        """Return the task of predicting a number."""
         return cls("regression", 1)
 
     @classmethod
     def of(cls, problem_type: ProblemType, n_classes: int) -> Task:
-        """The task of an artifact."""
+        """Return the task of a problem type. `n_classes` is not used for a regression."""
         return cls.regression() if problem_type == "regression" else cls.of_classes(n_classes)
 
     @property

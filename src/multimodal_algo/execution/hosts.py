@@ -1,4 +1,4 @@
-"""The hosts of a job, as each of them is told."""
+"""The hosts of a job, as the platform names them to each host."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ class InstanceGroup:
 
 @dataclass(frozen=True)
 class Hosts:
-    """Who takes part.
+    """The hosts of a job.
 
     Parameters
     ----------
     current
-        The name of this host.
+        Name of this host.
     names
-        All names, sorted. The first one leads: it holds the head of Ray, and writes the artifact.
+        Names of all hosts, sorted. The first host leads: it runs the head of Ray, and writes the artifact.
     interface
-        The network interface between them, such as ``eth0``; None where it is not told.
+        Network interface between the hosts, for example ``eth0``. None where the platform does not name it.
     groups
-        The instance groups; none where the platform tells of none.
+        Instance groups. Empty where the platform does not name any.
     """
 
     current: str
@@ -37,7 +37,7 @@ class Hosts:
 
     @property
     def first(self) -> str:
-        """The host that leads."""
+        """Name of the host that leads."""
         return self.names[0]
 
     @property
@@ -47,11 +47,11 @@ class Hosts:
 
     @property
     def others(self) -> tuple[str, ...]:
-        """All but the first."""
+        """Names of all hosts but the first."""
         return self.names[1:]
 
-    def told(self) -> str:
-        """One line for the log."""
+    def summary(self) -> str:
+        """Return the names of the hosts for the log, with their instance types where these differ."""
         kinds = {host: f" ({group.name}, {group.instance_type})" for group in self.groups for host in group.hosts}
         named = kinds if len(self.groups) > 1 else {}
         return ", ".join(host + named.get(host, "") for host in self.names)

@@ -1,8 +1,8 @@
-"""The line between the first host and each other one: who has come, who is lost, and how the job ends.
+"""The connection between the first host and each other host. It shows which hosts are there, and how the job ends.
 
-One TCP connection per host, a JSON object a line. The others say ``{"host": name}``, and ``{"failed": cause}`` when
-they cannot go on; the first one says ``{"ray": address}`` when all have come and ``{"end": cause or null}`` at last.
-A connection that closes before that is a host that was lost.
+There is one TCP connection per host, with one JSON object per line. A host sends ``{"host": name}`` first, and
+``{"failed": cause}`` when it cannot go on. The first host sends ``{"ray": address}`` when all hosts are connected, and
+``{"end": cause or null}`` at the end. When a connection closes before the end, its host is lost.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from multimodal_algo.execution.hosts import Hosts
 _LOG = logging.getLogger(__name__)
 
 PORT = 6370
-"""Where the first host listens; Ray's own ports are told over the line."""
-# Of hosts that go without a word nothing arrives any more: they are missed after 10 + 3 * 5 s.
+"""Port of the first host. It sends Ray's own ports over the connection."""
+# From a host that is cut off nothing arrives any more. It counts as lost after 10 + 3 * 5 s.
 _KEEP_ALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
 _PAUSE_S = 0.5
 _CONNECT_S = 5
@@ -35,14 +35,14 @@ class Lost(PlatformError):
 
 
 class Leader:
-    """The first host's end of all lines.
+    """The first host's end of all connections.
 
     Parameters
     ----------
     hosts
-        Who is to come.
+        Hosts of the job.
     port
-        Where it listens.
+        Port to listen at.
     """
 
     def __init__(self, hosts: Hosts, port: int = PORT) -> None:
@@ -59,12 +59,12 @@ class Leader:
         threading.Thread(target=self._accept, name="hosts", daemon=True).start()
 
     def gather(self, timeout_s: float) -> None:
-        """Wait until all hosts have come.
+        """Wait until all hosts are connected.
 
         Raises
         ------
         PlatformError
-            Some did not come in time, or failed; it names them.
+            Hosts did not connect in time, or failed. The message names them.
         """
         with self._changed:
             self._waited = not self._changed.wait_for(lambda: self._failed or not self._missing(), timeout_s)
@@ -72,22 +72,22 @@ class Leader:
         if missing := self._missing():
             verb = "have" if len(missing) > 1 else "has"
             raise PlatformError(
-                f"{', '.join(missing)} {verb} not come within {timeout_s:g} s, of the hosts {self._hosts.told()}. "
+                f"{', '.join(missing)} {verb} not come within {timeout_s:g} s, of the hosts {self._hosts.summary()}. "
                 "Look into the log of that host, and let the security group of a VPC allow traffic among its members."
             )
 
     def invite(self, address: str) -> None:
-        """Tell all hosts where the head of Ray is."""
+        """Send the address of the head of Ray to all hosts."""
         for line in list(self._lines.values()):
             line.send({"ray": address})
 
     def require_all_well(self) -> None:
-        """Look whether hosts have failed; one that was lost has not.
+        """Check that no host has failed. A host that is lost has not failed.
 
         Raises
         ------
         PlatformError
-            The host and the cause.
+            A host has failed. The message has its name and the cause.
         """
         with self._changed:
             for host, cause in self._failed.items():
@@ -95,25 +95,25 @@ class Leader:
 
     @property
     def address(self) -> str:
-        """IP address of the first host, as the others reach it, once one has come."""
+        """IP address at which the other hosts reach the first one. Empty until one of them is connected."""
         with self._changed:
             return self._address
 
     def end(self, cause: str | None) -> None:
-        """Tell all hosts that the job has ended, and why it failed if it did; wait a while until they have heard it."""
+        """Report the end of the job to all hosts, with the cause if it failed, and wait a while until they know it."""
         with self._changed:
             self._end = {"end": cause}
             lines = list(self._lines.values())
         for line in lines:
             line.send(self._end)
         with self._changed:
-            # Who was waited for in vain before is not waited for again.
+            # `gather` has waited for missing hosts already.
             self._changed.wait_for(lambda: not self._lines and (self._waited or not self._missing()), _GOODBYE_S)
         self._server.close()
 
     def _missing(self) -> list[str]:
-        come = {*self._lines, *self._gone}
-        return [host for host in self._hosts.others if host not in come]
+        seen = {*self._lines, *self._gone}
+        return [host for host in self._hosts.others if host not in seen]
 
     def _accept(self) -> None:
         while True:
@@ -125,9 +125,9 @@ class Leader:
 
     def _listen(self, line: _Line) -> None:
         host = None
-        for said in line:
+        for message in line:
             if host is None:
-                host = said.get("host")
+                host = message.get("host")
                 if host not in self._hosts.others:
                     break
                 with self._changed:
@@ -135,12 +135,12 @@ class Leader:
                     self._address = line.address
                     self._changed.notify_all()
                     end = self._end
-                _LOG.info("hosts: %s has come", host)
+                _LOG.info("hosts: %s is connected", host)
                 if end is not None:
                     line.send(end)
-            elif "failed" in said:
+            elif "failed" in message:
                 with self._changed:
-                    self._failed[host] = str(said["failed"])
+                    self._failed[host] = str(message["failed"])
                     self._changed.notify_all()
         line.close()
         if host is None:
@@ -150,34 +150,34 @@ class Leader:
                 del self._lines[host]
                 self._gone.append(host)
                 if self._end is None and host not in self._failed:
-                    _LOG.warning("hosts: %s was lost; the others do its work again", host)
+                    _LOG.warning("hosts: %s was lost. The other hosts do its work again", host)
             self._changed.notify_all()
 
 
 class Member:
-    """The end of the line of any other host.
+    """The end of the connection of any host but the first.
 
     Parameters
     ----------
     line
-        The connection to the first host.
+        Connection to the first host.
     first
-        Its name.
+        Name of the first host.
     """
 
     def __init__(self, line: _Line, first: str) -> None:
         self._line = line
         self._first = first
-        self._said = iter(line)
+        self._messages = iter(line)
 
     @classmethod
     def join(cls, hosts: Hosts, timeout_s: float, port: int = PORT) -> Member:
-        """Reach the first host, whose name may not be known yet, nor its program run.
+        """Connect to the first host. Its name may not resolve yet, and its program may not have started.
 
         Raises
         ------
         PlatformError
-            It was not reached in time.
+            The first host was not reached in time.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -195,12 +195,12 @@ class Member:
         return cls(line, hosts.first)
 
     def invitation(self) -> str | None:
-        """Wait for the others.
+        """Wait until all hosts are connected.
 
         Returns
         -------
         str or None
-            Where the head of Ray is; None where the job has ended well before it was needed.
+            Address of the head of Ray. None where the job has ended well before it needed Ray.
 
         Raises
         ------
@@ -209,10 +209,10 @@ class Member:
         Lost
             The first host is gone.
         """
-        said = self._next()
-        if "ray" in said:
-            return str(said["ray"])
-        self._end(said)
+        message = self._next()
+        if "ray" in message:
+            return str(message["ray"])
+        self._end(message)
         return None
 
     def wait_for_end(self) -> None:
@@ -221,7 +221,7 @@ class Member:
         Raises
         ------
         PlatformError
-            It has failed: the cause, which names its host.
+            The job has failed. The message has the cause, which names its host.
         Lost
             The first host is gone.
         """
@@ -229,32 +229,32 @@ class Member:
 
     @property
     def address(self) -> str:
-        """IP address of the host, as the first one reaches it."""
+        """IP address at which the first host reaches this one."""
         return self._line.address
 
     def fail(self, cause: str) -> None:
-        """Tell that this host cannot go on."""
+        """Report that this host cannot go on."""
         self._line.send({"failed": cause})
 
     def close(self) -> None:
-        """Tell that the end was heard."""
+        """Close the connection, which shows the first host that the end is known here."""
         self._line.close()
 
     def _next(self) -> dict[str, Any]:
-        for said in self._said:
-            return said
+        for message in self._messages:
+            return message
         raise Lost(
-            f"{self._first}, the first host, was lost. Start the job again with its checkpoints: it goes on with what "
-            "is finished."
+            f"{self._first}, the first host, was lost. Start the job again with its checkpoints. It goes on from the "
+            "finished parts."
         )
 
-    def _end(self, said: dict[str, Any]) -> None:
-        if said.get("end") is not None:
-            raise PlatformError(str(said["end"]))
+    def _end(self, message: dict[str, Any]) -> None:
+        if message.get("end") is not None:
+            raise PlatformError(str(message["end"]))
 
 
 class _Line:
-    """JSON objects over a connection."""
+    """A connection that carries JSON objects."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -266,19 +266,19 @@ class _Line:
         self._sending = threading.Lock()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        with contextlib.suppress(OSError, ValueError):  # gone, or nothing that we said
+        with contextlib.suppress(OSError, ValueError):  # the other end is gone, or sent something else
             for text in self._reading:
-                said = json.loads(text)
-                if isinstance(said, dict):
-                    yield said
+                message = json.loads(text)
+                if isinstance(message, dict):
+                    yield message
 
     @property
     def address(self) -> str:
         return str(self._connection.getsockname()[0])
 
-    def send(self, said: dict[str, Any]) -> None:
-        with contextlib.suppress(OSError), self._sending:  # whoever listens finds out
-            self._connection.sendall(json.dumps(said).encode() + b"\n")
+    def send(self, message: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError), self._sending:  # the loop that reads notices it
+            self._connection.sendall(json.dumps(message).encode() + b"\n")
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

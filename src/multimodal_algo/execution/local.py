@@ -1,4 +1,4 @@
-"""Work done here, one task after the other: the executor of a job on one host."""
+"""The executor of a job on one host: this process runs the work items, one after the other."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from multimodal_algo.execution.protocol import Shared, WorkItem, WorkResult
+from multimodal_algo.execution.protocol import Resources, Shared, WorkItem, WorkResult
 
 T = TypeVar("T")
 
 HERE = "here"
-"""What the one host of a job is called."""
+"""The name of the only host of a job."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,25 +24,22 @@ class _Here(Generic[T]):
 
 
 class LocalExecutor:
-    """See `work.Executor`; needs no Ray."""
+    """See `Executor`. It needs no Ray."""
 
-    is_alone = True
-    hosts = (HERE,)
-    width = 1
-    gpus = 0
-    gpus_of_host = 0
+    # Networks take the GPU of this process by themselves, so no work item has to ask for one.
+    resources = Resources((HERE,), in_process=True)
 
-    def run(self, tasks: Iterable[WorkItem], scratch: Path) -> Iterator[WorkResult]:
-        """See `work.Executor.run`."""
-        for number, task in enumerate(tasks):
+    def run(self, items: Iterable[WorkItem], scratch: Path) -> Iterator[WorkResult]:
+        """See `Executor.run`."""
+        for number, item in enumerate(items):
             directory = scratch / str(number)
             directory.mkdir(parents=True)
-            yield WorkResult(number, task.work(directory), directory)
+            yield WorkResult(number, item.work(directory), directory)
 
     def share(self, value: T) -> Shared[T]:
-        """See `work.Executor.share`."""
+        """See `Executor.share`."""
         return _Here(value)
 
     def ask_hosts(self, question: Callable[[], T]) -> dict[str, T]:
-        """See `work.Executor.ask_hosts`."""
+        """See `Executor.ask_hosts`."""
         return {HERE: question()}

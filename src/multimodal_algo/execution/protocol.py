@@ -1,6 +1,6 @@
-"""Work that may be done by another process, on another host: what is asked for, and what comes back.
+"""The execution protocol: work items, their results, and the executors that run them.
 
-``training.executor`` does it here, one piece after the other; ``cluster.executor`` on all hosts of a job, by Ray.
+`LocalExecutor` runs work items in this process, one after the other. `RayExecutor` runs them on all hosts of a job.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Shared(Protocol[T_co]):
-    """A value that work on every host can get; it is brought there once."""
+    """A value that work items on every host can get. It is brought to each host once."""
 
     def get(self) -> T_co:
-        """The value; nothing in it may be changed."""
+        """Return the value. Nothing in it may be changed."""
         ...
 
 
 @dataclass(frozen=True)
 class WorkItem:
-    """A piece of work.
+    """A piece of work that any host can run.
 
     Parameters
     ----------
     name
-        What the log and errors call it.
+        Name for the log and for errors.
     work
-        Gets an empty directory, leaves files in it, and returns what is small. It can be pickled, may be done again
-        from the beginning, and reads nothing but what it holds.
+        Function that gets an empty directory, leaves files in it, and returns a small value. It can be pickled, it may
+        be started again from the beginning, and it reads nothing but its own attributes.
     wants_gpu
-        Whether it is for hosts with a GPU, where there are any.
+        Whether the item goes to hosts with a GPU, where there are any.
     host
-        The one host that can do it; None where any can.
+        The only host that can run the item. None where any host can.
     coordinates
-        Whether it only waits for tasks of its own, so that it takes no host's place.
+        Whether the item only waits for work items of its own, so that it takes no host's cores.
     ranks
-        How many processes do it together. With more than one `work` gets its `Rank` too, and what the first returns
-        counts. There may be fewer in the end, where hosts are lost.
+        Number of processes that run the item together. With several of them `work` gets a `Rank` too, and the value of
+        the first process counts. There may be fewer processes in the end, down to one, where hosts are lost or few.
     """
 
     name: str
@@ -60,16 +60,16 @@ class WorkItem:
 
 @dataclass(frozen=True)
 class WorkResult:
-    """A task that was done.
+    """The result of a work item.
 
     Parameters
     ----------
     number
-        Place of the task among those of the call.
+        Position of the item among those of the call.
     value
-        What its work returned.
+        Value that the work returned.
     directory
-        Its files, on this host; whoever gets them may move them.
+        Files of the work, on this host. The caller may move them.
     """
 
     number: int
@@ -77,75 +77,89 @@ class WorkResult:
     directory: Path
 
 
+@dataclass(frozen=True)
+class Resources:
+    """The hosts of a job and what they have.
+
+    Parameters
+    ----------
+    hosts
+        Names of the hosts. The host that asks comes first.
+    width
+        Number of work items without a GPU that run at the same time.
+    gpus
+        Number of GPUs of all hosts that work items may use.
+    gpus_per_host
+        Number of GPUs of each host that has any.
+    in_process
+        Whether this process runs all work items, so that they may hold objects that cannot be pickled.
+    """
+
+    hosts: tuple[str, ...]
+    width: int = 1
+    gpus: int = 0
+    gpus_per_host: int = 0
+    in_process: bool = False
+
+
 class Executor(Protocol):
-    """Does work, on one host or on several."""
+    """Runs work items, on one host or on several.
+
+    A caller makes items and takes their results as they come::
+
+        rows = executor.share(training_rows)
+        items = [WorkItem(name, Fit(name, rows)) for name in names]
+        for result in executor.run(items, scratch):
+            print(names[result.number], result.value, result.directory)
+    """
 
     @property
-    def is_alone(self) -> bool:
-        """Whether all is done by this process, one task after the other."""
+    def resources(self) -> Resources:
+        """The hosts and what they have."""
         ...
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The hosts' names, the one that asks first."""
-        ...
+    def run(self, items: Iterable[WorkItem], scratch: Path) -> Iterator[WorkResult]:
+        """Run all work items, and yield each result as soon as it is there, in any order.
 
-    @property
-    def width(self) -> int:
-        """How many tasks without a GPU are done at the same time."""
-        ...
-
-    @property
-    def gpus(self) -> int:
-        """GPUs of all hosts."""
-        ...
-
-    @property
-    def gpus_of_host(self) -> int:
-        """GPUs of each host that has any."""
-        ...
-
-    def run(self, tasks: Iterable[WorkItem], scratch: Path) -> Iterator[WorkResult]:
-        """Do all tasks and give each as it gets done, in whatever order.
-
-        Where only one is done at a time, a task is asked for when the one before is done and taken.
+        An executor of one process takes an item when the caller has taken the result of the item before. Others take
+        all items at once.
 
         Parameters
         ----------
-        tasks
-            What is to be done.
+        items
+            Work items.
         scratch
             Directory for their files.
 
         Raises
         ------
         UserError, PlatformError
-            As the work raised them, after the name of its host where there are several; or a host was lost that alone
-            could do a task.
+            The error of the work, after the name of its host where there are several. Or a host was lost that alone
+            could run an item.
         """
         ...
 
     def share(self, value: T) -> Shared[T]:
-        """Make a value known to the work of tasks."""
+        """Make a value available to work items."""
         ...
 
     def ask_hosts(self, question: Callable[[], T]) -> dict[str, T]:
-        """What each host answers, by its name; the one that asks comes first."""
+        """Return the answer of each host by its name. The host that asks comes first."""
         ...
 
 
 @dataclass(frozen=True)
 class Parallelism:
-    """Leave to do parts of a fit on several hosts.
+    """Permission to run parts of a fit as work items.
 
     Parameters
     ----------
     executor
-        Does them.
+        Executor of the parts.
     at_once
-        How many of them at the same time.
+        Number of parts that run at the same time.
     ranks
-        How many processes do each.
+        Number of processes that run each part together.
     """
 
     executor: Executor
@@ -155,28 +169,34 @@ class Parallelism:
 
 @dataclass(frozen=True)
 class SentDirectory:
-    """A directory, such as a network's, as work has it on whatever host.
+    """A directory that work items can read on every host, for example that of a network.
 
     Parameters
     ----------
+    here
+        The directory itself, for work items of this process.
     files
-        Content of each file by its path below the directory.
+        Bytes of each file by its path below the directory, uint8, for work items of other processes.
     """
 
-    files: Shared[dict[str, np.ndarray]]
+    here: Path | None = None
+    files: Shared[dict[str, np.ndarray]] | None = None
 
     @classmethod
     def send(cls, directory: Path, executor: Executor) -> SentDirectory:
-        """Make the files of `directory` known."""
-        return cls(executor.share(read_files(directory)))
+        """Make the files of `directory` available to the work items of `executor`."""
+        if executor.resources.in_process:
+            return cls(here=directory)
+        return cls(files=executor.share(read_files(directory)))
 
     def path(self) -> Path:
-        """Where the files are on this host, written once a process."""
-        return _written(self)
+        """Return the directory on this host. Each process writes the files once."""
+        return self.here or _written(self)
 
 
 @lru_cache
 def _written(sent: SentDirectory) -> Path:
+    assert sent.files is not None
     root = Path(tempfile.mkdtemp(prefix="multimodal-sent-"))
     write_files(sent.files.get(), root)
     return root

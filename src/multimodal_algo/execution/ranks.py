@@ -1,4 +1,4 @@
-"""The processes that do one fit together: who each of them is, and how they find each other."""
+"""The ranks of the processes that run one fit together, and how the processes find each other."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-# Lightning sets it where it is not set.
+# Lightning sets this variable where it is not set.
 _THREADS = "OMP_NUM_THREADS"
 
 
 @dataclass(frozen=True)
 class Rank:
-    """One process of a fit; all of them are started by someone else.
+    """The rank of one process of a fit. The executor starts the processes.
 
     Parameters
     ----------
     rank
-        Its number; 0 is the one that has the predictor in the end.
+        Number of the process. Process 0 has the predictor in the end.
     size
-        How many processes there are.
+        Number of processes.
     address
-        Name or IP of the host of rank 0.
+        Name or IP address of the host of process 0.
     port
-        A free port of that host, another one for each fit.
+        Free port of that host. Each fit has another one.
     nodes
-        How many hosts there are: as many processes on each, but for one.
+        Number of hosts. Each has the same number of processes, give or take one.
     """
 
     rank: int
@@ -38,18 +38,18 @@ class Rank:
 
     @property
     def is_first(self) -> bool:
-        """Whether it is the one that has the predictor in the end."""
+        """Whether this process has the predictor in the end."""
         return self.rank == 0
 
     @property
     def neighbours(self) -> int:
-        """How many processes its host has at most, with itself."""
+        """The most processes that its host may have, including this one."""
         return -(-self.size // self.nodes)
 
     def variables(self) -> dict[str, str]:
-        """The environment of one that torchrun had started, on a host of its own.
+        """Return the environment variables that torchrun sets for a process on a host of its own.
 
-        So Lightning takes the process for one of several and starts none, however many GPUs it sees, or none.
+        With them Lightning takes the process for one of several. It starts no processes, whatever GPUs it sees.
         """
         return {
             "RANK": str(self.rank),
@@ -66,7 +66,7 @@ class Rank:
 
     @contextmanager
     def environment(self) -> Iterator[None]:
-        """Have `variables` in ``os.environ``, and afterwards what was there before."""
+        """Set `variables` in ``os.environ``, and restore the values before after the block."""
         variables = self.variables()
         before = {name: os.environ.get(name) for name in (*variables, _THREADS)}
         os.environ.update(variables)
@@ -81,7 +81,7 @@ class Rank:
 
 
 def free_port() -> int:
-    """A port of this host that nobody listens at now."""
-    with socket.socket() as found:
-        found.bind(("", 0))
-        return int(found.getsockname()[1])
+    """Return a port of this host that is not in use."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])

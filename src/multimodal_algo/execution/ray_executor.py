@@ -1,4 +1,4 @@
-"""Work done on all hosts of a job, dealt out by Ray."""
+"""The executor of a job on several hosts, or on one host with several GPUs: Ray deals the work items to them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import ray
@@ -22,7 +22,7 @@ from multimodal_algo.core.files import read_files, write_files
 from multimodal_algo.core.log import configure_logging
 from multimodal_algo.core.memory import limit_autogluon_memory
 from multimodal_algo.execution.link import Lost
-from multimodal_algo.execution.protocol import Shared, WorkItem, WorkResult
+from multimodal_algo.execution.protocol import Resources, Shared, WorkItem, WorkResult
 from multimodal_algo.execution.ranks import Rank, free_port
 from multimodal_algo.execution.ray_node import HOST, resource_of
 
@@ -30,17 +30,18 @@ T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 
-# A task whose host is lost is done again so often; one that is killed for want of memory, too.
+# A work item is started again at most this many times, when its host was lost or it was killed for want of memory.
 _RETRIES = 4
 _LOOK_S = 1.0
-# Ray misses a host that is gone without a word after half a minute.
+# Ray notices after half a minute that a host is cut off.
 _MISSED_S = 60
-_PLACES_S = 15
+# The time that processes of one work item wait for free hosts before they look again how many there are.
+_GROUP_S = 15
 
 
 @dataclass(frozen=True)
 class Node:
-    """A host as Ray knows it."""
+    """A host as Ray knows it: its identifier and the CPUs and GPUs that work items may use."""
 
     node_id: str
     cpus: int
@@ -48,7 +49,7 @@ class Node:
 
 
 class WorkFailed(AlgorithmError):
-    """A bug that showed on another host; its traceback is in the log."""
+    """A bug in work of another host. Its traceback is in the log."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class _Put(Generic[T]):
 
 @dataclass(frozen=True)
 class _Failed:
-    """What came of a task instead of its value. An exception would arrive as one of Ray's."""
+    """The error of a work item, in place of its value. An exception would arrive as one of Ray's own."""
 
     kind: type[Exception]
     message: str
@@ -72,14 +73,14 @@ class _Failed:
 
 @dataclass(frozen=True)
 class RayExecutor:
-    """See `work.Executor`; the process is Ray's driver, or does work of Ray's.
+    """See `Executor`. The process is Ray's driver, or runs a work item itself.
 
     Parameters
     ----------
     nodes
-        Each host, that of the driver first.
+        The hosts by name, the host of the driver first.
     look
-        Called once a second while work goes on; raises when it is to end. It stays in the process that made it.
+        Called once a second while work items run. It raises an error to end them. It is not pickled.
     """
 
     nodes: dict[str, Node]
@@ -90,42 +91,31 @@ class RayExecutor:
 
     @property
     def _cpus(self) -> int:
-        """CPUs of a task: all of the smallest host."""
+        """CPUs of a work item: all CPUs of the smallest host."""
         return min(node.cpus for node in self.nodes.values())
 
-    is_alone: ClassVar[bool] = False
-
     @property
-    def hosts(self) -> tuple[str, ...]:
-        """See `work.Executor.hosts`."""
-        return tuple(self.nodes)
+    def resources(self) -> Resources:
+        """See `Executor.resources`."""
+        nodes = self.nodes.values()
+        return Resources(
+            hosts=tuple(self.nodes),
+            width=sum(node.cpus // self._cpus for node in nodes),
+            gpus=sum(node.gpus for node in nodes),
+            gpus_per_host=min((node.gpus for node in nodes if node.gpus), default=0),
+        )
 
-    @property
-    def width(self) -> int:
-        """See `work.Executor.width`."""
-        return sum(node.cpus // self._cpus for node in self.nodes.values())
-
-    @property
-    def gpus(self) -> int:
-        """See `work.Executor.gpus`."""
-        return sum(node.gpus for node in self.nodes.values())
-
-    @property
-    def gpus_of_host(self) -> int:
-        """See `work.Executor.gpus_of_host`."""
-        return min((node.gpus for node in self.nodes.values() if node.gpus), default=0)
-
-    def run(self, tasks: Iterable[WorkItem], scratch: Path) -> Iterator[WorkResult]:
-        """See `work.Executor.run`."""
-        pending = {self._begin(task): (number, task) for number, task in enumerate(tasks)}
+    def run(self, items: Iterable[WorkItem], scratch: Path) -> Iterator[WorkResult]:
+        """See `Executor.run`."""
+        pending = {self._begin(item): (number, item) for number, item in enumerate(items)}
         try:
             while pending:
                 ready, _ = ray.wait(list(pending), timeout=_LOOK_S)
                 if self.look is not None:
                     self.look()
                 for reference in ready:
-                    number, task = pending.pop(reference)
-                    value, files = self._result(reference, task)
+                    number, item = pending.pop(reference)
+                    value, files = self._result(reference, item)
                     directory = scratch / str(number)
                     write_files(files, directory)
                     del files
@@ -135,94 +125,84 @@ class RayExecutor:
                 ray.cancel(reference, force=True)
 
     def share(self, value: T) -> Shared[T]:
-        """See `work.Executor.share`."""
+        """See `Executor.share`."""
         return _Put(ray.put(value))
 
     def ask_hosts(self, question: Callable[[], T]) -> dict[str, T]:
-        """See `work.Executor.ask_hosts`."""
-        tasks = [
+        """See `Executor.ask_hosts`."""
+        items = [
             WorkItem(f"a question to {host}", lambda directory: question(), host=host, coordinates=True)
             for host in self.nodes
         ]
         hosts = list(self.nodes)
         with tempfile.TemporaryDirectory() as scratch:
-            answers = {hosts[done.number]: done.value for done in self.run(tasks, Path(scratch))}
+            answers = {hosts[result.number]: result.value for result in self.run(items, Path(scratch))}
         return {host: answers[host] for host in hosts}
 
-    def _begin(self, task: WorkItem) -> ray.ObjectRef:
-        if task.ranks > 1:
-            return _do_together.options(name=task.name).remote(task, self)
-        options: dict[str, Any] = {"name": task.name, "scheduling_strategy": "SPREAD", **self._needs(task)}
-        if task.host is not None:
-            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(self.nodes[task.host].node_id, soft=False)
-        return _do.options(**options).remote(task)
+    def _begin(self, item: WorkItem) -> ray.ObjectRef:
+        if item.ranks > 1:
+            return _do_together.options(name=item.name).remote(item, self)
+        options: dict[str, Any] = {"name": item.name, "scheduling_strategy": "SPREAD", **self._needs(item)}
+        if item.host is not None:
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(self.nodes[item.host].node_id, soft=False)
+        return _do.options(**options).remote(item)
 
-    def _needs(self, task: WorkItem) -> dict[str, int]:
-        if task.coordinates:
+    def _needs(self, item: WorkItem) -> dict[str, int]:
+        if item.coordinates:
             return {"num_cpus": 0}
-        if task.wants_gpu and (self.nodes[task.host].gpus if task.host else self.gpus):
+        if item.wants_gpu and (self.nodes[item.host].gpus if item.host else self.resources.gpus):
             return {"num_cpus": 0, "num_gpus": 1}
         return {"num_cpus": self._cpus}
 
-    def do_together(self, task: WorkItem) -> Any:
-        """What the first of several processes says of a task that they do together.
+    def do_together(self, item: WorkItem) -> Any:
+        """Return the result of the first of several processes that run a work item together.
 
-        Where one of them is lost, all begin again, with fewer if need be.
+        Where one of the processes is lost, all of them begin again, with fewer processes if need be.
         """
-        needs = self._needs(task)
-        resource, amount = ("GPU", 1) if "num_gpus" in needs else ("CPU", needs["num_cpus"])
         tries = 0
         while True:
-            places = [int(node["Resources"].get(resource, 0)) // amount for node in ray.nodes() if node["Alive"]]
-            bundles = max(1, min(task.ranks, sum(places)))
-            hosts = max(1, min(bundles, sum(place > 0 for place in places)))
-            group = placement_group([{resource: amount}] * bundles, strategy="PACK")
-            references: list[ray.ObjectRef] = []
             try:
-                ray.get(group.ready(), timeout=_PLACES_S)
-                at = [PlacementGroupSchedulingStrategy(group, bundle) for bundle in range(bundles)]
-                address, port = ray.get(_place.options(scheduling_strategy=at[0]).remote())
-                ranks = [Rank(n, bundles, address, port, nodes=hosts) for n in range(bundles)]
-                references = [
-                    _do.options(name=task.name, max_retries=0, scheduling_strategy=at[rank.rank], **needs).remote(
-                        task, rank
-                    )
-                    for rank in ranks
-                ]
-                waiting = list(references)
-                while waiting:
-                    (ready,), waiting = ray.wait(waiting)
-                    found = ray.get(ready)
-                    if isinstance(found[0], _Failed) and found[0].kind is WorkFailed:
-                        # Where one is lost, another may fail for that, and be heard of first.
-                        gone, _ = (
-                            ray.wait(waiting, num_returns=len(waiting), timeout=_MISSED_S) if waiting else ([], [])
-                        )
-                        ray.get(gone)
-                    if ready == references[0] or isinstance(found[0], _Failed):
-                        return found
+                return self._try_together(item)
             except ray.exceptions.GetTimeoutError:
-                continue  # others are at work, or there are fewer places than it seemed
+                continue  # other work items have the hosts, or there are fewer hosts than it seemed
             except ray.exceptions.RayError:
                 tries += 1
                 if tries > _RETRIES:
                     raise
-            finally:
-                for reference in references:
-                    ray.cancel(reference, force=True)
-                remove_placement_group(group)
 
-    def _result(self, reference: ray.ObjectRef, task: WorkItem) -> tuple[Any, dict[str, np.ndarray]]:
+    def _try_together(self, item: WorkItem) -> Any:
+        needs = self._needs(item)
+        resource, amount = ("GPU", 1) if "num_gpus" in needs else ("CPU", needs["num_cpus"])
+        slots = [int(node["Resources"].get(resource, 0)) // amount for node in ray.nodes() if node["Alive"]]
+        size = max(1, min(item.ranks, sum(slots)))
+        hosts = max(1, min(size, sum(slot > 0 for slot in slots)))
+        group = placement_group([{resource: amount}] * size, strategy="PACK")
+        references: list[ray.ObjectRef] = []
+        try:
+            ray.get(group.ready(), timeout=_GROUP_S)
+            at = [PlacementGroupSchedulingStrategy(group, bundle) for bundle in range(size)]
+            address, port = ray.get(_address.options(scheduling_strategy=at[0]).remote())
+            for number in range(size):
+                rank = Rank(number, size, address, port, nodes=hosts)
+                do = _do.options(name=item.name, max_retries=0, scheduling_strategy=at[number], **needs)
+                references.append(do.remote(item, rank))
+            return _first_of(references)
+        finally:
+            for reference in references:
+                ray.cancel(reference, force=True)
+            remove_placement_group(group)
+
+    def _result(self, reference: ray.ObjectRef, item: WorkItem) -> tuple[Any, dict[str, np.ndarray]]:
         try:
             result, files = ray.get(reference)
         except (ray.exceptions.TaskUnschedulableError, ray.exceptions.ActorUnschedulableError):
             raise Lost(
-                f"{task.host} was lost, and with it its share of the data ({task.name}). Start the job again with its "
+                f"{item.host} was lost, and with it its share of the data ({item.name}). Start the job again with its "
                 "checkpoints."
             ) from None
         except ray.exceptions.RayError as error:
             reason = str(error).strip().split("\n")[0]
-            raise PlatformError(f"{task.name}: not done in {_RETRIES + 1} tries ({reason[:300]}).") from None
+            raise PlatformError(f"{item.name}: not done in {_RETRIES + 1} tries ({reason[:300]}).") from None
         if isinstance(result, _Failed):
             if result.details:
                 _LOG.error("%s: %s", result.message, result.details)
@@ -230,64 +210,79 @@ class RayExecutor:
         return result, files
 
 
+def _first_of(references: list[ray.ObjectRef]) -> Any:
+    """Return the result of the first of several processes, or the first error of any of them."""
+    waiting = list(references)
+    while True:
+        (ready,), waiting = ray.wait(waiting)
+        result = ray.get(ready)
+        is_failure = isinstance(result[0], _Failed)
+        if is_failure and result[0].kind is WorkFailed and waiting:
+            # When one process is lost, another one may fail because of it, and its error may arrive first.
+            lost, _ = ray.wait(waiting, num_returns=len(waiting), timeout=_MISSED_S)
+            ray.get(lost)
+        if ready == references[0] or is_failure:
+            return result
+
+
 @ray.remote(max_retries=_RETRIES, num_cpus=0)
-def _do_together(task: WorkItem, executor: RayExecutor) -> Any:
-    return executor.do_together(task)
+def _do_together(item: WorkItem, executor: RayExecutor) -> Any:
+    return executor.do_together(item)
 
 
 @ray.remote(num_cpus=0)
-def _place() -> tuple[str, int]:
-    """The address of a host, and a free port of it."""
+def _address() -> tuple[str, int]:
+    """Return the address of a host, and a free port of it."""
     return ray.util.get_node_ip_address(), free_port()
 
 
 @ray.remote(max_retries=_RETRIES)
-def _do(task: WorkItem, *rank: Rank) -> tuple[Any, dict[str, np.ndarray]]:
-    """The value of a task, or what it failed of, and its files."""
+def _do(item: WorkItem, *rank: Rank) -> tuple[Any, dict[str, np.ndarray]]:
+    """Return the value of a work item, or its error, and its files."""
     host = os.environ[HOST]
     configure_logging(host)
     limit_autogluon_memory()
     with tempfile.TemporaryDirectory(prefix="multimodal-work-") as scratch:
         directory = Path(scratch)
         try:
-            value = task.work(directory, *rank)
+            value = item.work(directory, *rank)
         except (UserError, PlatformError) as error:
             return _Failed(type(error), str(error) if str(error).startswith(f"{host}: ") else f"{host}: {error}"), {}
         except Exception as error:
-            told = f"{host}: {type(error).__name__}: {error}"
-            return _Failed(WorkFailed, told, traceback.format_exc()), {}
+            message = f"{host}: {type(error).__name__}: {error}"
+            return _Failed(WorkFailed, message, traceback.format_exc()), {}
         return value, read_files(directory)
 
 
 def find_nodes(hosts: Iterable[str], look: Callable[[], None], timeout_s: float) -> dict[str, Node]:
-    """The hosts as Ray knows them, when all are there.
+    """Wait until Ray knows all hosts, and return them by name.
 
     Parameters
     ----------
     hosts
-        Their names, that of this process first.
+        Names of the hosts, the host of this process first.
     look
-        Called once a second; raises when it is to end.
+        Called once a second. It raises an error to end the wait.
     timeout_s
-        How long to wait for all.
+        Seconds to wait for all hosts.
 
     Raises
     ------
     PlatformError
-        Some are not there in time.
+        Ray did not start on some hosts in time.
     """
     wanted = list(hosts)
     deadline = time.monotonic() + timeout_s
     while True:
         look()
         alive = [node for node in ray.nodes() if node["Alive"]]
-        found = {host: node for host in wanted for node in alive if resource_of(host) in node["Resources"]}
-        if len(found) == len(wanted):
+        known = {host: node for host in wanted for node in alive if resource_of(host) in node["Resources"]}
+        if len(known) == len(wanted):
             return {
                 host: Node(node["NodeID"], int(node["Resources"]["CPU"]), int(node["Resources"].get("GPU", 0)))
-                for host, node in found.items()
+                for host, node in known.items()
             }
         if time.monotonic() > deadline:
-            missing = ", ".join(host for host in wanted if host not in found)
+            missing = ", ".join(host for host in wanted if host not in known)
             raise PlatformError(f"{missing}: Ray did not start there within {timeout_s:g} s.")
         time.sleep(_LOOK_S)

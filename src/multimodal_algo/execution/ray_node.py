@@ -20,10 +20,10 @@ from multimodal_algo.execution.ranks import free_port
 _LOG = logging.getLogger(__name__)
 
 HOST = "MULTIMODAL_HOST"
-"""Environment variable by which work knows the name of the host that does it."""
+"""Environment variable with the name of the host that runs a work item."""
 _START_S = 120
 _LOOK_S = 0.2
-# What the command says last before it only waits.
+# The end of the last line that the command logs when it has started.
 _STARTED = b"will now block forever"
 _QUIET = {
     "PYTHONUNBUFFERED": "1",
@@ -31,9 +31,9 @@ _QUIET = {
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_DEDUP_LOGS": "0",
     "RAY_COLOR_PREFIX": "0",
-    # Small shared memory, as containers have by default, costs time and nothing else.
+    # Containers have little shared memory by default. This costs time and nothing else.
     "RAY_OBJECT_STORE_ALLOW_SLOW_STORAGE": "1",
-    # Tasks that want no GPU see none, so that networks of theirs do not crowd those that do.
+    # Work items that do not ask for a GPU see none. Otherwise their networks would take memory from those that do.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
 }
 
@@ -44,13 +44,13 @@ class RayNode:
     Parameters
     ----------
     host
-        Its name.
+        Name of the host.
     address
-        Its IP address, by which the others reach it.
+        IP address at which the other hosts reach it.
     gpus
-        GPUs that work may use.
+        Number of GPUs that work items may use.
     interface
-        The network interface to the others, where it is known.
+        Network interface to the other hosts, or None.
     """
 
     def __init__(self, host: str, address: str, gpus: int, interface: str | None = None) -> None:
@@ -61,26 +61,16 @@ class RayNode:
         self._process: subprocess.Popen[bytes] | None = None
         os.environ.update(_QUIET | {HOST: host})
         if interface and Path("/sys/class/net", interface).exists():
-            # For processes that fit one network together.
+            # Processes that fit one network together communicate through it.
             os.environ.update({"NCCL_SOCKET_IFNAME": interface, "GLOO_SOCKET_IFNAME": interface})
 
     def start(self, head: str | None = None) -> str:
-        """Start it.
+        """Start Ray and return the address of its head.
 
         Parameters
         ----------
         head
-            Where its head is; None makes this one the head.
-
-        Returns
-        -------
-        str
-            Where the head is.
-
-        Raises
-        ------
-        PlatformError
-            It does not start.
+            Address of the head of Ray. None makes this host the head.
         """
         port = free_port()
         role = [f"--address={head}"] if head else ["--head", f"--port={port}", "--include-dashboard=false"]
@@ -98,32 +88,32 @@ class RayNode:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                # Where work writes; its processes are killed, and so do not tidy up.
+                # Work items write here. Their processes are killed, so they cannot remove their files.
                 env=os.environ | {"TMPDIR": str(scratch)},
                 start_new_session=True,
             )  # fmt: skip
         return head or f"{self._address}:{port}"
 
     def require_running(self) -> None:
-        """See whether its processes live.
+        """Check that the processes of Ray run.
 
         Raises
         ------
         PlatformError
-            They ended; it has the last line of their log.
+            They ended. The message has the last line of their log.
         """
         if self._process is not None and (code := self._process.poll()) is not None:
             lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
-            last = next((line.strip() for line in reversed(lines) if line.strip()), "no word")
+            last = next((line.strip() for line in reversed(lines) if line.strip()), "the log is empty")
             raise PlatformError(f"Ray ended with exit code {code}: {last[:300]}")
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of its processes have started."""
+        """Whether all processes of Ray have started."""
         return _STARTED in self._log.read_bytes()
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether its processes ended within `timeout_s` seconds."""
+        """Wait up to `timeout_s` seconds. Return whether the processes of Ray have ended."""
         assert self._process is not None
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout_s)
@@ -131,7 +121,7 @@ class RayNode:
         return False
 
     def stop(self) -> None:
-        """End its processes; those that do work end with them, and what they wrote is removed."""
+        """End the processes of Ray, with those of its work items, and remove the files that they wrote."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -144,22 +134,29 @@ class RayNode:
 
 
 def resource_of(host: str) -> str:
-    """The resource that only Ray's node on `host` has."""
+    """Return the name of the resource that only Ray's node on `host` has."""
     return f"host:{host}"
 
 
 def connect(head: str, node: RayNode) -> None:
-    """Make this process the driver of the cluster whose head is at `head`.
+    """Make this process the driver of a cluster of Ray.
+
+    Parameters
+    ----------
+    head
+        Address of the head of Ray.
+    node
+        Ray on this host.
 
     Raises
     ------
     PlatformError
-        It cannot be reached.
+        Ray did not start on this host, or its head cannot be reached.
     """
     import ray
 
     deadline = time.monotonic() + _START_S
-    # A process that meets half of a node may be ended by Ray, with no error to catch.
+    # Ray may end a process that connects while a node is starting, without an error that could be caught.
     while not node.is_whole:
         node.require_running()
         if time.monotonic() > deadline:

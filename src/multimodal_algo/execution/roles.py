@@ -1,4 +1,4 @@
-"""What each host of a job does: the first one leads, the others lend themselves until it is done."""
+"""The roles of the hosts of a job: the first one leads, and the other ones work for it until the job has ended."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
-# Of a host that has several GPUs and no others beside it.
+# Address of a host with several GPUs that is the only one of its job.
 _ALONE = "127.0.0.1"
 
 
 class Lead:
-    """The first host: from its making on the others are answered; `end` is called whatever happens.
+    """The role of the first host. It answers the other hosts as soon as it exists.
+
+    The caller must call `end`, whatever happens.
 
     Parameters
     ----------
     hosts
-        All of them.
+        Hosts of the job.
     """
 
     def __init__(self, hosts: Hosts) -> None:
@@ -37,19 +39,19 @@ class Lead:
         self._node: RayNode | None = None
 
     def executor(self, gpus: int, timeout_s: float) -> Executor:
-        """Wait for the others and start Ray.
+        """Wait for the other hosts, start Ray, and return its executor.
 
         Parameters
         ----------
         gpus
-            GPUs of this host.
+            Number of GPUs of this host.
         timeout_s
-            How long to wait for the others.
+            Seconds to wait for the other hosts.
 
         Raises
         ------
         PlatformError
-            Hosts did not come, or failed.
+            Hosts did not connect, or failed.
         """
         from multimodal_algo.execution.ray_executor import RayExecutor, find_nodes
 
@@ -59,8 +61,8 @@ class Lead:
         connect(head, self._node)
         self._leader.invite(head)
         nodes = find_nodes(self._hosts.names, self._leader.require_all_well, timeout_s)
-        told = [f"{host} {node.cpus} CPU" + (f" {node.gpus} GPU" if node.gpus else "") for host, node in nodes.items()]
-        _LOG.info("hosts: %d train together: %s", len(nodes), ", ".join(told))
+        sizes = [f"{host} {node.cpus} CPU" + (f" {node.gpus} GPU" if node.gpus else "") for host, node in nodes.items()]
+        _LOG.info("hosts: %d train together: %s", len(nodes), ", ".join(sizes))
         return RayExecutor(nodes, self._look)
 
     def _look(self) -> None:
@@ -69,7 +71,7 @@ class Lead:
         self._node.require_running()
 
     def end(self, cause: str | None) -> None:
-        """Tell the others that the job has ended, with the cause if it failed, and stop Ray."""
+        """Report the end of the job to the other hosts, with the cause if it failed, and stop Ray."""
         self._leader.end(cause)
         if self._node is not None:
             import ray
@@ -78,29 +80,29 @@ class Lead:
             self._node.stop()
 
 
-def follow(hosts: Hosts, gpus: Callable[[], int], timeout_s: float, *, heard: Callable[[str | None], None]) -> None:
-    """Lend this host, which is not the first one, to the job until it ends well.
+def follow(hosts: Hosts, gpus: Callable[[], int], timeout_s: float, *, on_end: Callable[[str | None], None]) -> None:
+    """Let this host, which is not the first one, work for the job until the job ends well.
 
     Parameters
     ----------
     hosts
-        All of them.
+        Hosts of the job.
     gpus
-        GPUs of this host; a `PlatformError` of it fails the job.
+        Returns the number of GPUs of this host. A `PlatformError` from it fails the job.
     timeout_s
-        How long to try to reach the first host.
-    heard
-        Called with the cause of the failure, or None where there is none, before the first host may end.
+        Seconds to try to reach the first host.
+    on_end
+        Called at the end, before the first host may end. It gets the cause of the failure, or None.
 
     Raises
     ------
     PlatformError
-        The job has failed, here or elsewhere: the cause, as all hosts have it.
+        The job has failed, here or on another host. All hosts have the same cause.
     Lost
         The first host is gone.
     """
     member = Member.join(hosts, timeout_s)
-    _LOG.info("hosts: this is %s, of %s; %s leads", hosts.current, hosts.told(), hosts.first)
+    _LOG.info("hosts: this is %s, of %s. %s leads", hosts.current, hosts.summary(), hosts.first)
     node = None
     try:
         try:
@@ -113,19 +115,19 @@ def follow(hosts: Hosts, gpus: Callable[[], int], timeout_s: float, *, heard: Ca
                 node.start(head)
                 threading.Thread(target=_watch, args=(node, member), name="watch-ray", daemon=True).start()
             member.wait_for_end()
-        heard(None)
+        on_end(None)
     except PlatformError as error:
-        heard(str(error))
+        on_end(str(error))
         raise
     finally:
         member.close()
         if node is not None:
             node.stop()
-    _LOG.info("hosts: the job is done")
+    _LOG.info("hosts: the job has ended")
 
 
 def _watch(node: RayNode, member: Member) -> None:
-    """Tell when Ray ends on this host."""
+    """Report to the first host when Ray ends on this host."""
     try:
         while not node.wait(_LOOK_S):
             pass

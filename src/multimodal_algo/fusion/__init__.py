@@ -1,1 +1,1 @@
-"""From the modalities' vectors to one answer: folds, fusion network, calibration."""
+"""From the votes of the branches to one calibrated prediction."""

@@ -8,10 +8,10 @@ from scipy.special import log_softmax
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature that makes ``softmax(logits / temperature)`` most likely, from 0.05 to 20.
+    """Return the temperature, from 0.05 to 20, that makes ``softmax(logits / temperature)`` most likely.
 
-    Targets are smoothed as Platt does (1999, "Probabilistic Outputs for Support Vector Machines"): one more row,
-    spread over all classes, so that perfectly separated rows do not drive the temperature to 0.
+    Targets are smoothed as Platt does (1999, "Probabilistic Outputs for Support Vector Machines"). One more row is
+    divided evenly among all classes. Without it, perfectly separated rows drive the temperature to 0.
 
     Parameters
     ----------
@@ -28,12 +28,12 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def smoothed_log_loss(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """`log_loss` with one row's worth of the targets spread evenly over all classes."""
+    """Return the `log_loss` with one more row, which is divided evenly among all classes."""
     smoothing = 1.0 / (len(labels) + 1)
-    spread = -float(log_probabilities.mean())
-    return (1 - smoothing) * log_loss(log_probabilities, labels) + smoothing * spread
+    even = -float(log_probabilities.mean())
+    return (1 - smoothing) * log_loss(log_probabilities, labels) + smoothing * even
 
 
 def log_loss(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean negative log-probability of the true class."""
+    """Return the mean negative log-probability of the true class."""
     return float(-log_probabilities[np.arange(len(labels)), labels].mean())

@@ -1,4 +1,4 @@
-"""Ways to make one answer of several branches' vectors, fitted to out-of-fold vectors."""
+"""Combiners: they make one prediction of the votes of several branches. They are fitted to out-of-fold votes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Tensors = Mapping[str, np.ndarray]
 
 
 class Combiner(ABC):
-    """A way to combine vectors of branches that all say something, float32 (rows, branches, n).
+    """Combines the votes of branches that all have one, float32 (rows, branches, n).
 
-    Of a classification they are probabilities; of a regression n is 1.
+    For a classification the votes are probabilities. For a regression n is 1, and they are numbers.
     """
 
     name: ClassVar[str]
@@ -33,25 +33,25 @@ class Combiner(ABC):
     def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
         """Fit to class indices, int (rows,), or numbers, float (rows,).
 
-        `Pool`, `Stacker` and `Network` also take shares of the classes, float32 (rows, n).
+        `Pool`, `Stacker` and `Network` also learn shares of the classes, float32 (rows, n).
         """
 
     @abstractmethod
     def predict(self, vectors: np.ndarray) -> np.ndarray:
-        """Probabilities, or numbers: float32 (rows, n)."""
+        """Return probabilities, or numbers, float32 (rows, n)."""
 
     @abstractmethod
     def tensors(self) -> dict[str, np.ndarray]:
-        """What `from_tensors` needs."""
+        """Return the tensors that `from_tensors` takes."""
 
     @classmethod
     @abstractmethod
     def from_tensors(cls, tensors: Tensors) -> Self:
-        """The member that has these `tensors`."""
+        """Return the combiner that has these `tensors`."""
 
 
 class BestBranch(Combiner):
-    """What the best branch says: that of the least log-loss, or squared error."""
+    """The votes of the best branch: the one with the least log-loss, or squared error."""
 
     name = "best branch"
 
@@ -82,7 +82,7 @@ class BestBranch(Combiner):
 
 
 class Mean(Combiner):
-    """Of numbers the weighted mean, plus a constant, of least squared error."""
+    """The weighted mean of numbers, plus a constant, with the least squared error."""
 
     name = "mean"
 
@@ -92,13 +92,13 @@ class Mean(Combiner):
 
     @classmethod
     def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
-        """Weights are drawn towards equal ones, as by one row of usual size each."""
-        said = vectors[:, :, 0].astype(np.float64)
-        centered, rest = said - said.mean(axis=0), labels - labels.mean()
-        even = np.full(said.shape[1], 1.0 / said.shape[1])
+        """See `Combiner.fit`. One row's worth of error draws each weight towards equal weights."""
+        numbers = vectors[:, :, 0].astype(np.float64)
+        centered, rest = numbers - numbers.mean(axis=0), labels - labels.mean()
+        even = np.full(numbers.shape[1], 1.0 / numbers.shape[1])
         pull = _PULL * max(float(rest.var()), 1e-12) * np.eye(len(even))
         weights = even + np.linalg.solve(centered.T @ centered + pull, centered.T @ (rest - centered @ even))
-        bias = labels.mean() - said.mean(axis=0) @ weights
+        bias = labels.mean() - numbers.mean(axis=0) @ weights
         return cls(weights.astype(np.float32), np.array([bias], dtype=np.float32))
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
@@ -116,7 +116,7 @@ class Mean(Combiner):
 
 
 class Average(Combiner):
-    """The weighted mean of probabilities of greatest likelihood, found by expectation maximisation."""
+    """The weighted mean of probabilities with the greatest likelihood, found by expectation maximisation."""
 
     name = "average"
 
@@ -148,10 +148,10 @@ class Average(Combiner):
 
 
 class Pool(Combiner):
-    """The logarithmic opinion pool: a weight per branch, a bias per class. No weight is below 0.
+    """The logarithmic opinion pool: a weight per branch and a bias per class. No weight is below 0.
 
-    What a branch of noise says out of fold is the less likely to be true: the rows that it learnt from lack just those
-    of the fold. A negative weight would take that for knowledge, which new rows do not have.
+    The out-of-fold vote of a branch that learns noise is slightly worse than chance: its training rows lack exactly
+    the rows of the fold. A negative weight would take this for knowledge, which does not hold for new rows.
     """
 
     name = "pool"
@@ -162,7 +162,7 @@ class Pool(Combiner):
 
     @classmethod
     def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
-        """Weights are drawn towards equal ones, biases towards 0, as by one row each."""
+        """See `Combiner.fit`. One row's worth of loss draws weights towards equal weights, and biases towards 0."""
         kept = np.arange(vectors.shape[1])
         while True:
             weights, bias = cls._fit(vectors[:, kept], labels)
@@ -207,7 +207,7 @@ class Pool(Combiner):
 
 
 class Stacker(Combiner):
-    """Softmax regression on all logarithms: a class may take advice from what a branch says of another class."""
+    """Softmax regression on all logarithms: the vote for one class may count for another class."""
 
     name = "stacker"
 

@@ -1,4 +1,4 @@
-"""Stratified folds that every modality shares, and rows that the user has held out."""
+"""Stratified folds that all branches share, and the rows that the fusion is fitted to and measured on."""
 
 from __future__ import annotations
 
@@ -6,27 +6,61 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from multimodal_algo.fusion.votes import Votes
+
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Rows that no modality model was fitted to.
+    """Rows that no branch was fitted to.
 
     Parameters
     ----------
-    vectors
-        What each modality says of them, float32 (rows, modalities, n + 1).
+    votes
+        Votes of the branches.
     targets
-        Their class indices, int (rows,), or numbers, float (rows,).
+        Class indices, int (rows,), or numbers, float (rows,).
     """
 
-    vectors: np.ndarray
+    votes: Votes
     targets: np.ndarray
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Training rows with out-of-fold votes: each vote comes from a fit without the row's fold.
+
+    Parameters
+    ----------
+    votes
+        Votes of the branches.
+    targets
+        Class indices, int (rows,), or numbers, float (rows,).
+    folds
+        Fold of each row, int (rows,).
+    soft_labels
+        Shares of the classes that a teacher gives, float32 (rows, n). None without a teacher.
+    """
+
+    votes: Votes
+    targets: np.ndarray
+    folds: np.ndarray
+    soft_labels: np.ndarray | None = None
+
+    @property
+    def learned(self) -> np.ndarray:
+        """The soft labels, or the targets without a teacher."""
+        return self.targets if self.soft_labels is None else self.soft_labels
+
+    def take(self, rows: np.ndarray) -> OutOfFold:
+        """Return the rows at these positions alone."""
+        soft_labels = None if self.soft_labels is None else self.soft_labels[rows]
+        return OutOfFold(self.votes.take(rows), self.targets[rows], self.folds[rows], soft_labels)
 
 
 def stratified_folds(targets: np.ndarray, count: int, seed: int, groups: np.ndarray | None = None) -> np.ndarray:
     """Deal the rows of each class, or of numbers of about the same size, to the folds in turn.
 
-    Unlike scikit-learn's ``StratifiedKFold`` it takes classes with fewer rows than folds; the turn goes on from
+    Unlike scikit-learn's ``StratifiedKFold`` it takes classes with fewer rows than folds. The turn goes on from
     class to class, so that folds stay equally large.
 
     Parameters
@@ -38,7 +72,7 @@ def stratified_folds(targets: np.ndarray, count: int, seed: int, groups: np.ndar
     seed
         Seed of the order within a class.
     groups
-        Group of each row, int (rows,): rows of one group lie in one fold. Of each group one row is dealt.
+        Group of each row, int (rows,). All rows of a group lie in the fold of its first row.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """The guide's fusion network: input, two hidden layers of 2/3 and 1/3 of the input plus n, softmax.
 
-It sees the logarithms of the branches' vectors and adds to the logits of a pool, which is fitted first: on little data
-it is that pool, and leaves it only where held-out rows say so.
+Its inputs are the logarithms of the votes. Its output is added to the logits of a pool, which is fitted first. On
+little data the network is equal to that pool. It differs only where this improves held-out rows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MOST_STEPS = 100
 
 
 class Network(Combiner):
-    """The network with its pool."""
+    """The network and its pool."""
 
     name = "network"
 
@@ -39,7 +39,7 @@ class Network(Combiner):
         seed: int = 0,
         settings: NetworkSettings = DEFAULT_NETWORK,
     ) -> Self:
-        """Train for `epochs` epochs; for finding how many, see `per_epoch`."""
+        """Train for `epochs` epochs. `per_epoch` helps to find how many are best."""
         network = None
         for number, network in enumerate(cls.per_epoch(vectors, labels, seed=seed, settings=settings)):  # noqa: B007
             if number == epochs:
@@ -51,7 +51,7 @@ class Network(Combiner):
     def per_epoch(
         cls, vectors: np.ndarray, labels: np.ndarray, *, seed: int, settings: NetworkSettings
     ) -> Iterator[Self]:
-        """The same network, before the first epoch and after each of as many as are asked for."""
+        """Yield the same network before the first epoch and after each epoch, without end."""
         pool = Pool.fit(vectors, labels)
         offsets = torch.from_numpy(np.log(np.maximum(pool.predict(vectors), 1e-12)))
         inputs, targets = torch.from_numpy(_inputs(vectors)), torch.from_numpy(labels)

@@ -1,4 +1,4 @@
-"""Which branches speak of a row. A branch that says nothing has 1 as the last entry of its vector."""
+"""Patterns: which branches have a vote for a row."""
 
 from __future__ import annotations
 
@@ -6,40 +6,37 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from multimodal_algo.fusion.votes import Votes
+
 Pattern = tuple[int, ...]
-"""Branches that say something of a row, ascending."""
+"""The branches that have a vote for a row, ascending."""
 
 
-def speaking(vectors: np.ndarray) -> np.ndarray:
-    """Which branches say something: bool (rows, branches), of vectors float32 (rows, branches, n + 1)."""
-    return vectors[:, :, -1] < 0.5
-
-
-def heard(vectors: np.ndarray, rows: np.ndarray, pattern: Pattern) -> np.ndarray:
-    """What the branches of `pattern` say of `rows`, float32 (rows, branches, n)."""
-    return vectors[rows][:, list(pattern), :-1]
-
-
-def patterns_of(vectors: np.ndarray) -> list[Pattern]:
-    """Those of the rows, without the empty one."""
-    masks = np.unique(speaking(vectors), axis=0)
+def patterns_of(votes: Votes) -> list[Pattern]:
+    """Return the patterns of the rows, without the empty one."""
+    masks = np.unique(votes.speaking, axis=0)
     return [tuple(int(branch) for branch in np.flatnonzero(mask)) for mask in masks if mask.any()]
 
 
-def rows_of(pattern: Pattern, vectors: np.ndarray) -> np.ndarray:
-    """The rows of exactly this pattern, int (n,)."""
-    mask = np.zeros(vectors.shape[1], dtype=bool)
+def rows_of(pattern: Pattern, votes: Votes) -> np.ndarray:
+    """Return the rows of exactly this pattern, int (n,)."""
+    mask = np.zeros(votes.branches, dtype=bool)
     mask[list(pattern)] = True
-    return np.flatnonzero((speaking(vectors) == mask).all(axis=1))
+    return np.flatnonzero((votes.speaking == mask).all(axis=1))
+
+
+def rows_with(pattern: Pattern, votes: Votes) -> np.ndarray:
+    """Return the rows for which at least the branches of `pattern` have a vote, int (n,)."""
+    return np.flatnonzero(votes.speaking[:, pattern].all(axis=1))
 
 
 def without_each(columns: Sequence[Sequence[str]]) -> Iterable[Pattern]:
-    """The patterns of rows where one branch, and all that need one of its columns, say nothing; and of each alone.
+    """Yield the patterns that are left when the columns of one branch are empty, and the pattern of each branch alone.
 
     Parameters
     ----------
     columns
-        Of each branch its columns.
+        The columns of each branch.
     """
     for number, missing in enumerate(columns):
         left = tuple(other for other, needed in enumerate(columns) if not set(needed) & set(missing))

@@ -1,4 +1,4 @@
-"""By what ways to combine are compared, and the last step from their answer to the one that ships."""
+"""The metric by which training chooses, and the last step from a combination to the predictions that ship."""
 
 from __future__ import annotations
 
@@ -16,70 +16,71 @@ _TINY = 1e-9
 
 @dataclass(frozen=True)
 class Finish:
-    """The last step of a classification.
+    """The last step of a classification: calibration, then class weights.
 
     Parameters
     ----------
     temperature
-        Divides the logarithms of probabilities.
-    weights
-        Of each class, float32 (n,); None for even ones. Probabilities are multiplied by them, which is what training
-        with such weights in the loss tends to (Menon et al., 2021, "Long-tail learning via logit adjustment").
+        Divisor of the logarithms of probabilities.
+    class_weights
+        Weight of each class, float32 (n,). None for even weights. Probabilities are multiplied by them. Training with
+        such weights in the loss tends to the same predictions (Menon et al., 2021, "Long-tail learning via logit
+        adjustment").
     """
 
     temperature: float
-    weights: np.ndarray | None = None
+    class_weights: np.ndarray | None = None
 
     def __call__(self, probabilities: np.ndarray) -> np.ndarray:
-        """Probabilities, float32 (rows, n)."""
+        """Return calibrated and weighted probabilities, float32 (rows, n)."""
         logs = np.log(probabilities + _TINY) / self.temperature
-        if self.weights is not None:
-            logs = logs + np.log(self.weights)
+        if self.class_weights is not None:
+            logs = logs + np.log(self.class_weights)
         return softmax(logs, axis=1).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Selector:
-    """Compares answers to rows that they were not fitted to.
+    """Compares predictions for rows that they were not fitted to.
 
     Parameters
     ----------
     task
-        What is predicted.
+        Problem type and number of outputs.
     metric
-        Name of the metric that decides, see `metrics`.
-    weights
+        Name of the metric that decides, see `core.metrics`.
+    class_weights
         See `Finish`.
     """
 
     task: Task
     metric: str
-    weights: np.ndarray | None = None
+    class_weights: np.ndarray | None = None
 
     @property
-    def told(self) -> str:
-        """What `losses` gives, in words."""
+    def loss_name(self) -> str:
+        """A name for the first value of `losses`."""
         return f"1 - {self.metric}" if metrics_of(self.task)[self.metric].greater_is_better else self.metric
 
-    def finish(self, answers: np.ndarray, truth: np.ndarray) -> Finish | None:
-        """The last step that suits `answers`; None for a regression."""
+    def finish(self, predictions: np.ndarray, targets: np.ndarray) -> Finish | None:
+        """Return the last step that suits `predictions`, or None for a regression."""
         if self.task.is_regression:
             return None
-        # Never sharper than what was fitted: rows of training are more like each other than like those to come.
-        return Finish(max(1.0, fit_temperature(np.log(answers + _TINY), truth)), self.weights)
+        # The temperature never sharpens: training rows resemble each other more than rows to come resemble them.
+        return Finish(max(1.0, fit_temperature(np.log(predictions + _TINY), targets)), self.class_weights)
 
-    def losses(self, answers: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-        """The less the better: by the metric, and what decides between equals."""
-        finish = self.finish(answers, truth)
+    def losses(self, predictions: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
+        """Return the loss by the metric, and a second loss that decides between equal ones. Less is better."""
+        finish = self.finish(predictions, targets)
         if finish is None:
-            return self._loss(truth, answers), 0.0
-        even = Finish(finish.temperature)(answers)
-        proper = smoothed_log_loss(np.log(even + _TINY), truth)
+            return self._loss(targets, predictions), 0.0
+        unweighted = Finish(finish.temperature)(predictions)
+        log_loss = smoothed_log_loss(np.log(unweighted + _TINY), targets)
         if self.metric == "log_loss":
-            return proper, 0.0
-        return self._loss(truth, finish(answers)), proper
+            return log_loss, 0.0
+        return self._loss(targets, finish(predictions)), log_loss
 
-    def _loss(self, truth: np.ndarray, answers: np.ndarray) -> float:
+    def _loss(self, targets: np.ndarray, predictions: np.ndarray) -> float:
         metric = metrics_of(self.task)[self.metric]
-        value = metric(truth, answers)
+        value = metric(targets, predictions)
         return 1.0 - value if metric.greater_is_better else value

@@ -1,4 +1,4 @@
-"""From the platform's channels to a dataset, and from raw cells to what the models take.
+"""Reading: a channel becomes a dataset, and raw cells become the inputs of the models.
 
-Serving uses the same parsing, decoding and encoding as training.
+Serving parses, decodes and encodes cells with the same code as training.
 """

@@ -1,4 +1,4 @@
-"""One cell: from its raw string to the value that a modality takes, or the reason why it cannot be read."""
+"""Cells: a raw string becomes the value that a modality takes, or a reason why it cannot be read."""
 
 from __future__ import annotations
 
@@ -12,23 +12,33 @@ _MISSING_NUMBERS = frozenset({"", "nan", "na", "null"})
 
 
 class BadCell(ValueError):
-    """A cell that cannot be read; the message is the reason, without its place."""
+    """A cell cannot be read. The message is the reason, without file, row and column."""
 
 
 def parse_cell(modality: Modality, cell: Any, images: ImageFiles | None = None) -> Any:
-    """The value of a raw cell: a string, or bytes of an image.
+    """Return the value of a raw cell.
+
+    Parameters
+    ----------
+    modality
+        Modality of the column.
+    cell
+        String, or bytes of an encoded image.
+    images
+        Files that image cells may name.
 
     Returns
     -------
     str | float | tuple[numpy.ndarray, ...]
-        Text and categories: the string itself, ``""`` when missing (only the empty cell is: ``NA``, ``None`` and
-        ``null`` are values). Numbers: a finite float, NaN when missing (also for ``NaN``, ``NA``, ``null``).
-        Images: the decoded images of the cell, none when missing (see `decode_images`).
+        Text and categories: the string itself. Only the empty cell is missing. ``NA``, ``None`` and ``null`` are
+        values.
+        Numbers: a finite float, or NaN for the empty cell, ``NaN``, ``NA`` and ``null``.
+        Images: the decoded images of the cell, see `decode_images`. The tuple is empty for the empty cell.
 
     Raises
     ------
     BadCell
-        A number that does not parse, an image that does not decode.
+        A number does not parse, or an image does not decode.
     """
     if modality is Modality.NUM:
         return _parse_number(str(cell))
@@ -43,7 +53,7 @@ def parse_cell(modality: Modality, cell: Any, images: ImageFiles | None = None) 
 
 
 def is_missing(modality: Modality, value: Any) -> bool:
-    """Whether a parsed value stands for an empty cell."""
+    """Whether a parsed value stands for a missing one."""
     if modality is Modality.NUM:
         return math.isnan(value)
     return len(value) == 0

@@ -1,13 +1,13 @@
-"""A dataset on disk, written in chunks: one Parquet table, and arrays of vectors per image and text column.
+"""A dataset on disk, written in chunks: a Parquet table, and vectors and pictures of the text and image columns.
 
 ::
 
-    dataset.json     columns, and what else is told of the rows; written last
-    table.parquet    text, numbers, categories, label and ID
-    keys.npy         of each row, see `row_keys`
-    <n>.f16  <n>.index.npy       vectors of the n-th text or image column, and where each row's is
-    <n>.jpegs  <n>.spans.npy     pictures of the n-th image column, and where each row's is
-    probe.json  <n>.probe.npz    the parsed cells of a few rows; images beside
+    dataset.json                 columns, widths of vectors and the largest row. Written last
+    table.parquet                texts, numbers, categories, labels and IDs
+    keys.npy                     hashes of each row, see `row_keys`
+    <n>.f16  <n>.index.npy       vectors of the n-th text or image column, and the position of each row's vector
+    <n>.jpegs  <n>.spans.npy     pictures of the n-th image column, and the span of each row's picture
+    probe.json  <n>.probe.npz    parsed cells of a few rows, and images of the n-th image column
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ _COPIED_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training rows.
+    """The rows of a channel.
 
     Parameters
     ----------
     schema
         The columns.
     features
-        The rows; vectors are memory maps of the directory.
+        The rows. Vectors and pictures are memory maps of files.
     labels
-        The label of each row, spelled as in the file.
+        Label of each row, spelled as in the file.
     path
-        The Parquet table, which has the IDs too: nothing is learnt from them, so they stay there.
+        Parquet table. It also has the IDs, which stay on disk, since models do not learn from them.
     probe
-        The parsed cells of a few rows by column, images and all: to see whether other ways to run networks agree.
+        Parsed cells of a few rows by column, with images. They show whether two engines of a network agree.
     largest_row
         See `findings.Inspection`.
     keys
-        Of each row, see `row_keys`.
+        Hashes of each row, see `row_keys`.
     """
 
     schema: FeatureSchema
@@ -69,10 +69,10 @@ class Dataset:
 
     @classmethod
     def read(cls, directory: Path) -> Dataset:
-        """The rows that a `DatasetWriter` has written into `directory`."""
-        told = _Description.read(directory)
-        schema = told.schema
-        # Arrow's copy goes column by column as pandas' is made.
+        """Read the rows that a `DatasetWriter` wrote into `directory`."""
+        description = _Description.read(directory)
+        schema = description.schema
+        # Column by column, pandas' copy replaces Arrow's copy, so memory holds the table once.
         columns = [name for name in _arrow_schema(schema).names if name != ID]
         table = pq.read_table(directory / _TABLE, columns=columns)
         frame = table.to_pandas(split_blocks=True, self_destruct=True)
@@ -82,7 +82,7 @@ class Dataset:
             frame = pd.DataFrame(index=pd.RangeIndex(len(labels)))
         vectors = {
             column: VectorColumn(
-                _mapped(directory / f"{n}.f16", np.float16, (-1, told.widths[column])),
+                _mapped(directory / f"{n}.f16", np.float16, (-1, description.widths[column])),
                 np.load(directory / f"{n}.index.npy"),
             )
             for n, column in enumerate(_vector_columns(schema))
@@ -99,7 +99,7 @@ class Dataset:
             labels,
             directory / _TABLE,
             _read_probe(directory, schema),
-            told.largest_row,
+            description.largest_row,
             np.load(directory / _KEYS),
         )
 
@@ -107,14 +107,22 @@ class Dataset:
         return len(self.labels)
 
     def names(self) -> list[str]:
-        """What to call each row: its ID, or without such a column its number among the rows kept, from 1."""
+        """Return the name of each row: its ID, or its number among the rows, from 1, where there are no IDs."""
         if not self.schema.has_id:
             return [str(number) for number in range(1, len(self) + 1)]
         return pq.read_table(self.path, columns=[ID])[ID].to_pylist()
 
 
 class DatasetWriter:
-    """Appends rows to a directory; `Dataset.read` reads them back after `close`."""
+    """Writer of a dataset. `Dataset.read` reads it after `close`.
+
+    Parameters
+    ----------
+    schema
+        The columns.
+    directory
+        Directory of the dataset, which exists.
+    """
 
     def __init__(self, schema: FeatureSchema, directory: Path) -> None:
         self._schema = schema
@@ -131,7 +139,7 @@ class DatasetWriter:
         self._is_closed = False
 
     def append(self, features: Features, labels: Sequence[str], ids: Sequence[str] | None, keys: np.ndarray) -> None:
-        """Add a chunk of rows."""
+        """Add a chunk of rows, with labels, IDs if there are any, and keys, uint32 (rows, n), see `row_keys`."""
         frame = features.table.assign(**{LABEL: list(labels)})
         if ids is not None:
             frame = frame.assign(**{ID: list(ids)})
@@ -145,31 +153,31 @@ class DatasetWriter:
         self._keys.append(keys)
 
     def extend(self, directory: Path, picture_rows: int | None = None) -> int:
-        """Add the rows of another writer's directory, in bounded memory but for keys, indices and spans.
+        """Add the rows of another dataset. Only keys, indices and spans are held in memory.
 
         Parameters
         ----------
         directory
-            With the same columns, and vectors of the same networks.
+            Directory of a dataset with the same columns, and with vectors of the same networks.
         picture_rows
-            Pictures of later rows than so many are left out; None keeps all.
+            Number of rows, from the first, whose pictures are added. None adds all pictures.
 
         Returns
         -------
         int
-            Rows added.
+            Number of rows added.
 
         Raises
         ------
         ValueError
-            The vectors are of another width.
+            The vectors have another width.
         """
-        told = _Description.read(directory)
+        description = _Description.read(directory)
         with pq.ParquetFile(directory / _TABLE) as table:
             for group in range(table.num_row_groups):
                 self._add_table(table.read_row_group(group))
         for n, (column, vectors) in enumerate(self._vectors.items()):
-            path, width = directory / f"{n}.f16", told.widths[column]
+            path, width = directory / f"{n}.f16", description.widths[column]
             count = path.stat().st_size // (np.dtype(np.float16).itemsize * width)
             self._add_index(column, np.load(directory / f"{n}.index.npy"), count, width)
             _copy(path, vectors)
@@ -186,7 +194,7 @@ class DatasetWriter:
         return len(self._keys[-1])
 
     def abandon(self) -> None:
-        """Remove the files of rows that nobody will read; those of a closed dataset stay."""
+        """Remove the files of a dataset that is not closed. Those of a closed dataset stay."""
         if not self._is_closed:
             self._end()
             for n in range(len(self._vectors)):
@@ -196,7 +204,7 @@ class DatasetWriter:
             (self._directory / _TABLE).unlink(missing_ok=True)
 
     def close(self, probe: Mapping[str, Sequence[Any]], largest_row: int) -> None:
-        """Finish the files, once at least one chunk was appended; see `Dataset`."""
+        """Finish the files, after at least one chunk. See `Dataset` for the parameters."""
         self._end()
         for n, indices in enumerate(self._indices.values()):
             np.save(self._directory / f"{n}.index.npy", np.concatenate(indices))
@@ -219,7 +227,7 @@ class DatasetWriter:
         self._written[column] += count
 
     def _add_spans(self, column: str, spans: np.ndarray) -> None:
-        # A row without a picture has 0, 0, in whatever chunk it came.
+        # A row without a picture has the span 0, 0 in every chunk.
         is_filled = spans[:, :1] < spans[:, 1:]
         self._spans[column].append(np.where(is_filled, spans + self._pictures[column].tell(), 0))
 
@@ -236,72 +244,74 @@ def join_datasets(parts: Sequence[Path], directory: Path, largest_row: int, pict
     Parameters
     ----------
     parts
-        At least one directory of a `DatasetWriter` that was closed, all with the same columns. The files of a single
-        one are moved, those of several are copied.
+        Directories of one or more datasets with the same columns. The files of a single dataset are moved, those of
+        several are copied.
     directory
-        Where the dataset goes; that of a single part may be it.
+        Directory for the dataset, which exists. It may be the directory of a single part.
     largest_row
         See `Dataset`.
     picture_rows
-        How many of the first rows keep their pictures; None keeps all. A single part has no others.
+        Number of rows, from the first, whose pictures stay. None leaves all pictures. A single part has no more
+        pictures than that.
 
     Raises
     ------
     ValueError
         Parts have vectors of different widths.
     """
-    told = _Description.read(parts[0])
+    description = _Description.read(parts[0])
     if len(parts) == 1:
         if parts[0] != directory:
             move_files(parts[0], directory)
-        _Description(told.schema, told.widths, largest_row).write(directory)
+        _Description(description.schema, description.widths, largest_row).write(directory)
         return
-    writer = DatasetWriter(told.schema, directory)
+    writer = DatasetWriter(description.schema, directory)
     try:
         rows = 0
         for part in parts:
             rows += writer.extend(part, None if picture_rows is None else max(picture_rows - rows, 0))
-        writer.close(_read_probe(parts[0], told.schema), largest_row)
+        writer.close(_read_probe(parts[0], description.schema), largest_row)
     finally:
         writer.abandon()
 
 
 def row_keys(schema: FeatureSchema, cells: Mapping[str, Sequence[Any]], rows: int) -> np.ndarray:
-    """Short hashes by which a row, and each of its texts and images, is known again.
+    """Return short hashes, by which a row, and each of its texts and images, is recognised.
 
-    Two that differ have one hash once in four thousand million. Neither label nor ID counts, nor the order of columns,
-    nor case and spaces of texts.
+    Two different rows have the same hash with a probability of 1 in 2**32. Labels, IDs, the order of columns, and case
+    and spaces of texts do not change a hash.
 
     Parameters
     ----------
     schema
         The columns.
     cells
-        Parsed cells (see `parse_cell`) of each feature column.
+        Parsed cells of each feature column, see `parse_cell`.
     rows
         Number of rows.
 
     Returns
     -------
     numpy.ndarray
-        uint32 (rows, 1 + text and image columns); the whole row first, 0 for an empty cell.
+        Hashes, uint32 (rows, 1 + n). The first is that of the whole row, and the others are those of its n text and
+        image cells. An empty cell has 0.
     """
     alone = _vector_columns(schema)
-    found = np.zeros((rows, 1 + len(alone)), dtype=np.uint32)
+    keys = np.zeros((rows, 1 + len(alone)), dtype=np.uint32)
     order = [(column, modality_of(column)) for column in sorted(schema.features)]
-    place = {column: number for number, column in enumerate(alone, start=1)}
+    numbers = {column: number for number, column in enumerate(alone, start=1)}
     for row in range(rows):
         whole = hashlib.blake2b(digest_size=4)
         for column, modality in order:
             value = cells[column][row]
             if modality in (Modality.TEXT, Modality.IMAGE):
                 key = _key(value, modality)
-                found[row, place[column]] = key
+                keys[row, numbers[column]] = key
                 whole.update(key.to_bytes(4, "little"))
             else:
                 whole.update(repr(value).encode("utf-8", "surrogatepass") + b"\x1f")
-        found[row, 0] = int.from_bytes(whole.digest(), "little")
-    return found
+        keys[row, 0] = int.from_bytes(whole.digest(), "little")
+    return keys
 
 
 def _key(value: Any, modality: Modality) -> int:
@@ -316,7 +326,7 @@ def _key(value: Any, modality: Modality) -> int:
 
 @dataclass(frozen=True)
 class _Description:
-    """What ``dataset.json`` says; `widths` are of the vectors of each column."""
+    """The content of ``dataset.json``. `widths` has the width of each column's vectors."""
 
     schema: FeatureSchema
     widths: Mapping[str, int]
@@ -324,12 +334,12 @@ class _Description:
 
     @classmethod
     def read(cls, directory: Path) -> _Description:
-        told = json.loads((directory / _DESCRIPTION).read_text(encoding="utf-8"))
-        return cls(FeatureSchema(tuple(told["columns"])), told["widths"], told["largest_row"])
+        content = json.loads((directory / _DESCRIPTION).read_text(encoding="utf-8"))
+        return cls(FeatureSchema(tuple(content["columns"])), content["widths"], content["largest_row"])
 
     def write(self, directory: Path) -> None:
-        told = {"columns": self.schema.columns, "widths": self.widths, "largest_row": self.largest_row}
-        (directory / _DESCRIPTION).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        content = {"columns": self.schema.columns, "widths": self.widths, "largest_row": self.largest_row}
+        (directory / _DESCRIPTION).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _copy(path: Path, stream: IO[bytes]) -> None:
@@ -342,7 +352,7 @@ def _vector_columns(schema: FeatureSchema) -> tuple[str, ...]:
 
 
 def _arrow_schema(schema: FeatureSchema) -> pa.Schema:
-    # Declared, not inferred per chunk: a chunk of empty cells must not change a column's type.
+    # The types are declared, since Arrow would infer another type from a chunk of empty cells.
     numbers = set(schema.of(Modality.NUM))
     features = [c for c in schema.features if c not in schema.of(Modality.IMAGE)]
     columns = [*features, LABEL, *([ID] if schema.has_id else [])]
@@ -354,7 +364,9 @@ def _write_probe(directory: Path, schema: FeatureSchema, probe: Mapping[str, Seq
     plain = {column: list(cells) for column, cells in probe.items() if column not in images}
     (directory / _PROBE).write_text(json.dumps(plain), encoding="utf-8")
     for n, column in enumerate(images):
-        arrays = {f"{row}-{place}": image for row, cell in enumerate(probe[column]) for place, image in enumerate(cell)}
+        arrays = {
+            f"{row}-{number}": image for row, cell in enumerate(probe[column]) for number, image in enumerate(cell)
+        }
         np.savez(directory / f"{n}.probe.npz", rows=np.array(len(probe[column])), **arrays)
 
 
@@ -373,5 +385,5 @@ def _read_probe(directory: Path, schema: FeatureSchema) -> dict[str, Sequence[An
 def _mapped(path: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
     if not path.stat().st_size:  # an empty file cannot be mapped
         return np.empty([max(size, 0) for size in shape], dtype=dtype)
-    # As a plain array it can be pickled without a copy.
+    # A plain array can be pickled without a copy.
     return np.asarray(np.memmap(path, dtype=dtype, mode="r")).reshape(shape)

@@ -1,4 +1,4 @@
-"""Rows as the modality models take them, made in one way for training and for serving."""
+"""Features: rows as the branches take them, made by the same code for training and serving."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from multimodal_algo.core.schema import FeatureSchema, Modality, modality_of
 from multimodal_algo.ingest.pictures import PictureColumn, encode_pictures
 
 Encoder = Callable[[Sequence[Any]], np.ndarray]
-"""A frozen network: from images, uint8 (224, 224, 3), or from texts to float32 vectors (cells, width)."""
+"""A frozen network as a function: images, uint8 (224, 224, 3), or texts become vectors, float32 (cells, width)."""
 
 Encoders = Mapping[Modality, Encoder]
-"""Those of the modalities that need one."""
+"""The encoders of texts and of images, where there are such columns."""
 
 
 @dataclass(frozen=True)
 class VectorColumn:
-    """The images or texts of one column, as vectors. A row without one costs one index entry and nothing else.
+    """The images or texts of one column, as vectors. Empty cells do not take space in `vectors`.
 
     Parameters
     ----------
     vectors
-        float16 (vectors, width); may be a memory map.
+        Vectors, float16 (vectors, width). It may be a memory map.
     index
-        Per row the place of its vector in `vectors`, int64 (rows,); -1 where the cell is empty.
+        Position of each row's vector in `vectors`, int64 (rows,). It is -1 for an empty cell.
     """
 
     vectors: np.ndarray
@@ -36,26 +36,27 @@ class VectorColumn:
 
     @property
     def present(self) -> np.ndarray:
-        """Which rows have a vector, bool (rows,)."""
+        """Whether each row has a vector, bool (rows,)."""
         return self.index >= 0
 
     def take(self, rows: np.ndarray) -> VectorColumn:
-        """The rows at the positions `rows`; no vector is copied."""
+        """Return the rows at the positions `rows`, int (n,). Vectors are not copied."""
         return VectorColumn(self.vectors, self.index[rows])
 
 
 @dataclass(frozen=True)
 class Features:
-    """Rows by column.
+    """Rows, column by column.
 
     Parameters
     ----------
     table
-        Text and categories as strings (``""`` missing), numbers as float64 (NaN missing); no image columns.
+        All columns but images: texts and categories as strings, with ``""`` for a missing cell, and numbers as float64,
+        with NaN for a missing cell.
     vectors
-        The image and the text columns.
+        Vectors of the text and image columns.
     pictures
-        The image columns, as far as pictures are kept.
+        Pictures of the image columns, where rows have them.
     """
 
     table: pd.DataFrame
@@ -64,7 +65,7 @@ class Features:
     _filled: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def filled(self, column: str) -> np.ndarray:
-        """Which rows have something in `column`, bool (rows,); looked at once."""
+        """Return whether each row has a value in `column`, bool (rows,). The result is cached."""
         if column not in self._filled:
             if column in self.vectors:
                 self._filled[column] = self.vectors[column].present
@@ -78,7 +79,7 @@ class Features:
         return len(self.table)
 
     def take(self, rows: np.ndarray) -> Features:
-        """The rows at the positions `rows`, int (n,), with a fresh index."""
+        """Return the rows at the positions `rows`, int (n,), with a new index."""
         return Features(
             self.table.iloc[rows].reset_index(drop=True),
             {column: vectors.take(rows) for column, vectors in self.vectors.items()},
@@ -89,7 +90,7 @@ class Features:
 def build_features(
     schema: FeatureSchema, cells: Mapping[str, Sequence[Any]], rows: int, encoders: Encoders, picture_side: int = 0
 ) -> Features:
-    """Features of parsed cells (see `parse_cell`), column by column.
+    """Build the features of parsed cells, see `parse_cell`.
 
     A cell with several images gets the mean of their vectors.
 
@@ -98,13 +99,13 @@ def build_features(
     schema
         The columns.
     cells
-        Per feature column its `rows` values.
+        Values of each feature column, one per row.
     rows
-        Number of rows (a dataset of images alone has an empty table).
+        Number of rows, which a table without columns does not have.
     encoders
-        Those of the modalities that the schema has.
+        Encoders of the modalities that the schema has.
     picture_side
-        Pixels of the pictures that are kept; 0 keeps none.
+        Side of the pictures in pixels. With 0 rows do not get pictures.
     """
     table = pd.DataFrame(index=pd.RangeIndex(rows))
     vectors: dict[str, VectorColumn] = {}
@@ -131,12 +132,12 @@ def _encoded_images(cells: Sequence[tuple[np.ndarray, ...]], encode: Encoder) ->
     sums = np.zeros((int(present.sum()), encoded.shape[1]), dtype=np.float32)
     np.add.at(sums, np.repeat(np.arange(len(sums)), counts[present]), encoded)
     means = sums / counts[present][:, None]
-    # float16 halves what training stores; serving rounds too, so that both see the same numbers.
+    # float16 halves the memory of training. Serving rounds as well, so both see the same numbers.
     return VectorColumn(means.astype(np.float16), np.where(present, np.cumsum(present) - 1, -1))
 
 
 def _encoded_texts(cells: Sequence[str], encode: Encoder) -> VectorColumn:
     texts = [text for text in dict.fromkeys(cells) if text]
-    place = {text: number for number, text in enumerate(texts)}
-    index = np.array([place.get(text, -1) for text in cells], dtype=np.int64)
+    numbers = {text: number for number, text in enumerate(texts)}
+    index = np.array([numbers.get(text, -1) for text in cells], dtype=np.int64)
     return VectorColumn(encode(texts).astype(np.float16), index)

@@ -1,4 +1,4 @@
-"""Image cells: base64 of one or several encoded images, decoded to what a backbone takes, or made smaller."""
+"""Image cells, which hold one or several images. Images are decoded for a network, or made smaller."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ _LONGEST_NAME = 1024
 _FILE_NAME = re.compile(rf"[^;]{{1,255}}(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))})", re.IGNORECASE)
 _DATA_PREFIX = re.compile(r"data:[^,;]*(?:;[^,;]*)*,")
 
-# Our own limit, checked on the header before any pixel is decoded, gives a sentence instead of a warning.
+# `_opened` checks a limit of our own before any pixel is decoded, and raises an error instead of a warning.
 Image.MAX_IMAGE_PIXELS = None
 
 
 class ImageFiles:
-    """The files of the ``images`` channel, which cells may name instead of holding base64.
+    """The files of the ``images`` channel, which cells may name in place of base64.
 
     Parameters
     ----------
     directory
-        The channel's directory.
+        Directory of the channel.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory.resolve()
 
     def read(self, name: str) -> bytes | None:
-        """The bytes of the file `name` (its path below the channel); None where there is none."""
+        """Return the bytes of the file at the path `name` below the channel. None where there is not such a file."""
         if len(name) > _LONGEST_NAME:
             return None
         try:
             path = (self._directory / name).resolve()
             return path.read_bytes() if path.is_relative_to(self._directory) and path.is_file() else None
-        except (OSError, ValueError):  # base64 that no file system takes as a name
+        except (OSError, ValueError):  # base64, which the file system refuses as a name
             return None
 
 
@@ -60,31 +60,31 @@ def decode_images(cell: str | bytes, files: ImageFiles | None = None) -> tuple[n
     Returns
     -------
     tuple of numpy.ndarray
-        One uint8 array (224, 224, 3), RGB, per image; none for an empty cell.
+        One array per image, RGB, uint8 (224, 224, 3). Empty for an empty cell.
 
     Raises
     ------
     ValueError
-        Not base64, not an image of a known format, truncated, or of too many pixels; the message says which.
+        An image is not base64, has an unknown format, is truncated or has too many pixels. The message is the reason.
     """
     return tuple(_pixels(data) for data in encoded_images(cell, files))
 
 
 def encoded_images(cell: str | bytes, files: ImageFiles | None = None) -> Iterator[bytes]:
-    """The images of one cell, as they are encoded.
+    """Yield the encoded images of one cell.
 
     Parameters
     ----------
     cell
-        Base64 of encoded images, or names of `files`; several are joined with ``;``, a ``data:`` prefix is tolerated.
-        Bytes are one encoded image.
+        Base64 of encoded images, or names of `files`, joined with ``;``. A prefix ``data:…,`` is passed over. Bytes are
+        one encoded image.
     files
-        The files that a cell may name.
+        Files that the cell may name.
 
     Raises
     ------
     ValueError
-        Neither base64 nor the name of a file; the message says why.
+        An image is neither base64 nor the name of a file. The message is the reason.
     """
     if isinstance(cell, bytes):
         if cell:
@@ -97,33 +97,35 @@ def encoded_images(cell: str | bytes, files: ImageFiles | None = None) -> Iterat
 
 
 def names_a_file(cell: str) -> bool:
-    """Whether a cell holds what looks like the name of an image's file; base64 never does."""
+    """Whether a cell looks like the name of an image file. Base64 never does, since it has no dots."""
     return "." in cell and any(_FILE_NAME.fullmatch(part.strip()) for part in cell.split(";"))
 
 
 def shrink_image(data: bytes, side: int, quality: int) -> bytes:
-    """An encoded image as a small JPEG.
+    """Return an encoded image as a JPEG that is not larger than needed.
+
+    A JPEG that is small enough is returned as it is. Any other image is made upright and RGB, as in `decode_images`,
+    and made smaller if it is too large.
 
     Parameters
     ----------
     data
         The encoded image.
     side
-        Most pixels of the short side. A JPEG that is so small already is returned as it is; anything else is made
-        upright and RGB, as `decode_images` does it, and never enlarged.
+        Largest number of pixels of the short side.
     quality
-        Of the JPEG, 1 to 100.
+        JPEG quality, 1 to 100.
 
     Raises
     ------
     ValueError
-        What `decode_images` refuses; the message says why.
+        `decode_images` would refuse the image. The message is the reason.
     """
-    with _told():
+    with _as_value_error():
         image = _opened(data)
         if image.format == "JPEG" and min(image.size) <= side:
             image.draft("RGB", (1, 1))
-            image.load()  # a truncated one is told here, not in training
+            image.load()  # raises now for a truncated image, and not later in training
             return data
         image.draft("RGB", (side, side))
         picture = _upright(image)
@@ -132,7 +134,7 @@ def shrink_image(data: bytes, side: int, quality: int) -> bytes:
             size = (round(width * scale), round(height * scale))
             picture = picture.resize(size, Image.Resampling.BILINEAR)
         stream = io.BytesIO()
-        # Pillow would copy the comment of the original.
+        # Without the argument, Pillow copies the comment of the original.
         picture.save(stream, "JPEG", quality=quality, comment=b"")
         return stream.getvalue()
 
@@ -151,28 +153,27 @@ def _encoded(part: str, files: ImageFiles | None) -> bytes:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Turns whatever goes wrong with an image into a `ValueError`."""
+def _as_value_error() -> Iterator[None]:
+    """Turn any exception of the block, which decodes an image, into a `ValueError`."""
     try:
         yield
     except ValueError:
         raise
-    except Exception as error:  # Pillow's decoders raise what they like on hostile bytes
+    except Exception as error:  # for hostile bytes, Pillow's decoders raise exceptions of any kind
         reason = str(error).split("\n")[0][:80] or type(error).__name__
         raise ValueError(f"the image cannot be decoded ({reason})") from None
 
 
 def _pixels(data: bytes) -> np.ndarray:
-    with _told():
+    with _as_value_error():
         image = _opened(data)
-        # JPEG can be decoded at a reduced scale, which is many times faster for photos; what the crop keeps of the
-        # short side has more pixels still.
+        # Decoding a JPEG at a reduced scale is many times faster for photos. The crop still has enough pixels.
         image.draft("RGB", (SIDE, SIDE))
         return np.asarray(_cropped(_upright(image)), dtype=np.uint8)
 
 
 def _opened(data: bytes) -> Image.Image:
-    """The image, of which nothing but the header was read."""
+    """Read the header of an image, and check its format and size."""
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except OSError:
@@ -184,13 +185,14 @@ def _opened(data: bytes) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    """Return the image in RGB, turned as its EXIF orientation says."""
     image.load()
     return _rgb(ImageOps.exif_transpose(image))
 
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
-        # 16-bit grey: Pillow clips it at 255 instead of scaling it.
+        # Pillow clips 16-bit grey at 255 and does not scale it.
         image = Image.fromarray((np.asarray(image) // 257).clip(0, 255).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
@@ -199,7 +201,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _cropped(image: Image.Image) -> Image.Image:
-    # The evaluation transform of the ImageNet backbones, and of the guide: short side 256, centre 224.
+    # ImageNet networks, and the guide, evaluate images so: short side 256, then the centre of 224.
     width, height = image.size
     scale = _SHORT_SIDE / min(width, height)
     crop = SIDE / scale

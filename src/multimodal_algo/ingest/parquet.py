@@ -1,6 +1,6 @@
-"""Rows of Parquet files as those of CSV files: the same column names, every cell as its string.
+"""Rows of Parquet files, with the same column names and cells as rows of CSV files.
 
-An image may be base64, as in CSV, or the bytes of the encoded image.
+Every cell becomes a string. An image may be base64, as in CSV, or the bytes of the encoded image.
 """
 
 from __future__ import annotations
@@ -18,16 +18,28 @@ _BATCH_ROWS = 64
 
 
 def read_parquet(path: Path, name: str, first: int = 0) -> Iterator[tuple[int, list[Any], int]]:
-    """The column names as row 0, then the cells of each row after the `first` ones.
+    """Yield the column names as row 0, and then the rows.
 
-    Each comes with its number and with the bytes of the file that were read so far. Messages call the file `name`.
+    Null becomes the empty cell. Whole numbers do not get a decimal point. Booleans become ``true`` and ``false``.
 
-    Null is the empty cell. Whole numbers have no decimal point, booleans are ``true`` and ``false``.
+    Parameters
+    ----------
+    path
+        The file.
+    name
+        Name of the file in messages.
+    first
+        Number of rows that are passed over.
+
+    Yields
+    ------
+    tuple
+        Number of the row, its cells, and the bytes of the file that were read so far.
 
     Raises
     ------
     UserError
-        The file is no Parquet, or has a column of lists, structures or the like.
+        The file is not Parquet, or a column holds lists, structures or another nested type.
     """
     try:
         with pq.ParquetFile(path, pre_buffer=False) as file:
@@ -41,12 +53,12 @@ def read_parquet(path: Path, name: str, first: int = 0) -> Iterator[tuple[int, l
 
 
 def rows_of(file: pq.ParquetFile, name: str, first: int = 0) -> Iterator[list[Any]]:
-    """The cells of each row after the `first` ones, in the order of the file's columns.
+    """Yield the cells of each row, in the order of the file's columns. The `first` rows are passed over.
 
     Raises
     ------
     UserError
-        A column of lists, structures or the like; `name` says of what.
+        A column holds lists, structures or another nested type. `name` is the file's name in the message.
     """
     for field in file.schema_arrow:
         if pa.types.is_nested(field.type):

@@ -1,4 +1,4 @@
-"""Images as small JPEGs: for the report, and for networks that are fine-tuned on them."""
+"""Pictures: images as small JPEGs, for the report and for networks that are fine-tuned on them."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ class PictureColumn:
     Parameters
     ----------
     data
-        JPEGs behind each other, uint8 (bytes,); may be a memory map.
+        JPEGs, one after the other, uint8 (bytes,). It may be a memory map.
     spans
-        Of each row first byte and end, int64 (rows, 2); equal where there is none.
+        First byte and end of each row's JPEG in `data`, int64 (rows, 2). They are equal for a row without a picture.
     """
 
     data: np.ndarray
     spans: np.ndarray
 
     def take(self, rows: np.ndarray) -> PictureColumn:
-        """The rows at the positions `rows`; no picture is copied."""
+        """Return the rows at the positions `rows`, int (n,). Pictures are not copied."""
         return PictureColumn(self.data, self.spans[rows])
 
-    def of_first(self, rows: int) -> PictureColumn:
-        """The same column, of which none but the first `rows` keep their picture; `data` has the order of the rows."""
+    def only_first(self, rows: int) -> PictureColumn:
+        """Return the column without the pictures of all rows after the first `rows`. `data` is in the order of rows."""
         spans = self.spans.copy()
         spans[rows:] = 0
         return PictureColumn(self.data[: spans.max(initial=0)], spans)
 
     def jpeg(self, row: int) -> bytes | None:
-        """The picture of a row; None where there is none."""
+        """Return the picture of a row. None for a row without a picture."""
         start, end = self.spans[row]
         return self.data[start:end].tobytes() if end > start else None
 
 
 def encode_pictures(cells: Sequence[tuple[np.ndarray, ...]], side: int) -> PictureColumn:
-    """JPEGs of the first images of cells.
+    """Encode the first image of each cell as a JPEG.
 
     Parameters
     ----------
     cells
-        Images of each row, uint8 (224, 224, 3), RGB.
+        Images of each row, RGB, uint8 (224, 224, 3).
     side
-        Width and height of the pictures in pixels, of which that of images is a multiple; 0 keeps none.
+        Width and height of the pictures in pixels, a divisor of 224. With 0 no row gets a picture.
     """
     data, spans, end = [], np.zeros((len(cells), 2), dtype=np.int64), 0
     for row, images in enumerate(cells if side else []):

@@ -1,4 +1,4 @@
-"""How far ingest is: one log line every ten seconds."""
+"""Progress of the reading: one log line every ten seconds."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ _EVERY_S = 10.0
 
 
 class Progress:
-    """Counts rows, images and bytes.
+    """Counter of rows, images and bytes, which logs how far the reading is.
 
     Parameters
     ----------
     total_bytes
-        Of all files; 0 where it is not known, then no rest is estimated.
+        Size of all files. With 0 the size is unknown, and the remaining time is not estimated.
     """
 
     def __init__(self, total_bytes: int) -> None:
         self._total = total_bytes
-        self._started = self._told = time.monotonic()
+        self._started = self._logged = time.monotonic()
         self._rows = 0
         self._images = 0
 
     def rows(self, rows: int, images: int) -> None:
-        """Note finished rows and their images."""
+        """Count finished rows and their images."""
         self._rows += rows
         self._images += images
 
     def at(self, offset: int) -> None:
-        """Note the bytes that were read so far, and tell when it is time."""
+        """Take the number of bytes that were read so far, and log the progress if ten seconds have passed."""
         now = time.monotonic()
-        if now - self._told < _EVERY_S:
+        if now - self._logged < _EVERY_S:
             return
-        self._told = now
+        self._logged = now
         seconds = now - self._started
         rest = ""
         if self._total and self._rows and offset:

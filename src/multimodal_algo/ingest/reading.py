@@ -1,299 +1,161 @@
-"""From a channel's files to a dataset on disk, in bounded memory."""
+"""Reading a channel: its files become one dataset on disk, by work items on one host or on several."""
 
 from __future__ import annotations
 
-import csv
 import logging
+import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import FeatureSchema
-from multimodal_algo.ingest.dataset import DatasetWriter, join_datasets, row_keys
-from multimodal_algo.ingest.features import Encoders, build_features
-from multimodal_algo.ingest.findings import NO_HEADER, BadRow, BadRowPolicy, Findings, Inspection
-from multimodal_algo.ingest.images import SIDE, ImageFiles
-from multimodal_algo.ingest.progress import Progress
-from multimodal_algo.ingest.scan import Chunk, collect
-from multimodal_algo.ingest.sources import Source, read_rows
+from multimodal_algo.execution.protocol import Executor, WorkItem
+from multimodal_algo.ingest.findings import NO_HEADER
+from multimodal_algo.ingest.parts import EncodersOf, Part, ReadSettings, first_header, join_parts, read_part
+from multimodal_algo.ingest.sharding import Assignment, Shard, cut_shards, deal, find_shards
 
 _LOG = logging.getLogger(__name__)
 
-BAD_ROWS = "bad_rows.csv"
-# For the report, which shows few rows, small pictures of the first rows are enough.
-_SMALL_SIDE = SIDE // 2
-_SMALL_ROWS = 20_000
-_PROBE_ROWS = 32
 
-EncodersOf = Callable[[FeatureSchema], Encoders]
-"""The frozen networks that a schema needs."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a channel is read: the same for all its parts.
-
-    Parameters
-    ----------
-    bad_rows
-        What to do with rows that cannot be read.
-    problem_type
-        The hyperparameter, see `scan`.
-    keep_images
-        Whether networks are fine-tuned on the images: all are kept then, as JPEGs of the side that networks see.
-    is_training
-        Whether the rows are trained on; those of other channels may be few and of one class.
-    schema
-        The columns that the headers must have; None where a single part holds the whole channel: those of its first
-        file.
-    first_file
-        What messages call the files that have the columns of `schema`.
-    """
-
-    bad_rows: BadRowPolicy
-    problem_type: str = "auto"
-    keep_images: bool = False
-    is_training: bool = True
-    schema: FeatureSchema | None = None
-    first_file: str = "training"
-
-
-@dataclass(frozen=True)
-class Part:
-    """What reading some files of a channel has found; it can be pickled.
-
-    Parameters
-    ----------
-    findings
-        Of all rows.
-    schema
-        The columns; None when no header could be read.
-    rows
-        Those in the part's dataset; 0 where there is none, since no row can be read or errors were found.
-    """
-
-    findings: Findings
-    schema: FeatureSchema | None
-    rows: int
-
-
-class _Writer:
-    """The sink of a pass."""
-
-    def __init__(self, directory: Path, encoders_of: EncodersOf, keep_images: bool) -> None:
-        self._directory = directory
-        self._encoders_of = encoders_of
-        self._keep_images = keep_images
-        self.rows = 0
-        self._encoders: Encoders = {}
-        self._dataset: DatasetWriter | None = None
-        self._probe: dict[str, Sequence[Any]] = {}
-
-    def begin(self, schema: FeatureSchema) -> None:
-        self._schema = schema
-        self._encoders = self._encoders_of(schema)
-
-    def append(self, chunk: Chunk) -> None:
-        if self._dataset is None:
-            self._dataset = DatasetWriter(self._schema, self._directory)
-            self._probe = {column: cells[:_PROBE_ROWS] for column, cells in chunk.cells.items()}
-        pictured = len(chunk) if self._keep_images else min(max(_SMALL_ROWS - self.rows, 0), len(chunk))
-        side = SIDE if self._keep_images else _SMALL_SIDE if pictured else 0
-        features = build_features(self._schema, chunk.cells, len(chunk), self._encoders, side)
-        if pictured < len(chunk):
-            kept = {column: pictures.of_first(pictured) for column, pictures in features.pictures.items()}
-            features = replace(features, pictures=kept)
-        keys = row_keys(self._schema, chunk.cells, len(chunk))
-        self._dataset.append(features, chunk.labels, chunk.ids if self._schema.has_id else None, keys)
-        self.rows += len(chunk)
-
-    def close(self, largest_row: int) -> None:
-        if self._dataset is not None:
-            self._dataset.close(self._probe, largest_row)
-
-    def abandon(self) -> None:
-        if self._dataset is not None:
-            self._dataset.abandon()
-
-
-def ingest(
-    sources: Sequence[Source],
+def read_channel(
+    location: Path,
     directory: Path,
     encoders_of: EncodersOf,
+    settings: ReadSettings,
     *,
-    images: ImageFiles | None,
-    bad_rows: BadRowPolicy,
-    schema: FeatureSchema | None = None,
-    problem_type: str = "auto",
-    keep_images: bool = False,
+    executor: Executor,
+    scratch: Path,
 ) -> int:
-    """Read `sources` once, check every row, and write the dataset into `directory`, with ``bad_rows.csv`` if any.
+    """Read every row of a channel once, check it, and write a dataset into `directory`.
+
+    Where work items are done one at a time, one item reads all files. Otherwise files are cut and dealt to hosts that
+    have them. Bad rows are listed in ``bad_rows.csv`` in `directory`, also where an error ends the reading.
 
     Parameters
     ----------
-    sources
-        The files of the channel.
+    location
+        The channel's directory, file or FIFO, the same on all hosts.
     directory
-        Where the dataset goes; made when missing.
+        Directory for the dataset, made when missing.
     encoders_of
-        Called with the schema when the first header was read.
-    images
-        Files that image cells may name.
-    bad_rows
-        What to do with rows that cannot be read.
-    schema
-        The columns of the training files, for any other channel, which may have few rows and classes.
-    problem_type, keep_images
-        See `Reading`.
+        Function that loads networks. It is pickled unless the executor does its work in this process.
+    settings
+        Settings of the reading.
+    executor
+        Executor of the work items.
+    scratch
+        Directory for the parts, removed at the end.
 
     Returns
     -------
     int
-        Rows in the dataset, which `Dataset.read` reads.
+        Number of rows in the dataset, which `Dataset.read` reads.
 
     Raises
     ------
     UserError
         Anything that the user can fix in the data.
+    PlatformError
+        Files with the same name differ between hosts.
     """
     started = time.monotonic()
-    reading = Reading(bad_rows, problem_type, keep_images, is_training=schema is None, schema=schema)
-    part = read_part(sources, directory, encoders_of, images=images, reading=reading)
-    rows = join_parts([(part, directory)], directory, reading)
-    log_rows(rows, len(sources), time.monotonic() - started)
+    shards = find_shards(location, executor)
+    files = len(shards)
+    slots = max(1, executor.resources.gpus or executor.resources.width)
+    if any(shard.is_pipe for shard in shards) or (len(executor.resources.hosts) == 1 and slots == 1):
+        assignments = [Assignment(None, list(range(files)))]
+    else:
+        settings = _require_columns(settings, shards, location, executor, scratch / "header")
+        assert settings.schema is not None
+        shards = cut_shards(shards, location, settings.schema, slots, executor, scratch / "cuts")
+        assignments = deal(shards, slots)
+    parts = _read_parts(_Read(location, encoders_of, settings), shards, assignments, executor, scratch / "parts")
+    rows = join_parts(parts, directory, settings)
+    shutil.rmtree(scratch)
+    seconds = time.monotonic() - started
+    _LOG.info("ingest: %d rows from %d file%s in %.1f s", rows, files, "" if files == 1 else "s", seconds)
     return rows
 
 
-def first_header(sources: Sequence[Source]) -> tuple[FeatureSchema, str]:
-    """The columns of a channel, and the name of the file that they were read from; no row is read.
+@dataclass(frozen=True)
+class _Read:
+    """Work that reads files or sections, in runs that each become a part."""
 
-    Parameters
-    ----------
-    sources
-        The files of the channel; no FIFO, which can be read once only.
+    location: Path
+    encoders_of: EncodersOf
+    settings: ReadSettings
+    runs: tuple[tuple[Shard, ...], ...] = ()
 
-    Raises
-    ------
-    UserError
-        The first file with anything in it has no header that can be trained on, or none has anything in it.
+    def __call__(self, directory: Path) -> list[Part]:
+        return [
+            read_part(
+                [shard.source(self.location) for shard in run],
+                directory / str(number),
+                self.encoders_of,
+                self.settings,
+            )
+            for number, run in enumerate(self.runs)
+        ]
+
+
+def _read_parts(
+    read: _Read, shards: Sequence[Shard], assignments: Sequence[Assignment], executor: Executor, scratch: Path
+) -> list[tuple[Part, Path]]:
+    """Read all shards, and return the parts in the order of the shards, each with its directory."""
+    runs = [_runs(assignment.numbers) for assignment in assignments]
+    items = (
+        WorkItem(
+            f"{read.location.name}, {_span(shards[own[0][0]].label, shards[own[-1][-1]].label)}",
+            replace(read, runs=tuple(tuple(shards[n] for n in run) for run in own)),
+            wants_gpu=True,
+            host=assignment.host,
+        )
+        for assignment, own in zip(assignments, runs, strict=True)
+    )
+    parts: dict[int, tuple[Part, Path]] = {}
+    for result in executor.run(items, scratch):
+        for number, (run, part) in enumerate(zip(runs[result.number], result.value, strict=True)):
+            parts[run[0]] = part, result.directory / str(number)
+    return [parts[first] for first in sorted(parts)]
+
+
+def _span(first: str, last: str) -> str:
+    return first if first == last else f"{first} to {last}"
+
+
+def _runs(numbers: Iterable[int]) -> list[list[int]]:
+    """Split ascending numbers into runs without gaps, since the files of a part follow each other."""
+    runs = groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])
+    return [[number for _, number in run] for _, run in runs]
+
+
+def _require_columns(
+    settings: ReadSettings, shards: Sequence[Shard], location: Path, executor: Executor, scratch: Path
+) -> ReadSettings:
+    """Return settings with the columns that every part must have, by default those of the first header.
+
+    A host that has the file reads its header.
     """
-    for source in sources:
-        for row in read_rows(source):
-            return FeatureSchema.from_header(row.fields, source.name), source.name
+    if settings.schema is not None:
+        return settings
+    for number, shard in enumerate(shards):
+        item = WorkItem("the header", partial(_header, location, shard), host=shard.hosts[0], coordinates=True)
+        for result in executor.run([item], scratch / str(number)):
+            if result.value is not None:
+                schema, name = result.value
+                return replace(settings, schema=schema, first_file=name)
     raise UserError(NO_HEADER)
 
 
-def read_part(
-    sources: Sequence[Source],
-    directory: Path,
-    encoders_of: EncodersOf,
-    *,
-    images: ImageFiles | None,
-    reading: Reading,
-) -> Part:
-    """Read some files of a channel that follow each other, once, and write a dataset of their rows into `directory`.
-
-    Nothing is judged yet that takes the whole channel, see `join_parts`.
-
-    Parameters
-    ----------
-    sources
-        The files; a FIFO is a part of its own.
-    directory
-        Where the dataset goes; made when missing.
-    encoders_of
-        Called with the schema when the first header was read.
-    images
-        Files that image cells may name.
-    reading
-        The same for all parts.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    sizes = [source.size for source in sources]
-    findings = Findings(reading.bad_rows, reading.problem_type)
-    writer = _Writer(directory, encoders_of, reading.keep_images)
+def _header(location: Path, shard: Shard, directory: Path) -> tuple[FeatureSchema, str] | None:
+    """Return the columns of a file and its name in messages. None for a file of blank lines."""
     try:
-        schema = collect(
-            sources,
-            findings,
-            sink=writer,
-            images=images,
-            progress=Progress(sum(sizes) if all(sizes) else 0),
-            schema=reading.schema,
-            first_file=reading.first_file,
-        )
-        if findings.has_errors:
-            return Part(findings, schema, 0)
-        writer.close(findings.largest_row)
-        return Part(findings, schema, writer.rows)
-    finally:
-        writer.abandon()
-
-
-def join_parts(parts: Sequence[tuple[Part, Path]], directory: Path, reading: Reading) -> int:
-    """Judge what all parts of a channel have found, and make one dataset of theirs, with ``bad_rows.csv`` if any.
-
-    Rows, warnings and errors are those of a single part with all files. Vectors may differ by rounding, since networks
-    get the rows in other batches, and the probe has the first rows of the first part.
-
-    Parameters
-    ----------
-    parts
-        In the order of the files, each with the directory that `read_part` wrote into. If one only has rows, its files
-        are moved, else they are copied.
-    directory
-        Where the dataset goes; made when missing. That of a single part may be it.
-    reading
-        How the parts were read.
-
-    Returns
-    -------
-    int
-        Rows in the dataset, which `Dataset.read` reads.
-
-    Raises
-    ------
-    UserError
-        Anything that the user can fix in the data.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    findings = Findings(reading.bad_rows, reading.problem_type)
-    for part, _ in parts:
-        findings.merge(part.findings)
-    schema = next((part.schema for part, _ in parts if part.schema is not None), None)
-    inspection = findings.inspection(schema, is_training=reading.is_training)
-    _write_bad_rows(inspection, directory)
-    for warning in inspection.warnings:
-        _LOG.warning("%s", warning)
-    inspection.raise_for_errors()
-    filled = [path for part, path in parts if part.rows]
-    join_datasets(filled, directory, inspection.largest_row, None if reading.keep_images else _SMALL_ROWS)
-    return inspection.rows
-
-
-def log_rows(rows: int, files: int, seconds: float) -> None:
-    """Log that the rows of a channel were read."""
-    _LOG.info("ingest: %d rows from %d file%s in %.1f s", rows, files, "" if files == 1 else "s", seconds)
-
-
-def report_bad_rows(directory: Path, output_dir: Path) -> None:
-    """Add the bad rows that `ingest` has listed in `directory` to those in `output_dir`."""
-    if not (directory / BAD_ROWS).is_file():
-        return
-    lines = (directory / BAD_ROWS).read_text(encoding="utf-8")
-    output_dir.mkdir(parents=True, exist_ok=True)
-    told = output_dir / BAD_ROWS
-    with told.open("a", encoding="utf-8", newline="") as stream:
-        stream.write(lines if stream.tell() == 0 else lines.partition("\n")[2])
-
-
-def _write_bad_rows(inspection: Inspection, directory: Path) -> None:
-    if not inspection.bad_rows:
-        return
-    with (directory / BAD_ROWS).open("w", encoding="utf-8", newline="") as stream:
-        table = csv.writer(stream, lineterminator="\n")
-        table.writerow([field.name for field in fields(BadRow)])
-        table.writerows(astuple(row) for row in inspection.bad_rows)
+        return first_header([shard.source(location)])
+    except UserError as error:
+        if str(error) == NO_HEADER:
+            return None
+        raise

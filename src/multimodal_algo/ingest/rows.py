@@ -1,4 +1,4 @@
-"""Rows of raw cells to parsed rows, images decoded by a pool of threads while the next rows are read."""
+"""Parsed rows. A pool of threads decodes images while the next rows are read."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class ParsedRow:
     Parameters
     ----------
     cells
-        Per feature column the parsed value (see `parse_cell`); bad cells are absent.
+        Parsed value of each feature column, see `parse_cell`. Bad cells are left out.
     problems
-        ``(column, reason)`` of each bad cell.
+        Column and reason of each bad cell.
     """
 
     cells: dict[str, Any]
@@ -29,7 +29,7 @@ class ParsedRow:
 
     @property
     def problem(self) -> str | None:
-        """The first of the problems as ``column …: reason``; None where all cells can be read."""
+        """The first problem, as ``column …: reason``. None where all cells can be read."""
         return "column {}: {}".format(*self.problems[0]) if self.problems else None
 
 
@@ -41,7 +41,7 @@ class PendingRow:
         self._problems = problems
 
     def finish(self) -> ParsedRow:
-        """Wait for the images."""
+        """Wait for the images, and return the parsed row."""
         cells: dict[str, Any] = {}
         for column, value in self._cells.items():
             try:
@@ -52,14 +52,14 @@ class PendingRow:
 
 
 class RowParser:
-    """Parses rows of one column order; training and serving share it.
+    """Parser of rows, for training and serving.
 
     Parameters
     ----------
     columns
-        The names of a row's fields: the training order, or the inference order without ``label``.
+        Names of a row's fields, in training order, or in inference order without ``label``.
     pool
-        Decodes images; they are decoded at once without it.
+        Threads that decode images. None decodes each image at once.
     images
         Files that image cells may name.
     """
@@ -74,7 +74,7 @@ class RowParser:
         self._images = images
 
     def start(self, fields: Sequence[Any]) -> PendingRow:
-        """Begin with a row of as many fields as there are columns."""
+        """Begin to parse a row, which has one field per column."""
         cells: dict[str, Any] = {}
         problems: list[tuple[str, str]] = []
         for position, column, modality in self._features:

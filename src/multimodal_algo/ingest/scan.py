@@ -1,6 +1,6 @@
-"""One pass over the files: parse and check every row, hand good chunks on, and tell what was found.
+"""One pass over the files: every row is parsed and checked, and good rows go to a sink in chunks.
 
-``multimodal-algo validate`` and training run this same pass; training gives it a sink.
+Training and ``multimodal-algo validate`` make the same pass. Only training has a sink.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from multimodal_algo.ingest.progress import Progress
 from multimodal_algo.ingest.rows import PendingRow, RowParser
 from multimodal_algo.ingest.sources import Source, SourceRow, read_rows
 
-# Two chunks are in memory: one whose images are being decoded, and one that is being read or encoded.
+# Memory holds two chunks: threads decode the images of one, while the other is read or encoded.
 CHUNK_ROWS = 256
 CHUNK_BYTES = 24 * 1024 * 1024
 _BOM = "\ufeff"
@@ -38,14 +38,14 @@ class Chunk:
 
 
 class Sink(Protocol):
-    """Takes the good rows."""
+    """Receiver of the rows that can be read."""
 
     def begin(self, schema: FeatureSchema) -> None:
-        """Called once, when the first header was read."""
+        """Take the columns. Called once, after the first header."""
         ...
 
     def append(self, chunk: Chunk) -> None:
-        """Called with each chunk, in order, as long as no error was found."""
+        """Take the next chunk. Called in the order of the rows, until the first error."""
         ...
 
 
@@ -57,21 +57,21 @@ def scan(
     bad_rows: BadRowPolicy | None = None,
     problem_type: str = "auto",
 ) -> Inspection:
-    """Read every row of `sources` once, for training.
+    """Read every row of `sources` once, and check it as training does.
 
     Parameters
     ----------
     sources, sink, images
         See `collect`.
     bad_rows
-        What to do with rows that cannot be read; they are errors if not given.
+        Treatment of rows that cannot be read. By default they are errors.
     problem_type
-        The hyperparameter: with ``regression`` a label that is no number is an error of its row.
+        The hyperparameter. With ``regression`` a label that is not a number is an error of its row.
 
     Returns
     -------
     Inspection
-        Statistics and findings; `Inspection.raise_for_errors` turns the latter into a `UserError`.
+        Statistics, warnings and errors. `Inspection.raise_for_errors` raises the errors.
     """
     findings = Findings(bad_rows, problem_type)
     return findings.inspection(collect(sources, findings, sink=sink, images=images))
@@ -87,29 +87,29 @@ def collect(
     schema: FeatureSchema | None = None,
     first_file: str = "",
 ) -> FeatureSchema | None:
-    """Read every row of `sources` once, and note in `findings` what is found.
+    """Read every row of `sources` once, and collect findings about the rows.
 
     Parameters
     ----------
     sources
-        Shards of one dataset, or some of them; each has the header, and the headers must be equal.
+        Files of a channel. Each has the same header.
     findings
-        Without any so far.
+        Empty findings, which this function fills.
     sink
-        Takes the rows.
+        Receiver of the rows that can be read.
     images
         Files that image cells may name.
     progress
-        Told of rows and bytes as they are read.
+        Counter of rows and bytes.
     schema
-        The columns that the headers must have; those of the first file if not given.
+        The columns that every header must have. By default the columns of the first file.
     first_file
-        What messages call the file, or the files, that have the columns of `schema`.
+        Name for messages of the file, or the files, that `schema` comes from.
 
     Returns
     -------
     FeatureSchema | None
-        The columns; None when no header could be read.
+        The columns. None when no header could be read.
     """
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode") as pool:
         return _Scan(sink, images, findings, progress or Progress(0), schema, first_file, pool).run(sources)
@@ -117,9 +117,9 @@ def collect(
 
 @dataclass(frozen=True)
 class _Row:
-    """A row on its way: what is known of it at once, and its cells when their images are decoded.
+    """A row whose images may still be decoding.
 
-    One of a wrong width has a sentence in place of cells.
+    `pending` has the cells. For a row with a wrong number of fields it is the message instead.
     """
 
     file: str
@@ -132,11 +132,14 @@ class _Row:
 
     @property
     def where(self) -> str:
+        """File, row and line, for messages."""
         line = f" (line {self.line})" if self.line != self.number + 1 else ""
         return f"{self.file}, row {self.number}{line}"
 
 
 class _Scan:
+    """The state of one pass. See `collect` for the parameters."""
+
     def __init__(
         self,
         sink: Sink | None,
@@ -171,7 +174,7 @@ class _Scan:
                         self._take_header(row.fields, source)
                     elif not (source.is_pipe and self._is_next_header(row.fields, source)):
                         self._take(row, source)
-                    # The header lies before its section.
+                    # The header of a section lies before the section's begin.
                     self._progress.at(done + max(0, row.offset - begin))
             except UserError as error:
                 self._findings.error(str(error))
@@ -215,8 +218,8 @@ class _Scan:
             if self._images is None:
                 self._findings.size(size)
         else:
-            told = f"{len(row.fields)} fields instead of {len(schema.columns)}"
-            self._reading.append(_Row(source.name, row.number, row.line, told))
+            message = f"{len(row.fields)} fields instead of {len(schema.columns)}"
+            self._reading.append(_Row(source.name, row.number, row.line, message))
         self._reading_bytes += size
         if len(self._reading) >= CHUNK_ROWS or self._reading_bytes >= CHUNK_BYTES:
             self._turn()
@@ -234,7 +237,7 @@ class _Scan:
         )
 
     def _turn(self) -> None:
-        """Finish the rows that were decoding while the last ones were read, and let those decode."""
+        """Finish the chunk that was decoding, and let the chunk that was read decode."""
         finishing, self._decoding = self._decoding, self._reading
         self._reading, self._reading_bytes = [], 0
         chunk = Chunk()
@@ -259,7 +262,7 @@ class _Scan:
             column, reason = parsed.problems[0] if parsed.problems else (LABEL, "empty")
             self._findings.bad_row(BadRow(row.file, row.number, row.line, column, reason))
             return
-        self._findings.count(row.where, row.label, row.identity, parsed.cells, row.with_newlines)
+        self._findings.statistics.count(row.where, row.label, row.identity, parsed.cells, row.with_newlines)
         self._progress.rows(1, sum(len(parsed.cells[column]) for column in self._image_columns))
         if self._sink is None:
             return

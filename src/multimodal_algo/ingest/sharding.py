@@ -1,249 +1,197 @@
-"""Channels whose files lie on several hosts: whole on each (``FullyReplicated``), or a share on each."""
+"""The files of a channel on all hosts: which hosts have a file, and which host reads it.
+
+The platform copies a channel to every host (``FullyReplicated``), or deals its files to the hosts (``ShardedByS3Key``).
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from multimodal_algo.core.errors import PlatformError, UserError
 from multimodal_algo.core.files import sha256
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.execution.protocol import Executor, WorkItem
-from multimodal_algo.ingest.findings import NO_HEADER
-from multimodal_algo.ingest.images import ImageFiles
-from multimodal_algo.ingest.reading import EncodersOf, Part, Reading, first_header, join_parts, read_part
 from multimodal_algo.ingest.scan import CHUNK_ROWS
 from multimodal_algo.ingest.sources import Section, Source, cut, find_sources
 
 T = TypeVar("T")
 
 PIPED = "piped"
-# More tasks than hosts, so that those with quicker files or cores read more of them.
-_TASKS_A_HOST = 3
-# What a task has read goes through memory as a whole.
-_TASK_BYTES = 512 * 1024 * 1024
+"""The digest of a FIFO, whose content is known only when it is read."""
+# A host with quicker files or cores reads more of the items, so there are more items than hosts.
+_ITEMS_PER_SLOT = 3
+# The whole result of an item goes through memory.
+_ITEM_BYTES = 512 * 1024 * 1024
 # Smaller files are not cut.
 _CUT_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A file of a channel, or a section of one.
+    """A file of a channel, a section of a file, or a FIFO.
 
     Parameters
     ----------
     name
-        Its path below the channel's directory; empty where the channel is one file.
+        Path below the channel's directory. Empty where the channel is one file.
     size
-        Bytes.
+        Size in bytes, 0 for a FIFO.
     hosts
-        Those that have it.
+        Hosts that have the file.
     section
-        The rows of the file that it is; None for all.
+        Rows of the file that count. None for all rows.
+    is_pipe
+        Whether it is a FIFO of Pipe mode.
     """
 
     name: str
     size: int
     hosts: tuple[str, ...]
     section: Section | None = None
+    is_pipe: bool = False
 
     def source(self, location: Path) -> Source:
-        """The file, or the section, of the channel at `location`."""
+        """Return the file, or its section, of the channel at `location`."""
         path = location / self.name if self.name else location
         name = f"{location.name}/{self.name}" if self.name else location.name
-        return Source(path, name, section=self.section)
+        return Source(path, name, is_pipe=self.is_pipe, section=self.section)
 
     @property
-    def told(self) -> str:
-        """What messages call it."""
+    def label(self) -> str:
+        """The name of the shard in messages."""
         return f"{self.name or 'file'}{'' if self.section is None else f' from row {self.section.row + 1}'}"
 
 
+class Assignment(NamedTuple):
+    """Shards that one work item reads.
+
+    Parameters
+    ----------
+    host
+        The only host that has them. None where every host has them.
+    numbers
+        Positions of the shards, ascending.
+    """
+
+    host: str | None
+    numbers: list[int]
+
+
+class _Share(NamedTuple):
+    """Shards that one host has, or every host: `host` is None then. `item_bytes` is the size for a work item."""
+
+    host: str | None
+    numbers: list[int]
+    item_bytes: int
+
+
 def digest_of(location: Path, executor: Executor, *, whole: bool) -> str:
-    """What changes with the content of a channel, however its files are dealt to the hosts.
+    """Return a digest of a channel's content. It does not depend on how the files are dealt to hosts.
 
     Parameters
     ----------
     location
         The channel's directory, file or FIFO, the same on all hosts.
     executor
-        Asks the hosts.
+        Executor that asks the hosts.
     whole
-        Whether files are read; else only names and sizes count.
+        Whether files are read. Otherwise the digest covers names and sizes alone.
 
     Raises
     ------
     UserError
-        There is nothing.
+        There is neither a file nor a directory.
     """
     if location.is_fifo():
         return PIPED
-    found = _agreed(executor.ask_hosts(partial(_told, location, whole)), location)
-    if not found:
+    files = _merged(executor.ask_hosts(partial(_digests, location, whole)), location)
+    if not files:
         raise UserError(f"{location}: there is no such file or directory. Give a CSV file or a folder of them.")
     digest = hashlib.sha256()
-    for name, (told, _) in found.items():
-        digest.update(json.dumps([name or location.name, *told]).encode())
+    for name, (description, _) in files.items():
+        digest.update(json.dumps([name or location.name, *description]).encode())
     return digest.hexdigest()
 
 
-def _told(location: Path, whole: bool) -> dict[str, tuple[int, str]]:
-    """Size and digest of each file."""
+def _digests(location: Path, whole: bool) -> dict[str, tuple[int, str]]:
+    """Return the size and the SHA-256 of each file on this host. The SHA-256 is empty unless files are read."""
     files = [location] if location.is_file() else sorted(path for path in location.rglob("*") if path.is_file())
-    return {_below(path, location): (path.stat().st_size, sha256(path) if whole else "") for path in files}
+    return {_relative(path, location): (path.stat().st_size, sha256(path) if whole else "") for path in files}
 
 
 def find_shards(location: Path, executor: Executor) -> list[Shard]:
-    """The files of a channel that hold rows, in their order.
+    """Return the files of a channel that hold rows, in their order.
 
     Parameters
     ----------
     location
-        The channel's directory or file, the same on all hosts.
+        The channel's directory, file or FIFO, the same on all hosts.
     executor
-        Asks the hosts.
+        Executor that asks the hosts.
 
     Raises
     ------
     UserError
-        No host has any, or the channel comes by Pipe.
+        No host has a file, or several hosts have a FIFO.
     PlatformError
-        Files of one name differ.
+        Files with the same name differ.
     """
     if location.is_fifo():
+        return [_pipe(location, executor.resources.hosts)]
+    files = _merged(executor.ask_hosts(partial(_sizes, location)), location)
+    if not files:
+        find_sources(location)  # raises, with the reason
+    return [Shard(name, size, hosts) for name, (size, hosts) in files.items()]
+
+
+def _pipe(location: Path, hosts: tuple[str, ...]) -> Shard:
+    if len(hosts) > 1:
         raise UserError(
             f"The channel '{location.name.removesuffix('_0')}' comes by Pipe, which several instances cannot share: "
             "set its InputMode to File or FastFile, or distribution=off."
         )
-    found = _agreed(executor.ask_hosts(partial(_tables, location)), location)
-    if not found:
-        find_sources(location)  # says what is wrong
-    return [Shard(name, size, hosts) for name, (size, hosts) in found.items()]
+    return Shard("", 0, hosts, is_pipe=True)
 
 
-def _tables(location: Path) -> dict[str, int]:
+def _sizes(location: Path) -> dict[str, int]:
+    """Return the size of each file on this host that holds rows."""
     try:
-        return {_below(source.path, location): source.size for source in find_sources(location)}
+        return {_relative(source.path, location): source.size for source in find_sources(location)}
     except UserError:
         return {}
 
 
-def _agreed(answers: Mapping[str, Mapping[str, T]], location: Path) -> dict[str, tuple[T, tuple[str, ...]]]:
-    """Of each file what is told of it, and by whom, in the order of one directory with all of them."""
-    found: dict[str, tuple[T, tuple[str, ...]]] = {}
-    for host, files in answers.items():
-        for name, told in files.items():
-            before, hosts = found.get(name, (told, ()))
-            if before != told:
-                raise PlatformError(f"{location.name}/{name} differs on {hosts[0]} and {host}.")
-            found[name] = told, (*hosts, host)
-    return dict(sorted(found.items(), key=lambda item: PurePosixPath(item[0])))
+def _merged(answers: Mapping[str, Mapping[str, T]], location: Path) -> dict[str, tuple[T, tuple[str, ...]]]:
+    """Merge what hosts answered about their files: for each file the answer, and the hosts that have the file.
 
-
-def _below(path: Path, location: Path) -> str:
-    return "" if path == location else path.relative_to(location).as_posix()
-
-
-def read_shards(
-    shards: Sequence[Shard],
-    location: Path,
-    directory: Path,
-    executor: Executor,
-    *,
-    encoders_of: EncodersOf,
-    images: Path | None,
-    reading: Reading,
-    scratch: Path,
-) -> tuple[int, FeatureSchema]:
-    """Read the rows of a channel on all hosts, each by one that has its file, and join them as `ingest` has them.
-
-    Parameters
-    ----------
-    shards
-        See `find_shards`.
-    location
-        See `Shard.source`.
-    directory
-        Where the dataset goes.
-    executor
-        Does the work.
-    encoders_of
-        The frozen networks, which every host can load: it is pickled.
-    images
-        Directory of files that image cells may name, on every host.
-    reading
-        Its `schema` may be None: it is then that of the first file.
-    scratch
-        Directory for the parts.
-
-    Returns
-    -------
-    rows
-        How many rows the dataset has.
-    schema
-        Its columns.
-
-    Raises
-    ------
-    UserError
-        Anything that the user can fix in the data.
+    Files come in the order of one directory that has all of them.
     """
-    if reading.schema is None:
-        schema, name = _first_header(shards, location, executor, scratch / "header")
-        reading = replace(reading, schema=schema, first_file=name)
-    assert reading.schema is not None
-    slots = max(1, executor.gpus or executor.width)
-    shards = cut_shards(shards, location, reading.schema, slots, executor, scratch / "cuts")
-    work = [(host, _runs(numbers)) for host, numbers in deal(shards, slots)]
-    tasks = (
-        WorkItem(
-            f"{location.name}, {shards[runs[0][0]].told} to {shards[runs[-1][-1]].told}",
-            _Read(location, tuple(tuple(shards[n] for n in run) for run in runs), encoders_of, images, reading),
-            wants_gpu=True,
-            host=host,
-        )
-        for host, runs in work
-    )
-    parts: dict[int, tuple[Part, Path]] = {}
-    for done in executor.run(tasks, scratch / "parts"):
-        for place, (run, part) in enumerate(zip(work[done.number][1], done.value, strict=True)):
-            parts[run[0]] = part, done.directory / str(place)
-    rows = join_parts([parts[first] for first in sorted(parts)], directory, reading)
-    shutil.rmtree(scratch)
-    return rows, reading.schema
+    merged: dict[str, tuple[T, tuple[str, ...]]] = {}
+    for host, files in answers.items():
+        for name, answer in files.items():
+            previous, hosts = merged.get(name, (answer, ()))
+            if previous != answer:
+                raise PlatformError(f"{location.name}/{name} differs on {hosts[0]} and {host}.")
+            merged[name] = answer, (*hosts, host)
+    return dict(sorted(merged.items(), key=lambda item: PurePosixPath(item[0])))
 
 
-def _first_header(
-    shards: Sequence[Shard], location: Path, executor: Executor, scratch: Path
-) -> tuple[FeatureSchema, str]:
-    for number, shard in enumerate(shards):
-        item = WorkItem("the header", partial(_header, location, shard), host=shard.hosts[0], coordinates=True)
-        for done in executor.run([item], scratch / str(number)):
-            if done.value is not None:
-                return done.value
-    raise UserError(NO_HEADER)
-
-
-def _header(location: Path, shard: Shard, directory: Path) -> tuple[FeatureSchema, str] | None:
-    try:
-        return first_header([shard.source(location)])
-    except UserError as error:
-        if str(error) == NO_HEADER:  # a file of blank lines
-            return None
-        raise
+def _relative(path: Path, location: Path) -> str:
+    return "" if path == location else path.relative_to(location).as_posix()
 
 
 def cut_shards(
     shards: Sequence[Shard], location: Path, schema: FeatureSchema, slots: int, executor: Executor, scratch: Path
 ) -> list[Shard]:
-    """The same rows in the same order, in sections where files are too large to be dealt well.
+    """Cut files that are too large to be dealt well into sections. Rows and their order stay.
+
+    A host that has such a file reads it, to find where its rows begin.
 
     Parameters
     ----------
@@ -256,85 +204,76 @@ def cut_shards(
     slots
         See `deal`.
     executor
-        Does the work: such a file is read to find where its rows begin, by a host that has it.
+        Executor of the work.
     scratch
-        Directory for the work.
+        Directory for temporary files.
     """
     large = [
-        (number, host, most)
-        for host, numbers, most in _shares(shards, slots)
-        for number in numbers
-        if shards[number].size > max(most, _CUT_BYTES)
+        (number, share)
+        for share in _shares(shards, slots)
+        for number in share.numbers
+        if shards[number].size > max(share.item_bytes, _CUT_BYTES)
     ]
-    tasks = (
+    items = (
         WorkItem(
-            f"{location.name}, {shards[number].told}",
-            _Cut(shards[number].source(location), schema.columns, most),
-            host=host,
+            f"{location.name}, {shards[number].label}",
+            _Cut(shards[number].source(location), schema.columns, share.item_bytes),
+            host=share.host,
         )
-        for number, host, most in large
+        for number, share in large
     )
-    cuts: dict[int, list[Section]] = {}
-    for done in executor.run(tasks, scratch):
-        cuts[large[done.number][0]] = done.value
-    found: list[Shard] = []
-    for number, shard in enumerate(shards):
-        sections = cuts.get(number)
-        found += [replace(shard, size=s.size, section=s) for s in sections] if sections else [shard]
-    return found
+    sections = {large[result.number][0]: result.value for result in executor.run(items, scratch)}
+    return [piece for number, shard in enumerate(shards) for piece in _pieces(shard, sections.get(number))]
 
 
-def deal(shards: Sequence[Shard], slots: int) -> list[tuple[str | None, list[int]]]:
-    """Numbers of files, or sections, for each task, and the host that it is for; None where all hosts have them.
+def _pieces(shard: Shard, sections: Sequence[Section] | None) -> list[Shard]:
+    """Return the shard as one shard per section, or as it is without sections."""
+    return [replace(shard, size=section.size, section=section) for section in sections or []] or [shard]
+
+
+def deal(shards: Sequence[Shard], slots: int) -> list[Assignment]:
+    """Deal files, or sections of files, to work items, each for a host that has them.
 
     Parameters
     ----------
     shards
-        All of them.
+        All files or sections of the channel.
     slots
-        How many tasks are done at the same time.
+        Number of items that are done at the same time.
     """
-    work = []
-    for host, numbers, most in _shares(shards, slots):
+    assignments = []
+    for host, numbers, item_bytes in _shares(shards, slots):
         group: list[int] = []
         size = 0
         for number in numbers:
             group.append(number)
             size += shards[number].size
-            if size >= most:
-                work.append((host, group))
+            if size >= item_bytes:
+                assignments.append(Assignment(host, group))
                 group, size = [], 0
         if group:
-            work.append((host, group))
-    return work
+            assignments.append(Assignment(host, group))
+    return assignments
 
 
-def _shares(shards: Sequence[Shard], slots: int) -> list[tuple[str | None, list[int], int]]:
-    """The numbers of those that one host has, or that all have (None), and how many bytes a task of theirs should have.
-
-    A file that some hosts have is the first one's.
-    """
+def _shares(shards: Sequence[Shard], slots: int) -> list[_Share]:
+    """Group the shards by the host that has them. Where some hosts have a file, the first of them reads it."""
     everywhere = len({host for shard in shards for host in shard.hosts})
-    shares: dict[str | None, list[int]] = {}
+    numbers_by_host: dict[str | None, list[int]] = {}
     for number, shard in enumerate(shards):
-        shares.setdefault(None if len(shard.hosts) == everywhere else shard.hosts[0], []).append(number)
-    found = []
-    for host, numbers in shares.items():
-        tasks = _TASKS_A_HOST * (slots if host is None else 1)
-        most = max(1, min(_TASK_BYTES, sum(shards[number].size for number in numbers) // tasks))
-        found.append((host, numbers, most))
-    return found
-
-
-def _runs(numbers: Iterable[int]) -> list[list[int]]:
-    """`numbers`, ascending, cut where one is missing."""
-    runs = groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])
-    return [[number for _, number in run] for _, run in runs]
+        host = None if len(shard.hosts) == everywhere else shard.hosts[0]
+        numbers_by_host.setdefault(host, []).append(number)
+    shares = []
+    for host, numbers in numbers_by_host.items():
+        items = _ITEMS_PER_SLOT * (slots if host is None else 1)
+        item_bytes = max(1, min(_ITEM_BYTES, sum(shards[number].size for number in numbers) // items))
+        shares.append(_Share(host, numbers, item_bytes))
+    return shares
 
 
 @dataclass(frozen=True)
 class _Cut:
-    """The work of finding sections of a file."""
+    """Work that finds the sections of a file, see `sources.cut`."""
 
     source: Source
     columns: tuple[str, ...]
@@ -342,26 +281,3 @@ class _Cut:
 
     def __call__(self, directory: Path) -> list[Section]:
         return cut(self.source, self.columns, self.least_bytes, CHUNK_ROWS)
-
-
-@dataclass(frozen=True)
-class _Read:
-    """The work of reading some files or sections, in runs without gaps."""
-
-    location: Path
-    runs: tuple[tuple[Shard, ...], ...]
-    encoders_of: EncodersOf
-    images: Path | None
-    reading: Reading
-
-    def __call__(self, directory: Path) -> list[Part]:
-        return [
-            read_part(
-                [shard.source(self.location) for shard in run],
-                directory / str(place),
-                self.encoders_of,
-                images=None if self.images is None else ImageFiles(self.images),
-                reading=self.reading,
-            )
-            for place, run in enumerate(self.runs)
-        ]

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from multimodal_algo.core.errors import UserError
 
-# The standard library refuses fields over 128 KiB; a base64 photo is larger.
+# By default the standard library refuses fields over 128 KiB, but a photo in base64 is larger.
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
 
 _BUFFER_BYTES = 1024 * 1024
@@ -27,16 +27,16 @@ _BOM = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True)
 class Section:
-    """Rows of a file that follow each other.
+    """A part of a file: rows that follow each other.
 
     Parameters
     ----------
     row, line, offset, position
-        `SourceRow`'s numbers of the row before it.
+        Numbers of the row before the section, see `SourceRow`.
     end
-        Position of its last row; None where it goes to the end of the file.
+        Position of the last row. None where the section ends with the file.
     size
-        Bytes of the file that it takes.
+        Size in bytes of the file.
     """
 
     row: int
@@ -49,18 +49,19 @@ class Section:
 
 @dataclass(frozen=True)
 class Source:
-    """One file, some rows of one, or one FIFO.
+    """A file, a section of a file, or a FIFO.
 
     Parameters
     ----------
     path
-        Where it is.
+        Path of the file or FIFO.
     name
-        Its path below the channel, as messages show it.
+        Name in messages: the path from the channel's directory on.
     is_pipe
-        A FIFO of Pipe mode: the files of the channel one after the other, headers and all, to be read once.
+        Whether it is a FIFO of Pipe mode. A FIFO yields the files of the channel one after the other, with their
+        headers, and can be read once only.
     section
-        The rows of the file that count; None for all.
+        Rows of the file that count. None for all rows.
     """
 
     path: Path
@@ -70,7 +71,7 @@ class Source:
 
     @property
     def size(self) -> int:
-        """Bytes; 0 for a FIFO, which tells no size."""
+        """Size in bytes. 0 for a FIFO, whose size is unknown."""
         if self.section is not None:
             return self.section.size
         return 0 if self.is_pipe else self.path.stat().st_size
@@ -83,15 +84,15 @@ class SourceRow:
     Parameters
     ----------
     number
-        The row's place among the data rows, from 1; the header is 0.
+        Number among the data rows, from 1. The header has 0.
     line
-        The physical line that the row ends on, from 1 (quoted newlines make it larger than ``number + 1``).
+        Line of the file on which the row ends, from 1. It is larger than ``number + 1`` after quoted newlines.
     fields
-        The cells, unquoted: strings, or bytes for an image in a Parquet file.
+        Cells without quotes: strings, or bytes of an image in a Parquet file.
     offset
-        Bytes of the file that were read so far.
+        Number of bytes of the file that were read so far.
     position
-        Where the row ends: bytes of the text, unpacked; rows of a Parquet file.
+        End of the row: in bytes of the unpacked text, or in rows of a Parquet file.
     """
 
     number: int
@@ -102,16 +103,16 @@ class SourceRow:
 
 
 def find_sources(location: Path) -> list[Source]:
-    """The files at `location`: itself when it is a file or a FIFO, else every file below it, sorted by path.
+    """Return the sources of the channel at `location`, which is a file, a FIFO or a directory.
 
-    Hidden files, empty files and marker objects (``_SUCCESS``) are passed over; File mode keeps the key tree
-    of S3, so folders may nest. Names may end in ``.csv``, ``.csv.gz`` or ``.parquet``, or have no ending
-    (``part-00000``: CSV).
+    The files of a directory are sorted by path. Folders may nest, since File mode copies the key tree of S3. Names end
+    in ``.csv``, ``.csv.gz`` or ``.parquet``, or do not have an ending, such as ``part-00000``, which is CSV. Hidden
+    files, empty files and marker objects, such as ``_SUCCESS``, are passed over.
 
     Raises
     ------
     UserError
-        Nothing is there, or nothing that can be CSV or Parquet.
+        There is nothing at `location`, or none of the files can be CSV or Parquet.
     """
     if location.is_fifo():
         return [Source(location, location.name, is_pipe=True)]
@@ -122,24 +123,27 @@ def find_sources(location: Path) -> list[Source]:
     files = [path for path in sorted(location.rglob("*")) if path.is_file() and _holds_data(path, location)]
     tables = [path for path in files if _looks_like_a_table(path)]
     if not tables:
-        found = f"only {', '.join(path.name for path in files[:5])}" if files else "nothing"
-        raise UserError(f"{location.name}: {found} is there. Put at least one .csv, .csv.gz or .parquet file into it.")
+        content = f"only {', '.join(path.name for path in files[:5])}" if files else "nothing"
+        raise UserError(
+            f"{location.name}: {content} is there. Put at least one .csv, .csv.gz or .parquet file into it."
+        )
     return [Source(path, f"{location.name}/{path.relative_to(location).as_posix()}") for path in tables]
 
 
 def read_rows(source: Source) -> Iterator[SourceRow]:
-    """The header and the rows of a file in order; blank lines are not rows. A file is read once, front to back.
+    """Yield the header and the rows of a file in order. A file is read once, from its beginning to its end.
 
-    CSV: RFC 4180 with quoted newlines, LF or CRLF, UTF-8 with or without BOM, plain or gzip (by content, since File
-    mode does not decompress). Parquet, by name or content: see `ingest.parquet`.
+    CSV is RFC 4180 with quoted newlines, LF or CRLF, in UTF-8 with or without BOM. Blank lines are not rows. Gzip is
+    recognised by its first bytes, since File mode does not decompress. Parquet is recognised by the file's name or
+    first bytes, see `ingest.parquet`.
 
-    The rows of a section have the numbers that they have in the whole file.
+    The rows of a section have the same numbers as in the whole file.
 
     Raises
     ------
     UserError
-        Bytes that are not UTF-8, a quote that is never closed or closed in the middle of a cell, a broken gzip
-        stream or Parquet file; the message names the line.
+        Bytes are not UTF-8, a quote is never closed or closed in the middle of a cell, or a gzip or Parquet file is
+        broken. The message names the line.
     """
     with source.path.open("rb", buffering=_BUFFER_BYTES) as file:
         if source.path.name.lower().endswith(".parquet") or _begins_with(file, _PARQUET_MAGIC):
@@ -168,24 +172,24 @@ def read_rows(source: Source) -> Iterator[SourceRow]:
 
 
 def cut(source: Source, header: Sequence[str], least_bytes: int, least_rows: int) -> list[Section]:
-    """Sections that are all rows of a file, each but the last one with at least so many bytes and rows.
+    """Cut a file into sections that together have all of its rows.
 
-    They are found by reading the file, since only its reader knows which newlines are in quotes. One that cannot be
-    read, or has another header, is left whole from there on: whoever reads that section says what is wrong.
+    The file is read for this, since only a parser knows which newlines are in quotes. Where a row cannot be read, the
+    last section has all that follows. Whoever reads that section reports the error.
 
     Parameters
     ----------
     source
-        A file, whole.
+        Whole file.
     header
         Names of the columns.
     least_bytes, least_rows
-        See above.
+        Smallest number of bytes and of rows in a section. The last section may be smaller.
 
     Returns
     -------
     list[Section]
-        None for a file that is left whole.
+        Sections in order. Empty for a file that stays whole, for example since it has another header.
     """
     bounds: list[SourceRow] = []
     with suppress(UserError):
@@ -226,21 +230,21 @@ def _begins_with(file: IO[bytes], magic: bytes) -> bool:
 
 
 def _records(lines: _Lines) -> Iterator[list[str]]:
-    """The records of `lines`, as `csv.reader` reads them: the fields of each, none for a blank line."""
+    """Yield the fields of each record of `lines`, as `csv.reader` does. A blank line yields an empty list."""
 
     def from_(line: str) -> Iterator[str]:
         yield line
-        # No `yield from`: it would close `lines` with this generator.
+        # `yield from` would close `lines` together with this generator.
         for following in lines:  # noqa: UP028
             yield following
 
     for line in lines:
         text = line.removesuffix("\n").removesuffix("\r")
         if '"' in text or "\r" in text:
-            # Quotes may hold newlines: the reader takes as many lines as the record has.
+            # Quotes may hold newlines, so the reader takes as many lines as the record has.
             yield next(csv.reader(from_(line), strict=True))
         else:
-            # Many times faster, and lines with images are long.
+            # Lines with images are long, and `split` is many times faster than the reader.
             yield text.split(",") if text else []
 
 
@@ -257,8 +261,8 @@ def _looks_like_a_table(path: Path) -> bool:
 class _Lines:
     """The lines of an open file, decoded one by one.
 
-    Bytes are split at newlines only: so U+2028 and the like stay inside their cell, and an undecodable byte is
-    reported with its own line. Only sections seek: FIFOs cannot.
+    Bytes are split at newlines alone, and then decoded. So characters such as U+2028 stay inside their cell, and an
+    error names the line of the byte that cannot be decoded. Only sections seek, since a FIFO cannot.
     """
 
     def __init__(self, file: IO[bytes], source: Source) -> None:
@@ -275,11 +279,11 @@ class _Lines:
 
     @property
     def offset(self) -> int:
-        """The compressed bytes of a file; all bytes of a FIFO, which tells no position."""
+        """Number of bytes read so far: compressed bytes of a file, unpacked bytes of a FIFO, which has no position."""
         return self._file.tell() if self._compressed and not self._source.is_pipe else self.position
 
     def skip_to(self, section: Section) -> None:
-        """Go on with the first line of a section."""
+        """Go on at the first line of a section."""
         self._stream.seek(section.position)
         self.position = section.position
         self.number = section.line

@@ -1,22 +1,31 @@
-"""The SageMaker simulator: training and batch transform with the platform's rules, without an AWS account.
+"""The SageMaker simulator: training and batch transform jobs by the platform's rules, without an AWS account.
 
-Programs run as plain processes, or in a container image. Nothing of the algorithm is imported here: the real
-``train`` and ``serve`` are started as the platform starts them.
+The simulator starts the real ``train`` and ``serve`` as the platform does: as plain processes, or in a container image.
+It imports nothing of the algorithm.
 """
 
-from multimodal_algo.local.job import TransformJob
-from multimodal_algo.local.records import BatchStrategy, SplitType
+from multimodal_algo.config.transform import (
+    AssembleWith,
+    BatchStrategy,
+    CompressionType,
+    JoinSource,
+    SplitType,
+    TransformSettings,
+)
 from multimodal_algo.local.training import TrainingJob, train
 from multimodal_algo.local.transform import transform
-from multimodal_algo.local.tree import Channel, InputMode
+from multimodal_algo.local.tree import ChannelData, InputMode
 
 __all__ = [
+    "AssembleWith",
     "BatchStrategy",
-    "Channel",
+    "ChannelData",
+    "CompressionType",
     "InputMode",
+    "JoinSource",
     "SplitType",
     "TrainingJob",
-    "TransformJob",
+    "TransformSettings",
     "train",
     "transform",
 ]

@@ -1,4 +1,4 @@
-"""Starting ``train`` and ``serve`` in a container image, isolated as the platform isolates them."""
+"""Starts ``train`` and ``serve`` in a container image, isolated as the platform isolates them."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from pathlib import Path
 from typing import IO
 
 from multimodal_algo.core.errors import UserError
-from multimodal_algo.local.runner import Program, ended_with_us
+from multimodal_algo.local.runner import Program, end_with_parent
 
-# A network without a way out. On Linux this machine still reaches the containers in it.
+# A network without a way out. On Linux, this machine still reaches the containers in it.
 _NETWORK = "multimodal-isolated"
 _PORT = 8080
 
 
 @dataclass(frozen=True)
 class DockerRunner:
-    """Runs a container image as the platform does: ``docker run IMAGE train|serve``, without a network.
+    """A container image, run as the platform runs it: ``docker run IMAGE train|serve``, without a network.
 
-    Training has the tree mounted below ``/opt/ml``. Serving has the model alone, read-only, on a read-only root
-    file system with ``/tmp`` in memory.
+    For training, the tree is mounted below ``/opt/ml``. For serving, the model alone is mounted, read-only. The root
+    file system is read-only then, and ``/tmp`` is in memory.
 
     Parameters
     ----------
     image
         Name of the image.
     memory
-        Most memory of the container, as docker takes it (``8g``); None for no limit.
+        Memory limit of the container in docker's notation, for example ``8g``. None means no limit.
     """
 
     image: str
     memory: str | None = None
 
     def command(self, program: str, base: Path, environment: Mapping[str, str], name: str) -> list[str]:
-        """The ``docker run`` command line of a container called `name`."""
+        """Return the ``docker run`` command line of a container called `name`."""
         command = ["docker", "run", "--rm", "--init=false", "--name", name]
         if self.memory is not None:
             command += ["--memory", self.memory, "--memory-swap", self.memory]
@@ -47,19 +47,19 @@ class DockerRunner:
             command += ["--network", "none", *_mounts(base, "/opt/ml")]
         else:
             command += ["-v", f"{base / 'model'}:/opt/ml/model:ro", "--read-only", "--tmpfs", "/tmp"]
-            # Elsewhere docker runs in a virtual machine, and only published ports can be reached.
+            # On other systems docker runs in a virtual machine. Only published ports can be reached there.
             command += ["--network", _NETWORK] if _reaches_containers() else ["-p", f"127.0.0.1::{_PORT}"]
         for variable, value in environment.items():
             command += ["-e", f"{variable}={value}"]
         return [*command, self.image, program]
 
     def start(self, program: str, base: Path, environment: Mapping[str, str], output: IO[bytes] | int) -> Program:
-        """See `Runner.start`. The client passes SIGTERM on to the container.
+        """See `Runner.start`. The docker client forwards SIGTERM to the container.
 
         Raises
         ------
         UserError
-            No docker engine answers, or the image is not there.
+            No docker engine answers, or the image does not exist.
         """
         self._check()
         if program == "serve" and _reaches_containers():
@@ -71,12 +71,12 @@ class DockerRunner:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=ended_with_us() if program == "train" else None,
+            preexec_fn=end_with_parent() if program == "train" else None,
         )
         return Program(process, lambda: _address(name), lambda: _kill(name))
 
     def take_over(self, base: Path) -> None:
-        """Programs run as root, as on the platform: give their files to this user."""
+        """Make this user the owner of the files: programs run as root, as on the platform."""
         if os.geteuid() != 0:
             owner = f"{os.geteuid()}:{os.getegid()}"
             options = ["--rm", "--network", "none", *_mounts(base, "/tree"), "--entrypoint", "chown"]
@@ -86,17 +86,22 @@ class DockerRunner:
         try:
             _docker("version")
         except FileNotFoundError:
-            raise UserError("There is no docker here: install an engine (Debian: apt-get install docker.io).") from None
+            raise UserError("Docker is not installed. Install an engine (Debian: apt-get install docker.io).") from None
         except subprocess.CalledProcessError:
-            raise UserError("No docker engine answers: start it (systemctl start docker, or dockerd).") from None
+            raise UserError("No docker engine answers. Start it (systemctl start docker, or dockerd).") from None
         try:
             _docker("image", "inspect", self.image)
         except subprocess.CalledProcessError:
-            raise UserError(f"There is no image '{self.image}' here: `make images` builds them.") from None
+            raise UserError(
+                f"The image '{self.image}' does not exist on this machine. `make images` builds it."
+            ) from None
 
 
 def _mounts(base: Path, target: str) -> list[str]:
-    """Options for the directories of a tree below `target`: each apart, since a link would lead nowhere in there."""
+    """Return the options that mount each directory of a tree below `target`.
+
+    A link to a directory is resolved here, because its target does not exist in the container.
+    """
     return [word for path in sorted(base.iterdir()) for word in ("-v", f"{path.resolve()}:{target}/{path.name}")]
 
 

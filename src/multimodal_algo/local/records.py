@@ -1,4 +1,4 @@
-"""Input files to payloads, as the platform's batch transform cuts and packs them.
+"""Cuts input files into records and packs records into payloads, as the platform's batch transform does.
 
 Source: developer guide, *batch-transform* and *batch-transform-data-processing*.
 """
@@ -10,34 +10,13 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import IO, cast
 
+from multimodal_algo.config.transform import BatchStrategy, CompressionType, SplitType
 from multimodal_algo.core.errors import UserError
 
 _CHUNK_BYTES = 1 << 20
-
-
-class SplitType(StrEnum):
-    """How a file is cut into records: at every newline, quoted or not, or not at all."""
-
-    LINE = "Line"
-    NONE = "None"
-
-
-class BatchStrategy(StrEnum):
-    """Whether a payload holds as many records as fit, or one."""
-
-    MULTI_RECORD = "MultiRecord"
-    SINGLE_RECORD = "SingleRecord"
-
-
-class CompressionType(StrEnum):
-    """Whether input files are gzip, and cut after decompression."""
-
-    NONE = "None"
-    GZIP = "Gzip"
 
 
 @dataclass(frozen=True)
@@ -47,11 +26,11 @@ class Payload:
     Parameters
     ----------
     body
-        The bytes of its records, untouched.
+        Bytes of the records, as they are in the file.
     first_line
-        The line of the file that it begins with, from 1.
+        Line of the file with the first record, counted from 1.
     records
-        How many records it holds.
+        Number of records.
     """
 
     body: bytes
@@ -60,49 +39,60 @@ class Payload:
 
 
 @contextmanager
-def opened(path: Path, name: str, compression: CompressionType) -> Iterator[IO[bytes]]:
-    """The bytes of an input file, decompressed.
+def open_input(path: Path, name: str, compression: CompressionType) -> Iterator[IO[bytes]]:
+    """Open an input file and decompress it.
+
+    Parameters
+    ----------
+    path
+        Path of the file.
+    name
+        Name of the file in messages.
+    compression
+        Compression that the job names.
 
     Raises
     ------
     UserError
-        It should be gzip and is not, or ends too early.
+        The job names gzip, and the file is not a whole gzip file.
     """
     try:
         with path.open("rb") if compression is CompressionType.NONE else cast(IO[bytes], gzip.open(path)) as stream:
             yield stream
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{name}: not a whole gzip file ({error}); compress it, or set CompressionType=None.") from None
+        raise UserError(f"{name}: not a whole gzip file ({error}). Compress it, or set CompressionType=None.") from None
 
 
 def chunks(path: Path, name: str, compression: CompressionType) -> Iterator[bytes]:
-    """The bytes of an input file, decompressed, some at a time."""
-    with opened(path, name, compression) as stream:
+    """Yield the decompressed bytes of an input file, at most 1 MB at a time. See `open_input`."""
+    with open_input(path, name, compression) as stream:
         while chunk := stream.read(_CHUNK_BYTES):
             yield chunk
 
 
 def payloads(stream: IO[bytes], name: str, split: SplitType, strategy: BatchStrategy, limit: int) -> Iterator[Payload]:
-    r"""The payloads of one file, in order; none for an empty file.
+    r"""Yield the payloads of one file in order. An empty file has none.
 
-    A record keeps its newline; the last one may lack it. ``\r\n``, byte order marks, blank lines and U+2028 pass
-    through untouched.
+    A record includes its newline. The last record may have none. ``\r\n``, byte order marks, blank lines and U+2028
+    are not changed.
 
     Parameters
     ----------
     stream
-        The file, read once from front to back.
+        The file, which is read once from front to back.
     name
-        Its name in messages.
-    split, strategy
-        The job's settings.
+        Name of the file in messages.
+    split
+        Where the file is cut.
+    strategy
+        Number of records in a payload.
     limit
-        Most bytes of a payload.
+        Largest number of bytes of a payload.
 
     Raises
     ------
     UserError
-        A record (or, unsplit, the file) that is larger than the limit.
+        A record is larger than the limit. Without a split, the file is one record.
     """
     if split is SplitType.NONE:
         body = stream.read()
@@ -111,18 +101,18 @@ def payloads(stream: IO[bytes], name: str, split: SplitType, strategy: BatchStra
         if body:
             yield Payload(body, 1, 1)
         return
-    held: list[bytes] = []
-    held_bytes, first = 0, 1
+    waiting: list[bytes] = []
+    waiting_bytes, first_line = 0, 1
     for line, record in enumerate(stream, start=1):
         if len(record) > limit:
             raise UserError(f"{name}, line {line}: {_too_large(len(record), limit)} Raise --max-payload-mb.")
-        if held and (strategy is BatchStrategy.SINGLE_RECORD or held_bytes + len(record) > limit):
-            yield Payload(b"".join(held), first, len(held))
-            held, held_bytes, first = [], 0, line
-        held.append(record)
-        held_bytes += len(record)
-    if held:
-        yield Payload(b"".join(held), first, len(held))
+        if waiting and (strategy is BatchStrategy.SINGLE_RECORD or waiting_bytes + len(record) > limit):
+            yield Payload(b"".join(waiting), first_line, len(waiting))
+            waiting, waiting_bytes, first_line = [], 0, line
+        waiting.append(record)
+        waiting_bytes += len(record)
+    if waiting:
+        yield Payload(b"".join(waiting), first_line, len(waiting))
 
 
 def _too_large(size: int, limit: int) -> str:

@@ -1,4 +1,4 @@
-"""Starting ``train`` and ``serve`` as plain processes; `local.docker` starts them in an image."""
+"""Starts ``train`` and ``serve`` as plain processes. `local.docker` starts them in a container image."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Program:
     Parameters
     ----------
     process
-        It, or the client that waits for its container; ends with its exit code.
+        Process of the program, or the client that waits for its container. It has the program's exit code.
     address
-        ``host:port`` where ``serve`` answers; None while that is not known yet.
+        Function that returns the ``host:port`` of ``serve``, and None while the address is not known.
     kill
-        Ends it at once.
+        Function that ends the program at once.
     """
 
     process: subprocess.Popen[bytes]
@@ -37,7 +37,7 @@ class Program:
     kill: Callable[[], None]
 
     def stop(self, grace_s: float) -> None:
-        """Stop as the platform does: SIGTERM, and SIGKILL after `grace_s` seconds."""
+        """Stop the program as the platform does: SIGTERM, and SIGKILL after `grace_s` seconds."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
@@ -48,28 +48,37 @@ class Program:
 
 
 class Runner(Protocol):
-    """Starts a program of the algorithm, ``train`` or ``serve``, on a tree.
-
-    Its output goes to `output`, both streams together.
-    """
+    """Starter of the algorithm's programs, ``train`` and ``serve``, on an ``/opt/ml`` tree."""
 
     def start(self, program: str, base: Path, environment: Mapping[str, str], output: IO[bytes] | int) -> Program:
-        """Start `program` on the tree below `base`, with `environment` beside what the runner sets."""
+        """Start `program` on the tree below `base`.
+
+        Parameters
+        ----------
+        program
+            ``train`` or ``serve``.
+        base
+            Directory that stands for ``/opt/ml``.
+        environment
+            Environment variables, in addition to those that the runner sets.
+        output
+            Target of the standard output and the standard error.
+        """
         ...
 
     def take_over(self, base: Path) -> None:
-        """Make this user the owner of what a program has written below `base`."""
+        """Make this user the owner of all files that a program has written below `base`."""
         ...
 
 
 @dataclass(frozen=True)
 class ProcessRunner:
-    """Runs this installation's own programs.
+    """Starter of this installation's own programs.
 
     Parameters
     ----------
     command
-        What comes before ``train`` or ``serve``.
+        Command line in front of ``train`` or ``serve``.
     """
 
     command: Sequence[str] = (sys.executable, "-m", "multimodal_algo")
@@ -80,7 +89,7 @@ class ProcessRunner:
         own = {"SAGEMAKER_BASE_DIR": str(base), "PYTHONUNBUFFERED": "1"}
         if program == "serve":
             own["SAGEMAKER_BIND_TO_PORT"] = port
-        # An own process group: an interrupt at the terminal reaches us alone, and we pass on what the platform sends.
+        # An own process group: an interrupt at the terminal reaches this process alone, which forwards SIGTERM.
         process = subprocess.Popen(
             [*self.command, program],
             env={**os.environ, **own, **environment},
@@ -88,18 +97,19 @@ class ProcessRunner:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=ended_with_us() if program == "train" else None,
+            preexec_fn=end_with_parent() if program == "train" else None,
         )
         return Program(process, lambda: f"127.0.0.1:{port}", process.kill)
 
     def take_over(self, base: Path) -> None:
-        """Nothing to do: the programs run as this user."""
+        """Do nothing: the programs run as this user."""
 
 
-def ended_with_us() -> Callable[[], object] | None:
-    """What makes a new process get SIGTERM when the thread that starts it is killed; None where that cannot be had.
+def end_with_parent() -> Callable[[], object] | None:
+    """Return a ``preexec_fn`` that sends SIGTERM to the new process when the thread that starts it is killed.
 
-    A second job with the same checkpoints would else meet the first one, still at work. For ``preexec_fn``.
+    Otherwise a second job with the same checkpoints could run while the first one still does. Returns None on systems
+    without this feature.
     """
     if sys.platform != "linux":
         return None

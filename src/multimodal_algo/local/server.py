@@ -1,4 +1,4 @@
-"""The real ``serve`` behind the platform's rules: health checks, invocations, retries, stopping."""
+"""Starts the real ``serve`` and uses it by the platform's rules: health checks, requests, retries, stopping."""
 
 from __future__ import annotations
 
@@ -12,47 +12,48 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
+from multimodal_algo.config.transform import TransformSettings
 from multimodal_algo.core.errors import UserError
-from multimodal_algo.local.job import TransformJob
 from multimodal_algo.local.runner import STOP_SERVING_S, Runner
 
-# A batch container is pinged for up to 30 minutes, each try for 2 s.
+# The platform waits up to 30 minutes for the first answer to a ping, and 2 s for each. Source: developer guide,
+# *your-algorithms-batch-code*.
 _START_S = 30 * 60
 _PING_TIMEOUT_S = 2
 _MOMENT_S = 0.3
-_MOST_CONNECTIONS = 100
+_MAX_CONNECTIONS = 100
 _SHOWN_LOG_LINES = 5
 _SHOWN_BODY = 500
 
 
 class LocalServer:
-    """Starts ``serve`` on a free port and waits until ``/ping`` answers 200; use it as a context.
+    """A running ``serve``. As a context, it is entered once ``/ping`` answers 200, and left when ``serve`` has ended.
 
     Parameters
     ----------
     runner
-        How to start it.
+        Starter of the program.
     base
-        Its ``/opt/ml`` tree, with ``model/``.
+        Directory that stands for ``/opt/ml``, with ``model/``.
     environment
-        Its environment beside what the runner sets.
+        Environment variables, in addition to those that the runner sets.
     log
-        File for its output.
+        File for the output of the program.
 
     Attributes
     ----------
     url
-        Where it answers, once it is healthy.
+        Address of the healthy server, for example ``http://127.0.0.1:8080``.
     process
-        The program.
+        Process of the program.
     """
 
     def __init__(self, runner: Runner, base: Path, environment: Mapping[str, str], log: Path) -> None:
         self._log = log
         self.url = ""
-        # The platform's client keeps its connections too.
+        # The platform's client also reuses its connections.
         self._session = requests.Session()
-        self._session.mount("http://", HTTPAdapter(pool_maxsize=_MOST_CONNECTIONS))
+        self._session.mount("http://", HTTPAdapter(pool_maxsize=_MAX_CONNECTIONS))
         with log.open("wb") as stream:
             self._program = runner.start("serve", base, environment, stream)
         self.process = self._program.process
@@ -69,51 +70,51 @@ class LocalServer:
         self._program.stop(STOP_SERVING_S)
 
     def execution_parameters(self) -> dict[str, Any]:
-        """The server's answer to ``/execution-parameters``; empty where it has none."""
+        """Return the server's answer to ``/execution-parameters``. Empty where the server has no answer."""
         response = requests.get(f"{self.url}/execution-parameters", timeout=60)
         return response.json() if response.status_code == 200 else {}
 
-    def invoke(self, body: bytes | Callable[[], Iterable[bytes]], where: str, job: TransformJob) -> bytes:
+    def invoke(self, body: bytes | Callable[[], Iterable[bytes]], where: str, settings: TransformSettings) -> bytes:
         """Send one payload and return the answer.
 
         Parameters
         ----------
         body
-            Its bytes; or what begins their chunks, for each try anew, which HTTP's chunked encoding is used for.
+            Bytes of the payload. Or a function that returns the chunks of a new try, for HTTP's chunked encoding.
         where
-            What it is in messages.
-        job
+            Name of the payload in messages.
+        settings
             Headers, time-out and retries.
 
         Raises
         ------
         UserError
-            The answer is not 2xx, or none comes, after all retries.
+            The server exits, refuses the payload (4xx), or does not answer with 2xx in all tries.
         """
-        told = ""
-        for _ in range(1 + job.invocations_max_retries):
+        problem = ""
+        for _ in range(1 + settings.invocations_max_retries):
             try:
                 response = self._session.post(
                     f"{self.url}/invocations",
                     data=body if isinstance(body, bytes) else body(),
-                    headers={"Content-Type": job.content_type, "Accept": job.accept},
-                    timeout=job.invocations_timeout_s,
+                    headers={"Content-Type": settings.content_type, "Accept": settings.accept},
+                    timeout=settings.invocations_timeout_s,
                 )
             except requests.RequestException as error:
-                told = f"no answer ({type(error).__name__})"
+                problem = f"no answer ({type(error).__name__})"
                 if self._has_exited():
-                    told = f"the server has exited with code {self.process.returncode}.{self._last_lines()}"
+                    problem = f"the server has exited with code {self.process.returncode}.{self._last_lines()}"
                     break
                 continue
             if response.ok:
                 return response.content
-            told = f"HTTP {response.status_code}: {response.text[:_SHOWN_BODY].strip()}"
+            problem = f"HTTP {response.status_code}: {response.text[:_SHOWN_BODY].strip()}"
             if response.status_code < 500:
                 break
-        raise UserError(f"{where}: {told}")
+        raise UserError(f"{where}: {problem}")
 
     def log_text(self) -> str:
-        """What the program has printed so far."""
+        """Return the output of the program up to now."""
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     def _wait_until_healthy(self) -> None:
@@ -133,7 +134,7 @@ class LocalServer:
         raise UserError(f"The server did not answer /ping with 200 within {_START_S} s.{self._last_lines()}")
 
     def _has_exited(self) -> bool:
-        """Whether the program has ended, after giving it a moment to."""
+        """Return whether the program has ended. A program that is about to end gets a moment."""
         try:
             self.process.wait(_MOMENT_S)
         except subprocess.TimeoutExpired:

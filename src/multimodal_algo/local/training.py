@@ -1,4 +1,4 @@
-"""A training job on this machine."""
+"""Runs a training job on this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.storage import Location, is_s3, local_data, output_folder
 from multimodal_algo.local.runner import STOP_TRAINING_S, ProcessRunner, Runner
-from multimodal_algo.local.tree import Channel, build_training_tree, pipes_filled
+from multimodal_algo.local.tree import ChannelData, build_training_tree, filled_pipes
 
 # API: FailureReason has at most 1,024 characters.
 _FAILURE_CHARACTERS = 1024
@@ -32,16 +32,16 @@ class TrainingJob:
     Parameters
     ----------
     channels
-        By name.
+        Data of each channel, by the channel's name.
     hyperparameters
-        As strings.
+        Values of hyperparameters as strings, by name.
     max_runtime_s
-        Seconds after which the job is stopped; None for no limit.
+        Seconds after which the job is stopped. None means no limit.
     checkpoints
-        Folder that is the job's checkpoint directory while it runs; None for one that nobody keeps.
+        Folder that is the checkpoint directory of the job. None means a temporary one.
     """
 
-    channels: Mapping[str, Channel]
+    channels: Mapping[str, ChannelData]
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
     max_runtime_s: int | None = None
     checkpoints: Path | None = None
@@ -52,30 +52,30 @@ def train(
     *,
     output: Location,
     runner: Runner | None = None,
-    tell: Callable[[str], object] = sys.stdout.write,
+    log: Callable[[str], object] = sys.stdout.write,
 ) -> Path | str:
-    """Run a training job and leave ``model.tar.gz`` and ``output/`` in `output`.
+    """Run a training job and write ``model.tar.gz`` and ``output/`` to `output`.
 
     Parameters
     ----------
     job
-        Its settings.
+        Settings of the job.
     output
         Directory of the results, made when missing, or an ``s3://`` URI of a prefix.
     runner
-        How to start the program; as a plain process of this installation else.
-    tell
-        Where the lines of its log go.
+        Starter of the program. None starts a plain process of this installation.
+    log
+        Function that gets each line of the job's log, with its newline.
 
     Returns
     -------
     pathlib.Path or str
-        The archive; its URI where `output` is one.
+        Path of the archive. It is a URI where `output` is one.
 
     Raises
     ------
     UserError
-        The program failed; the message is what the platform shows as ``FailureReason``.
+        The program fails. The message is the ``FailureReason`` of the platform.
     """
     with tempfile.TemporaryDirectory(prefix="multimodal-local-") as scratch, ExitStack() as stack:
         base = Path(scratch) / "ml"
@@ -87,8 +87,8 @@ def train(
         build_training_tree(base, channels, job.hyperparameters, job.checkpoints)
         runner = runner or ProcessRunner()
         try:
-            with pipes_filled(base, channels):
-                code = _run(runner, base, job.max_runtime_s, tell)
+            with filled_pipes(base, channels):
+                code = _run(runner, base, job.max_runtime_s, log)
         finally:
             runner.take_over(base)
         shutil.rmtree(results / "output", ignore_errors=True)
@@ -97,12 +97,15 @@ def train(
             raise UserError(_failure_reason(base, code))
         archive = pack(base / "model", results / "model.tar.gz")
         where = f"{output.rstrip('/')}/{archive.name}" if is_s3(output) else archive
-        tell(f"model artifact: {where} ({archive.stat().st_size / 1e6:.1f} MB)\n")
+        log(f"model artifact: {where} ({archive.stat().st_size / 1e6:.1f} MB)\n")
     return where
 
 
 def pack(directory: Path, archive: Path) -> Path:
-    """Pack a model directory as the platform does: members relative to it. The archive appears when it is whole."""
+    """Pack the content of a model directory into a ``.tar.gz``, as the platform does. Returns `archive`.
+
+    The archive is renamed to its name when it is complete.
+    """
     partial = archive.with_name(archive.name + ".partial")
     with tarfile.open(partial, "w:gz", compresslevel=1) as tar:
         for path in sorted(directory.iterdir()):
@@ -111,7 +114,7 @@ def pack(directory: Path, archive: Path) -> Path:
     return archive
 
 
-def _run(runner: Runner, base: Path, max_runtime_s: int | None, tell: Callable[[str], object]) -> int:
+def _run(runner: Runner, base: Path, max_runtime_s: int | None, log: Callable[[str], object]) -> int:
     environment = {
         "TRAINING_JOB_NAME": _JOB,
         "TRAINING_JOB_ARN": f"arn:aws:sagemaker:us-east-1:000000000000:training-job/{_JOB}",
@@ -119,13 +122,13 @@ def _run(runner: Runner, base: Path, max_runtime_s: int | None, tell: Callable[[
     program = runner.start("train", base, environment, subprocess.PIPE)
     process = program.process
     limit = threading.Timer(max_runtime_s or 0, program.stop, [STOP_TRAINING_S])
-    with _terminated_like_us(process):
+    with _forwarded_signals(process):
         try:
             if max_runtime_s is not None:
                 limit.start()
             assert process.stdout is not None
             for line in process.stdout:
-                tell(line.decode("utf-8", errors="replace"))
+                log(line.decode("utf-8", errors="replace"))
                 sys.stdout.flush()
             return process.wait()
         finally:
@@ -134,8 +137,8 @@ def _run(runner: Runner, base: Path, max_runtime_s: int | None, tell: Callable[[
 
 
 @contextmanager
-def _terminated_like_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Pass SIGTERM and the terminal's interrupt on as the SIGTERM that the platform would send."""
+def _forwarded_signals(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Forward SIGTERM and the terminal's interrupt to the process, as the SIGTERM of the platform."""
 
     def forward(number: int, frame: object) -> None:
         process.terminate()
@@ -156,4 +159,4 @@ def _failure_reason(base: Path, code: int) -> str:
     if reason:
         return reason
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
-    return f"The training program {how} and left no failure file; its log is above."
+    return f"The training program {how} and left no failure file. Its log is above."

@@ -1,4 +1,4 @@
-"""The ``/opt/ml`` tree of a training job, with the config files in the platform's exact shapes."""
+"""Makes the ``/opt/ml`` tree of a training job, with the config files in the platform's exact shapes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GROUP = "homogeneousCluster"
 
 
 class InputMode(StrEnum):
-    """How the data of a channel arrives: as files, as files that stream, or through a FIFO."""
+    """The way in which the data of a channel arrives: as files, as streamed files, or through a FIFO."""
 
     FILE = "File"
     FAST_FILE = "FastFile"
@@ -29,15 +29,17 @@ class InputMode(StrEnum):
 
 
 @dataclass(frozen=True)
-class Channel:
+class ChannelData:
     """The data of one channel.
 
     Parameters
     ----------
     path
         A file, a folder, or an ``s3://`` URI.
-    content_type, mode
-        As the job says.
+    content_type
+        Content type that the job names.
+    mode
+        Input mode that the job names.
     """
 
     path: Location
@@ -46,20 +48,20 @@ class Channel:
 
 
 def build_training_tree(
-    base: Path, channels: Mapping[str, Channel], hyperparameters: Mapping[str, str], checkpoints: Path | None = None
+    base: Path, channels: Mapping[str, ChannelData], hyperparameters: Mapping[str, str], checkpoints: Path | None = None
 ) -> None:
-    """Make the tree below `base`.
+    """Make the tree of a training job below `base`.
 
     Parameters
     ----------
     base
         An empty directory.
     channels
-        Of the job, by name.
+        Data of each channel, by the channel's name.
     hyperparameters
-        As the platform passes them: strings.
+        Values of hyperparameters by name. The platform passes them as strings.
     checkpoints
-        Folder that the tree's checkpoint directory is, made when missing; an empty one of the tree's own else.
+        Folder to which the tree's checkpoint directory is linked, made when missing. None means an empty directory.
     """
     for directory in ("input/config", "input/data", "model", "output/data"):
         (base / directory).mkdir(parents=True)
@@ -72,13 +74,13 @@ def build_training_tree(
             os.mkfifo(base / "input/data" / f"{name}_0")
             continue
         _place(local_path(channel.path), base / "input/data" / name)
-        # The platform leaves such a file beside each channel's directory.
+        # The platform writes such a file next to the directory of each channel.
         (base / "input/data" / f"{name}-manifest").write_text("[]\n", encoding="utf-8")
 
 
 @contextmanager
-def pipes_filled(base: Path, channels: Mapping[str, Channel]) -> Iterator[None]:
-    """While a program runs, send the files of each piped channel, one after the other, through its FIFO."""
+def filled_pipes(base: Path, channels: Mapping[str, ChannelData]) -> Iterator[None]:
+    """Send the files of each piped channel through its FIFO, one after the other, while the context is open."""
     with ExitStack() as stack:
         for name, channel in channels.items():
             if channel.mode is InputMode.PIPE:
@@ -91,7 +93,7 @@ def _filled(fifo: Path, source: Path) -> Iterator[None]:
     files = [source] if source.is_file() else [path for path in sorted(source.rglob("*")) if path.is_file()]
 
     def fill() -> None:
-        # A program may end without having read to the end, or at all.
+        # A program may end before it has read everything, or without reading anything.
         with suppress(BrokenPipeError), fifo.open("wb") as target:
             for path in files:
                 with path.open("rb") as stream:
@@ -102,16 +104,16 @@ def _filled(fifo: Path, source: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # A reader that comes and goes frees a filler whose program never came.
+        # A short-lived reader ends the wait of a filler whose program never opened the FIFO.
         while filler.is_alive():
             os.close(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK))
             filler.join(0.1)
 
 
-def _channel_config(channel: Channel) -> dict[str, str]:
+def _channel_config(channel: ChannelData) -> dict[str, str]:
     return {
         "ContentType": channel.content_type,
-        # Of FastFile the program sees no difference.
+        # For the program, FastFile is the same as File.
         "TrainingInputMode": "Pipe" if channel.mode is InputMode.PIPE else "File",
         "S3DistributionType": "FullyReplicated",
         "RecordWrapperType": "None",
@@ -134,7 +136,7 @@ def _place_checkpoints(base: Path, folder: Path | None) -> None:
         (base / "checkpoints").mkdir()
         return
     folder.mkdir(parents=True, exist_ok=True)
-    # Not copied: what a job has kept is in the folder even if nobody lives to fetch it.
+    # A link, not a copy: checkpoints are in the folder even if this process is killed.
     (base / "checkpoints").symlink_to(folder.resolve(), target_is_directory=True)
     _write(base, "checkpointconfig", {"LocalPath": "/opt/ml/checkpoints", "S3Uri": folder.resolve().as_uri()})
 

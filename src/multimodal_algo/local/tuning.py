@@ -1,4 +1,4 @@
-"""A tuning job on this machine: training jobs, one after the other, with hyperparameters that a search chooses."""
+"""Runs a tuning job on this machine: training jobs, one after the other, whose hyperparameters a search chooses."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Objective:
-    """What is tuned for.
+    """The metric that a tuning job optimises.
 
     Parameters
     ----------
     name
-        Of the metric.
+        Name of the metric.
     expression
-        Finds its value in a job's log, as the one group; the last match counts.
+        Regular expression that finds the value in the log of a job, as its only group. The last match counts.
     maximize
-        Its direction.
+        Whether larger values are better.
     """
 
     name: str
@@ -43,15 +43,15 @@ class TuningJob:
     Parameters
     ----------
     training
-        What all training jobs share.
+        Settings that all training jobs share.
     ranges
-        ``ParameterRanges``.
+        Ranges of the hyperparameters to choose, as in ``ParameterRanges``.
     objective
-        What is tuned for.
+        The metric to optimise.
     jobs
-        ``MaxNumberOfTrainingJobs``.
+        Number of training jobs, ``MaxNumberOfTrainingJobs``.
     is_bayesian
-        Whether the strategy is ``Bayesian`` (by Optuna's TPE) and not ``Random``.
+        Whether the strategy is ``Bayesian``, by Optuna's TPE. Otherwise it is ``Random``.
     """
 
     training: TrainingJob
@@ -63,68 +63,86 @@ class TuningJob:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training job: its folder's name, what was chosen, and the objective; None where it failed."""
+    """One training job of a tuning job.
+
+    Parameters
+    ----------
+    name
+        Name of its folder.
+    hyperparameters
+        Hyperparameters that the search chose.
+    value
+        Value of the objective. None where the job failed or did not log it.
+    """
 
     name: str
     hyperparameters: Mapping[str, str]
     value: float | None
 
 
-def tune(job: TuningJob, *, output: Path, runner: Runner | None = None, tell: Callable[[str], object] = print) -> Trial:
-    """Run a tuning job: a folder per training job below `output`, and ``tuning.json``, the best job first.
+def tune(
+    job: TuningJob, *, output: Path, runner: Runner | None = None, report: Callable[[str], object] = print
+) -> Trial:
+    """Run a tuning job. Writes a folder for each training job, and ``tuning.json`` with the best job first.
 
     Parameters
     ----------
     job
-        Its settings.
+        Settings of the job.
     output
-        Directory of the results; made when missing.
+        Directory of the results, made when missing.
     runner
-        How to start the program; as a plain process of this installation else.
-    tell
-        Where lines for the user go.
+        Starter of the program. None starts a plain process of this installation.
+    report
+        Function that gets each line for the user.
 
     Returns
     -------
     Trial
-        The best one.
+        The best training job.
 
     Raises
     ------
     UserError
-        No job gave the objective, or Optuna is not installed.
+        No job logged the objective, or Optuna is not installed.
     """
-    study = _study(job)
-    trials: list[Trial] = []
-    for number in range(1, job.jobs + 1):
-        asked = study.ask()
-        chosen = {name: str(value) for name, value in _suggested(asked, job.ranges).items()}
-        trial = _tried(f"job-{number:02}", chosen, job, output, runner, tell)
-        trials.append(trial)
-        if trial.value is None:
-            study.tell(asked, state=_failed_state())
-        else:
-            study.tell(asked, trial.value)
-            tell(f"{trial.name}: {job.objective.name} {trial.value:g} with {_shown(chosen)}")
-    done = [trial for trial in trials if trial.value is not None]
-    if not done:
-        raise UserError(f"None of {job.jobs} training jobs gave {job.objective.name}; their logs are in {output}.")
     sign = -1 if job.objective.maximize else 1
-    ranked = sorted(done, key=lambda trial: sign * (trial.value or 0.0))
-    told = [vars(trial) for trial in [*ranked, *(trial for trial in trials if trial.value is None)]]
-    (output / "tuning.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    trials = _run_all(job, output, runner, report)
+    ranked = sorted(trials, key=lambda trial: (trial.value is None, sign * (trial.value or 0.0)))
     best = ranked[0]
-    tell(f"best: {output / best.name}, {job.objective.name} {best.value:g} with {_shown(best.hyperparameters)}")
+    if best.value is None:
+        raise UserError(f"None of {job.jobs} training jobs gave {job.objective.name}. Their logs are in {output}.")
+    entries = [vars(trial) for trial in ranked]
+    (output / "tuning.json").write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
+    report(f"best: {output / best.name}, {job.objective.name} {best.value:g} with {_shown(best.hyperparameters)}")
     return best
 
 
-def _tried(
+def _run_all(job: TuningJob, output: Path, runner: Runner | None, report: Callable[[str], object]) -> list[Trial]:
+    """Run the training jobs one after the other. The search gets the result of each before it chooses the next."""
+    study = _study(job)
+    trials: list[Trial] = []
+    for number in range(1, job.jobs + 1):
+        suggestion = study.ask()
+        chosen = {name: str(value) for name, value in _chosen(suggestion, job.ranges).items()}
+        trial = _run(f"job-{number:02}", chosen, job, output=output, runner=runner, report=report)
+        trials.append(trial)
+        if trial.value is None:
+            study.tell(suggestion, state=_failed_state())
+        else:
+            study.tell(suggestion, trial.value)
+            report(f"{trial.name}: {job.objective.name} {trial.value:g} with {_shown(chosen)}")
+    return trials
+
+
+def _run(
     name: str,
     chosen: Mapping[str, str],
     job: TuningJob,
+    *,
     output: Path,
     runner: Runner | None,
-    tell: Callable[[str], object],
+    report: Callable[[str], object],
 ) -> Trial:
     folder = output / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -132,15 +150,15 @@ def _tried(
     log = folder / "training.log"
     try:
         with log.open("w", encoding="utf-8") as stream:
-            train(replace(job.training, hyperparameters=own), output=folder, runner=runner, tell=stream.write)
+            train(replace(job.training, hyperparameters=own), output=folder, runner=runner, log=stream.write)
     except UserError as error:
-        # As on the platform, others go on.
-        tell(f"{name}: failed with {_shown(chosen)}: {error}")
+        # As on the platform, the next training jobs still run.
+        report(f"{name}: failed with {_shown(chosen)}: {error}")
         return Trial(name, chosen, None)
-    found = re.findall(job.objective.expression, log.read_text(encoding="utf-8"))
-    if not found:
-        tell(f"{name}: {job.objective.name} is not in its log")
-    return Trial(name, chosen, float(found[-1]) if found else None)
+    values = re.findall(job.objective.expression, log.read_text(encoding="utf-8"))
+    if not values:
+        report(f"{name}: {job.objective.name} is not in {log}")
+    return Trial(name, chosen, float(values[-1]) if values else None)
 
 
 def _study(job: TuningJob) -> Any:
@@ -161,7 +179,7 @@ def _failed_state() -> Any:
     return TrialState.FAIL
 
 
-def _suggested(trial: Any, ranges: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+def _chosen(trial: Any, ranges: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
     for entry in ranges.get("IntegerParameterRanges", ()):
         chosen[entry["Name"]] = trial.suggest_int(entry["Name"], int(entry["MinValue"]), int(entry["MaxValue"]))

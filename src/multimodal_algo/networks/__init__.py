@@ -1,1 +1,1 @@
-"""Frozen networks for texts and images: where they come from, how they encode, and what runs them."""
+"""Frozen networks for texts and images: the library they come from, the encoding, and the engines that run them."""

@@ -1,7 +1,7 @@
-"""How frozen networks are run: by torch, or as ONNX graphs by ONNX Runtime.
+"""The engines that run frozen networks: torch, and ONNX Runtime for ONNX graphs.
 
 On a CPU ONNX Runtime is two to five times as fast as torch (``benchmarks/README.md`` has the figures), so it is the
-usual choice there. It is optional: what is missing, or answers otherwise than torch, is passed over.
+default there. It is optional: torch takes its place where it is missing, or where its vectors differ from torch's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 _OPSET = 17
 _OUTPUT = "vectors"
-# Vectors that differ by more do not come from the same network. Halves, as a GPU computes them, differ by a hundredth.
+# Vectors that differ by more do not come from the same network. On a GPU torch computes in half precision, which makes
+# a difference of one hundredth.
 _TOLERANCE = 0.02
 _PROVIDERS: Mapping[Engine, Sequence[str]] = {
     Engine.ONNX: ("CUDAExecutionProvider",),
@@ -37,30 +38,30 @@ _PROVIDERS: Mapping[Engine, Sequence[str]] = {
 
 
 class Unavailable(MultimodalError):
-    """An engine that cannot be used here; the message says why."""
+    """An engine cannot be used here. The message is the reason, as a clause."""
 
 
 class OnnxNetwork:
-    """A graph in ONNX Runtime.
+    """A network that ONNX Runtime runs.
 
     Parameters
     ----------
     path
-        The graph.
+        File of the ONNX graph.
     engine
-        ``onnx`` (on a GPU if there is one) or ``tensorrt``.
+        ``onnx``, which uses a GPU if there is one, or ``tensorrt``.
     has_gpu
         Whether torch has a GPU here.
 
     Attributes
     ----------
     is_on_cpu
-        Whether it runs on one core of the CPU.
+        Whether each call runs on one core of the CPU.
 
     Raises
     ------
     Unavailable
-        No ONNX Runtime, none for this device, or a graph that it does not load.
+        ONNX Runtime is not installed, does not support the device, or does not load the graph.
     """
 
     def __init__(self, path: Path, engine: Engine, *, has_gpu: bool) -> None:
@@ -77,7 +78,7 @@ class OnnxNetwork:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         if self.is_on_cpu:
-            # Cores work at batches of their own: they need not wait for each other, nor for those that decode images.
+            # Each core runs a batch of its own, so it waits neither for other cores nor for threads that decode images.
             options.intra_op_num_threads = 1
         try:
             self._session = onnxruntime.InferenceSession(
@@ -88,12 +89,12 @@ class OnnxNetwork:
         self._names = [entry.name for entry in self._session.get_inputs()]
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The vectors, float32 (rows, width), of arrays by the names of the graph's inputs."""
+        """Return the vectors, float32 (rows, width), of arrays by the names of the graph's inputs."""
         return self._session.run(None, {name: inputs[name] for name in self._names})[0]
 
 
-def spread(run: Callable[[Any], np.ndarray], batches: Sequence[Any], *, by_core: bool) -> Iterable[np.ndarray]:
-    """What `run` gives for each of `batches`, in order; `by_core`: each core works at a batch of its own."""
+def run_batches(run: Callable[[Any], np.ndarray], batches: Sequence[Any], *, by_core: bool) -> Iterable[np.ndarray]:
+    """Return the result of `run` for each of `batches`, in order. With `by_core` each core runs a batch of its own."""
     return _cores().map(run, batches) if by_core and len(batches) > 1 else map(run, batches)
 
 
@@ -102,15 +103,27 @@ def _cores() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="network")
 
 
-def chosen(engine: Engine, *, has_gpu: bool) -> Engine:
-    """What ``auto`` means on this device: ONNX Runtime on a CPU where it is installed, torch else."""
+def choose_engine(engine: Engine, *, has_gpu: bool) -> Engine:
+    """Return the engine that ``auto`` stands for on this device, or the engine that is named.
+
+    ``auto`` stands for ONNX Runtime on a CPU, if it is installed, and for torch otherwise.
+    """
     if engine is not Engine.AUTO:
         return engine
     return Engine.TORCH if has_gpu or importlib.util.find_spec("onnxruntime") is None else Engine.ONNX
 
 
 def export_onnx(network: torch.nn.Module, example: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Write `network` as an ONNX graph whose first dimension (and second, of integers) may have any size.
+    """Write `network` as an ONNX graph that takes any number of rows, and of tokens in a row.
+
+    Parameters
+    ----------
+    network
+        Network on the CPU, in evaluation mode.
+    example
+        Inputs by their names, in the order of the network's arguments. Arrays of two dimensions hold tokens.
+    path
+        File for the graph. Its directory is made when missing.
 
     Raises
     ------
@@ -142,29 +155,29 @@ def export_onnx(network: torch.nn.Module, example: Mapping[str, torch.Tensor], p
                 opset_version=_OPSET,
                 dynamo=False,
             )
-    except Exception as error:  # of many kinds, by what the network does
+    except Exception as error:  # the exporter raises exceptions of many kinds
         path.unlink(missing_ok=True)
         raise Unavailable(f"the network cannot be exported ({str(error).splitlines()[0][:120]})") from None
 
 
-def require_equal(found: np.ndarray, expected: np.ndarray) -> None:
-    """Refuse an engine whose vectors, float32 (rows, width), are not torch's.
+def require_equal(vectors: np.ndarray, expected: np.ndarray) -> None:
+    """Refuse an engine whose vectors differ from torch's vectors, both float32 (rows, width).
 
     Raises
     ------
     Unavailable
-        They differ by more than rounding does.
+        The vectors differ by more than rounding does.
     """
     scale = max(float(np.abs(expected).max()), 1e-6)
-    off = float(np.abs(found - expected).max()) / scale if found.shape == expected.shape else float("inf")
-    if not off <= _TOLERANCE:
-        raise Unavailable(f"its vectors differ from torch's (by {off:.2g} of the largest entry)")
+    difference = float(np.abs(vectors - expected).max()) / scale if vectors.shape == expected.shape else float("inf")
+    if not difference <= _TOLERANCE:  # False for NaN
+        raise Unavailable(f"its vectors differ from torch's (by {difference:.2g} of the largest entry)")
 
 
-def folded(network: torch.nn.Module) -> torch.nn.Module:
-    """A copy for a CPU: normalisation folded into convolutions where its structure can be read, pixels innermost.
+def optimise_for_cpu(network: torch.nn.Module) -> torch.nn.Module:
+    """Return a copy of an image network that is faster on a CPU. Its vectors are equal up to rounding.
 
-    Vectors stay equal up to rounding.
+    Normalisation is folded into convolutions, where torch.fx can trace the network. Memory has the channels innermost.
     """
     import torch
     from torch.fx.experimental.optimization import fuse

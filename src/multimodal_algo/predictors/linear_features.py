@@ -1,4 +1,4 @@
-"""Columns of every kind as the numbers that a linear model takes, each column about as loud as any other."""
+"""The features of a linear model: columns of every kind as numbers, with about the same weight for each column."""
 
 from __future__ import annotations
 
@@ -22,36 +22,38 @@ _ROWS_AT_A_TIME = 4096
 _BINS = 16
 _BIN_WEIGHT = 0.5
 _TEXT_WEIGHT = 1.5
-# Signs of text per second that TF-IDF takes, on one core.
+# Characters of text per second that TF-IDF processes, on one core.
 _WORDS_PER_S, _PIECES_PER_S = 4e6, 3e5
-# Words; and single signs of the scripts that are written without spaces, in pairs.
+# A token is a word, or a single character of a script that is written without spaces.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _TOKEN = rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+"
 
 
 def vector_cells(column: str, vectors: VectorColumn) -> pd.Series:
-    """Vectors as one column of cells: bytes of float16, None where there is none.
+    """Return vectors as one column of cells: the bytes of float16 numbers, and None where there is no vector.
 
-    AutoGluon copies tables often: of a column of cells it copies references, of a thousand columns every number.
+    AutoGluon often copies tables. It copies only the references of a column of cells, but every number of a thousand
+    columns.
     """
-    cells = [None if place < 0 else vectors.vectors[place].tobytes() for place in vectors.index.tolist()]
+    cells = [None if index < 0 else vectors.vectors[index].tobytes() for index in vectors.index.tolist()]
     return pd.Series(cells, dtype=object, name=column + _VECTOR)
 
 
 class LinearFeatures:
-    """Learns from a table what its columns become.
+    """Numbers for a linear model, learned from the columns of a table.
 
-    Text becomes TF-IDF of words, a category one of its frequent values, a number the quantile bin that it lies in,
-    a vector its standardised entries. Each column's numbers have about the same length: rows of TF-IDF as they come,
-    vectors so that theirs is 1 on average. A cell without a vector is told by a column of its own.
+    A text becomes the TF-IDF of its words. A category becomes the one-hot code of a frequent value. A number becomes
+    the one-hot code of its quantile bin. A vector becomes its standardised entries. The numbers of each column have
+    about the same length: rows of TF-IDF have length 1, and vectors are scaled to length 1 on average. A column of its
+    own marks the cells without a vector.
 
     Parameters
     ----------
     max_words
-        Most words that are kept of all text columns together.
+        Largest number of words of all text columns together.
     with_pieces
-        Whether text also becomes TF-IDF of pieces of words, 2 to 5 signs long, as many at most: they know what words
-        have in common, and cost three times as much.
+        Whether text also becomes the TF-IDF of pieces of words, 2 to 5 characters long, with the same largest number.
+        Pieces know what words have in common, and take three times as long.
     """
 
     def __init__(self, max_words: int, with_pieces: bool = False) -> None:
@@ -59,13 +61,19 @@ class LinearFeatures:
         self._with_pieces = with_pieces
 
     def seconds(self, table: pd.DataFrame) -> float:
-        """About how long `fit_transform` will take for its texts, which is most of it and cannot be cut short."""
+        """Estimate the seconds of `fit_transform` for the texts, which are most of its time and cannot be cut short."""
         cells = [table[column] for column in table.columns if _kind(column, table[column]) == "text"]
-        signs = sum(len(table) * column.head(_ROWS_AT_A_TIME).str.len().mean() for column in cells)
-        return signs / (_PIECES_PER_S if self._with_pieces else _WORDS_PER_S)
+        characters = sum(len(table) * column.head(_ROWS_AT_A_TIME).str.len().mean() for column in cells)
+        return characters / (_PIECES_PER_S if self._with_pieces else _WORDS_PER_S)
 
     def fit_transform(self, table: pd.DataFrame) -> Blocks:
-        """Learn from `table`: text as str, categories as pandas categories, numbers as floats, and `vector_cells`."""
+        """Learn from a table, and return its numbers.
+
+        Parameters
+        ----------
+        table
+            Columns of texts as str, of pandas categories, of numbers as floats, or of `vector_cells`.
+        """
         kinds = {column: _kind(column, table[column]) for column in table.columns}
         self._vectors = {column: _VectorScale(table[column]) for column, kind in kinds.items() if kind == "vector"}
         share = self._max_words // max(1, sum(kind == "text" for kind in kinds.values()))
@@ -87,7 +95,7 @@ class LinearFeatures:
         return self.transform(table)
 
     def transform(self, table: pd.DataFrame) -> Blocks:
-        """The numbers of the rows of `table`."""
+        """Return the numbers of the rows of `table`."""
         blocks = [part.transform(table[column]) * np.float32(weight) for column, part, weight in self._parts]
         words = sparse.hstack(blocks, format="csr", dtype=np.float32) if blocks else _nothing(len(table))
         dense = np.zeros((len(table), sum(scale.width for scale in self._vectors.values())), dtype=np.float32)
@@ -101,24 +109,27 @@ class LinearFeatures:
         try:
             part.fit(table[column])
         except ValueError:
-            return  # No word occurs twice: the column says nothing about other rows.
+            return  # No word occurs twice, so the column has no information about other rows.
         self._parts.append((column, part, weight))
 
 
 class _Part(ABC):
-    """What a column's cells become; scikit-learn learns it, but its checks of every call take milliseconds."""
+    """The features of one column.
+
+    scikit-learn learns them. It does not apply them, because its checks take milliseconds in every call.
+    """
 
     @abstractmethod
     def fit(self, cells: pd.Series) -> None:
-        """Learn from the cells; ValueError where they say nothing of other rows."""
+        """Learn from the cells. Raise ValueError where they have no information about other rows."""
 
     @abstractmethod
     def transform(self, cells: pd.Series) -> sparse.csr_matrix:
-        """The numbers of cells, float32 (rows, numbers)."""
+        """Return the numbers of the cells, float32 (rows, numbers)."""
 
 
 class _Words(_Part):
-    """TF-IDF, rows of length 1."""
+    """TF-IDF, with rows of length 1."""
 
     def __init__(self, most: int, **options: Any) -> None:
         self._vectorizer = TfidfVectorizer(
@@ -129,15 +140,15 @@ class _Words(_Part):
         self._vectorizer.fit(cells.astype(str))
 
     def transform(self, cells: pd.Series) -> sparse.csr_matrix:
-        analyze, place = self._vectorizer.build_analyzer(), self._vectorizer.vocabulary_.get
-        places, counts, ends = array("i"), array("f"), array("q", [0])
+        analyze, number_of = self._vectorizer.build_analyzer(), self._vectorizer.vocabulary_.get
+        numbers, counts, ends = array("i"), array("f"), array("q", [0])
         for cell in cells:
-            found = Counter(place(word) for word in analyze(str(cell)))
-            found.pop(None, None)
-            places.extend(found.keys())
-            counts.extend(found.values())
-            ends.append(len(places))
-        indices, indptr = np.frombuffer(places, dtype=np.int32), np.array(ends)
+            words = Counter(number_of(word) for word in analyze(str(cell)))
+            words.pop(None, None)
+            numbers.extend(words.keys())
+            counts.extend(words.values())
+            ends.append(len(numbers))
+        indices, indptr = np.frombuffer(numbers, dtype=np.int32), np.array(ends)
         values = (1 + np.log(np.frombuffer(counts, dtype=np.float32))) * self._vectorizer.idf_[indices]
         rows = np.repeat(np.arange(len(cells)), np.diff(indptr))
         lengths = np.sqrt(np.bincount(rows, values**2, minlength=len(cells)))
@@ -146,22 +157,22 @@ class _Words(_Part):
 
 
 class _Categories(_Part):
-    """One-hot of the values that occur twice; all others are one."""
+    """One-hot codes of the values that occur twice. All other values share one code."""
 
     def fit(self, cells: pd.Series) -> None:
         counts = Counter(cells.astype(str))
         frequent = sorted(value for value, count in counts.items() if count > 1)
-        self._places = {value: place for place, value in enumerate(frequent)}
+        self._codes = {value: code for code, value in enumerate(frequent)}
         self._width = len(frequent) + (len(counts) > len(frequent))
 
     def transform(self, cells: pd.Series) -> sparse.csr_matrix:
-        # Where each value was frequent, a new one is none of them.
-        places = [self._places.get(cell, len(self._places)) for cell in cells.astype(str)]
-        return _one_hot(np.array(places, dtype=np.int32), self._width)
+        # Where every value was frequent, a new one has no code.
+        codes = [self._codes.get(cell, len(self._codes)) for cell in cells.astype(str)]
+        return _one_hot(np.array(codes, dtype=np.int32), self._width)
 
 
 class _Bins(_Part):
-    """One-hot quantile bins of a number."""
+    """One-hot codes of the quantile bins of a number."""
 
     def __init__(self, bins: int) -> None:
         self._bins = bins
@@ -181,7 +192,7 @@ class _Bins(_Part):
 
 
 class _Absent(_Part):
-    """1 where there is no vector."""
+    """The number 1 where there is no vector."""
 
     def fit(self, cells: pd.Series) -> None:
         pass
@@ -191,7 +202,7 @@ class _Absent(_Part):
 
 
 class _VectorScale:
-    """Mean and scale of a column of vectors, so that rows have length 1 on average."""
+    """The mean and scale of a column of vectors, with which rows have length 1 on average."""
 
     def __init__(self, cells: pd.Series) -> None:
         present = cells[cells.notna()]
@@ -209,9 +220,9 @@ class _VectorScale:
 
     def write(self, cells: pd.Series, out: np.ndarray) -> None:
         """Fill the rows of `out`, float32 (rows, width), that have a vector."""
-        places = np.flatnonzero(cells.notna())
-        for start in range(0, len(places) if self.width else 0, _ROWS_AT_A_TIME):
-            rows = places[start : start + _ROWS_AT_A_TIME]
+        present = np.flatnonzero(cells.notna())
+        for start in range(0, len(present) if self.width else 0, _ROWS_AT_A_TIME):
+            rows = present[start : start + _ROWS_AT_A_TIME]
             out[rows] = (_numbers(cells.iloc[rows]) - self._mean) * self._scale
 
 
@@ -227,12 +238,12 @@ def _kind(column: str, cells: pd.Series) -> str:
     return "number" if pd.api.types.is_numeric_dtype(cells) else "text"
 
 
-def _one_hot(places: np.ndarray, width: int) -> sparse.csr_matrix:
-    """1 at the place of each row, float32 (rows, width); nothing where it is `width` or more."""
-    there = places < width
-    indptr = np.concatenate([[0], np.cumsum(there)])
-    indices = places[there].astype(np.int32)
-    return sparse.csr_matrix((np.ones(len(indices), dtype=np.float32), indices, indptr), (len(places), width))
+def _one_hot(codes: np.ndarray, width: int) -> sparse.csr_matrix:
+    """Return one-hot codes, float32 (rows, width). The row of a code that is `width` or more is all 0."""
+    valid = codes < width
+    indptr = np.concatenate([[0], np.cumsum(valid)])
+    indices = codes[valid].astype(np.int32)
+    return sparse.csr_matrix((np.ones(len(indices), dtype=np.float32), indices, indptr), (len(codes), width))
 
 
 def _nothing(rows: int) -> sparse.csr_matrix:

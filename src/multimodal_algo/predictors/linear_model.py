@@ -1,4 +1,4 @@
-"""A linear model over columns of every kind, as a model of AutoGluon's."""
+"""A linear model over columns of every kind, as one of the models that AutoGluon fits."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from scipy.special import softmax
 from multimodal_algo.core.linear import fit_linear
 from multimodal_algo.predictors.linear_features import LinearFeatures
 
-# Weights and the optimiser's history of them are in memory at once: this many make about 250 MB.
+# The weights and their history in the optimiser are in memory at once. This number of weights makes about 250 MB.
 _MOST_WEIGHTS = 4_000_000
 
 
 class MixedLinearModel(AbstractModel):
     """Softmax (or least-squares) regression on words, categories, binned numbers and vectors.
 
-    AutoGluon's own linear model takes no raw text, and makes every column dense. Hyperparameters: ``C`` (inverse of
-    the L2 penalty), ``max_iter``, ``max_words``, ``pieces`` (see `LinearFeatures`).
+    AutoGluon's own linear model does not take raw text, and makes every column dense. The hyperparameters are ``C``,
+    the inverse of the L2 penalty, ``max_iter``, ``max_words`` and ``pieces``. See `LinearFeatures` for the last two.
     """
 
     ag_key = "WIDE"
     ag_name = "WideLinear"
-    # Quick, so fitted first: it is there when the time runs out.
+    # It is quick, so it is fitted first and is there when the time runs out.
     ag_priority = 1000
     seed_name = None
     _supported_problem_types = ("binary", "multiclass", "regression")
@@ -53,12 +53,12 @@ class MixedLinearModel(AbstractModel):
         outputs = 1 if self.problem_type == REGRESSION else int(self.num_classes)
         X = self.preprocess(X)
         most_words = max(100, min(self.params["max_words"], _MOST_WEIGHTS // outputs))
-        self._encoder = LinearFeatures(most_words, self.params["pieces"])
-        if time_limit is not None and self._encoder.seconds(X) > 0.6 * time_limit:
+        self._linear_features = LinearFeatures(most_words, self.params["pieces"])
+        if time_limit is not None and self._linear_features.seconds(X) > 0.6 * time_limit:
             raise TimeLimitExceeded
-        blocks = self._encoder.fit_transform(X)
+        blocks = self._linear_features.fit_transform(X)
         if self.problem_type == REGRESSION:
-            # Scaled, so that C means the same for prices and for ratings.
+            # With scaled targets, C means the same for prices and for ratings.
             self._center, self._scale = float(y.mean()), float(y.std()) or 1.0
             targets = ((y - self._center) / self._scale).to_numpy(dtype=np.float32)
         else:
@@ -73,7 +73,7 @@ class MixedLinearModel(AbstractModel):
         )
 
     def _predict_proba(self, X: pd.DataFrame, **kwargs: Any) -> np.ndarray:
-        scores = self.model.scores(self._encoder.transform(self.preprocess(X, **kwargs)))
+        scores = self.model.scores(self._linear_features.transform(self.preprocess(X, **kwargs)))
         if self.problem_type == REGRESSION:
             return scores[:, 0] * self._scale + self._center
         return self._convert_proba_to_unified_form(softmax(scores, axis=1))

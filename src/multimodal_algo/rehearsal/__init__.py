@@ -1,1 +1,1 @@
-"""What the platform does when an algorithm is validated, done here, and more: every promise of the request is tried."""
+"""The validation of an algorithm, rehearsed on this machine. Every other promise of the request is checked too."""

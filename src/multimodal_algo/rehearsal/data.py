@@ -1,4 +1,4 @@
-"""The validation's data in every form that the request declares: other formats, named images, and garbage."""
+"""The rows of a rehearsal in every form that a request declares."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _LABEL = "label"
 
 
 def rows_of(location: Path) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows of a CSV file, or of the first file of a folder."""
+    """Return the header and the rows of a CSV file, or of the first file in a folder."""
     header, *rows = (row.fields for row in read_rows(find_sources(location)[0]))
     return header, rows
 
 
 def write_csv(header: Sequence[str], rows: Sequence[Sequence[str]], path: Path) -> Path:
-    """Write a training file."""
+    """Write a training file as CSV."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows([header, *rows])
@@ -30,22 +30,23 @@ def write_csv(header: Sequence[str], rows: Sequence[Sequence[str]], path: Path) 
 
 
 def write_parquet(header: Sequence[str], rows: Sequence[Sequence[str]], path: Path) -> Path:
-    """Write a training file, all columns of strings."""
+    """Write a training file as Parquet, with strings in all columns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(_parquet(header, rows))
     return path
 
 
 def name_images(header: Sequence[str], rows: Sequence[Sequence[str]], folder: Path) -> list[list[str]]:
-    """The rows with names of files in `folder` in place of base64."""
+    """Write the images of base64 cells into `folder`, and return the rows with the names of these files instead."""
     folder.mkdir(parents=True, exist_ok=True)
     named = [list(row) for row in rows]
-    for place in (place for place, column in enumerate(header) if column.endswith(_IMAGE)):
+    for index in (index for index, column in enumerate(header) if column.endswith(_IMAGE)):
         for number, row in enumerate(named):
-            if row[place] and ";" not in row[place]:
-                name = f"{place}-{number}.jpg"
-                (folder / name).write_bytes(base64.b64decode(row[place]))
-                row[place] = name
+            # A cell with several images stays base64.
+            if row[index] and ";" not in row[index]:
+                name = f"{index}-{number}.jpg"
+                (folder / name).write_bytes(base64.b64decode(row[index]))
+                row[index] = name
     return named
 
 
@@ -59,32 +60,44 @@ BODIES: Mapping[str, Callable[[Sequence[str], Sequence[Sequence[str]]], bytes]] 
     ).encode(),
     "application/x-parquet": lambda columns, rows: _parquet(columns, rows),
 }
-"""Bodies of requests by content type, of the columns' names and the rows."""
+"""Functions by content type. Each makes the body of a request from the names of the columns and the rows."""
 
 ANSWERS: Mapping[str, Callable[[bytes], int]] = {
     "text/csv": lambda body: len([row for row in csv.reader(io.StringIO(body.decode(), newline="")) if row]),
     "application/jsonlines": lambda body: len([json.loads(line) for line in body.splitlines() if line]),
     "application/json": lambda body: _json_answers(body),
 }
-"""How many answers a body holds, by response type."""
+"""Functions by response type. Each returns the number of answers in a body."""
 
 
 def _json_answers(body: bytes) -> int:
-    """Of ``{"predictions": […]}``, or of an object a line, which is what answers objects a line."""
+    """Return the number of answers in ``{"predictions": […]}``, or in lines with one object each.
+
+    The server answers JSON Lines with lines.
+    """
     lines = [json.loads(line) for line in body.splitlines() if line]
     return len(lines[0]["predictions"]) if len(lines) == 1 and "predictions" in lines[0] else len(lines)
 
 
 def inference_columns(header: Sequence[str]) -> list[str]:
-    """The columns of an inference line."""
+    """Return the columns of an inference line, from those of a training file."""
     return [column for column in header if column != _LABEL]
 
 
 def lines_of(location: Path) -> list[list[str]]:
-    """The rows of the first file of header-less lines."""
+    """Return the rows of a file of header-less lines, or of the first file in a folder."""
     file = location if location.is_file() else next(path for path in sorted(location.rglob("*")) if path.is_file())
     with file.open(encoding="utf-8", newline="") as stream:
         return list(csv.reader(stream))
+
+
+def is_number(text: str) -> bool:
+    """Return whether Python reads the text as a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _lines(rows: Sequence[Sequence[str]]) -> bytes:
@@ -97,7 +110,7 @@ def _parquet(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.table({column: [row[place] for row in rows] for place, column in enumerate(columns)})
+    table = pa.table({column: [row[index] for row in rows] for index, column in enumerate(columns)})
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     return sink.getvalue().to_pybytes()

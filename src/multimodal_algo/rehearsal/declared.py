@@ -1,4 +1,4 @@
-"""Faults of a ``CreateAlgorithm`` request that can be seen without running anything."""
+"""The checks of a ``CreateAlgorithm`` request that run no program."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ Request = Mapping[str, Any]
 
 
 def check_request(request: Request, findings: Findings) -> bool:
-    """Check the request against the service's model, and its parts against each other; whether the former holds."""
+    """Check the request against the service's model, and its parts against each other.
+
+    Return whether the service would take the request. Contradictions between its parts do not count here.
+    """
     refused = problems("CreateAlgorithm", _as_if_in_s3(request))
-    with findings.check("request: as the service's model has it"):
+    with findings.check("request: fits the service's model"):
         if refused:
             raise Fault(" ".join(refused))
     if refused:
@@ -26,8 +29,8 @@ def check_request(request: Request, findings: Findings) -> bool:
         ("request: validation", _validation(request)),
     ):
         with findings.check(name):
-            if found := list(faults):
-                raise Fault(" ".join(found))
+            if sentences := list(faults):
+                raise Fault(" ".join(sentences))
     return True
 
 
@@ -38,13 +41,13 @@ def _hyperparameters(request: Request) -> Iterator[str]:
         if name in seen:
             yield f"{name} is declared twice."
         seen.add(name)
-        # API, HyperParameterSpecification: one with a default cannot be required.
+        # API, HyperParameterSpecification: a hyperparameter with a default cannot be required.
         if entry.get("IsRequired") and "DefaultValue" in entry:
             yield f"{name} is required and has a default."
         if entry["Type"] == "FreeText" and ("Range" in entry or entry.get("IsTunable")):
-            yield f"{name} is free text, which has no range and cannot be tuned."
-        if "DefaultValue" in entry and (told := _outside(entry, entry["DefaultValue"])):
-            yield f"The default of {name}, {told}."
+            yield f"{name} is free text, which has no range and is not tunable."
+        if "DefaultValue" in entry and (problem := _outside(entry, entry["DefaultValue"])):
+            yield f"The default of {name}, {problem}."
 
 
 def _metrics(request: Request) -> Iterator[str]:
@@ -54,34 +57,45 @@ def _metrics(request: Request) -> Iterator[str]:
         try:
             groups = re.compile(entry["Regex"]).groups
         except re.error as error:
-            yield f"The expression of {entry['Name']} is none ({error})."
+            yield f"The expression of {entry['Name']} is not valid ({error})."
             continue
         if groups != 1:
-            yield f"The expression of {entry['Name']} has {groups} groups: the value is the one group."
+            yield f"The expression of {entry['Name']} has {groups} groups: it must have one, which is the value."
     for objective in specification.get("SupportedTuningJobObjectiveMetrics", []):
         if objective["MetricName"] not in names:
-            yield f"The objective {objective['MetricName']} is no metric."
+            yield f"The objective {objective['MetricName']} is not one of the metrics."
 
 
 def _validation(request: Request) -> Iterator[str]:
-    specification, inference = request.get("TrainingSpecification", {}), request.get("InferenceSpecification", {})
     profiles = request.get("ValidationSpecification", {}).get("ValidationProfiles", [])
     if not profiles:
         yield "There is no validation profile."
         return
     training = profiles[0]["TrainingJobDefinition"]
+    specification = request.get("TrainingSpecification", {})
+    yield from _set_hyperparameters(request, training)
+    yield from _set_channels(specification, training)
+    yield from _instance(training["ResourceConfig"], specification.get("SupportedTrainingInstanceTypes", []))
+    if transform := profiles[0].get("TransformJobDefinition"):
+        yield from _transform(request.get("InferenceSpecification", {}), transform)
+
+
+def _set_hyperparameters(request: Request, training: Mapping[str, Any]) -> Iterator[str]:
     by_name = {entry["Name"]: entry for entry in declared(request)}
     for name, value in training.get("HyperParameters", {}).items():
         if name not in by_name:
             yield f"The training job sets {name}, which is not declared."
-        elif told := _outside(by_name[name], value):
-            yield f"The training job's {name}, {told}."
+        elif problem := _outside(by_name[name], value):
+            yield f"The training job's {name}, {problem}."
+
+
+def _set_channels(specification: Mapping[str, Any], training: Mapping[str, Any]) -> Iterator[str]:
     channels = {entry["Name"]: entry for entry in specification.get("TrainingChannels", [])}
-    given = {entry["ChannelName"]: entry for entry in training["InputDataConfig"]}
-    yield from (
-        f"The training job has no channel {n}." for n, c in channels.items() if c["IsRequired"] and n not in given
-    )
-    for name, entry in given.items():
+    inputs = {entry["ChannelName"]: entry for entry in training["InputDataConfig"]}
+    for name, channel in channels.items():
+        if channel["IsRequired"] and name not in inputs:
+            yield f"The training job has no channel {name}."
+    for name, entry in inputs.items():
         if name not in channels:
             yield f"The training job's channel {name} is not declared."
             continue
@@ -90,21 +104,22 @@ def _validation(request: Request) -> Iterator[str]:
             yield f"The training job's channel {name} comes as {mode}, which is not declared."
         if entry.get("ContentType", "text/csv") not in channels[name]["SupportedContentTypes"]:
             yield f"The training job's channel {name} has {entry['ContentType']}, which is not declared."
-    yield from _instance(training["ResourceConfig"], specification.get("SupportedTrainingInstanceTypes", []))
-    if transform := profiles[0].get("TransformJobDefinition"):
-        resources = transform["TransformResources"]
-        yield from _instance(resources, inference.get("SupportedTransformInstanceTypes", []))
-        if re.match(r"ml\.(g|p)\d", resources["InstanceType"]) and "TransformAmiVersion" not in resources:
-            yield "The transform job has a GPU and no TransformAmiVersion: its driver is of CUDA 11.4."
-        kind, accept = transform["TransformInput"].get("ContentType"), transform["TransformOutput"].get("Accept")
-        if kind and kind not in inference.get("SupportedContentTypes", []):
-            yield f"The transform job sends {kind}, which is not declared."
-        if accept and accept not in inference.get("SupportedResponseMIMETypes", []):
-            yield f"The transform job accepts {accept}, which is not declared."
+
+
+def _transform(inference: Mapping[str, Any], transform: Mapping[str, Any]) -> Iterator[str]:
+    resources = transform["TransformResources"]
+    yield from _instance(resources, inference.get("SupportedTransformInstanceTypes", []))
+    if re.match(r"ml\.(g|p)\d", resources["InstanceType"]) and "TransformAmiVersion" not in resources:
+        yield "The transform job has a GPU and no TransformAmiVersion: its driver is of CUDA 11.4."
+    kind, accept = transform["TransformInput"].get("ContentType"), transform["TransformOutput"].get("Accept")
+    if kind and kind not in inference.get("SupportedContentTypes", []):
+        yield f"The transform job sends {kind}, which is not declared."
+    if accept and accept not in inference.get("SupportedResponseMIMETypes", []):
+        yield f"The transform job accepts {accept}, which is not declared."
 
 
 def _as_if_in_s3(value: Any) -> Any:
-    """A request whose data on this machine is called S3's, as the service's model wants it."""
+    """Return the request with ``s3://`` URIs in place of ``file://`` URIs, which the service's model refuses."""
     if isinstance(value, Mapping):
         return {name: _as_if_in_s3(member) for name, member in value.items()}
     if isinstance(value, list):
@@ -113,12 +128,12 @@ def _as_if_in_s3(value: Any) -> Any:
 
 
 def declared(request: Request) -> list[Mapping[str, Any]]:
-    """The hyperparameters that a request declares."""
+    """Return the hyperparameters that a request declares."""
     return request.get("TrainingSpecification", {}).get("SupportedHyperParameters", [])
 
 
-def some_value(entry: Mapping[str, Any]) -> str:
-    """A value that a declared hyperparameter must take: its default, else one of its range."""
+def any_value(entry: Mapping[str, Any]) -> str:
+    """Return a value that a declared hyperparameter must take: its default, or one of its range without a default."""
     if "DefaultValue" in entry:
         return entry["DefaultValue"]
     for span in entry.get("Range", {}).values():
@@ -132,10 +147,10 @@ def _instance(resources: Mapping[str, Any], supported: list[str]) -> Iterator[st
 
 
 def _outside(entry: Mapping[str, Any], value: str) -> str:
-    """How a value breaks the declared range; empty where it does not."""
+    """Return how a value breaks the declared range. Empty where it does not."""
     for kind, span in entry.get("Range", {}).items():
         if kind.startswith("Categorical"):
-            return "" if value in span["Values"] else f"'{value}', is none of {', '.join(span['Values'])}"
+            return "" if value in span["Values"] else f"'{value}', is not one of {', '.join(span['Values'])}"
         try:
             is_inside = float(span["MinValue"]) <= float(value) <= float(span["MaxValue"])
         except ValueError:

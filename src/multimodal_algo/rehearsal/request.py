@@ -1,4 +1,4 @@
-"""The request that is rehearsed: our own on the sample dataset, or a user's."""
+"""The request of a rehearsal: our own with the sample dataset, or a user's."""
 
 from __future__ import annotations
 
@@ -14,43 +14,45 @@ _ROLE = "arn:aws:iam::000000000000:role/rehearsal"
 
 
 def rehearsal_request(request: Path | None, train: Path | None, lines: Path | None, folder: Path) -> dict[str, Any]:
-    """A request of ``CreateAlgorithm`` whose validation has its data on this machine.
+    """Return a request of ``CreateAlgorithm`` whose validation has its data on this machine.
 
     Parameters
     ----------
     request
-        JSON of another request, bare or as a dry run prints it; ours else.
-    train, lines
-        Data for its validation; the sample's else, unless `request` brings its own.
+        JSON file of a user's request, bare or as a dry run prints it. None for our own request.
+    train
+        Training data of the validation. None for the sample, unless the user's request has a validation.
+    lines
+        Header-less lines of the validation. None for the sample's, unless the user's request has a validation.
     folder
-        Where the sample is written.
+        Folder for the sample.
 
     Raises
     ------
     UserError
-        The file is no such request.
+        The file does not hold such a request.
     """
-    if request is not None:
-        found = _read(request)
-        if "ValidationSpecification" in found and train is None and lines is None:
-            return found
+    if request is None:
+        base = create_algorithm_request("multimodal", Images("multimodal-training", "multimodal-inference"))
     else:
-        found = create_algorithm_request("multimodal", Images("multimodal-training", "multimodal-inference"))
+        base = _read(request)
+        if "ValidationSpecification" in base and train is None and lines is None:
+            return base
     if train is None or lines is None:
         sample = write_sample(folder)
         train, lines = train or sample.train, lines or sample.test_noheader
     validation = Validation(_ROLE, train.resolve().as_uri(), lines.resolve().as_uri(), "s3://rehearsal/output")
     ours = create_algorithm_request("multimodal", Images("training", "inference"), validation)
-    return {"ValidationSpecification": ours["ValidationSpecification"]} | found
+    return {"ValidationSpecification": ours["ValidationSpecification"]} | base
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path} is not JSON ({error}).") from None
-    if isinstance(found, dict) and "request" in found:
-        found = found["request"]
-    if not isinstance(found, dict) or "TrainingSpecification" not in found:
-        raise UserError(f"{path} is no request of CreateAlgorithm: it has no TrainingSpecification.")
-    return found
+    # A dry run prints an object with the operation and the request.
+    request = content.get("request", content) if isinstance(content, dict) else None
+    if not isinstance(request, dict) or "TrainingSpecification" not in request:
+        raise UserError(f"{path} is not a request of CreateAlgorithm: it has no TrainingSpecification.")
+    return request

@@ -1,11 +1,11 @@
-"""What a training job tells about its quality, all of it on held-out predictions."""
+"""The metrics of a training job. All of them are measured on held-out rows."""
 
 from __future__ import annotations
 
 import csv
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,68 +14,77 @@ import numpy as np
 
 from multimodal_algo.core.labels import Target
 from multimodal_algo.core.metrics import scores_of
+from multimodal_algo.core.schema import FeatureSchema, Modality, modality_of
 from multimodal_algo.fusion.fusion import Fusion
+from multimodal_algo.fusion.votes import Votes
 from multimodal_algo.ingest.dataset import Dataset
+from multimodal_algo.ingest.statistics import modality_groups
 
 _LOG = logging.getLogger(__name__)
 
 Scores = Mapping[str, float]
-"""Values by metric."""
+"""Values by the name of the metric."""
 
 
 @dataclass(frozen=True)
 class HeldOutResults:
-    """Rows that what is said of them was not fitted to.
+    """Held-out rows with their predictions, which come from models that were not fitted to these rows.
 
     Parameters
     ----------
     measured_on
-        Which rows these are, in words.
-    answers
-        Fused, float (rows, n).
-    vectors
-        Per branch, float (rows, branches, n + 1).
+        A name of the rows, in words.
+    predictions
+        Predictions of the fusion, float (rows, n).
+    votes
+        Votes of the branches.
     targets
         Class indices, int (rows,), or numbers, float (rows,).
     dataset
-        Where they are from.
+        The dataset of the rows.
     rows
-        Their positions in `dataset`, int (rows,).
+        Positions of the rows in `dataset`, int (rows,).
     """
 
     measured_on: str
-    answers: np.ndarray
-    vectors: np.ndarray
+    predictions: np.ndarray
+    votes: Votes
     targets: np.ndarray
     dataset: Dataset
     rows: np.ndarray
 
     def names(self) -> list[str]:
-        """What to call each row."""
+        """Return a name for each row: its ID, or its position."""
         names = self.dataset.names()
         return [names[row] for row in self.rows]
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Scores over `rows` held-out rows; `fit_s` is what fitting took, in seconds.
+    """The content of ``metrics.json``.
 
     Parameters
     ----------
     measured_on
-        Which rows these are, in words.
-    problem_type, eval_metric
-        What was predicted, and the metric that training chose by.
+        A name of the held-out rows, in words.
+    rows
+        Number of held-out rows.
+    problem_type
+        Kind of problem: binary, multiclass or regression.
+    eval_metric
+        The metric by which training chose.
     fused
-        Of what ships.
+        Scores of the fusion, which ships.
     modalities
-        Of each branch alone. A row that it says nothing about is scored with the class frequencies, or the mean.
+        Scores of each branch alone. A row in which the branch has no vote gets the prior.
     without
-        What is left of `fused` where all columns of a modality (an image column, for images) are empty.
+        Scores of the fusion when all columns of one modality are empty, or one image column.
+    fit_s
+        Seconds that fitting took.
     seconds
-        Of each stage.
-    earlier
-        How the artifact of the model channel did beside the new one on the same rows, see `comparison`; None without.
+        Seconds of each stage.
+    previous
+        Comparison with the model of the model channel, see `comparison`. None without that channel.
     """
 
     measured_on: str
@@ -90,74 +99,79 @@ class Metrics:
     previous: Mapping[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the content of ``metrics.json``, whose public key of the previous model is ``earlier``."""
-        fields = asdict(self)
-        return {"earlier" if name == "previous" else name: value for name, value in fields.items()}
+        """Return the content of ``metrics.json``, where the public key of `previous` is ``earlier``."""
+        return {"earlier" if name == "previous" else name: value for name, value in asdict(self).items()}
 
 
 def measure(
-    judged: HeldOutResults,
+    results: HeldOutResults,
     target: Target,
     fusion: Fusion,
     branches: Mapping[str, Sequence[str]],
-    groups: Mapping[str, Sequence[str]],
     *,
     eval_metric: str,
     seconds: Mapping[str, float],
     fit_s: float,
 ) -> Metrics:
-    """Score held-out answers.
+    """Score held-out predictions.
 
     Parameters
     ----------
-    judged
-        The rows.
+    results
+        The rows with their predictions.
     target
-        What is predicted.
+        The labels of the job.
     fusion
-        What ships.
+        The fusion that ships.
     branches
-        Of each branch, in the order of its vector, the columns.
-    groups
-        Of each modality (image column, for images) the columns, for telling what it adds.
+        The columns of each branch, in the order of the votes.
     eval_metric
-        What training chose by.
+        The metric by which training chose.
     seconds
-        Of each stage.
+        Seconds of each stage.
     fit_s
         Seconds that fitting took.
     """
 
-    def score(answers: np.ndarray) -> dict[str, float]:
-        return scores_of(target.task, judged.targets, answers)
+    def score(predictions: np.ndarray) -> dict[str, float]:
+        return scores_of(target.task, results.targets, predictions)
 
-    prior = fusion.prior
-    alone = {
-        name: score(judged.vectors[:, number, :-1] + judged.vectors[:, number, -1:] * prior)
-        for number, name in enumerate(branches)
-    }
-    without = {}
-    if len(groups) > 1:
-        for name, columns in groups.items():
-            vectors = judged.vectors.copy()
-            silent = [number for number, needed in enumerate(branches.values()) if set(needed) & set(columns)]
-            vectors[:, silent] = np.eye(vectors.shape[2])[-1]
-            without[name] = score(fusion.predict(vectors))
+    emptied = _without_each_modality(results, branches)
     return Metrics(
-        measured_on=judged.measured_on,
-        rows=len(judged.targets),
+        measured_on=results.measured_on,
+        rows=len(results.targets),
         problem_type=target.task.problem_type,
         eval_metric=eval_metric,
-        fused=score(judged.answers),
-        modalities=alone,
-        without=without,
+        fused=score(results.predictions),
+        modalities={name: score(results.votes.alone(number, fusion.prior)) for number, name in enumerate(branches)},
+        without={name: score(fusion.predict(votes)) for name, votes in emptied},
         fit_s=fit_s,
         seconds=seconds,
     )
 
 
+def _without_each_modality(
+    results: HeldOutResults, branches: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, Votes]]:
+    """Yield each modality, or image column, with the votes that are left when its columns are empty."""
+    groups = _column_groups(results.dataset.schema)
+    if len(groups) < 2:
+        return
+    for name, columns in groups.items():
+        concerned = [number for number, needed in enumerate(branches.values()) if set(needed) & set(columns)]
+        yield name, results.votes.silence(slice(None), concerned)
+
+
+def _column_groups(schema: FeatureSchema) -> dict[str, tuple[str, ...]]:
+    """Return the columns of each modality, and each image column under its own name."""
+    return {
+        columns[0] if modality_of(columns[0]) is Modality.IMAGE else str(modality_of(columns[0])): columns
+        for columns in modality_groups(schema)
+    }
+
+
 def log_metrics(metrics: Metrics) -> None:
-    """One line per metric, in the form that the platform's metric expressions look for."""
+    """Log one line per metric, in the form that the platform's metric definitions look for."""
     for name, value in metrics.fused.items():
         _LOG.info("validation:%s=%.4f;", name, value)
     for branch, scores in metrics.modalities.items():
@@ -170,34 +184,40 @@ def write_metrics(metrics: Metrics, directory: Path) -> None:
     (directory / "metrics.json").write_text(json.dumps(metrics.as_dict(), indent=2) + "\n", encoding="utf-8")
 
 
-def write_predictions(judged: HeldOutResults, target: Target, directory: Path) -> None:
-    """Write ``predictions.csv``: what is said of each held-out row, the least likely labels first.
+def write_predictions(results: HeldOutResults, target: Target, directory: Path) -> None:
+    """Write ``predictions.csv``: the prediction of each held-out row, the least likely labels first.
 
     A label that the model finds unlikely is where to look for mistakes in the data.
 
     Parameters
     ----------
-    judged
-        The rows.
+    results
+        The rows with their predictions.
     target
-        What is predicted.
+        The labels of the job.
     directory
         The platform's output directory.
     """
-    names = judged.names()
+    lines = _regression_lines(results) if target.task.is_regression else _class_lines(results, target)
     with (directory / "predictions.csv").open("w", encoding="utf-8", newline="") as stream:
-        table = csv.writer(stream)
-        if target.task.is_regression:
-            table.writerow(["ID", "label", "predicted_label", "error"])
-            errors = judged.answers[:, 0] - judged.targets
-            for row in np.argsort(-np.abs(errors), kind="stable"):
-                numbers = (judged.targets[row], judged.answers[row, 0], errors[row])
-                table.writerow([names[row], *(f"{number:.7g}" for number in numbers)])
-            return
-        of_label = judged.answers[np.arange(len(names)), judged.targets]
-        predicted = judged.answers.argmax(axis=1)
-        table.writerow(["ID", "label", "predicted_label", "probability", "probability_of_label"])
-        for row in np.argsort(of_label, kind="stable"):
-            told = (judged.answers[row, predicted[row]], of_label[row])
-            classes = (target.classes[judged.targets[row]], target.classes[predicted[row]])
-            table.writerow([names[row], *classes, *(f"{probability:.6f}" for probability in told)])
+        csv.writer(stream).writerows(lines)
+
+
+def _regression_lines(results: HeldOutResults) -> Iterator[Sequence[str]]:
+    yield ["ID", "label", "predicted_label", "error"]
+    names = results.names()
+    errors = results.predictions[:, 0] - results.targets
+    for row in np.argsort(-np.abs(errors), kind="stable"):
+        numbers = (results.targets[row], results.predictions[row, 0], errors[row])
+        yield [names[row], *(f"{number:.7g}" for number in numbers)]
+
+
+def _class_lines(results: HeldOutResults, target: Target) -> Iterator[Sequence[str]]:
+    yield ["ID", "label", "predicted_label", "probability", "probability_of_label"]
+    names = results.names()
+    label_probability = results.predictions[np.arange(len(names)), results.targets]
+    predicted = results.predictions.argmax(axis=1)
+    for row in np.argsort(label_probability, kind="stable"):
+        probabilities = (results.predictions[row, predicted[row]], label_probability[row])
+        classes = (target.classes[results.targets[row]], target.classes[predicted[row]])
+        yield [names[row], *classes, *(f"{probability:.6f}" for probability in probabilities)]

@@ -1,1 +1,1 @@
-"""The platform's contract: paths, config files, environment. Nothing else in the code knows ``/opt/ml``."""
+"""The contract of the platform and nothing else: paths, config files, environment, devices, signals. See README.md."""

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from multimodal_algo.config.channels import CHANNELS, TRAIN, Channel
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.core.errors import PlatformError, UserError
 from multimodal_algo.execution.hosts import Hosts, InstanceGroup
 from multimodal_algo.sagemaker.paths import MLPaths
 
-TRAIN_CHANNEL = "train"
-VALIDATION_CHANNEL = "validation"
-IMAGES_CHANNEL = "images"
-MODEL_CHANNEL = "model"
-"""An earlier job's ``model.tar.gz``, which the platform does not extract, or what is in one."""
-PRETRAINED_CHANNEL = "pretrained"
-"""What ``export-backbones`` wrote, as a folder or a ``.tar.gz`` of it; or a ``model.tar.gz``."""
-_CHANNELS = {TRAIN_CHANNEL, VALIDATION_CHANNEL, IMAGES_CHANNEL, MODEL_CHANNEL, PRETRAINED_CHANNEL}
-_ARCHIVES = {MODEL_CHANNEL, PRETRAINED_CHANNEL}
 _FIFO_S = 60
 
 
 def read_hyperparameters(paths: MLPaths) -> HyperParameters:
-    """The job's hyperparameters; all defaults when the file is missing, which the guide met.
+    """Read the job's hyperparameters. A missing file means all defaults: the project's guide met such a platform.
 
     Raises
     ------
@@ -37,90 +30,92 @@ def read_hyperparameters(paths: MLPaths) -> HyperParameters:
     return HyperParameters.parse(_read_object(paths.hyperparameters))
 
 
-def channel_path(paths: MLPaths, name: str) -> Path | None:
-    """Where a channel's data is: a directory (File, FastFile), or the FIFO of the first epoch (Pipe).
+def channel_path(paths: MLPaths, channel: Channel) -> Path | None:
+    """Return the path of a channel's data: a directory (File, FastFile), or the FIFO of the first epoch (Pipe).
 
-    Channels are those of ``inputdataconfig.json``: beside their directories lie ``<channel>-manifest`` files.
+    ``inputdataconfig.json`` lists the channels. A listing of the directory would not do, since the platform puts
+    ``<channel>-manifest`` files next to the directories of the channels.
 
     Returns
     -------
     pathlib.Path or None
-        None where the job has no such channel.
+        None where the job does not have the channel.
 
     Raises
     ------
     UserError
-        A channel of archives comes by Pipe.
+        A channel that holds an archive arrives by Pipe.
     PlatformError
         The FIFO of a Pipe channel does not appear.
     """
-    channels = _read_object(paths.input_data_config)
-    if channels and name not in channels:
+    listed = _read_object(paths.input_data_config)
+    if listed and channel.name not in listed:
         return None
-    if isinstance(channel := channels.get(name), dict) and channel.get("TrainingInputMode") == "Pipe":
-        if name in _ARCHIVES:
-            raise UserError(f"The channel '{name}' comes by Pipe, but holds an archive: set its InputMode to File.")
-        return _fifo(paths.channel(f"{name}_0"))
-    directory = paths.channel(name)
-    return directory if directory.is_dir() else None
+    entry = listed.get(channel.name)
+    if not isinstance(entry, dict) or entry.get("TrainingInputMode") != "Pipe":
+        directory = paths.channel(channel.name)
+        return directory if directory.is_dir() else None
+    if channel.holds_archive:
+        raise UserError(f"The channel '{channel.name}' comes by Pipe, but holds an archive: set its InputMode to File.")
+    return _wait_for_fifo(paths.channel(f"{channel.name}_0"))
 
 
-def train_channel(paths: MLPaths) -> Path:
-    """The data of the train channel; see `channel_path`.
+def train_path(paths: MLPaths) -> Path:
+    """Return the path of the train channel's data. See `channel_path`.
 
     Raises
     ------
     UserError
-        The job has no train channel.
+        The job does not have a train channel.
     """
-    found = channel_path(paths, TRAIN_CHANNEL)
-    if found is None:
-        named = ", ".join(sorted(_read_object(paths.input_data_config))) or "none"
+    path = channel_path(paths, TRAIN)
+    if path is None:
+        names = ", ".join(sorted(_read_object(paths.input_data_config))) or "none"
         raise UserError(
-            f"The job has no '{TRAIN_CHANNEL}' channel (its channels: {named}). Give the training data that name."
+            f"The job has no '{TRAIN.name}' channel (its channels: {names}). Give the channel of the data this name."
         )
-    return found
+    return path
 
 
 def read_hosts(paths: MLPaths) -> Hosts:
-    """The hosts of the job, of all instance groups; one where the platform tells of none.
+    """Read the hosts of the job, of all instance groups. Without the file, there is one host.
 
     Raises
     ------
     PlatformError
-        This host is not among them.
+        The name of this host is not in the list.
     """
-    told = _read_object(paths.resource_config)
-    groups = tuple(
-        InstanceGroup(
-            str(group.get("instance_group_name", "")),
-            str(group.get("instance_type", "")),
-            tuple(str(host) for host in group.get("hosts") or ()),
-        )
-        for group in told.get("instance_groups") or ()
-    )
-    names = {str(host) for host in told.get("hosts") or ()}.union(*(group.hosts for group in groups))
-    current = str(told.get("current_host") or "algo-1")
-    if not names:
-        names = {current}
+    config = _read_object(paths.resource_config)
+    groups = tuple(_instance_group(entry) for entry in config.get("instance_groups") or ())
+    names = {str(host) for host in config.get("hosts") or ()}.union(*(group.hosts for group in groups))
+    current = str(config.get("current_host") or "algo-1")
+    names = names or {current}
     if current not in names:
-        raise PlatformError(f"{paths.resource_config}: current_host {current} is none of the hosts {sorted(names)}.")
-    return Hosts(current, tuple(sorted(names)), told.get("network_interface_name"), groups)
+        raise PlatformError(f"{paths.resource_config}: current_host {current} is not one of the hosts {sorted(names)}.")
+    return Hosts(current, tuple(sorted(names)), config.get("network_interface_name"), groups)
 
 
-def is_sharded(paths: MLPaths, name: str) -> bool:
-    """Whether each host has only a share of a channel's files (``S3DistributionType`` is ``ShardedByS3Key``)."""
-    channel = _read_object(paths.input_data_config).get(name)
-    return isinstance(channel, dict) and channel.get("S3DistributionType") == "ShardedByS3Key"
+def is_sharded(paths: MLPaths, channel: Channel) -> bool:
+    """Return whether each host has a share of the channel's files (``S3DistributionType`` is ``ShardedByS3Key``)."""
+    entry = _read_object(paths.input_data_config).get(channel.name)
+    return isinstance(entry, dict) and entry.get("S3DistributionType") == "ShardedByS3Key"
 
 
 def unused_channels(paths: MLPaths) -> list[str]:
-    """Channels that the job has and training does not read, by name."""
-    return sorted(set(_read_object(paths.input_data_config)) - _CHANNELS)
+    """Return the names of the channels that the job has and training does not read."""
+    return sorted(set(_read_object(paths.input_data_config)) - {channel.name for channel in CHANNELS})
 
 
-def _fifo(path: Path) -> Path:
-    # The platform may make it a moment after the program was started.
+def _instance_group(entry: Mapping[str, Any]) -> InstanceGroup:
+    return InstanceGroup(
+        str(entry.get("instance_group_name", "")),
+        str(entry.get("instance_type", "")),
+        tuple(str(host) for host in entry.get("hosts") or ()),
+    )
+
+
+def _wait_for_fifo(path: Path) -> Path:
+    # The platform may make the FIFO a moment after it starts the program.
     deadline = time.monotonic() + _FIFO_S
     while not path.exists():
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Whether this machine's GPUs and driver fit the installed torch; nothing heavy is imported to tell.
+"""The GPUs of this machine, and whether their driver fits the installed torch. Nothing heavy is imported.
 
 Sources: developer guide, *inference-gpu-drivers*; NVIDIA, *CUDA Compatibility* (minor version compatibility).
 """
@@ -14,24 +14,28 @@ from pathlib import Path
 
 from multimodal_algo.core.errors import PlatformError
 
-# Lowest driver (Linux) of each CUDA major version: any build of that major runs on it.
+# The oldest Linux driver for each major version of CUDA. Any build of that major version runs on it.
 _LOWEST_DRIVER = {11: (450, 80, 2), 12: (525, 60, 13), 13: (580, 65, 6)}
-_BATCH_AMI = "al2-ami-sagemaker-batch-gpu-535"
-_FALLBACK = "set ALLOW_CPU_FALLBACK=1 to go on without the GPU"
+BATCH_AMI = "al2-ami-sagemaker-batch-gpu-535"
+"""The batch transform host with CUDA 12.2, on which a CUDA 12 build of torch runs. The default host has CUDA 11.4.
+
+Source: API, ``TransformResources``.
+"""
+_FALLBACK = "set ALLOW_CPU_FALLBACK=1 to continue without the GPU"
 
 
 @dataclass(frozen=True)
 class Devices:
-    """What was found, and whether it works together.
+    """The GPUs of a machine, and whether they can be used.
 
     Parameters
     ----------
     summary
         One line for the log: devices, driver, CUDA of torch, whether they fit.
     gpus
-        How many GPUs there are.
+        Number of GPUs.
     problem
-        Why a GPU that is there cannot be used, with the remedy; None where all is well or no GPU is there.
+        Reason why the GPUs cannot be used, with the remedy. None where they can, and on a machine without a GPU.
     """
 
     summary: str
@@ -40,23 +44,23 @@ class Devices:
 
 
 def check_devices(nodes: Sequence[str], driver: str | None, torch_cuda: str | None) -> Devices:
-    """Judge a machine.
+    """Compare the GPUs and the driver of a machine with the build of torch.
 
     Parameters
     ----------
     nodes
-        Device nodes of its GPUs, such as ``/dev/nvidia0``.
+        Device nodes of the GPUs, for example ``/dev/nvidia0``.
     driver
-        Version of its NVIDIA driver, such as ``535.183.01``; None where none answers.
+        Version of the NVIDIA driver, for example ``535.183.01``. None where no driver answers.
     torch_cuda
-        CUDA version that torch was built with, such as ``12.6``; None for a build without CUDA.
+        CUDA version that torch was built with, for example ``12.6``. None for a build without CUDA.
     """
     built = f"torch with CUDA {torch_cuda}" if torch_cuda else "torch without CUDA"
     if not nodes:
         return Devices(f"devices: no GPU, {os.cpu_count()} CPU cores, {built}")
-    found = f"devices: {len(nodes)} GPU{'s' if len(nodes) > 1 else ''}, driver {driver or 'none'}, {built}"
+    devices = f"devices: {len(nodes)} GPU{'s' if len(nodes) > 1 else ''}, driver {driver or 'none'}, {built}"
     problem = _problem(driver, torch_cuda)
-    return Devices(f"{found}: {'they do not fit' if problem else 'they fit'}", len(nodes), problem)
+    return Devices(f"{devices}: {'they do not fit' if problem else 'they fit'}", len(nodes), problem)
 
 
 def _problem(driver: str | None, torch_cuda: str | None) -> str | None:
@@ -78,10 +82,10 @@ def _problem(driver: str | None, torch_cuda: str | None) -> str | None:
     if version >= _LOWEST_DRIVER[12]:
         remedy = "Use an image with CUDA 12 wheels (TORCH_INDEX_URL of make images)"
     elif major > 12:
-        remedy = f"Set TransformAmiVersion={_BATCH_AMI} and use an image with CUDA 12 wheels"
+        remedy = f"Set TransformAmiVersion={BATCH_AMI} and use an image with CUDA 12 wheels"
     else:
-        remedy = f"Set TransformAmiVersion={_BATCH_AMI}"
-    needed = ".".join(f"{part:02d}" if place else str(part) for place, part in enumerate(lowest))
+        remedy = f"Set TransformAmiVersion={BATCH_AMI}"
+    needed = ".".join(f"{part:02d}" if position else str(part) for position, part in enumerate(lowest))
     return (
         f"There is a GPU, but its driver {driver} is too old for torch with CUDA {torch_cuda}, "
         f"which needs {needed} or newer. {remedy}, or {_FALLBACK}."
@@ -89,14 +93,14 @@ def _problem(driver: str | None, torch_cuda: str | None) -> str | None:
 
 
 def find_devices(environment: Mapping[str, str] | None = None, root: Path = Path("/")) -> Devices:
-    """Judge this machine. ``CUDA_VISIBLE_DEVICES`` set to nothing hides its GPUs.
+    """Find the GPUs of this machine. An empty ``CUDA_VISIBLE_DEVICES`` hides them.
 
     Parameters
     ----------
     environment
-        The process's, if not given.
+        Environment variables, by default those of this process.
     root
-        Where ``dev`` and ``proc`` are.
+        Directory that holds ``dev`` and ``proc``.
     """
     env = os.environ if environment is None else environment
     nodes = sorted(str(path) for path in (root / "dev").glob("nvidia[0-9]*"))
@@ -106,24 +110,24 @@ def find_devices(environment: Mapping[str, str] | None = None, root: Path = Path
 
 
 def require_usable(devices: Devices, *, allow_cpu_fallback: bool) -> None:
-    """Refuse to go on with a GPU that is there but unusable.
+    """Refuse GPUs that are there but cannot be used.
 
     Raises
     ------
     PlatformError
-        With the driver and the remedy.
+        The GPUs cannot be used. The message has the driver and the remedy.
     """
     if devices.problem and not allow_cpu_fallback:
         raise PlatformError(devices.problem)
 
 
 def require_torch_sees_gpus(devices: Devices, *, allow_cpu_fallback: bool) -> None:
-    """Refuse to go on when all fits on paper, but torch finds no GPU; imports torch.
+    """Refuse GPUs that torch does not see although driver and build fit. This imports torch.
 
     Raises
     ------
     PlatformError
-        With what torch says.
+        Torch does not see a GPU.
     """
     if not devices.gpus or devices.problem or allow_cpu_fallback:
         return
@@ -141,15 +145,15 @@ def _driver_version(root: Path) -> str | None:
         text = (root / "proc/driver/nvidia/version").read_text(encoding="utf-8")
     except OSError:
         return None
-    found = re.search(r"Kernel Module.*?\s(\d+\.\d+(?:\.\d+)?)\s", text)
-    return found.group(1) if found else None
+    match = re.search(r"Kernel Module.*?\s(\d+\.\d+(?:\.\d+)?)\s", text)
+    return match.group(1) if match else None
 
 
 def _torch_cuda() -> str | None:
-    # Read, not imported: importing torch takes seconds, and the port must answer before.
+    # The file is read, since importing torch takes seconds, and the port must answer before.
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
         return None
     text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
-    found = re.search(r"^cuda[^=]*=\s*'([^']+)'", text, re.MULTILINE)
-    return found.group(1) if found else None
+    match = re.search(r"^cuda[^=]*=\s*'([^']+)'", text, re.MULTILINE)
+    return match.group(1) if match else None

@@ -1,4 +1,4 @@
-"""Environment variables, read in one place."""
+"""The environment variables that both programs read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from multimodal_algo.config.transform import (
+    BATCH_VARIABLE,
+    CONCURRENT_VARIABLE,
+    PAYLOAD_VARIABLE,
+    STRATEGY_VARIABLE,
+    BatchStrategy,
+)
 from multimodal_algo.core.errors import PlatformError
 from multimodal_algo.sagemaker.paths import MLPaths
 
@@ -15,31 +22,32 @@ _INFERENCE = ("SAGEMAKER_INFERENCE_OUTPUT", "BAD_ROWS", "INFERENCE_ENGINE")
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says.
+    """The settings that the environment holds.
 
     Parameters
     ----------
     paths
-        The tree that ``SAGEMAKER_BASE_DIR`` names (default ``/opt/ml``).
+        Tree of the platform's files (``SAGEMAKER_BASE_DIR``, default ``/opt/ml``).
     weights_dir
-        Where backbone weights are baked in: ``WEIGHTS_DIR`` (default ``/opt/weights``).
+        Directory of the backbone weights that the image has (``WEIGHTS_DIR``, default ``/opt/weights``).
     is_batch
-        Whether a batch transform job started the server (``SAGEMAKER_BATCH``; its spelling varies).
+        Whether a batch transform job started the server (``SAGEMAKER_BATCH``, ``true`` or ``True``).
     port
-        Port of the server: ``SAGEMAKER_BIND_TO_PORT`` (default 8080).
+        Port of the server (``SAGEMAKER_BIND_TO_PORT``, default 8080).
     allow_cpu_fallback
-        Whether to go on without a GPU that is there but unusable (``ALLOW_CPU_FALLBACK=1``).
+        Whether to continue without a GPU that is there but cannot be used (``ALLOW_CPU_FALLBACK=1``).
     single_record
-        Whether a batch transform job says that its requests have one row each (``SAGEMAKER_BATCH_STRATEGY``).
-    max_payload_mb, max_concurrent
-        What a batch transform job says of its requests (``SAGEMAKER_MAX_PAYLOAD_IN_MB``,
-        ``SAGEMAKER_MAX_CONCURRENT_TRANSFORMS``); None where it does not.
+        Whether the requests of a batch transform job have one row each (``SAGEMAKER_BATCH_STRATEGY``).
+    max_payload_mb
+        Largest request of a batch transform job in MB (``SAGEMAKER_MAX_PAYLOAD_IN_MB``). None where it is not set.
+    max_concurrent
+        Largest number of requests at a time (``SAGEMAKER_MAX_CONCURRENT_TRANSFORMS``). None where it is not set.
     model_timeout_s
-        After how long at one batch of rows the model counts as hanging (``MODEL_TIMEOUT_S``, default 600).
+        Seconds at one batch of rows after which the model counts as hanging (``MODEL_TIMEOUT_S``, default 600).
     hosts_timeout_s
-        How long the hosts of a training job wait for each other (``HOSTS_TIMEOUT_S``, default 900).
+        Seconds that the hosts of a training job wait for each other (``HOSTS_TIMEOUT_S``, default 900).
     inference
-        The environment that `InferenceOptions.of` takes.
+        Variables that `InferenceOptions.of` takes.
     """
 
     paths: MLPaths
@@ -56,26 +64,26 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read the process's environment, or the one given.
+        """Read the settings from `environment`, by default that of this process.
 
         Raises
         ------
         PlatformError
-            A number is none, or out of range.
+            A variable is not a number, or out of range.
         """
         env = os.environ if environment is None else environment
         port = _number(env, "SAGEMAKER_BIND_TO_PORT", 8080)
         if port is None or not 0 < port < 65536:
-            raise PlatformError(f"SAGEMAKER_BIND_TO_PORT is '{port}', which is no port.")
+            raise PlatformError(f"SAGEMAKER_BIND_TO_PORT is '{port}', which is not a port.")
         return cls(
             paths=ml_paths(env),
             weights_dir=Path(env.get("WEIGHTS_DIR", "/opt/weights")).absolute(),
-            is_batch=env.get("SAGEMAKER_BATCH", "").lower() == "true",
+            is_batch=env.get(BATCH_VARIABLE, "").lower() == "true",
             port=port,
             allow_cpu_fallback=env.get("ALLOW_CPU_FALLBACK", "").lower() in ("1", "true", "yes"),
-            single_record="single" in env.get("SAGEMAKER_BATCH_STRATEGY", "").lower(),
-            max_payload_mb=_number(env, "SAGEMAKER_MAX_PAYLOAD_IN_MB", None),
-            max_concurrent=_number(env, "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS", None),
+            single_record=BatchStrategy.of_server(env.get(STRATEGY_VARIABLE, "")) is BatchStrategy.SINGLE_RECORD,
+            max_payload_mb=_number(env, PAYLOAD_VARIABLE, None),
+            max_concurrent=_number(env, CONCURRENT_VARIABLE, None),
             model_timeout_s=_seconds(env, "MODEL_TIMEOUT_S", 600),
             hosts_timeout_s=_seconds(env, "HOSTS_TIMEOUT_S", 900),
             inference={name: value for name in _INFERENCE if (value := env.get(name))},
@@ -83,7 +91,7 @@ class Settings:
 
 
 def ml_paths(env: Mapping[str, str]) -> MLPaths:
-    """The tree that ``SAGEMAKER_BASE_DIR`` names."""
+    """Return the paths below ``SAGEMAKER_BASE_DIR``."""
     return MLPaths(Path(env.get("SAGEMAKER_BASE_DIR", "/opt/ml")).absolute())
 
 
@@ -92,7 +100,7 @@ def _number(env: Mapping[str, str], name: str, default: int | None) -> int | Non
     if not text:
         return default
     if not text.isdecimal():
-        raise PlatformError(f"{name} is '{text[:40]}', which is no whole number.")
+        raise PlatformError(f"{name} is '{text[:40]}', which is not a whole number.")
     return int(text)
 
 
@@ -103,5 +111,5 @@ def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
     except ValueError:
         seconds = -1
     if not 0 < seconds < float("inf"):
-        raise PlatformError(f"{name} is '{text[:40]}', which is no number of seconds.")
+        raise PlatformError(f"{name} is '{text[:40]}', which is not a number of seconds.")
     return seconds

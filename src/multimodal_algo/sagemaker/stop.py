@@ -1,4 +1,4 @@
-"""Being stopped: the platform sends SIGTERM, and SIGKILL a while later."""
+"""The end of a process on the platform's request: SIGTERM, and SIGKILL a while later."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ EXIT_CODE = 128 + signal.SIGTERM
 
 
 def exit_on_sigterm(before_exit: Callable[[], None]) -> None:
-    """End the process as soon as SIGTERM arrives, whatever it is doing, after calling `before_exit`.
+    """End the process as soon as SIGTERM arrives, after a call of `before_exit`.
 
-    As process 1 of a container, a program without a handler is not stopped by SIGTERM at all. Python runs handlers
-    between two instructions of the main thread, which may be in a library's loop for minutes; so a thread waits for
-    the signal's number, which is written at once. Call it from the main thread.
+    Process 1 of a container ignores SIGTERM unless it has a handler. Python runs a handler only between two
+    instructions of the main thread, and the main thread may be inside a library for minutes. For this reason a thread
+    of its own waits for the number of the signal, which Python writes into a pipe at once.
+
+    This must be called from the main thread.
     """
     arrived, written = os.pipe()
     os.set_blocking(written, False)

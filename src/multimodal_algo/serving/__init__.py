@@ -1,1 +1,1 @@
-"""Flask on gunicorn: ``/ping``, ``/invocations``, ``/execution-parameters``."""
+"""The server, Flask on gunicorn: ``/ping``, ``/invocations`` and ``/execution-parameters``."""

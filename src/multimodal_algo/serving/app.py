@@ -1,4 +1,4 @@
-"""The HTTP surface. It imports nothing heavy: the port answers before the models are loaded."""
+"""The HTTP interface. It imports nothing that takes long, so the port answers before the models are loaded."""
 
 from __future__ import annotations
 
@@ -18,31 +18,32 @@ from multimodal_algo.serving.service import ModelService
 
 _LOG = logging.getLogger(__name__)
 
-# Some clients send this where they know no better.
+# Some clients send this type by default.
 _ANY = "application/octet-stream"
+_ANSWERED = tuple(kind for kind in Kind if kind is not Kind.PARQUET)
 _READ_BYTES = 1 << 20
-# A client that needs longer for its body than this, and than this rate asks for, is cut off.
+# A client that needs more than 60 s for its body, and sends it slower than this rate, is cut off.
 _BODY_S, _BYTES_PER_S = 60, 100_000
 
 
-def create_app(service: ModelService, execution_parameters: Callable[[], dict[str, int]], most_bytes: int) -> Flask:
-    """The Flask application.
+def create_app(service: ModelService, execution_parameters: Callable[[], dict[str, int]], max_body_bytes: int) -> Flask:
+    """Return the Flask application.
 
     Parameters
     ----------
     service
-        Answers.
+        The service that answers bodies.
     execution_parameters
-        What ``/execution-parameters`` tells.
-    most_bytes
-        Of a body.
+        Function that returns the answer to ``/execution-parameters``.
+    max_body_bytes
+        Size of the largest body that is read, in bytes.
     """
     app = Flask(__name__)
-    app.config["MAX_CONTENT_LENGTH"] = most_bytes
+    app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
 
     @app.get("/ping")
     def ping() -> Response:
-        # 200 with an empty body while loading too: invocations wait for the model.
+        # Also 200, with an empty body, while the model loads, because invocations wait for it.
         return Response(status=500 if service.failure else 200)
 
     @app.get("/execution-parameters")
@@ -53,26 +54,26 @@ def create_app(service: ModelService, execution_parameters: Callable[[], dict[st
     def invocations() -> Response:
         kind = _kind(request.mimetype)
         if kind is None:
-            known = ", ".join(kind.value[0] for kind in Kind)
+            known = ", ".join(known.value[0] for known in Kind)
             return _refused(415, f"The content type '{request.mimetype[:80]}' is not supported: send one of {known}.")
         accepted = _accepted(request.accept_mimetypes, kind)
         if accepted is None:
             wanted = request.headers.get("Accept", "")[:80]
-            return _refused(406, f"None of the accepted types ({wanted}) can be answered: accept {_answered()}.")
+            possible = ", ".join(kind.value[0] for kind in _ANSWERED)
+            return _refused(406, f"None of the accepted types ({wanted}) can be answered: accept {possible}.")
         header = request.mimetype_params.get("header", "auto").lower()
         if header not in [member.value for member in Header]:
             return _refused(415, f"The content type says header={header[:20]}: it may be present or absent.")
         body = _body()
         if not body:
             return Response(b"", mimetype=accepted.value[0])
-        told = service.answer(
-            body, kind, accepted, charset=request.mimetype_params.get("charset", "utf-8"), header=Header(header)
-        )
-        return Response(told, mimetype=accepted.value[0])
+        charset = request.mimetype_params.get("charset", "utf-8")
+        answers = service.answer(body, kind, accepted, charset=charset, header=Header(header))
+        return Response(answers, mimetype=accepted.value[0])
 
     @app.errorhandler(UserError)
     def user_error(error: UserError) -> Response:
-        _LOG.warning("refused: %s", error)
+        _LOG.warning("request refused: %s", error)
         return _refused(400, str(error))
 
     @app.errorhandler(Busy)
@@ -97,6 +98,7 @@ def create_app(service: ModelService, execution_parameters: Callable[[], dict[st
 
 
 def _body() -> bytes:
+    """Return the body of the request. Raise `RequestTimeout` if the client sends it too slowly."""
     started = time.monotonic()
     parts: list[bytes] = []
     size = 0
@@ -115,18 +117,14 @@ def _kind(mimetype: str) -> Kind | None:
 
 
 def _accepted(accept: MIMEAccept, kind: Kind) -> Kind | None:
-    """What to answer a body of `kind` as; its own kind where the client does not care."""
-    prior = Kind.CSV if kind is Kind.PARQUET else kind
+    """Return the format of the answers to a body of `kind`: its own kind where the client accepts any."""
+    default = Kind.CSV if kind is Kind.PARQUET else kind
     if not accept or _ANY in accept.values():
-        return prior
-    others = [other for other in Kind if other not in (prior, Kind.PARQUET)]
-    names = [name for other in (prior, *others) for name in other.value]
+        return default
+    # Of several types that the client accepts equally, the first of these names wins.
+    names = [*default.value, *(name for other in _ANSWERED if other is not default for name in other.value)]
     best = accept.best_match(names)
     return None if best is None else _kind(best)
-
-
-def _answered() -> str:
-    return ", ".join(kind.value[0] for kind in Kind if kind is not Kind.PARQUET)
 
 
 def _refused(status: int, message: str) -> Response:

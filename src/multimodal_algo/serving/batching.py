@@ -1,8 +1,9 @@
 """Rows of concurrent requests, computed together.
 
-A request hands in a few rows at a time. What has come while the last batch was computed makes the next one: nothing
-waits for a batch to fill up, so a single row is answered at once, and under load batches grow by themselves. Networks
-and what follows them run in a thread each, so that a device is not idle while answers are made of its last vectors.
+A request submits a few rows at a time. The rows that come while one batch is computed make the next batch. Nothing
+waits for a batch to fill up, so a single row is answered at once. Under load the batches grow by themselves. The
+networks and the models that follow them run in one thread each. The device can then compute the next vectors while
+answers are made from the last ones.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ Answer = TypeVar("Answer")
 
 
 class Busy(PlatformError):
-    """The model does not answer; another process takes its place."""
+    """The model does not answer. Another process takes its place."""
 
 
-class _Job(Generic[Row, Answer]):
+class _PendingCall(Generic[Row, Answer]):
+    """Rows of one call of `Batcher.submit`, and the future of their answers."""
+
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = rows
         self.future: Future[Sequence[Answer]] = Future()
@@ -38,48 +41,48 @@ class Batcher(Generic[Row, Prepared, Answer]):
     Parameters
     ----------
     prepare
-        The first step of a batch: what the device does.
+        First step of a batch: the networks, which run on the device.
     finish
-        The second step: an answer per row.
-    most
-        Rows of a batch; a call may hand in as many.
+        Second step of a batch. It returns one answer per row.
+    max_rows
+        Most rows of a batch, and of a call.
     """
 
     def __init__(
-        self, prepare: Callable[[list[Row]], Prepared], finish: Callable[[Prepared], Sequence[Answer]], most: int
+        self, prepare: Callable[[list[Row]], Prepared], finish: Callable[[Prepared], Sequence[Answer]], max_rows: int
     ) -> None:
-        self.most = most
+        self.max_rows = max_rows
         self._prepare = prepare
         self._finish = finish
-        self._waiting: deque[_Job[Row, Answer]] = deque()
+        self._waiting: deque[_PendingCall[Row, Answer]] = deque()
         self._changed = threading.Condition()
-        self._prepared: queue.Queue[tuple[list[_Job[Row, Answer]], Prepared | None]] = queue.Queue(maxsize=1)
-        self._open: set[_Job[Row, Answer]] = set()
+        self._prepared: queue.Queue[tuple[list[_PendingCall[Row, Answer]], Prepared | None]] = queue.Queue(maxsize=1)
+        self._open: set[_PendingCall[Row, Answer]] = set()
         self._abandoned: Exception | None = None
         self._began: dict[str, float] = {}
         for step in (self._prepare_all, self._finish_all):
             threading.Thread(target=step, name=step.__name__.strip("_"), daemon=True).start()
 
     def submit(self, rows: Sequence[Row]) -> Future[Sequence[Answer]]:
-        """Queue at most `most` rows; the result has an answer for each, in order.
+        """Queue at most `max_rows` rows. The result of the future is one answer per row, in order.
 
         Raises
         ------
         Busy
-            After `abandon`.
+            The batcher was abandoned.
         """
-        job: _Job[Row, Answer] = _Job(rows)
+        call: _PendingCall[Row, Answer] = _PendingCall(rows)
         with self._changed:
             if self._abandoned is not None:
                 raise self._abandoned
-            self._waiting.append(job)
-            self._open.add(job)
+            self._waiting.append(call)
+            self._open.add(call)
             self._changed.notify()
-        return job.future
+        return call.future
 
     @property
     def busy_s(self) -> float:
-        """How long the step that has run longest has been at its present batch, in seconds."""
+        """Seconds since the slower of the two steps began its present batch. 0 when both are idle."""
         now = time.monotonic()
         return max((now - began for began in list(self._began.values())), default=0.0)
 
@@ -87,65 +90,68 @@ class Batcher(Generic[Row, Prepared, Answer]):
         """Let all calls, waiting and to come, fail with `error`."""
         with self._changed:
             self._abandoned = error
-            jobs, self._open = self._open, set()
-        for job in jobs:
-            job.future.set_exception(error)
+            calls, self._open = self._open, set()
+        for call in calls:
+            call.future.set_exception(error)
 
     def _prepare_all(self) -> None:
         while True:
-            jobs = self._next()
+            calls = self._next()
             self._began["prepare"] = time.monotonic()
             try:
-                prepared: Prepared | None = self._prepare([row for job in jobs for row in job.rows])
+                prepared: Prepared | None = self._prepare([row for call in calls for row in call.rows])
             except Exception:
                 prepared = None
             self._began.pop("prepare")
-            self._prepared.put((jobs, prepared))
+            self._prepared.put((calls, prepared))
 
     def _finish_all(self) -> None:
         while True:
-            jobs, prepared = self._prepared.get()
+            calls, prepared = self._prepared.get()
             self._began["finish"] = time.monotonic()
             try:
                 if prepared is None:
                     raise RuntimeError("the first step failed")
-                self._tell(jobs, self._finish(prepared))
+                self._resolve(calls, self._finish(prepared))
             except Exception:
-                self._one_by_one(jobs)
+                self._one_by_one(calls)
             self._began.pop("finish")
 
-    def _one_by_one(self, jobs: Sequence[_Job[Row, Answer]]) -> None:
-        """After a failure: no call fails for another's rows."""
-        for job in jobs:
+    def _one_by_one(self, calls: Sequence[_PendingCall[Row, Answer]]) -> None:
+        """Compute each call alone after a failure, because no call may fail for the rows of another."""
+        for call in calls:
             try:
-                self._tell([job], self._finish(self._prepare(list(job.rows))))
+                self._resolve([call], self._finish(self._prepare(list(call.rows))))
             except Exception as error:
-                if self._closed(job):
-                    job.future.set_exception(error)
+                if self._close(call):
+                    call.future.set_exception(error)
 
-    def _tell(self, jobs: Sequence[_Job[Row, Answer]], answers: Sequence[Answer]) -> None:
-        if len(answers) != sum(len(job.rows) for job in jobs):
-            raise RuntimeError(f"{len(answers)} answers to {sum(len(job.rows) for job in jobs)} rows")
+    def _resolve(self, calls: Sequence[_PendingCall[Row, Answer]], answers: Sequence[Answer]) -> None:
+        """Give each call its part of the answers."""
+        rows = sum(len(call.rows) for call in calls)
+        if len(answers) != rows:
+            raise RuntimeError(f"{len(answers)} answers for {rows} rows")
         start = 0
-        for job in jobs:
-            if self._closed(job):
-                job.future.set_result(answers[start : start + len(job.rows)])
-            start += len(job.rows)
+        for call in calls:
+            if self._close(call):
+                call.future.set_result(answers[start : start + len(call.rows)])
+            start += len(call.rows)
 
-    def _closed(self, job: _Job[Row, Answer]) -> bool:
-        """Take a job off the open ones; False where it was abandoned, or has its answer."""
+    def _close(self, call: _PendingCall[Row, Answer]) -> bool:
+        """Remove a call from the open ones. Return False if it was abandoned, or has its answers already."""
         with self._changed:
-            is_open = job in self._open
-            self._open.discard(job)
+            is_open = call in self._open
+            self._open.discard(call)
             return is_open
 
-    def _next(self) -> list[_Job[Row, Answer]]:
+    def _next(self) -> list[_PendingCall[Row, Answer]]:
+        """Wait for a call. Return the calls of the next batch."""
         with self._changed:
             while not self._waiting:
                 self._changed.wait()
-            jobs = [self._waiting.popleft()]
-            rows = len(jobs[0].rows)
-            while self._waiting and rows + len(self._waiting[0].rows) <= self.most:
-                jobs.append(self._waiting.popleft())
-                rows += len(jobs[-1].rows)
-            return jobs
+            calls = [self._waiting.popleft()]
+            rows = len(calls[0].rows)
+            while self._waiting and rows + len(self._waiting[0].rows) <= self.max_rows:
+                calls.append(self._waiting.popleft())
+                rows += len(calls[-1].rows)
+            return calls

@@ -1,8 +1,8 @@
-"""Bodies to records, in order and none lost: CSV, JSON Lines, JSON, Parquet.
+"""Bodies of requests to records, in order and without loss: CSV, JSON Lines, JSON and Parquet.
 
-``SplitType: Line`` cuts at every newline, quoted or not: a CSV cell with a newline may arrive torn apart. A line whose
-quotes do not pair up is joined with the lines that close them; where they are not in the body, or what comes of it is
-no row, the body is refused, since its other half might be read as a row of its own.
+``SplitType: Line`` cuts at every newline, also at a quoted one. A CSV cell with a newline may therefore arrive in two
+parts. A line with an open quote is joined with the lines up to the closing quote. The body is refused if that quote is
+not in it, or if the joined lines are not one row, because the second part might be read as a row of its own.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from multimodal_algo.core.schema import ID, LABEL, FeatureSchema, Modality, moda
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
 
 _BOM = b"\xef\xbb\xbf"
-# What a Parquet body may become in memory.
+# Most bytes of a Parquet body in memory.
 _MOST_PARQUET_BYTES = 2 * 10**9
 
 
 class Kind(Enum):
-    """What a body is, by its content types; the first is the usual one."""
+    """Format of a body, with its content types. Answers have the first of them."""
 
     CSV = ("text/csv",)
     JSON_LINES = ("application/jsonlines", "application/x-jsonlines", "application/jsonl", "application/x-ndjson")
@@ -37,7 +37,7 @@ class Kind(Enum):
 
 
 class Header(Enum):
-    """Whether the first line of a CSV body names its columns; by default it does where it is the training header."""
+    """Whether the first line of a CSV body names its columns. `AUTO`: it does if it is the training header."""
 
     AUTO = "auto"
     PRESENT = "present"
@@ -51,18 +51,18 @@ class Record:
     Parameters
     ----------
     line
-        Its first line in the body, or its number where there are no lines; from 1.
+        Number of its first line in the body, from 1, or the number of the record where a body has no lines.
     cells
-        Its cells in the order of ``schema.inference_columns``: strings, or bytes of an image. Empty where `problem` is
-        set.
+        Cells in the order of ``schema.inference_columns``: strings, or bytes of an image. Empty if there is a
+        `problem`.
     problem
-        Why it cannot be a row, as a sentence without its end; None when it has a cell for each column.
+        Reason why it is not a row, as a sentence without its end. None if it has a cell for each column.
     identity
-        Its ID, as well as it can be told; ``""`` where it cannot or there is none.
+        The ID. ``""`` if the ID cannot be found, or the schema has no ID.
     is_header
-        Whether it names the columns.
+        Whether the record names the columns.
     is_blank
-        Whether nothing stands on it.
+        Whether the line is empty.
     """
 
     line: int
@@ -80,9 +80,9 @@ class Decoded:
     Parameters
     ----------
     records
-        In order.
+        Records in order.
     is_single
-        Whether the body is one JSON object, or several one a line, and not a list of them.
+        Whether the body is one JSON object, or one object per line, instead of a list of objects.
     """
 
     records: list[Record]
@@ -92,25 +92,25 @@ class Decoded:
 def decode(
     body: bytes, kind: Kind, schema: FeatureSchema, *, charset: str = "utf-8", header: Header = Header.AUTO
 ) -> Decoded:
-    """The records of `body`.
+    """Return the records of `body`.
 
     Parameters
     ----------
     body
-        As it came.
+        The body as it was sent.
     kind
-        What it is.
+        Format of the body.
     schema
-        Its ``inference_columns`` are the cells of a record.
+        Columns of the model. A record has a cell for each of the ``inference_columns``.
     charset
-        Of text, with or without byte order mark.
+        Character set of a text body, which may have a byte order mark.
     header
-        Of CSV.
+        Whether a CSV body has a header.
 
     Raises
     ------
     UserError
-        It cannot be told what its records are.
+        The body cannot be separated into records.
     """
     if kind is not Kind.PARQUET:
         body = _utf8(body, charset)
@@ -124,10 +124,10 @@ def decode(
 
 
 def split_lines(body: bytes) -> list[bytes]:
-    r"""The lines of a body, cut at ``\n`` only, each without its ``\n`` or ``\r\n``.
+    r"""Return the lines of a body, cut at ``\n`` only, each without its ``\n`` or ``\r\n``.
 
-    The last line may lack its newline; an empty body has no lines. Python's ``splitlines`` would also cut at
-    U+2028 and others, which are legal inside text.
+    The last line may lack its newline. An empty body has no lines. Python's ``splitlines`` also cuts at U+2028 and
+    similar characters, which are legal inside text.
     """
     if not body:
         return []
@@ -158,13 +158,13 @@ def _csv(body: bytes, schema: FeatureSchema, header: Header) -> list[Record]:
             layout = named
             records.append(Record(1, is_header=True))
         else:
-            records.append(_of_line(start + 1, line, layout))
+            records.append(_line_record(start + 1, line, layout))
         start = end
     return records
 
 
 def _end_of_quotes(lines: Sequence[bytes], start: int) -> int:
-    """Where the record that begins at `start`, with a quote that is not closed there, ends."""
+    """Return the end of the record that begins at line `start` and has an open quote there."""
     quotes = 0
     for end in range(start, len(lines)):
         quotes += lines[end].count(b'"')
@@ -184,38 +184,41 @@ def _end_of_quotes(lines: Sequence[bytes], start: int) -> int:
 
 
 def _fields(text: str) -> list[str]:
-    """The cells of the one record that `text` is; none where it is empty.
+    """Return the cells of the one record in `text`. An empty text has no cells.
 
     Raises
     ------
     csv.Error
-        It is no record, or more than one.
+        The text is not one record.
     """
-    # As one line, whatever newlines are in it: outside quotes they are errors, not ends of records.
+    # The text is given as one line, so that a newline outside quotes is an error and not the end of a record.
     return next(csv.reader([text], strict=True))
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Which column each field of a line is."""
+    """The column of each field of a line."""
 
     schema: FeatureSchema
     columns: tuple[str, ...]
 
     def cells(self, fields: Sequence[str]) -> tuple[str, ...]:
+        """Return the fields in the order of the schema."""
         if self.columns == self.schema.inference_columns:
             return tuple(fields)
         by_name = dict(zip(self.columns, fields, strict=True))
         return tuple(by_name[column] for column in self.schema.inference_columns)
 
     def identity(self, fields: Sequence[str]) -> str:
-        # A row with a wrong number of fields still has its ID in place when nothing stands before it.
-        place = self.columns.index(ID) if ID in self.columns else -1
-        return fields[place] if place == 0 or (place > 0 and len(fields) == len(self.columns)) else ""
+        """Return the ID of a row. A row with a wrong number of fields only has it if it is the first field."""
+        if ID not in self.columns:
+            return ""
+        position = self.columns.index(ID)
+        return fields[position] if position == 0 or len(fields) == len(self.columns) else ""
 
 
 def _header(line: bytes, schema: FeatureSchema, header: Header) -> _Layout | None:
-    """The layout that a first line names; None where it is a row."""
+    """Return the layout that the first line names. Return None if the line is a row."""
     try:
         fields = tuple(_fields(line.decode("utf-8")))
     except (csv.Error, UnicodeDecodeError):
@@ -234,7 +237,7 @@ def _header(line: bytes, schema: FeatureSchema, header: Header) -> _Layout | Non
     return _Layout(schema, fields)
 
 
-def _of_line(number: int, line: bytes, layout: _Layout) -> Record:
+def _line_record(number: int, line: bytes, layout: _Layout) -> Record:
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -243,7 +246,7 @@ def _of_line(number: int, line: bytes, layout: _Layout) -> Record:
     if not text and len(layout.columns) > 1:
         return Record(number, problem="a blank line", is_blank=True)
     try:
-        # csv reads an empty line as no cell at all; where rows have one column it is an empty one.
+        # The csv module reads an empty line as no cells. Where rows have one column, it is one empty cell.
         fields = _fields(text) or [""]
     except csv.Error as error:
         return Record(number, problem=f"not well-formed CSV ({error})")
@@ -253,19 +256,20 @@ def _of_line(number: int, line: bytes, layout: _Layout) -> Record:
     return Record(number, layout.cells(fields), identity=identity)
 
 
-def _wrong_width(found: int, layout: _Layout) -> str:
+def _wrong_width(fields: int, layout: _Layout) -> str:
+    """Return the problem of a row with this number of fields, and a hint at the cause."""
     expected = layout.columns
     hint = ""
-    if found == len(expected) + 1 and LABEL not in expected:
+    if fields == len(expected) + 1 and LABEL not in expected:
         hint = "; leave the label out"
-    elif layout.schema.has_id and found == len(expected) - 1:
+    elif layout.schema.has_id and fields == len(expected) - 1:
         hint = f"; is {ID} missing?"
     shown = ", ".join(expected[:12]) + (", …" if len(expected) > 12 else "")
-    return f"{found} fields instead of {len(expected)} ({shown}{hint})"
+    return f"{fields} fields instead of {len(expected)} ({shown}{hint})"
 
 
 class _NotACell(ValueError):
-    """A JSON value that no cell can be."""
+    """A JSON value cannot be a cell."""
 
 
 def _json_lines(body: bytes, schema: FeatureSchema) -> list[Record]:
@@ -275,11 +279,9 @@ def _json_lines(body: bytes, schema: FeatureSchema) -> list[Record]:
             records.append(Record(number, problem="a blank line", is_blank=True))
             continue
         try:
-            value = _loads(line)
+            records.append(_value_record(number, _loads(line), schema))
         except _NotJson as error:
             records.append(Record(number, problem=str(error)))
-            continue
-        records.append(_of_value(number, value, schema))
     return records
 
 
@@ -287,27 +289,27 @@ def _json(body: bytes, schema: FeatureSchema) -> Decoded:
     try:
         value = _loads(body)
     except _NotJson as error:
-        # SplitType Line makes bodies of an object a line.
+        # SplitType Line makes bodies with one object per line.
         if b"\n" in body.strip():
             return Decoded(_json_lines(body, schema), is_single=True)
         raise UserError(f"The body is {error}.") from None
     if isinstance(value, dict) and "instances" not in value:
-        return Decoded([_of_value(1, value, schema)], is_single=True)
+        return Decoded([_value_record(1, value, schema)], is_single=True)
     instances = value["instances"] if isinstance(value, dict) else value
     if not isinstance(instances, list):
         raise UserError('The body must be {"instances": [...]}, a list of rows, or one row as an object.')
-    return Decoded([_of_value(number, instance, schema) for number, instance in enumerate(instances, start=1)])
+    return Decoded([_value_record(number, instance, schema) for number, instance in enumerate(instances, start=1)])
 
 
 class _NotJson(ValueError):
-    pass
+    """A text is not JSON."""
 
 
 def _loads(text: bytes) -> Any:
     try:
-        # Numbers keep their spelling: a category may be 007 or 1.10.
+        # Numbers stay text, because a category may be 007 or 1.10.
         value = json.loads(text.decode("utf-8"), parse_int=str, parse_float=str, parse_constant=str)
-        # A lone surrogate is legal in JSON's escapes, and no Unicode.
+        # JSON's escapes allow a lone surrogate, which is not valid Unicode.
         if b"\\u" in text:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeError:
@@ -317,12 +319,12 @@ def _loads(text: bytes) -> Any:
     return value
 
 
-def _of_value(number: int, value: Any, schema: FeatureSchema) -> Record:
+def _value_record(number: int, value: Any, schema: FeatureSchema) -> Record:
     if isinstance(value, dict) and list(value) == ["features"]:
         value = value["features"]
     try:
         if isinstance(value, dict):
-            return _of_object(number, value, schema)
+            return _object_record(number, value, schema)
         if isinstance(value, list):
             layout = _Layout(schema, schema.inference_columns)
             if len(value) != len(layout.columns):
@@ -335,7 +337,7 @@ def _of_value(number: int, value: Any, schema: FeatureSchema) -> Record:
     return Record(number, problem="neither an object nor a list of cells")
 
 
-def _of_object(number: int, value: Mapping[str, Any], schema: FeatureSchema) -> Record:
+def _object_record(number: int, value: Mapping[str, Any], schema: FeatureSchema) -> Record:
     identity = _cell(ID, value.get(ID)) if schema.has_id else ""
     if problem := _wrong_names(value, schema):
         return Record(number, problem=problem, identity=identity)
@@ -344,7 +346,7 @@ def _of_object(number: int, value: Mapping[str, Any], schema: FeatureSchema) -> 
 
 
 def _wrong_names(names: Mapping[str, Any], schema: FeatureSchema) -> str | None:
-    """What is wrong with the names of a row's cells. Cells may be left out, but not under another name."""
+    """Return the problem with the names of a row's cells, or None. Cells may be absent, but not under another name."""
     missing = [column for column in schema.features if column not in names]
     if len(missing) == len(schema.features):
         return f"none of the columns {', '.join(schema.features[:12])} is there"
@@ -361,12 +363,12 @@ def _cell(column: str, value: Any) -> str:
         return ""
     if isinstance(value, str):
         return value
-    if isinstance(value, bool):  # as ingest reads them
+    if isinstance(value, bool):  # training reads booleans in the same way
         return "true" if value else "false"
     if isinstance(value, list) and modality_of(column) is Modality.IMAGE and all(isinstance(v, str) for v in value):
         return ";".join(value)
     shown = json.dumps(value)[:40]
-    raise _NotACell(f"column {column}: {shown} is no cell; write a string, a number, true, false or null")
+    raise _NotACell(f"column {column}: {shown} is not a cell; write a string, a number, true, false or null")
 
 
 def _parquet(body: bytes, schema: FeatureSchema) -> list[Record]:
@@ -383,13 +385,13 @@ def _parquet(body: bytes, schema: FeatureSchema) -> list[Record]:
         groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
         if sum(max(group.total_byte_size, group.num_rows) for group in groups) > _MOST_PARQUET_BYTES:
             raise UserError("The Parquet body is too large in memory. Send fewer rows at a time.")
-        places = [names.index(column) if column in names else None for column in schema.inference_columns]
-        identity = names.index(ID) if ID in names else None
+        positions = [names.index(column) if column in names else None for column in schema.inference_columns]
+        id_position = names.index(ID) if ID in names and schema.has_id else None
         return [
             Record(
                 number,
-                tuple("" if place is None else cells[place] for place in places),
-                identity="" if identity is None or not schema.has_id else str(cells[identity]),
+                tuple("" if position is None else cells[position] for position in positions),
+                identity="" if id_position is None else str(cells[id_position]),
             )
             for number, cells in enumerate(rows_of(file, "The Parquet body"), start=1)
         ]

@@ -1,4 +1,4 @@
-"""Answers to bodies, exact to the line: one line or object per record, in order."""
+"""Bodies of answers: one line or one object per record, in order."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from multimodal_algo.config.inference import Field, on_one_line
 from multimodal_algo.serving.decoding import Kind
 
 Answer = dict[Field, Any]
-"""Values by field; None where there is none. A header line is answered by an empty one."""
+"""Values by field, None for an empty field. The answer to a header line is an empty dict."""
 
 
 def encode(answers: Iterable[Answer], fields: Sequence[Field], kind: Kind, *, is_single: bool) -> bytes:
-    """The body that holds `answers`.
+    """Return the body that holds `answers`.
 
     Parameters
     ----------
     answers
-        In the order of the records.
+        Answers in the order of the records.
     fields
-        Of each answer, in order.
+        Fields of each answer, in order.
     kind
-        CSV (RFC 4180 with LF, one newline after each answer and none inside a field), JSON Lines, or JSON.
+        Format. CSV is RFC 4180 with LF: one newline after each answer, and none inside a field.
     is_single
-        Whether JSON is told as one object a line, as it came, and not as ``{"predictions": [...]}``.
+        Whether a JSON body has one object per line, as the request had, instead of ``{"predictions": [...]}``.
     """
     if kind is Kind.CSV:
         return _csv(answers, fields)

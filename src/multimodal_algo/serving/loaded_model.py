@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 
 from multimodal_algo.artifact import FUSION, GRAPH, IMAGE_BACKBONE, TEXT_BACKBONE, ModelConfig, read_config
-from multimodal_algo.branches.base import BranchModel, vectors_of
-from multimodal_algo.branches.registry import load_model
+from multimodal_algo.branches.base import BranchModel
+from multimodal_algo.branches.registry import load_model, needs_pictures
 from multimodal_algo.config.inference import Engine
-from multimodal_algo.config.recipes import needs_pictures
 from multimodal_algo.core.schema import FeatureSchema, Modality
 from multimodal_algo.core.task import Task
 from multimodal_algo.fusion.fusion import Fusion
+from multimodal_algo.fusion.votes import Votes, votes_of
 from multimodal_algo.ingest.features import Encoders, Features, build_features
 from multimodal_algo.ingest.images import SIDE
 from multimodal_algo.ingest.rows import PendingRow, RowParser
-from multimodal_algo.networks.engines import Unavailable, chosen
+from multimodal_algo.networks.engines import Unavailable, choose_engine
 from multimodal_algo.networks.frozen import Backbone, BackboneInfo, ImageBackbone, TextBackbone
 
 _LOG = logging.getLogger(__name__)
@@ -33,14 +33,14 @@ _NOTHING = 1e-9
 
 @dataclass(frozen=True)
 class RowAnswer:
-    """What the model says of a row.
+    """The prediction for one row.
 
     Parameters
     ----------
     answer
-        Calibrated probabilities in the order of the class list, or the number: float32 (n,).
+        Calibrated probabilities in the order of the class list, or the number, float32 (n,).
     weights
-        Of each modality the share that it had in moving the answer, float (modalities,); None where nobody asks.
+        Share of each modality in moving the answer, float (modalities,). None if the request does not ask for it.
     """
 
     answer: np.ndarray
@@ -53,13 +53,13 @@ class LoadedModel:
     Parameters
     ----------
     config
-        The artifact's description.
+        Description of the artifact.
     models
-        Its modality models, in the order of `config`.
+        Models of its branches, in the order of `config`.
     fusion
-        Its fusion.
+        Fusion of the artifact.
     encoders
-        Its frozen networks.
+        Frozen networks of the artifact.
     """
 
     def __init__(self, config: ModelConfig, models: list[BranchModel], fusion: Fusion, encoders: Encoders) -> None:
@@ -77,7 +77,9 @@ class LoadedModel:
 
     @classmethod
     def load(cls, directory: Path, engine: Engine = Engine.AUTO) -> LoadedModel:
-        """Check the artifact in `directory` and load it; `engine` runs its frozen networks, or torch where it cannot.
+        """Check the artifact in `directory` and load it.
+
+        `engine` runs the frozen networks. Where it cannot, torch does.
 
         Raises
         ------
@@ -95,15 +97,15 @@ class LoadedModel:
             networks[Modality.IMAGE] = ImageBackbone.load(directory / IMAGE_BACKBONE, info)
         if config.schema_.of(Modality.TEXT):
             networks[Modality.TEXT] = TextBackbone(directory / TEXT_BACKBONE)
-        for modality, place in ((Modality.IMAGE, IMAGE_BACKBONE), (Modality.TEXT, TEXT_BACKBONE)):
+        for modality, folder in ((Modality.IMAGE, IMAGE_BACKBONE), (Modality.TEXT, TEXT_BACKBONE)):
             if modality in networks:
-                _run_by(engine, networks[modality], directory / place / GRAPH)
+                _run_by(engine, networks[modality], directory / folder / GRAPH)
         encoders = {modality: network.encode for modality, network in networks.items()}
         return cls(config, models, Fusion.load(directory / FUSION), encoders)
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """Those that the model has columns of."""
+        """The modalities that the model has columns of."""
         return tuple(modality for modality in Modality if self.schema.of(modality))
 
     def start(self, rows: Sequence[Sequence[Any]]) -> list[PendingRow]:
@@ -116,51 +118,49 @@ class LoadedModel:
         return build_features(self.schema, cells, len(rows), self.encoders, self._picture_side)
 
     def answer(self, features: Features, *, with_weights: bool = False) -> list[RowAnswer]:
-        """What the model says of each row."""
-        vectors = self.vectors(features)
-        answers = self.fuse(vectors)
-        weights = self._weights(vectors, answers) if with_weights else [None] * len(answers)
+        """Return the prediction for each row, with the weights of the modalities if wanted."""
+        votes = self.votes(features)
+        answers = self.fuse(votes)
+        weights = self._weights(votes, answers) if with_weights else [None] * len(answers)
         return [RowAnswer(answer, weight) for answer, weight in zip(answers, weights, strict=True)]
 
     def predict(self, rows: Sequence[Sequence[Any]]) -> np.ndarray:
-        """Answers to raw cells, all of which can be read: float32 (rows, n)."""
+        """Return the predictions for raw cells, float32 (rows, n). All cells must be readable."""
         features, problems = self.features(rows)
         assert not any(problems)
-        return self.fuse(self.vectors(features))
+        return self.fuse(self.votes(features))
 
     def features(self, rows: Sequence[Sequence[Any]]) -> tuple[Features, list[str | None]]:
-        """Parse, decode and encode rows: the features of the readable ones, and each row's problem."""
+        """Return the features of the readable rows, and the problem of each row, None for a readable one."""
         parsed = [pending.finish() for pending in self.start(rows)]
         return self.encode([row.cells for row in parsed if row.problem is None]), [row.problem for row in parsed]
 
-    def vectors(self, features: Features) -> np.ndarray:
-        """What each modality says: float32 (rows, modalities, n + 1), in the order of ``config.branches``."""
-        return vectors_of(self._models, features, min_completeness=self.config.min_completeness)
+    def votes(self, features: Features) -> Votes:
+        """Return the votes of the branches, in the order of ``config.branches``."""
+        return votes_of(self._models, features, min_completeness=self.config.min_completeness)
 
-    def fuse(self, vectors: np.ndarray) -> np.ndarray:
-        """The fused answers, calibrated probabilities or numbers, of `vectors`: float32 (rows, n)."""
-        return self._fusion.predict(vectors)
+    def fuse(self, votes: Votes) -> np.ndarray:
+        """Return the fused predictions: calibrated probabilities, or numbers, float32 (rows, n)."""
+        return self._fusion.predict(votes)
 
-    def _weights(self, vectors: np.ndarray, answers: np.ndarray) -> np.ndarray:
-        """Of each modality the share that it had in moving the answers, float64 (rows, modalities).
+    def _weights(self, votes: Votes, answers: np.ndarray) -> np.ndarray:
+        """Return the share of each modality in moving the answers, float64 (rows, modalities).
 
-        A modality moved an answer by how far it is from the one without all that says something of its columns: half
-        the sum of the differences of probabilities. Shares add up to 1, or are all 0 where nothing was moved.
+        The answer is compared with the answer without all branches that read a column of the modality. Half the sum of
+        the differences is what the modality moved. The shares of a row add up to 1, or are all 0 if nothing moved.
         """
-        moved = np.zeros((len(vectors), len(self.modalities)))
+        moved = np.zeros((len(votes), len(self.modalities)))
         for number, modality in enumerate(self.modalities):
             columns = set(self.schema.of(modality))
-            without = vectors.copy()
-            silent = [place for place, entry in enumerate(self.config.branches) if columns & set(entry.columns)]
-            without[:, silent] = 0.0
-            without[:, silent, -1] = 1.0
+            concerned = [branch for branch, entry in enumerate(self.config.branches) if columns & set(entry.columns)]
+            without = votes.silence(slice(None), concerned)
             moved[:, number] = np.abs(self.fuse(without) - answers).sum(axis=1) / 2
         total = moved.sum(axis=1, keepdims=True)
         return np.divide(moved, total, out=np.zeros_like(moved), where=total > _NOTHING)
 
 
 def _run_by(engine: Engine, network: Backbone, graph: Path) -> None:
-    wanted = chosen(engine, has_gpu=network.has_gpu)
+    wanted = choose_engine(engine, has_gpu=network.has_gpu)
     if wanted is Engine.TORCH or (engine is Engine.AUTO and not graph.is_file()):
         return
     try:

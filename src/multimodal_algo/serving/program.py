@@ -1,4 +1,4 @@
-"""gunicorn around the application: a process with the models per GPU, threads for HTTP."""
+"""``serve`` as the platform starts it: gunicorn with one process per GPU, and threads for HTTP."""
 
 from __future__ import annotations
 
@@ -22,33 +22,39 @@ from multimodal_algo.config.inference import InferenceOptions
 from multimodal_algo.sagemaker.devices import find_devices, require_torch_sees_gpus, require_usable
 from multimodal_algo.sagemaker.settings import Settings
 from multimodal_algo.serving.app import create_app
-from multimodal_algo.serving.service import Loaded, ModelService
+from multimodal_algo.serving.service import ModelService, ServedModel
 from multimodal_algo.serving.sizing import batch_rows, execution_parameters, most_body_bytes, threads
 
 _LOG = logging.getLogger(__name__)
 
-# The main loop of a worker tells every second that it lives; the arbiter kills one that did not for so long.
-_SILENCE_S = 120
-# A client that sends or takes nothing for so long is cut off.
+# The main loop of a worker gives a sign of life every second. The arbiter kills a worker without one for this time.
+_WORKER_TIMEOUT_S = 120
+# A client that neither sends nor takes anything for this time is cut off.
 _IDLE_S = 30
-# The platform kills 30 s after SIGTERM.
+# The platform sends SIGKILL 30 s after SIGTERM.
 _GRACE_S = 25
-# How long a server that cannot serve says so before it exits.
+# A server that cannot serve answers requests with the reason for this time. Then it exits.
 _FAILED_S = 5
+# A process whose model hangs answers its requests with the reason for this time. Then it exits.
 _HANGING_S = 2
 _REPLACED = 1
 _SWITCH_S = 5e-4
 
 
 class Server(BaseApplication):
-    """``serve``: answers on the platform's port until it is told to stop.
+    """The server on the platform's port. It runs until it is stopped.
 
-    There is one process with the models per GPU, or one in all.
+    Each GPU has a process with its own models. Without a GPU there is one process.
+
+    Parameters
+    ----------
+    settings
+        Settings from the environment.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        # What is left to libraries is small: their threads would only wait for each other, by spinning.
+        # The arrays that these libraries compute are small. More threads would only spin while they wait.
         for library in ("OMP", "OPENBLAS", "MKL"):
             os.environ.setdefault(f"{library}_NUM_THREADS", "1")
         self._born = time.monotonic() - _age_s()
@@ -65,11 +71,11 @@ class Server(BaseApplication):
             "worker_class": "gthread",
             "threads": threads(self._settings.max_concurrent),
             "worker_connections": 10_000,
-            "timeout": _SILENCE_S,
+            "timeout": _WORKER_TIMEOUT_S,
             "graceful_timeout": _GRACE_S,
             "keepalive": 75,
             "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,
-            # Nobody manages this server, and its socket would lie where nothing can be written.
+            # Nobody manages this server, and the socket would be in a read-only directory.
             "control_socket_disable": True,
             "accesslog": None,
             "loglevel": "warning",
@@ -77,16 +83,16 @@ class Server(BaseApplication):
             "pre_fork": _assign_gpu,
             "post_fork": self._use_gpu,
             "post_worker_init": self._begin,
-            "worker_exit": self._tell_counts,
+            "worker_exit": self._log_counts,
         }
         for name, value in options.items():
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        """The WSGI application (called by gunicorn, in the worker)."""
+        """Return the WSGI application (called by gunicorn, in the worker)."""
         settings = self._settings
-        most = most_body_bytes(is_batch=settings.is_batch, payload_mb=settings.max_payload_mb)
-        return create_app(self._service, self._execution_parameters, most)
+        max_body_bytes = most_body_bytes(is_batch=settings.is_batch, payload_mb=settings.max_payload_mb)
+        return create_app(self._service, self._execution_parameters, max_body_bytes)
 
     def _execution_parameters(self) -> dict[str, int]:
         # The platform asks before the models are loaded.
@@ -100,21 +106,22 @@ class Server(BaseApplication):
 
     def _begin(self, worker: Any) -> None:
         for listener in worker.sockets:
-            # Connections inherit it. gthread's threads would wait forever for what a client began to send.
+            # Connections inherit these limits. Without them a thread waits forever for a client that stops sending.
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                 listener.sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _IDLE_S, 0))
-        # Networks take the interpreter's lock between their batches: they must not wait for it while answers are made.
+        # Networks take the interpreter's lock between their batches. They must not wait long for the thread that makes
+        # the answers.
         sys.setswitchinterval(_SWITCH_S)
-        # Only in the worker, after the fork: a process that forks with CUDA or OpenMP started hangs.
+        # The models are loaded in the worker, after the fork, because a fork hangs once CUDA or OpenMP has started.
         threading.Thread(target=self._load_or_exit, name="load-model", daemon=True).start()
         threading.Thread(target=self._watch, name="watch-model", daemon=True).start()
 
     def _load_or_exit(self) -> None:
         if not self._service.load():
-            # /ping answers 500 and waiting requests their reason, for a moment.
+            # For a moment /ping answers 500, and waiting requests get the reason.
             time.sleep(_FAILED_S)
-            # The arbiter stops, instead of starting the worker again, when it ends with this code. A batch job is
-            # then over; answering pings with errors would keep it for half an hour.
+            # With this exit code the arbiter stops instead of starting the worker again, and a batch job ends. A
+            # server that answered pings with errors would hold the job for half an hour.
             logging.shutdown()
             os._exit(Arbiter.WORKER_BOOT_ERROR)
 
@@ -128,12 +135,12 @@ class Server(BaseApplication):
         logging.shutdown()
         os._exit(_REPLACED)
 
-    def _tell_counts(self, arbiter: Any, worker: Any) -> None:
+    def _log_counts(self, arbiter: Any, worker: Any) -> None:
         counts = self._service.counts
         if counts.requests:
             _LOG.info("served %d rows of %d requests, %d of them bad", counts.rows, counts.requests, counts.bad_rows)
 
-    def _load_model(self) -> Loaded:
+    def _load_model(self) -> ServedModel:
         allow = self._settings.allow_cpu_fallback
         require_usable(self._devices, allow_cpu_fallback=allow)
         require_torch_sees_gpus(self._devices, allow_cpu_fallback=allow)
@@ -149,32 +156,39 @@ class Server(BaseApplication):
             is_batch=self._settings.is_batch,
         )
         rows = batch_rows(config, has_gpu=self._devices.gpus > 0, is_batch=self._settings.is_batch)
-        return Loaded(LoadedModel.load(directory, options.engine), options, rows)
+        return ServedModel(LoadedModel.load(directory, options.engine), options, rows)
 
 
 def _assign_gpu(arbiter: Any, worker: Any) -> None:
-    """Give a worker, in the arbiter before it is forked, the first GPU that none has."""
+    """Give a new worker the first free GPU (called by gunicorn, in the arbiter, before the fork)."""
     taken = {other.gpu for other in arbiter.WORKERS.values()}
     worker.gpu = next(number for number in itertools.count() if number not in taken)
 
 
 def _age_s() -> float:
-    """How long ago this process was started."""
+    """Return the seconds since this process was started."""
     started = int(Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()[19])
     return time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
 
 
 class _Log(GunicornLogger):
-    """gunicorn's messages go where ours go: to stdout."""
+    """Sends gunicorn's messages to stdout, where ours go."""
 
     def setup(self, cfg: Any) -> None:
-        """Keep gunicorn's levels, drop its handlers (called by gunicorn)."""
+        """Remove gunicorn's handlers, but not its levels (called by gunicorn)."""
         super().setup(cfg)
         self.error_log.handlers.clear()
         self.error_log.propagate = True
 
 
-def serve(settings: Settings) -> None:
-    """Serve the artifact in the platform's model directory; returns when stopped."""
+def run_serving() -> None:
+    """Serve the artifact in the platform's model directory, with the settings of the environment, until it is stopped.
+
+    Raises
+    ------
+    UserError
+        A variable of the environment cannot be read.
+    """
+    settings = Settings.from_environment()
     _LOG.info("serving %s on port %d", settings.paths.model, settings.port)
     Server(settings).run()

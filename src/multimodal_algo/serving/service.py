@@ -1,11 +1,11 @@
-"""A request's way through the server: decode, predict, encode, and what becomes of bad rows."""
+"""The way of a request through the server: decode, predict, encode. Bad rows are refused, or answered and logged."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,23 +23,33 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _LOGGED_PROBLEMS = 10
-# Batches of a request that are decoded while others of it are computed.
-_AHEAD = 2
+# Number of batches of a request that are decoded while other batches of it are computed.
+_BATCHES_AHEAD = 2
 _DIGITS = 6
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """What a server serves, and most rows that it computes at once."""
+class ServedModel:
+    """A loaded model with the options of its answers.
 
-    predictor: LoadedModel
+    Parameters
+    ----------
+    model
+        The loaded model.
+    options
+        Fields of the answers and treatment of bad rows.
+    batch_rows
+        Most rows that are computed at once.
+    """
+
+    model: LoadedModel
     options: InferenceOptions
     batch_rows: int = 64
 
 
 @dataclass
-class Counts:
-    """What was served so far."""
+class ServedCounts:
+    """Numbers of requests and rows that were served since the start."""
 
     requests: int = 0
     rows: int = 0
@@ -47,46 +57,41 @@ class Counts:
 
 
 class ModelService:
-    """Loads the models in the background and answers bodies; calls wait until they are loaded.
+    """Loads the model in the background and answers request bodies. Requests wait until the model is loaded.
 
     Parameters
     ----------
     load_model
-        Loads the models; called once, in the background.
+        Function that loads the model. It is called once.
     since_start
-        Seconds since the server was started, for the log.
+        Function that returns the seconds since the server started, for the log.
     """
 
-    def __init__(self, load_model: Callable[[], Loaded], since_start: Callable[[], float]) -> None:
+    def __init__(self, load_model: Callable[[], ServedModel], since_start: Callable[[], float]) -> None:
         self._load_model = load_model
         self._since_start = since_start
         self._loaded = threading.Event()
-        self._model: Loaded | None = None
+        self._served: ServedModel | None = None
         self._batcher: Batcher[Any, Features, RowAnswer] | None = None
         self._failure: str | None = None
         self._counting = threading.Lock()
-        self.counts = Counts()
+        self.counts = ServedCounts()
 
     @property
     def failure(self) -> str | None:
-        """Why nothing can be served; None while loading and when all is well."""
+        """The reason why nothing can be served. None while loading, and when the model is served."""
         return self._failure
 
     @property
     def busy_s(self) -> float:
-        """How long the model has been at its present batch, in seconds."""
+        """Seconds since the model began its present batch. 0 when it has none."""
         return 0.0 if self._batcher is None else self._batcher.busy_s
 
     def load(self) -> bool:
-        """Load the models; False, after the reason was logged, when that is impossible."""
+        """Load the model. Return False if that fails, after the reason was logged."""
         try:
-            self._model = self._load_model()
-            predictor, with_weights = self._model.predictor, Field.MODALITY_WEIGHTS in self._model.options.fields
-            self._batcher = Batcher(
-                predictor.encode,
-                lambda features: predictor.answer(features, with_weights=with_weights),
-                self._model.batch_rows,
-            )
+            self._served = self._load_model()
+            self._batcher = _batcher_of(self._served)
             _LOG.info("ready %.1f s after the start", self._since_start())
         except (UserError, PlatformError) as error:
             self._failure = f"The model cannot be served: {error}"
@@ -97,21 +102,21 @@ class ModelService:
         self._loaded.set()
         return self._failure is None
 
-    def wait(self) -> Loaded:
-        """What is served, once it is loaded.
+    def wait(self) -> ServedModel:
+        """Return the model as soon as it is loaded.
 
         Raises
         ------
         PlatformError
-            It could not be loaded.
+            The model could not be loaded.
         """
         self._loaded.wait()
-        if self._model is None:
+        if self._served is None:
             raise PlatformError(self._failure)
-        return self._model
+        return self._served
 
     def give_up(self, reason: str) -> None:
-        """Answer all requests, waiting and to come, that the model hangs."""
+        """Answer all requests, waiting and to come, with `reason`, because the model hangs."""
         self._failure = reason
         if self._batcher is not None:
             self._batcher.abandon(Busy(reason))
@@ -119,79 +124,89 @@ class ModelService:
     def answer(
         self, body: bytes, kind: Kind, accepted: Kind, *, charset: str = "utf-8", header: Header = Header.AUTO
     ) -> bytes:
-        """One answer per record of `body`, in order.
+        """Return a body with one answer for each record of `body`, in order.
 
         Parameters
         ----------
         body, kind, charset, header
             See `decode`.
         accepted
-            What the answers are told as.
+            Format of the answers.
 
         Raises
         ------
         UserError
-            A body whose records cannot be told apart. Bad rows, if they are refused; or most of several rows are bad,
-            which is a systematic mistake.
+            The records of the body cannot be separated. Or it has bad rows, and the options refuse them. Or more than
+            half of several rows are bad, which is a mistake in the whole input.
         PlatformError
-            The models could not be loaded, or hang.
+            The model could not be loaded, or it hangs.
         """
-        model = self.wait()
-        decoded = decode(body, kind, model.predictor.schema, charset=charset, header=header)
+        served = self.wait()
+        decoded = decode(body, kind, served.model.schema, charset=charset, header=header)
         del body
         records = decoded.records
-        problems = {place: record.problem for place, record in enumerate(records) if record.problem}
-        answers: dict[int, RowAnswer] = {}
-        if not problems or not model.options.refuse_bad_rows:
-            good = [place for place, record in enumerate(records) if not record.problem and not record.is_header]
-            for place, told in self._answers(model, records, good):
-                if isinstance(told, str):
-                    problems[place] = told
-                else:
-                    answers[place] = told
-        self._judge(records, problems, refuse=model.options.refuse_bad_rows)
-        told_all = (
-            {} if record.is_header else _told(model, record, answers.get(place), problems.get(place))
-            for place, record in enumerate(records)
+        predictions, problems = self._predict(served, records)
+        self._report(records, problems, refuse=served.options.refuse_bad_rows)
+        answers = (
+            {} if record.is_header else _answer_of(served, record, predictions.get(index), problems.get(index))
+            for index, record in enumerate(records)
         )
-        return encode(told_all, model.options.fields, accepted, is_single=decoded.is_single)
+        return encode(answers, served.options.fields, accepted, is_single=decoded.is_single)
 
-    def _answers(
-        self, model: Loaded, records: Sequence[Record], places: Sequence[int]
+    def _predict(self, served: ServedModel, records: Sequence[Record]) -> tuple[dict[int, RowAnswer], dict[int, str]]:
+        """Return the predictions of the good records and the problems of the bad ones, by the index of the record.
+
+        After the first problem there are no predictions where the options refuse bad rows.
+        """
+        problems = {index: record.problem for index, record in enumerate(records) if record.problem}
+        predictions: dict[int, RowAnswer] = {}
+        if problems and served.options.refuse_bad_rows:
+            return predictions, problems
+        readable = [index for index, record in enumerate(records) if not record.problem and not record.is_header]
+        for index, result in self._results(served, records, readable):
+            if isinstance(result, str):
+                problems[index] = result
+            else:
+                predictions[index] = result
+        return predictions, problems
+
+    def _results(
+        self, served: ServedModel, records: Sequence[Record], indices: Sequence[int]
     ) -> Iterator[tuple[int, RowAnswer | str]]:
-        """The answer, or the problem, of the record at each of `places`."""
+        """Yield the prediction, or the problem, of each record at `indices`."""
         assert self._batcher is not None
-        waiting: deque[tuple[list[int], Future[Sequence[RowAnswer]]]] = deque()
+        pending: deque[tuple[list[int], Future[Sequence[RowAnswer]]]] = deque()
 
         def finished() -> Iterator[tuple[int, RowAnswer | str]]:
-            rows, future = waiting.popleft()
+            rows, future = pending.popleft()
             yield from zip(rows, future.result(), strict=True)
 
-        for start in range(0, len(places), self._batcher.most):
-            if len(waiting) >= _AHEAD:
+        for start in range(0, len(indices), self._batcher.max_rows):
+            if len(pending) >= _BATCHES_AHEAD:
                 yield from finished()
-            some = places[start : start + self._batcher.most]
-            pending = model.predictor.start([records[place].cells for place in some])
+            batch = indices[start : start + self._batcher.max_rows]
+            parsing = served.model.start([records[index].cells for index in batch])
             rows, cells = [], []
-            for place, row in zip(some, pending, strict=True):
+            for index, row in zip(batch, parsing, strict=True):
                 parsed = row.finish()
                 if parsed.problem is None:
-                    rows.append(place)
+                    rows.append(index)
                     cells.append(parsed.cells)
                 else:
-                    yield place, parsed.problem
-                    if model.options.refuse_bad_rows:
+                    yield index, parsed.problem
+                    if served.options.refuse_bad_rows:
                         return
             if rows:
-                waiting.append((rows, self._batcher.submit(cells)))
-        while waiting:
+                pending.append((rows, self._batcher.submit(cells)))
+        while pending:
             yield from finished()
 
-    def _judge(self, records: Sequence[Record], problems: dict[int, str], *, refuse: bool) -> None:
-        # Blank lines are answered with empty fields, but are no sign of a mistake in the rows.
+    def _report(self, records: Sequence[Record], problems: Mapping[int, str], *, refuse: bool) -> None:
+        """Count the rows. Then refuse the request because of its problems, or log them."""
+        # Blank lines are answered with empty fields. They are not a sign of a mistake in the rows.
         blank = sum(record.is_blank for record in records)
         rows = sum(not record.is_header for record in records) - blank
-        bad = sum(not records[place].is_blank for place in problems)
+        bad = sum(not records[index].is_blank for index in problems)
         with self._counting:
             self.counts.requests += 1
             self.counts.rows += rows
@@ -199,43 +214,54 @@ class ModelService:
         if not problems:
             return
         first = min(problems)
-        told = f"line {records[first].line}: {problems[first]}"
+        problem = f"line {records[first].line}: {problems[first]}"
         if refuse:
-            raise UserError(f"{told}. No row of this request was answered.")
+            raise UserError(f"{problem}. No row of this request was answered.")
         if rows > 1 and bad > rows / 2:
-            raise UserError(f"{bad} of {rows} lines cannot be read, the first is {told}. Fix the input.")
-        for place in sorted(problems)[:_LOGGED_PROBLEMS]:
-            _LOG.warning(
-                "bad row, answered with empty fields: line %d of its payload: %s", records[place].line, problems[place]
-            )
-        if len(problems) > _LOGGED_PROBLEMS:
-            _LOG.warning("%d more bad rows in this payload", len(problems) - _LOGGED_PROBLEMS)
+            raise UserError(f"{bad} of {rows} lines cannot be read, the first is {problem}. Fix the input.")
+        _log_problems(records, problems)
 
 
-def _told(model: Loaded, record: Record, row: RowAnswer | None, problem: str | None) -> Answer:
-    told: Answer = dict.fromkeys(model.options.fields)
-    predictor = model.predictor
-    for field in model.options.fields:
+def _batcher_of(served: ServedModel) -> Batcher[Any, Features, RowAnswer]:
+    model, with_weights = served.model, Field.MODALITY_WEIGHTS in served.options.fields
+    return Batcher(model.encode, lambda features: model.answer(features, with_weights=with_weights), served.batch_rows)
+
+
+def _log_problems(records: Sequence[Record], problems: Mapping[int, str]) -> None:
+    for index in sorted(problems)[:_LOGGED_PROBLEMS]:
+        _LOG.warning(
+            "bad row, answered with empty fields: line %d of its payload: %s", records[index].line, problems[index]
+        )
+    if len(problems) > _LOGGED_PROBLEMS:
+        _LOG.warning("%d more bad rows in this payload", len(problems) - _LOGGED_PROBLEMS)
+
+
+def _answer_of(served: ServedModel, record: Record, row: RowAnswer | None, problem: str | None) -> Answer:
+    """Return the fields of the answer to `record`, empty ones where it has no prediction."""
+    answer: Answer = dict.fromkeys(served.options.fields)
+    for field in served.options.fields:
         if field is Field.ID:
-            told[field] = record.identity
+            answer[field] = record.identity
         elif field is Field.ERROR:
-            told[field] = problem
-        elif row is None:
-            continue
-        elif field is Field.MODALITY_WEIGHTS:
-            assert row.weights is not None
-            shares = zip(predictor.modalities, row.weights, strict=True)
-            told[field] = {modality.value: _rounded(share) for modality, share in shares}
-        elif predictor.task.is_regression:
-            told[field] = float(f"{row.answer[0]:.7g}")
-        elif field is Field.LABELS:
-            told[field] = list(predictor.classes)
-        elif field is Field.PROBABILITIES:
-            told[field] = [_rounded(value) for value in row.answer]
-        else:
-            winner = int(row.answer.argmax())
-            told[field] = predictor.classes[winner] if field is Field.PREDICTED_LABEL else _rounded(row.answer[winner])
-    return told
+            answer[field] = problem
+        elif row is not None:
+            answer[field] = _value_of(field, row, served.model)
+    return answer
+
+
+def _value_of(field: Field, row: RowAnswer, model: LoadedModel) -> Any:
+    if field is Field.MODALITY_WEIGHTS:
+        assert row.weights is not None
+        shares = zip(model.modalities, row.weights, strict=True)
+        return {modality.value: _rounded(share) for modality, share in shares}
+    if model.task.is_regression:
+        return float(f"{row.answer[0]:.7g}")
+    if field is Field.LABELS:
+        return list(model.classes)
+    if field is Field.PROBABILITIES:
+        return [_rounded(value) for value in row.answer]
+    winner = int(row.answer.argmax())
+    return model.classes[winner] if field is Field.PREDICTED_LABEL else _rounded(row.answer[winner])
 
 
 def _rounded(value: Any) -> float:

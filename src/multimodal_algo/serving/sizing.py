@@ -1,8 +1,8 @@
-"""How a batch transform job best uses a server: what ``/execution-parameters`` answers.
+"""Sizes of requests and batches, for the best use of a server by a batch transform job.
 
-The platform holds payload times concurrency, at most 100 MB, and by default gives a request 600 s. Rows of concurrent
-requests are computed together, so concurrency costs nothing; but all rows in flight wait for each other, so slow models
-with small rows must not be sent too many.
+The platform allows at most 100 MB for payload times concurrency, and by default 600 s for a request. Rows of concurrent
+requests are computed together, so concurrency costs nothing. But all these rows wait for each other, so a slow model
+with small rows must not get too many at once.
 """
 
 from __future__ import annotations
@@ -10,48 +10,46 @@ from __future__ import annotations
 import math
 
 from multimodal_algo.artifact import ModelConfig
-from multimodal_algo.config.recipes import FINE_TUNED
+from multimodal_algo.config.transform import DEFAULT_PAYLOAD_MB, MAX_PAYLOAD_MB
 from multimodal_algo.core.schema import Modality
 
-# API, CreateTransformJob: the most that MaxPayloadInMB may be, and that it may be times MaxConcurrentTransforms.
-_MOST_MB = 100
-_USUAL_MB = 6
 _MOST_REQUESTS = 64
 
 
 def execution_parameters(config: ModelConfig, *, has_gpu: bool, single_record: bool) -> dict[str, int]:
-    """``MaxConcurrentTransforms`` and ``MaxPayloadInMB`` for this machine and model.
+    """Return ``MaxConcurrentTransforms`` and ``MaxPayloadInMB`` for this machine and model.
 
-    There is no ``BatchStrategy``: the SDK's local mode raises on the documented ``MULTI_RECORD``, which is the default.
+    ``BatchStrategy`` is left out. Its default is the documented ``MULTI_RECORD``, on which the SDK's local mode raises.
 
     Parameters
     ----------
     config
-        Of the artifact.
+        Description of the artifact.
     has_gpu
-        Whether a GPU runs its networks.
+        Whether a GPU runs the networks.
     single_record
-        Whether the job says that requests have one row each: many of them then make a batch.
+        Whether each request of the job has one row. Many of them then make a batch.
     """
     if single_record:
-        # The more rows are under way, the less each pays of what a batch costs. A record that is larger than the
-        # payload would fail the job, so the margin over the rows of training is wide.
-        return _told(_MOST_REQUESTS, _room_for(config, 4) or _USUAL_MB)
-    payload_mb = max(_USUAL_MB, _room_for(config, 2))
+        # More rows at once share the cost of a batch. A record that is larger than the payload fails the job, so the
+        # margin over the rows of training is large.
+        return _parameters(_MOST_REQUESTS, _room_for(config, 4) or DEFAULT_PAYLOAD_MB)
+    payload_mb = max(DEFAULT_PAYLOAD_MB, _room_for(config, 2))
     if has_gpu:
-        return _told(16, payload_mb)
+        return _parameters(16, payload_mb)
     if _is_slow(config, has_gpu=has_gpu):
-        return _told(1, payload_mb)
+        return _parameters(1, payload_mb)
     if config.schema_.of(Modality.TEXT) and not config.schema_.of(Modality.IMAGE):
-        # A megabyte of texts may be ten thousand rows, at several milliseconds each.
-        return _told(4, max(2, _room_for(config, 2)))
-    return _told(4, payload_mb)
+        # A megabyte of texts may be ten thousand rows, each of which takes several milliseconds.
+        return _parameters(4, max(2, _room_for(config, 2)))
+    return _parameters(4, payload_mb)
 
 
 def batch_rows(config: ModelConfig, *, has_gpu: bool, is_batch: bool) -> int:
-    """Most rows that are computed at once: large batches pay, but on an endpoint a single row may wait for one.
+    """Return the most rows that are computed at once.
 
-    Fine-tuned networks on a CPU gain nothing from many rows, and would look as if they hung.
+    Large batches are faster, but on an endpoint a single row may have to wait for one. Fine-tuned networks on a CPU
+    gain nothing from many rows. With many rows they would seem to hang.
     """
     if _is_slow(config, has_gpu=has_gpu):
         return 16
@@ -59,35 +57,37 @@ def batch_rows(config: ModelConfig, *, has_gpu: bool, is_batch: bool) -> int:
 
 
 def most_body_bytes(*, is_batch: bool, payload_mb: int | None) -> int:
-    """The largest body that is read: what the platform can send, and some room.
+    """Return the size of the largest body that is read, in bytes: slightly more than the platform can send.
 
     Parameters
     ----------
     is_batch
-        Batch transform sends up to 100 MB, an endpoint up to 25.
+        Whether this is batch transform, which sends up to 100 MB. An endpoint sends up to 25 MB.
     payload_mb
-        ``SAGEMAKER_MAX_PAYLOAD_IN_MB``; 0 means that a file is one request, however large.
+        ``SAGEMAKER_MAX_PAYLOAD_IN_MB``. 0 means that a whole file is one request.
     """
     if is_batch and payload_mb == 0:
         return 1024 << 20
-    return (max(_MOST_MB, payload_mb or 0) + 1) << 20 if is_batch else 26 << 20
+    return (max(MAX_PAYLOAD_MB, payload_mb or 0) + 1) << 20 if is_batch else 26 << 20
 
 
 def threads(concurrent: int | None) -> int:
-    """Threads for HTTP: enough for the job's requests, and for pings beside them."""
+    """Return the number of threads for HTTP: enough for the requests of the job, and for pings at the same time."""
     return max(_MOST_REQUESTS, concurrent or 0) + 8
 
 
 def _is_slow(config: ModelConfig, *, has_gpu: bool) -> bool:
-    """Whether it has fine-tuned networks on a CPU: a tenth of a second a row and more."""
-    return not has_gpu and any(entry.branch in FINE_TUNED for entry in config.branches)
+    """Return whether the model has fine-tuned networks on a CPU. They take a tenth of a second per row, or more."""
+    from multimodal_algo.branches.registry import is_fine_tuned  # heavy, and the server starts without it
+
+    return not has_gpu and any(is_fine_tuned(entry.branch) for entry in config.branches)
 
 
-def _room_for(config: ModelConfig, times: int) -> int:
-    """MB for so many of the largest row of training; 0 where that is not known."""
-    return math.ceil(times * config.largest_row / (1 << 20))
+def _room_for(config: ModelConfig, rows: int) -> int:
+    """Return the MB that `rows` rows of the size of the largest training row take. 0 if that size is not known."""
+    return math.ceil(rows * config.largest_row / (1 << 20))
 
 
-def _told(concurrent: int, payload_mb: int) -> dict[str, int]:
-    payload_mb = min(payload_mb, _MOST_MB)
-    return {"MaxConcurrentTransforms": min(concurrent, _MOST_MB // payload_mb), "MaxPayloadInMB": payload_mb}
+def _parameters(concurrent: int, payload_mb: int) -> dict[str, int]:
+    payload_mb = min(payload_mb, MAX_PAYLOAD_MB)
+    return {"MaxConcurrentTransforms": min(concurrent, MAX_PAYLOAD_MB // payload_mb), "MaxPayloadInMB": payload_mb}

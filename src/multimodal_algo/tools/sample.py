@@ -1,4 +1,4 @@
-"""A small sample dataset with all four modalities: listings of a shop, with drawn photos."""
+"""Writes a small sample dataset with all four modalities: listings of a shop, with drawn photos."""
 
 from __future__ import annotations
 
@@ -24,7 +24,21 @@ _MAKERS = ("Åkesson", "Brown & Sons", "Casa, S.A.", "Dunmore", "Eiko")
 
 @dataclass(frozen=True)
 class _Kind:
-    """What rows of one class look like: words, price in euros, weight in kg, usual makers and colours, shape."""
+    """Features of the rows of one class.
+
+    Parameters
+    ----------
+    titles, words
+        Titles, and phrases of the description, that are typical of the class.
+    price, weight
+        Median price in euros and median weight in kg.
+    makers
+        Typical makers, as indices of `_MAKERS`.
+    colours
+        Typical colours, as keys of `_COLOURS`.
+    draw
+        Function that draws the object of the photo.
+    """
 
     titles: Sequence[str]
     words: Sequence[str]
@@ -37,7 +51,7 @@ class _Kind:
 
 @dataclass(frozen=True)
 class SampleFiles:
-    """The files of one sample: two with header and label, one as batch transform gets it."""
+    """Paths of a sample: `train` and `test` have header and label, `test_noheader` is for batch transform."""
 
     train: Path
     test: Path
@@ -74,7 +88,7 @@ def _carton(pen: ImageDraw.ImageDraw, _: tuple[int, int, int]) -> None:
     pen.line([(64, 36), (64, 58)], fill=(140, 104, 66), width=4)
 
 
-# What a seller of anything writes: neither tells the class.
+# Titles and phrases of all classes, so that text alone does not give the class.
 _PLAIN_TITLES = ("Studio piece", "Gift idea", "New arrival", "From the catalogue")
 _PLAIN_WORDS = ("new in box", "free returns", "ships in two days", "gift wrapped", "last of its kind", "12% off")
 
@@ -103,24 +117,24 @@ KINDS = {
 
 
 def write_sample(directory: Path, *, train_rows: int = 240, test_rows: int = 60, seed: int = 0) -> SampleFiles:
-    """Write ``train.csv``, ``test.csv`` (both with header and label) and ``test_noheader.csv`` (without either).
+    """Write ``train.csv`` and ``test.csv`` with header and label, and ``test_noheader.csv`` without both.
 
-    Each modality alone tells some classes apart, all together nearly all. Cells are missing here and there,
-    sometimes a row's whole modality; some training descriptions hold newlines, which test rows never do.
+    Each modality alone separates a part of the classes. All modalities together separate nearly all of them. Single
+    cells are empty, and in a few rows all text is. A few training descriptions have newlines. Test rows have none.
 
     Parameters
     ----------
     directory
-        Where to; made when missing.
+        Directory of the files, made when missing.
     train_rows, test_rows
-        Rows of each part.
+        Number of rows of each part.
     seed
-        The same seed gives the same files.
+        Seed of the random numbers. The same seed gives the same files.
 
     Returns
     -------
     SampleFiles
-        Where the three files are.
+        Paths of the three files.
     """
     directory.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""``multimodal-algo validate``: what training would see in the data, and everything that would go wrong."""
+"""Checks training data as training does, and prints all problems: ``multimodal-algo validate``."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def print_inspection(data: Path, images: Path | None = None, problem_type: str =
     Parameters
     ----------
     data
-        CSV or Parquet file, or a folder of them.
+        CSV or Parquet file, or a folder of such files.
     images
-        Folder of files that image cells may name.
+        Folder of the image files that cells may name.
     problem_type
-        The hyperparameter.
+        Value of the hyperparameter of that name.
 
     Returns
     -------
     int
-        The exit code: 1 when there is an error, else 0.
+        Exit code of the command: 1 if there is an error, otherwise 0.
 
     Raises
     ------
     UserError
-        `data` holds no CSV or Parquet file.
+        `data` has no CSV or Parquet file.
     """
     console = Console(highlight=False, soft_wrap=True)
     files = ImageFiles(images) if images else None
@@ -79,7 +79,7 @@ def _numbers(inspection: Inspection) -> Table:
     table = Table("label", "", title="numbers: a regression", title_justify="left")
     table.add_row("least, greatest", f"{min(values):.7g}, {max(values):.7g}")
     table.add_row("different values", str(len(values)))
-    table.caption = "Set problem_type=multiclass where they name classes."
+    table.caption = "Set problem_type=multiclass if these numbers are names of classes."
     return table
 
 

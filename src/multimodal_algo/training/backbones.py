@@ -1,4 +1,4 @@
-"""The frozen networks of a job, found when the first header shows what columns there are."""
+"""The networks of a job. They are loaded when the first header shows which columns there are."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from multimodal_algo.artifact import GRAPH, IMAGE_BACKBONE, TEXT_BACKBONE, BackboneEntry
+from multimodal_algo.branches.registry import FINE_TUNED
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.config.inference import Engine
-from multimodal_algo.config.recipes import FINE_TUNED, Branch, Recipe
+from multimodal_algo.config.recipes import Branch, Recipe
 from multimodal_algo.core.schema import FeatureSchema, Modality
 from multimodal_algo.ingest.features import Encoder, Encoders
 from multimodal_algo.training.continuing.export import Networks
@@ -24,25 +25,25 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-# Of probabilities, or of the largest number of a regression.
+# The largest difference between predictions: of a probability, or as a share of a regression's largest number.
 _TOLERANCE = 0.01
 
 
 class Backbones:
-    """The networks that the columns need; all channels share them.
+    """The networks that the columns need. All channels share them.
 
     Parameters
     ----------
     hyperparameters
-        Name them.
+        Hyperparameters that name the networks.
     weights_dir
-        Where weights are baked in.
+        Directory of baked-in weights.
     scratch
-        Directory for their files while training goes on.
+        Directory for temporary files of the networks.
     frozen
-        Those of an earlier job, in place of what the hyperparameters name.
+        Directories of networks that replace those of the hyperparameters, by modality.
     start
-        Those from which fine-tuning starts, in place of the frozen ones.
+        Directories of networks that fine-tuning starts from in place of the frozen ones, by modality.
     """
 
     def __init__(
@@ -63,16 +64,19 @@ class Backbones:
         self._text: TextBackbone | None = None
 
     def encoders_of(self, schema: FeatureSchema) -> Encoders:
-        """Those for the modalities of `schema`, loaded at the first call and run by what is fastest."""
-        found = [name for name, network in self._networks().items() if network is None]
+        """Return the encoders of the modalities that `schema` has.
+
+        Networks that are not loaded yet are loaded, and run by the fastest engine.
+        """
+        loaded = self._networks().keys()
         self.load(schema)
         for name, network in self._networks().items():
-            if network is not None and name in found:
+            if name not in loaded:
                 self._speed_up(network, name)
         return self.encoders
 
     def load(self, schema: FeatureSchema) -> None:
-        """Load those for the modalities of `schema`, once."""
+        """Load the networks of the modalities that `schema` has, unless they are loaded."""
         from multimodal_algo.networks.frozen import ImageBackbone, TextBackbone
 
         if schema.of(Modality.IMAGE) and self._image is None:
@@ -86,12 +90,14 @@ class Backbones:
         if schema.of(Modality.TEXT) and self._text is None:
             self._text = TextBackbone.resolve(str(self.frozen.get(Modality.TEXT, self.hyperparameters.text_backbone)))
 
-    def _networks(self) -> dict[Path, Backbone | None]:
-        return {IMAGE_BACKBONE: self._image, TEXT_BACKBONE: self._text}
+    def _networks(self) -> dict[Path, Backbone]:
+        """Return the loaded networks by their directory in an artifact."""
+        networks = {IMAGE_BACKBONE: self._image, TEXT_BACKBONE: self._text}
+        return {name: network for name, network in networks.items() if network is not None}
 
     @property
     def encoders(self) -> Encoders:
-        """The networks, by the modality that they encode."""
+        """Encoders of the loaded networks, by modality."""
         encoders: dict[Modality, Encoder] = {}
         if self._image is not None:
             encoders[Modality.IMAGE] = self._image.encode
@@ -100,9 +106,10 @@ class Backbones:
         return encoders
 
     def _speed_up(self, network: Backbone, name: Path) -> None:
-        from multimodal_algo.networks.engines import Unavailable, chosen
+        """Run the network by ONNX Runtime on a CPU, if the hyperparameters allow it and it works."""
+        from multimodal_algo.networks.engines import Unavailable, choose_engine
 
-        engine = chosen(self.hyperparameters.inference_engine, has_gpu=network.has_gpu)
+        engine = choose_engine(self.hyperparameters.inference_engine, has_gpu=network.has_gpu)
         if engine is Engine.TORCH or network.has_gpu:
             return
         try:
@@ -111,87 +118,112 @@ class Backbones:
             _LOG.info("%s: run by torch, since %s", name, reason)
 
     def _graph(self, network: Backbone, name: Path) -> Path:
-        """The network as an ONNX graph, exported at the first call."""
+        """Return the path of the network's ONNX graph, which is exported once."""
         graph = self._scratch / name / GRAPH
         if not graph.is_file():
             network.export_onnx(graph)
         return graph
 
-    def save_graphs(self, directory: Path, answers: Callable[[Encoders], np.ndarray]) -> None:
-        """Write the networks as ONNX graphs into an artifact, those by which `answers` are the same.
+    def save_graphs(self, directory: Path, predict: Callable[[Encoders], np.ndarray]) -> None:
+        """Write the networks as ONNX graphs into an artifact, unless a graph changes the predictions.
 
         Parameters
         ----------
         directory
-            Of the artifact.
-        answers
-            What the model says of some rows, float32 (rows, n), by the networks given.
+            Directory of the artifact.
+        predict
+            Function that returns the model's predictions of a few rows, float32 (rows, n), with given encoders.
         """
-        from multimodal_algo.networks.engines import Unavailable
-
         networks = self._networks()
         for network in networks.values():
-            if network is not None:
-                network.use_torch()
-        expected = answers(self.encoders)
-        for name, network in networks.items():
-            if network is None:
-                continue
-            try:
-                graph = self._graph(network, name)
-                network.use_onnx(graph, Engine.ONNX, has_gpu=False)
-                off = float(np.abs(answers(self.encoders) - expected).max())
-                if not off <= _TOLERANCE * max(1.0, float(np.abs(expected).max())):
-                    raise Unavailable(f"answers differ by {off:.2g}")
-                shutil.copyfile(graph, directory / name / GRAPH)
-            except Unavailable as reason:
-                _LOG.info("%s: no ONNX graph in the artifact: %s", name, reason)
             network.use_torch()
+        expected = predict(self.encoders)
+        for name, network in networks.items():
+            self._save_graph(network, name, directory, lambda: predict(self.encoders), expected)
 
-    def tuned(self, recipe: Recipe) -> Recipe:
-        """The recipe whose fine-tuned networks start from these; it loses those that AutoMM cannot start from them.
+    def _save_graph(
+        self,
+        network: Backbone,
+        name: Path,
+        directory: Path,
+        predict: Callable[[], np.ndarray],
+        expected: np.ndarray,
+    ) -> None:
+        from multimodal_algo.networks.engines import Unavailable
 
-        Parameters
-        ----------
-        recipe
-            With any hyperparameters of AutoMM's.
+        try:
+            graph = self._graph(network, name)
+            network.use_onnx(graph, Engine.ONNX, has_gpu=False)
+            _require_close(predict(), expected)
+            shutil.copyfile(graph, directory / name / GRAPH)
+        except Unavailable as reason:
+            _LOG.info("%s: no ONNX graph in the artifact: %s", name, reason)
+        network.use_torch()
+
+    def fine_tuned(self, recipe: Recipe) -> Recipe:
+        """Return the recipe with the settings by which fine-tuning starts from the job's networks.
+
+        A branch is left out if AutoMM cannot start from its network.
         """
-        from multimodal_algo.networks.frozen import ImageBackbone, TextBackbone
-
-        scratch = self._scratch / "tuned"
-        models = dict(recipe.models)
-        for branch in FINE_TUNED & models.keys():
-            start: dict[str, Any] = {}
-            if self._text is not None and branch is not Branch.IMAGE_FINE_TUNED:
-                network = self._text
-                if Modality.TEXT in self._start:
-                    network = TextBackbone.resolve(str(self._start[Modality.TEXT]))
-                network.save(scratch / "text")
-                start["model.hf_text.checkpoint_name"] = str(scratch / "text")
-            if self._image is not None and branch is not Branch.TEXT_FINE_TUNED:
-                image = self._image
-                if Modality.IMAGE in self._start:
-                    image = ImageBackbone.resolve(
-                        str(self._start[Modality.IMAGE]), weights_dir=self.weights_dir, allow_untrained=False, seed=0
-                    )
-                if not image.save_for_timm(scratch / "image"):
-                    _LOG.warning("%s: AutoGluon cannot fine-tune %s", branch.value, image.info.architecture)
-                    del models[branch]
-                    continue
-                start["model.timm_image.checkpoint_name"] = str(scratch / "image")
-            models[branch] = {**start, **models[branch]}
+        models = {}
+        for branch, settings in recipe.models.items():
+            start = self._start_settings(branch)
+            if start is not None:
+                models[branch] = {**start, **settings}
         return Recipe(recipe.folds, models)
 
+    def _start_settings(self, branch: Branch) -> dict[str, str] | None:
+        """Return AutoMM's settings for the first weights of a branch. None if AutoMM cannot start from them."""
+        settings = {}
+        modalities = FINE_TUNED.get(branch, ())
+        if Modality.TEXT in modalities and self._text is not None:
+            settings["model.hf_text.checkpoint_name"] = str(self._save_text_start(self._text))
+        if Modality.IMAGE in modalities and self._image is not None:
+            directory = self._save_image_start(self._image)
+            if directory is None:
+                _LOG.warning("%s: AutoGluon cannot fine-tune %s", branch.value, self._image.info.architecture)
+                return None
+            settings["model.timm_image.checkpoint_name"] = str(directory)
+        return settings
+
+    def _save_text_start(self, network: TextBackbone) -> Path:
+        """Write the text network that fine-tuning starts from, and return its directory."""
+        directory = self._scratch / "fine_tuned" / "text"
+        if Modality.TEXT in self._start:
+            network = type(network).resolve(str(self._start[Modality.TEXT]))
+        network.save(directory)
+        return directory
+
+    def _save_image_start(self, network: ImageBackbone) -> Path | None:
+        """Write the image network that fine-tuning starts from, and return its directory.
+
+        None where timm does not have the network.
+        """
+        directory = self._scratch / "fine_tuned" / "image"
+        if Modality.IMAGE in self._start:
+            name = str(self._start[Modality.IMAGE])
+            network = type(network).resolve(name, weights_dir=self.weights_dir, allow_untrained=False, seed=0)
+        return directory if network.save_for_timm(directory) else None
+
     def image_entry(self) -> BackboneEntry | None:
-        """What the artifact says of the image network; None without one."""
+        """Return the artifact's description of the image network. None without image columns."""
         if self._image is None:
             return None
         info = self._image.info
         return BackboneEntry(architecture=info.architecture, source=info.source, pretrained=info.pretrained)
 
     def save(self, directory: Path) -> None:
-        """Write them into an artifact."""
+        """Write the networks into an artifact."""
         if self._image is not None:
             self._image.save(directory / IMAGE_BACKBONE)
         if self._text is not None:
             self._text.save(directory / TEXT_BACKBONE)
+
+
+def _require_close(predictions: np.ndarray, expected: np.ndarray) -> None:
+    from multimodal_algo.networks.engines import Unavailable
+
+    difference = float(np.abs(predictions - expected).max())
+    # The comparison is False for NaN.
+    if not difference <= _TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        raise Unavailable(f"predictions differ by {difference:.2g}")

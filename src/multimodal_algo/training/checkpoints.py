@@ -1,17 +1,17 @@
-"""What a stopped job leaves so that the next one goes on.
+"""The checkpoints of a job, from which the next start goes on.
 
 ::
 
-    state.json                   what the job was given: data, hyperparameters, versions
-    data/<channel>/              the ingested rows
-    teacher/                     what the teacher says of them, where there is one
-    models/<modality>/           a fitted model as in the artifact, and its out-of-fold vectors
-    fitting/<modality>/<part>/   what a long fit has done so far
-    fusion/                      the fusion, and its held-out answers
+    state.json                 data, hyperparameters and versions of the job
+    data/<channel>/            ingested rows
+    teacher/                   predictions of the teacher for these rows, where there is one
+    models/<branch>/           a fitted model as in the artifact, and its out-of-fold votes
+    fitting/<branch>/<part>/   finished parts of a long fit, and the state of the running part
+    fusion/                    the fusion, and its held-out predictions
 
-Each part is written aside and renamed, with `whole.json` naming its files and their SHA-256: a job killed at any
-instant leaves only whole parts. The platform copies file by file to S3 and leaves marker files beside them, so a part
-of which files are missing is not there yet, and only files that `whole.json` names are looked at.
+Each part is written under a temporary name and then renamed. Its ``whole.json`` lists its files with their SHA-256. So
+a job that is killed at any instant leaves only whole parts. The platform copies file by file to S3 and leaves marker
+files next to them. So a part with missing files counts as not there yet, and only listed files are read.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ _LOG = logging.getLogger(__name__)
 
 _STATE = "state.json"
 _WHOLE = "whole.json"
-# The platform's uploader passes over names that end so, and leaves files that end like the others.
+# The platform's uploader skips names that end with the first one. It leaves marker files that end with the other two.
 _ASIDE = ".sagemaker-ignore"
 _UPLOADING, _UPLOADED = ".sagemaker-uploading", ".sagemaker-uploaded"
 _PARTS = ("data", "teacher", "models", "fitting", "fusion")
-# Hyperparameters that change nothing of what is kept.
+# Hyperparameters that do not change the content of checkpoints.
 _NO_DIFFERENCE = {"on_checkpoint_mismatch", "distribution"}
 _RESTART = "Use an empty checkpoint location, or set on_checkpoint_mismatch=restart."
 
 
 class Checkpoints:
-    """Parts of a job's work in the platform's checkpoint directory; a `keeping.CheckpointStore`.
+    """The finished parts of a job in the platform's checkpoint directory. It is a `CheckpointStore`.
 
     Parameters
     ----------
     directory
-        The platform's.
+        Checkpoint directory of the platform.
     job
-        Digest of what the job was given: parts of any other job are none of this one.
+        Digest of the job's data, hyperparameters and versions. Parts with another digest belong to another job.
     may_drop
-        Whether damaged parts are dropped; else they end the job.
+        Whether damaged parts are dropped. Otherwise they end the job.
     """
 
     def __init__(self, directory: Path, job: str, *, may_drop: bool) -> None:
@@ -71,17 +71,17 @@ class Checkpoints:
         Parameters
         ----------
         directory
-            The platform's; made when missing.
+            Checkpoint directory of the platform. It is made when missing.
         data
             A digest of each channel.
         hyperparameters
-            Of the job.
+            Hyperparameters of the job.
 
         Raises
         ------
         UserError
-            The directory holds something else than checkpoints, or those of a job that was given something else, and
-            ``on_checkpoint_mismatch`` does not let them be dropped.
+            The directory holds other files, or checkpoints of a job with other data, hyperparameters or versions that
+            ``on_checkpoint_mismatch`` does not allow to drop.
         """
         state = {
             "data": dict(data),
@@ -94,38 +94,38 @@ class Checkpoints:
         directory.mkdir(parents=True, exist_ok=True)
         if foreign := [path.name for path in sorted(directory.iterdir()) if not _is_ours(path.name)]:
             raise UserError(
-                f"{directory}: '{foreign[0]}' is no checkpoint of this algorithm. Use an empty checkpoint location."
+                f"{directory}: '{foreign[0]}' is not a checkpoint of this algorithm. Use an empty checkpoint location."
             )
-        # A job that failed on its data kept nothing: the next may have other hyperparameters.
+        # A job that failed on its data has saved nothing, so the next one may have other hyperparameters.
         problem = _problem(directory / _STATE, state) if any(directory.rglob(_WHOLE)) else None
         if problem:
             checkpoints.mismatch(problem)
         for aside in [path for path in directory.rglob(f"*{_ASIDE}") if path.is_dir()]:
-            _delete(aside)  # what a killed job was writing
+            _delete(aside)  # a killed job was writing it
         _write_whole(directory / _STATE, text)
         return checkpoints
 
     def mismatch(self, problem: str) -> None:
-        """End the job, or drop all parts, since the checkpoints are not its own.
+        """End the job, or drop all parts, because the checkpoints belong to another job.
 
         Raises
         ------
         UserError
-            With `problem` and the remedies.
+            Parts must not be dropped. The message has `problem` and the remedies.
         """
         if not self._may_drop:
             raise UserError(f"{self._directory}: {problem}. {_RESTART}")
-        _LOG.warning("checkpoints: %s; they are dropped", problem)
+        _LOG.warning("checkpoints: %s. They are dropped", problem)
         for name in _PARTS:
             _delete(self._directory / name)
 
     def find(self, name: str) -> Path | None:
-        """See `keeping.CheckpointStore.find`.
+        """See `CheckpointStore.find`.
 
         Raises
         ------
         UserError
-            The part is damaged, or of another job.
+            The part is damaged, or it belongs to another job.
         """
         part = self._directory / name
         try:
@@ -141,7 +141,7 @@ class Checkpoints:
             self._refuse(name, f"{name} is of another job")
             return None
         if not all((part / file).is_file() for file in files):
-            _LOG.info("checkpoints: %s did not arrive whole; it is made again", name)
+            _LOG.info("checkpoints: %s did not arrive whole. It is made again", name)
             return None
         for file, digest in files.items():
             if sha256(part / file) != digest:
@@ -152,13 +152,20 @@ class Checkpoints:
     def _refuse(self, name: str, problem: str) -> None:
         if not self._may_drop:
             raise UserError(f"{self._directory}: {problem}. {_RESTART}")
-        _LOG.warning("checkpoints: %s; it is dropped", problem)
+        _LOG.warning("checkpoints: %s. It is dropped", problem)
         _delete(self._directory / name)
 
-    def keep(self, name: str, write: Write, *, seconds: float = 0.0, used_s: float = 0.0) -> Path:
-        """See `keeping.CheckpointStore.keep`.
+    def save(self, name: str, write: Write, *, seconds: float = 0.0, used_s: float = 0.0) -> Path:
+        """See `CheckpointStore.save`.
 
-        `seconds` is what it took, for `spent_s`; `used_s` what the job had used of its budget by then, for `used_s`.
+        Parameters
+        ----------
+        name, write
+            See `CheckpointStore.save`.
+        seconds
+            Seconds of the part, for `spent_s`.
+        used_s
+            Seconds of its budget that the job had used by then, for `used_s`.
         """
         part = self._directory / name
         aside = part.with_name(part.name + _ASIDE)
@@ -175,87 +182,108 @@ class Checkpoints:
         return part
 
     def names(self, under: str) -> list[str]:
-        """See `keeping.CheckpointStore.names`."""
+        """See `CheckpointStore.names`."""
         parent = self._directory / under
         if not parent.is_dir():
             return []
         return sorted(path.name for path in parent.iterdir() if (path / _WHOLE).is_file())
 
     def drop(self, name: str) -> None:
-        """See `keeping.CheckpointStore.drop`. Files that the platform is uploading stay until the next time."""
+        """See `CheckpointStore.drop`. A part that the platform is uploading stays until the next call."""
         part = self._directory / name
         if not any(not path.with_suffix(_UPLOADED).exists() for path in part.rglob(f"*{_UPLOADING}")):
             _delete(part)
 
-    def below(self, name: str, used_s: float) -> ScopedCheckpoints:
-        """The keeper of a fit whose parts lie below `name`, begun when the job had used `used_s` of its budget."""
+    def scoped(self, name: str, used_s: float) -> ScopedCheckpoints:
+        """Return the store of a fit, whose parts lie below a name.
+
+        Parameters
+        ----------
+        name
+            Name of the fit.
+        used_s
+            Seconds of its budget that the job has used before the fit.
+        """
         return ScopedCheckpoints(self, name, used_s)
 
     def spent_s(self, name: str) -> float:
-        """What the longest of the parts `name` and below took, in seconds; see `keep`."""
+        """Return the seconds of the longest of the parts `name` and below. See `save`."""
         paths = (self._directory / name).rglob(_WHOLE)
         return max([0.0, *(_number(path, "seconds") for path in paths)])
 
     def used_s(self, names: Iterable[str]) -> float:
-        """What the job had used of its budget when it kept the last of some parts, in seconds; see `keep`."""
+        """Return the seconds of its budget that the job had used when it saved the last of these parts. See `save`."""
         return max([0.0, *(_number(self._directory / name / _WHOLE, "used_s") for name in names)])
 
 
 class ScopedCheckpoints:
-    """Checkpoints of the parts below a name. Each remembers what the fit took up to it, over all starts.
+    """The checkpoints of one fit: the parts below a name. It is a `CheckpointStore`.
 
-    It can be pickled, for another process of the same host.
+    Each part stores the seconds of the fit up to it, over all starts of the job. The object can be pickled, for another
+    process of the same host.
+
+    Parameters
+    ----------
+    checkpoints
+        All parts of the job.
+    name
+        Name of the fit.
+    used_s
+        Seconds of its budget that the job has used before the fit.
     """
 
     def __init__(self, checkpoints: Checkpoints, name: str, used_s: float) -> None:
         self._checkpoints = checkpoints
         self._name = name
-        # Whole parts of earlier starts count as used already; the state of a running one does not.
+        # The job has already counted the finished parts of previous starts, but not the state of a running part.
         counted = max([0.0, *(checkpoints.spent_s(f"{name}/{part}") for part in checkpoints.names(name))])
         self._before_s = used_s - counted
         self._started = time.monotonic() - checkpoints.spent_s(name)
 
     @property
     def spent_s(self) -> float:
-        """What the fit took so far, over all starts, in seconds."""
+        """Seconds of the fit so far, over all starts."""
         return time.monotonic() - self._started
 
     @property
     def used_s(self) -> float:
-        """What the job has used of its budget, in seconds."""
+        """Seconds of its budget that the job has used."""
         return self._before_s + self.spent_s
 
     def find(self, name: str) -> Path | None:
-        """See `keeping.CheckpointStore.find`."""
+        """See `CheckpointStore.find`."""
         return self._checkpoints.find(f"{self._name}/{name}")
 
-    def keep(self, name: str, write: Write) -> Path:
-        """See `keeping.CheckpointStore.keep`."""
-        return self._checkpoints.keep(f"{self._name}/{name}", write, seconds=self.spent_s, used_s=self.used_s)
+    def save(self, name: str, write: Write) -> Path:
+        """See `CheckpointStore.save`."""
+        return self._checkpoints.save(f"{self._name}/{name}", write, seconds=self.spent_s, used_s=self.used_s)
 
     def names(self, under: str) -> list[str]:
-        """See `keeping.CheckpointStore.names`."""
+        """See `CheckpointStore.names`."""
         return self._checkpoints.names(f"{self._name}/{under}")
 
     def drop(self, name: str) -> None:
-        """See `keeping.CheckpointStore.drop`."""
+        """See `CheckpointStore.drop`."""
         self._checkpoints.drop(f"{self._name}/{name}")
 
 
 def _problem(path: Path, state: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Why the job that `path` tells of is not the one of `state`; None where it is, or nothing is there."""
+    """Return why the job described in the file `path` is not the job of `state`. Return None where it is the same.
+
+    A missing file is not a problem, because each part names its job too.
+    """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        saved = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return None  # each part tells its job
+        return None
     except ValueError:
-        found = None
-    if not isinstance(found, dict) or not all(isinstance(found.get(name), dict) for name in state):
+        saved = None
+    if not isinstance(saved, dict) or not all(isinstance(saved.get(name), dict) for name in state):
         return f"{_STATE} is damaged"
     differing = [
         f"{name} ({', '.join(keys)})"
         for name in state
-        if (keys := sorted(k for k in {*state[name], *found[name]} if state[name].get(k) != found[name].get(k)))
+        if (keys := sorted(k for k in {*state[name], *saved[name]} if state[name].get(k) != saved[name].get(k)))
     ]
     return f"these checkpoints are of a job with other {' and '.join(differing)}" if differing else None
 

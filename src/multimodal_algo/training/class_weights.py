@@ -1,4 +1,4 @@
-"""Weights of the classes, as the hyperparameter asks for them."""
+"""Class weights, as the hyperparameter ``class_weights`` sets them."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from multimodal_algo.core.labels import Target
 
 
 def class_weights(wanted: Mapping[str, float] | str, target: Target) -> np.ndarray | None:
-    """Of each class its weight, float32 (n,), on average 1; None where all are even.
+    """Return the weight of each class, float32 (n,), with the mean 1. None stands for even weights.
 
     Parameters
     ----------
     wanted
-        ``even``, ``balanced`` (the inverse of the class's share of the rows), or weights by label.
+        ``even``, ``balanced`` for the inverse of the class's share of the rows, or weights by label.
     target
-        The classes and the rows.
+        The labels of the training rows.
 
     Raises
     ------
     UserError
-        Weights for a regression, or of a label that no row has.
+        The labels are numbers, or no row has a label that the weights name.
     """
     if wanted == "even":
         return None
     if target.task.is_regression:
         raise UserError("class_weights is set, but the labels are numbers, which have no classes.")
     if isinstance(wanted, str):
-        # A class of an earlier model may have no row here.
+        # A class of the previous model may have no row here.
         weights = 1.0 / np.maximum(1, np.bincount(target.values, minlength=target.task.outputs))
     else:
         for label in wanted:
             if label not in target.classes:
                 close = difflib.get_close_matches(label, target.classes, n=1)
                 hint = f" Did you mean '{close[0]}'?" if close else ""
-                raise UserError(f"class_weights names '{label[:60]}', which is no label of the data.{hint}")
+                raise UserError(f"class_weights names '{label[:60]}', which is not a label of the data.{hint}")
         weights = np.array([wanted.get(name, 1.0) for name in target.classes])
     return (weights / weights.mean()).astype(np.float32)

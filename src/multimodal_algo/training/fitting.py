@@ -1,86 +1,97 @@
-"""The branches of a job: fitted, found in the checkpoints of an earlier start, or taken over from an earlier model."""
+"""The branches of a job: fitted now, or found in the checkpoints of a previous start."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from multimodal_algo.branches.base import BranchModel, TrainingRows
+from multimodal_algo.branches.registry import SPECS, BranchSpec, new_models
 from multimodal_algo.config.hyperparameters import HyperParameters
-from multimodal_algo.config.recipes import EFFORT, FINE_TUNED, PARTS, Branch, Recipe
+from multimodal_algo.config.recipes import Branch, ModelSettings, Recipe
 from multimodal_algo.core.budget import Budget
 from multimodal_algo.core.checkpointing import StopRequest
 from multimodal_algo.core.files import move_files
 from multimodal_algo.core.labels import Target
-from multimodal_algo.execution.local import LocalExecutor
 from multimodal_algo.execution.protocol import Executor, Parallelism, SentDirectory, Shared, WorkItem, WorkResult
+from multimodal_algo.fusion.votes import Votes, votes_of
 from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.features import Features
+from multimodal_algo.predictors.base import FitSettings
 from multimodal_algo.training.checkpoints import Checkpoints, ScopedCheckpoints
-from multimodal_algo.training.continuing.previous import NAME, PreviousModel
-from multimodal_algo.training.scheduling import FitBranch, Rows, ranks_of_each, seconds_of_each
-
-if TYPE_CHECKING:
-    from multimodal_algo.branches.base import BranchModel
+from multimodal_algo.training.context import JobContext
+from multimodal_algo.training.continuing.previous import PreviousModel
+from multimodal_algo.training.scheduling import BranchPlan, FitBranch
 
 _LOG = logging.getLogger(__name__)
 
-# The fusion network is small; the modality models get the rest.
+# The fusion network is small. It gets this share of the efforts of all branches.
 _FUSION_SHARE = 0.1
-_VECTORS = "vectors.npy"
-# Of AutoMM's hyperparameters those that may name a directory.
+_VOTES = "votes.npy"
+# AutoMM's hyperparameters that may name a directory end with this.
 _CHECKPOINT = ".checkpoint_name"
-# On fewer rows that an earlier model has not seen nothing can be said of how it does beside the new ones.
-_LEAST_NEW_ROWS = 50
-
-
-_Fit = tuple[int, Branch, "BranchModel"]
-"""A branch that is to be fitted: its place, its kind, its model."""
 
 
 @dataclass(frozen=True)
 class FittedBranches:
-    """The models of the branches and their out-of-fold vectors, float32 (rows, branches, n + 1)."""
+    """The models of the branches with their out-of-fold votes."""
 
     models: list[tuple[Branch, BranchModel]]
-    vectors: np.ndarray
+    votes: Votes
 
     @property
     def branches(self) -> dict[str, tuple[str, ...]]:
-        """Of each branch the columns, in the order of the vectors."""
+        """The columns of each branch, in the order of the votes."""
         return {model.name: model.columns for _, model in self.models}
 
-    def predict(self, features: Features, min_completeness: float) -> np.ndarray:
-        """Vectors of new rows, float32 (rows, branches, n + 1)."""
-        from multimodal_algo.branches.base import vectors_of
+    def predict(self, features: Features, min_completeness: float) -> Votes:
+        """Return the votes of new rows."""
+        return votes_of((model for _, model in self.models), features, min_completeness=min_completeness)
 
-        return vectors_of((model for _, model in self.models), features, min_completeness=min_completeness)
+
+@dataclass(frozen=True)
+class BranchFit:
+    """A branch that is to be fitted.
+
+    Parameters
+    ----------
+    number
+        Position of the branch among all branches of the job.
+    spec
+        Declaration of the branch.
+    model
+        A model that is not fitted yet.
+    """
+
+    number: int
+    spec: BranchSpec
+    model: BranchModel
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """How branches are fitted.
+    """The fits of all branches of a job.
 
     Parameters
     ----------
     hyperparameters
-        Of the job.
+        Hyperparameters of the job.
     recipe
-        With its changes.
+        Recipe of the job, with its changes.
     checkpoints
-        Where finished branches are kept.
+        Store for finished branches.
     scratch
-        Directory for AutoGluon's files.
+        Directory for temporary files.
     seconds
-        Gets the seconds of each branch, over all starts of the job.
+        Seconds of each branch over all starts of the job. A fit adds its own.
     stop
-        Tells when the process is to end.
+        Request that the process ends soon.
     executor
-        Who fits.
+        Executor of the fits.
     """
 
     hyperparameters: HyperParameters
@@ -91,6 +102,19 @@ class Fitting:
     stop: StopRequest
     executor: Executor
 
+    @classmethod
+    def of(cls, context: JobContext, recipe: Recipe) -> Fitting:
+        """Fit the branches of `recipe` in the setting of a job."""
+        return cls(
+            context.hyperparameters,
+            recipe,
+            context.checkpoints,
+            context.scratch,
+            context.times.seconds,
+            context.stop,
+            context.executor,
+        )
+
     def fit(
         self, dataset: Dataset, target: Target, folds: np.ndarray, teacher: PreviousModel | None
     ) -> tuple[FittedBranches, Budget]:
@@ -99,225 +123,210 @@ class Fitting:
         Parameters
         ----------
         dataset
-            The rows.
+            Training rows.
         target
-            What is predicted.
+            Labels of the rows.
         folds
             Fold of each row, int (rows,).
         teacher
-            Whose fine-tuned networks teach those of the same branches.
+            Model whose fine-tuned networks teach those of the same branches, or None.
 
         Returns
         -------
         fitted
             The branches.
         budget
-            What is left for the fusion.
+            The time that is left for the fusion.
 
         Raises
         ------
         UserError
             See `BranchModel.fit`.
         """
-        from multimodal_algo.branches.registry import new_models
-
         models = new_models(dataset.schema, target.task, self.recipe.models)
-        spent_before_s = self.checkpoints.used_s(part for _, model in models for part in self._parts(model))
+        spent_before_s = self.checkpoints.used_s(part for _, model in models for part in self.parts_of(model))
         budget = Budget.starting_now(max(0.0, self.hyperparameters.budget_s - spent_before_s))
-        vectors = {n: found for n, (_, model) in enumerate(models) if (found := self._restored(model)) is not None}
-        waiting = [(n, branch, model) for n, (branch, model) in enumerate(models) if n not in vectors]
-        rows = Rows(dataset.features, target.values, folds)
-        # A teacher is on this host alone.
-        taught = [fit for fit in waiting if teacher is not None and fit[1] in FINE_TUNED]
-        for n, out_of_fold in self._spread([fit for fit in waiting if fit not in taught], rows, budget):
-            vectors[n] = out_of_fold
-        for _, _, model in taught:
-            assert teacher is not None
-            model.teacher = teacher.model(model.name)
-        for n, out_of_fold in self._in_turn(taught, rows, budget):
-            vectors[n] = out_of_fold
-        return FittedBranches(models, np.stack([vectors[n] for n in range(len(models))], axis=1)), budget
+        votes = {n: restored for n, (_, model) in enumerate(models) if (restored := self._restored(model)) is not None}
+        fits = [BranchFit(n, SPECS[branch], model) for n, (branch, model) in enumerate(models) if n not in votes]
+        rows = TrainingRows(dataset.features, target.values, folds)
+        votes |= self.fit_branches(fits, rows, budget, teacher)
+        return FittedBranches(models, Votes.stack([votes[n] for n in range(len(models))])), budget
 
-    def _spread(self, fits: Sequence[_Fit], rows: Rows, budget: Budget) -> Iterator[tuple[int, np.ndarray]]:
-        """Fit branches on all hosts at the same time."""
-        if self.executor.is_alone:
-            yield from self._in_turn(fits, rows, budget)
-            return
-        if not fits:
-            return
-        shared = self.executor.share(rows)
-        available_s = budget.remaining_s / (1 + _FUSION_SHARE)
-        # The longest first, so that none of them is begun when the others are nearly done.
-        tabular = sorted((fit for fit in fits if fit[1] not in FINE_TUNED), key=lambda fit: -EFFORT[fit[1]])
-        tuned = [fit for fit in fits if fit[1] in FINE_TUNED]
-        # Without GPUs all of them take turns on the same cores.
-        efforts = [sum(EFFORT[branch] for _, branch, _ in some) for some in (tabular, tuned)]
-        shares = [1.0, 1.0] if self.executor.gpus else [effort / sum(efforts) for effort in efforts]
-        tasks = [
-            *self._tabular(tabular, shared, available_s * shares[0]),
-            *self._tuned(tuned, shared, available_s * shares[1], self._used_s(budget)),
-        ]
-        ordered = [*tabular, *tuned]
-        for done in self.executor.run(tasks, self.scratch / "branches"):
-            n, _, model = ordered[done.number]
-            yield n, self._keep(done, model, self._used_s(budget))
+    def fit_branches(
+        self, fits: Sequence[BranchFit], rows: TrainingRows, budget: Budget, teacher: PreviousModel | None = None
+    ) -> dict[int, np.ndarray]:
+        """Fit branches as work items, and save each of them when it is finished.
 
-    def _tabular(self, fits: Sequence[_Fit], rows: Shared[Rows], available_s: float) -> Iterator[WorkItem]:
-        width = self.executor.width
-        at_once = width // len(fits) if fits else 1
-        limits = seconds_of_each([EFFORT[branch] for _, branch, _ in fits], width, available_s)
-        for (_, branch, model), limit_s in zip(fits, limits, strict=True):
-            parallelism = Parallelism(self.executor, at_once) if at_once > 1 else None
-            yield WorkItem(model.name, self._work(branch, model, rows, limit_s, parallelism=parallelism))
+        Parameters
+        ----------
+        fits
+            The branches.
+        rows
+            Training rows.
+        budget
+            The time for the branches and the fusion.
+        teacher
+            See `fit`.
 
-    def _tuned(self, fits: Sequence[_Fit], rows: Shared[Rows], available_s: float, used_s: float) -> Iterator[WorkItem]:
-        """What is fine-tuned takes GPUs, of which the rest takes none; several for one part where there are many.
-
-        Whoever asks for the parts of a fit is on this host, where they are kept.
+        Returns
+        -------
+        dict
+            Out-of-fold votes by the number of the branch, float32 (rows, n + 1).
         """
-        places = self.executor.gpus or self.executor.width
-        parts = [EFFORT[branch] / PARTS for _, branch, _ in fits for _ in range(PARTS)]
-        nodes = max([1, *(self._nodes(branch) for _, branch, _ in fits)])
-        ranks = ranks_of_each(len(parts), self.executor.gpus, self.executor.gpus_of_host, nodes)
-        limits = seconds_of_each(parts, max(1, places // ranks), available_s)[::PARTS]
-        for (_, branch, model), limit_s in zip(fits, limits, strict=True):
-            models = {
-                key: SentDirectory.send(Path(value), self.executor)
-                if key.endswith(_CHECKPOINT) and Path(str(value)).is_dir()
-                else value
-                for key, value in self.recipe.models[branch].items()
-            }
-            parallelism = Parallelism(self.executor, places, ranks)
-            checkpoints = self.checkpoints.below(f"fitting/{model.name}", used_s)
-            work = self._work(branch, model, rows, limit_s * PARTS, checkpoints=checkpoints, parallelism=parallelism)
-            yield WorkItem(model.name, replace(work, models=models), host=self.executor.hosts[0], coordinates=True)
+        if not fits:
+            return {}
+        run = _Run(self, self._ordered(fits), self.executor.share(rows), budget, teacher)
+        return dict(run.results())
 
-    def _nodes(self, branch: Branch) -> int:
-        """How many hosts the user wants for one fit."""
-        return int(self.recipe.models[branch].get("env.num_nodes", 1))
+    def _ordered(self, fits: Sequence[BranchFit]) -> list[BranchFit]:
+        """Put the longest fits first where several run at the same time. None of them then begins near the end."""
+        if self.executor.resources.in_process:
+            return list(fits)
+        return sorted(fits, key=lambda fit: (fit.spec.is_fine_tuned, -fit.spec.effort))
 
-    def _in_turn(self, fits: Sequence[_Fit], rows: Rows, budget: Budget) -> Iterator[tuple[int, np.ndarray]]:
-        """Fit branches here, one after the other; one that was stopped before goes on."""
-        here = LocalExecutor()
-        shared = here.share(rows)
-        efforts = [EFFORT[branch] for _, branch, _ in fits]
-        reserve = _FUSION_SHARE * sum(efforts)
-
-        def tasks() -> Iterator[WorkItem]:
-            for place, (_, branch, model) in enumerate(fits):
-                limit_s = budget.share(efforts[place], sum(efforts[place:]) + reserve).remaining_s
-                checkpoints = self.checkpoints.below(f"fitting/{model.name}", self._used_s(budget))
-                scopes.append(checkpoints)
-                yield WorkItem(model.name, self._work(branch, model, shared, limit_s, checkpoints=checkpoints))
-
-        scopes: list[ScopedCheckpoints] = []
-        for done in here.run(tasks(), self.scratch / "branches.here"):
-            n, _, model = fits[done.number]
-            yield n, self._keep(done, model, scopes[done.number].used_s)
-
-    def _work(
-        self,
-        branch: Branch,
-        model: BranchModel,
-        rows: Shared[Rows],
-        limit_s: float,
-        *,
-        checkpoints: ScopedCheckpoints | None = None,
-        parallelism: Parallelism | None = None,
-    ) -> FitBranch:
-        return FitBranch(
-            model,
-            rows,
-            self.recipe.models[branch],
-            limit_s,
-            self.hyperparameters.min_completeness,
-            self.hyperparameters.seed,
-            checkpoints,
-            self.stop if checkpoints is not None and parallelism is None else None,
-            parallelism,
-        )
-
-    def _used_s(self, budget: Budget) -> float:
+    def used_s(self, budget: Budget) -> float:
+        """Return the seconds of its budget that the job has used."""
         return self.hyperparameters.budget_s - budget.remaining_s
 
-    def _parts(self, model: BranchModel) -> list[str]:
-        """The names of what is kept of a branch: itself, or whole parts of it.
+    def parts_of(self, model: BranchModel) -> list[str]:
+        """Return the names of the checkpoints of a branch: the branch itself, and finished parts of its fit.
 
-        The state of a running fit is none: a fit that goes on from it counts its time itself.
+        The state of a running fit is not among them. A fit that goes on from it counts its time itself.
         """
         fitting = f"fitting/{model.name}"
         return [f"models/{model.name}", *(f"{fitting}/{part}" for part in self.checkpoints.names(fitting))]
 
     def _restored(self, model: BranchModel) -> np.ndarray | None:
+        """Load a finished branch, and return its out-of-fold votes. Return None where it is not finished."""
         name = f"models/{model.name}"
         part = self.checkpoints.find(name)
         if part is None:
             return None
         model.load(part)
         self.seconds[model.name] = round(self.checkpoints.spent_s(name), 2)
-        _LOG.info("%s: taken from the checkpoint of an earlier start", model.name)
-        return np.asarray(np.load(part / _VECTORS), dtype=np.float32)
+        _LOG.info("%s: taken from the checkpoint of a previous start", model.name)
+        return np.asarray(np.load(part / _VOTES), dtype=np.float32)
 
-    def _keep(self, done: WorkResult, model: BranchModel, used_s: float) -> np.ndarray:
-        """Keep a branch that was fitted, and load its model."""
-        vectors, seconds = done.value
+    def save(self, result: WorkResult, model: BranchModel, used_s: float) -> np.ndarray:
+        """Save a branch that was fitted, load its model, and return its out-of-fold votes."""
+        votes, seconds = result.value
 
         def write(directory: Path) -> None:
-            move_files(done.directory, directory)
-            np.save(directory / _VECTORS, vectors)
+            move_files(result.directory, directory)
+            np.save(directory / _VOTES, votes)
 
         self.seconds[model.name] = round(seconds, 2)
-        part = self.checkpoints.keep(f"models/{model.name}", write, seconds=seconds, used_s=used_s)
+        part = self.checkpoints.save(f"models/{model.name}", write, seconds=seconds, used_s=used_s)
         self.checkpoints.drop(f"fitting/{model.name}")
         model.load(part)
-        return np.asarray(vectors)
+        return np.asarray(votes)
 
-    def adopt(
-        self, fitted: FittedBranches, previous: PreviousModel, dataset: Dataset, target: Target, folds: np.ndarray
-    ) -> FittedBranches:
-        """The branches, and those of an earlier model.
 
-        Of rows that it was trained on, and of their copies, an earlier model knows the label: it says nothing here.
+class _Run:
+    """The fits of several branches by one executor."""
 
-        Parameters
-        ----------
-        fitted
-            The branches of this job.
-        earlier
-            The earlier model.
-        dataset, target, folds
-            See `fit`.
+    def __init__(
+        self,
+        fitting: Fitting,
+        fits: list[BranchFit],
+        rows: Shared[TrainingRows],
+        budget: Budget,
+        teacher: PreviousModel | None,
+    ) -> None:
+        self._fitting = fitting
+        self._executor = fitting.executor
+        self._fits = fits
+        self._rows = rows
+        self._budget = budget
+        self._teacher = teacher
+        self._scopes: dict[int, ScopedCheckpoints] = {}
+        self._finished: set[int] = set()
+        self._specs = [fit.spec for fit in fits]
+        self._plan = BranchPlan.of(self._specs, self._executor.resources, max(map(self._nodes, fits)))
+
+    def results(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the number and the out-of-fold votes of each branch when it is finished and saved."""
+        for result in self._executor.run(self._items(), self._fitting.scratch / "branches"):
+            self._finished.add(result.number)
+            fit, scope = self._fits[result.number], self._scopes.get(result.number)
+            used_s = self._fitting.used_s(self._budget) if scope is None else scope.used_s
+            yield fit.number, self._fitting.save(result, fit.model, used_s)
+
+    def _items(self) -> Iterator[WorkItem]:
+        for number, fit in enumerate(self._fits):
+            work = FitBranch(
+                fit.model,
+                self._rows,
+                self._settings(fit),
+                self._limit_s(number),
+                self._fitting.hyperparameters.min_completeness,
+                self._scope(number),
+            )
+            # The fit of a fine-tuned branch only waits for its parts. It waits on this host, which has the checkpoints.
+            coordinates = fit.spec.is_fine_tuned
+            host = self._executor.resources.hosts[0] if coordinates else None
+            yield WorkItem(fit.model.name, work, host=host, coordinates=coordinates)
+
+    def _limit_s(self, number: int) -> float:
+        """Return the seconds of a fit.
+
+        An executor of one process takes it when the previous fits are finished, so it may use the time that they left.
+        Other executors take all fits at once.
         """
-        is_new = previous.is_new(dataset.keys)
-        if not is_new.all():
-            _LOG.info(
-                "model channel: the earlier model knows %d of %d rows, or copies; it is judged on the others",
-                len(is_new) - int(is_new.sum()), len(is_new),
-            )  # fmt: skip
-        models = previous.adopted(target.task, target.classes)
-        if is_new.sum() < _LEAST_NEW_ROWS or not models:
-            return fitted
-        rows = np.flatnonzero(is_new)
-        features = dataset.features.take(rows)
-        vectors = np.zeros((len(dataset), len(models), target.task.outputs + 1), dtype=np.float32)
-        vectors[:, :, -1] = 1.0
-        for number, (_, model) in enumerate(models):
-            vectors[rows, number] = self._said(model, features, target.values[rows], folds[rows])
-        return FittedBranches([*fitted.models, *models], np.concatenate([fitted.vectors, vectors], axis=1))
+        waiting = [each for each in range(len(self._fits)) if each not in self._finished]
+        specs = [self._specs[each] for each in waiting]
+        effort = sum(spec.effort for spec in specs)
+        reserve = _FUSION_SHARE * sum(spec.effort for spec in self._specs)
+        available_s = self._budget.remaining_s * effort / (effort + reserve)
+        return self._plan.seconds(specs, available_s)[waiting.index(number)]
 
-    def _said(self, model: BranchModel, features: Features, targets: np.ndarray, folds: np.ndarray) -> np.ndarray:
-        from multimodal_algo.branches.translated import TranslatedModel
+    def _settings(self, fit: BranchFit) -> FitSettings:
+        fitting, fine_tuned = self._fitting, fit.spec.is_fine_tuned
+        return FitSettings(
+            name=fit.model.name,
+            task=fit.model.task,
+            model_settings=self._model_settings(fit),
+            seed=fitting.hyperparameters.seed,
+            scratch=fitting.scratch,
+            budget=self._budget,
+            stop=fitting.stop if self._executor.resources.in_process else None,
+            parallelism=self._parallelism(fine_tuned=fine_tuned),
+            teacher=self._sent_teacher(fit),
+        )
 
-        least = self.hyperparameters.min_completeness
-        if not isinstance(model, TranslatedModel):
-            return model.predict(features, min_completeness=least)
-        return model.fit_translation(features, targets, folds, min_completeness=least)
+    def _model_settings(self, fit: BranchFit) -> ModelSettings:
+        """Return the settings from the recipe, with directories sent to all hosts."""
+        return {
+            key: SentDirectory.send(Path(value), self._executor)
+            if key.endswith(_CHECKPOINT) and Path(str(value)).is_dir()
+            else value
+            for key, value in self._fitting.recipe.models[fit.spec.branch].items()
+        }
 
+    def _parallelism(self, *, fine_tuned: bool) -> Parallelism | None:
+        if fine_tuned:
+            return Parallelism(self._executor, self._plan.parts_at_once, self._plan.ranks)
+        folds = self._plan.folds_at_once(self._specs)
+        return Parallelism(self._executor, folds) if folds > 1 else None
 
-def without_previous(vectors: np.ndarray, branches: Iterable[str], rows: np.ndarray) -> np.ndarray:
-    """`vectors` (rows, branches, n + 1) with nothing said of `rows`, bool (rows,), by earlier models."""
-    said = vectors.copy()
-    for number, name in enumerate(branches):
-        if name.startswith(f"{NAME}/"):
-            said[rows, number] = np.eye(vectors.shape[2])[-1]
-    return said
+    def _scope(self, number: int) -> ScopedCheckpoints | None:
+        """Return the checkpoints of a fit. None where another host may run it, because only this one has them."""
+        fit = self._fits[number]
+        if not (fit.spec.is_fine_tuned or self._executor.resources.in_process):
+            return None
+        used_s = self._fitting.used_s(self._budget)
+        self._scopes[number] = self._fitting.checkpoints.scoped(f"fitting/{fit.model.name}", used_s)
+        return self._scopes[number]
+
+    def _sent_teacher(self, fit: BranchFit) -> SentDirectory | None:
+        """Return the directory of the teacher's model of the same branch, if it has one."""
+        if self._teacher is None or not fit.spec.is_fine_tuned:
+            return None
+        if all(entry.name != fit.model.name for entry in self._teacher.config.branches):
+            return None
+        return SentDirectory.send(self._teacher.directory / fit.model.name, self._executor)
+
+    def _nodes(self, fit: BranchFit) -> int:
+        """Return the number of hosts that the user wants for one fit."""
+        settings = self._fitting.recipe.models[fit.spec.branch]
+        return int(settings.get("env.num_nodes", 1)) if fit.spec.is_fine_tuned else 1

@@ -1,4 +1,4 @@
-"""The frozen networks of a job, sent to every process that reads rows."""
+"""The frozen networks of a job, for every process that reads rows."""
 
 from __future__ import annotations
 
@@ -11,19 +11,33 @@ from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.core.schema import FeatureSchema, Modality
 from multimodal_algo.execution.protocol import Executor, SentDirectory
 from multimodal_algo.ingest.features import Encoders
+from multimodal_algo.ingest.parts import EncodersOf
 from multimodal_algo.training.backbones import Backbones
+
+
+def encoders_for(backbones: Backbones, executor: Executor) -> EncodersOf:
+    """Return the function by which the executor's work items load encoders.
+
+    Work items of this process use the networks of `backbones`. Those of other processes load the networks there.
+    """
+    if executor.resources.in_process:
+        return backbones.encoders_of
+    return FrozenNetworks.send(backbones, executor).encoders_of
 
 
 @dataclass(frozen=True)
 class FrozenNetworks:
-    """The frozen networks of a job, as another process can load them.
+    """The frozen networks of a job, as other processes load them. It can be pickled.
 
     Parameters
     ----------
-    hyperparameters, weights_dir
-        See `Backbones`.
+    hyperparameters
+        Hyperparameters that name the networks.
+    weights_dir
+        Directory of baked-in weights, the same on every host.
     frozen
-        Those of an earlier job, by modality.
+        Directories of a previous job's networks, by the name of the modality. They replace what the hyperparameters
+        name.
     """
 
     hyperparameters: HyperParameters
@@ -31,15 +45,15 @@ class FrozenNetworks:
     frozen: tuple[tuple[str, SentDirectory], ...]
 
     @classmethod
-    def of(cls, backbones: Backbones, executor: Executor) -> FrozenNetworks:
-        """Those that `backbones` loads on this host."""
+    def send(cls, backbones: Backbones, executor: Executor) -> FrozenNetworks:
+        """Make the networks of `backbones` available to the executor's work items."""
         frozen = tuple(
             (modality.value, SentDirectory.send(path, executor)) for modality, path in backbones.frozen.items()
         )
         return cls(backbones.hyperparameters, backbones.weights_dir, frozen)
 
     def encoders_of(self, schema: FeatureSchema) -> Encoders:
-        """Load the networks that `schema` needs, once a process, and return their encoders."""
+        """Return the encoders of the modalities that `schema` has. A process loads each network once."""
         return _loaded(self).encoders_of(schema)
 
 

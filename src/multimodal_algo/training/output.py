@@ -1,13 +1,14 @@
-"""What a job leaves in the model directory."""
+"""The artifact of a new model, as a job leaves it in the model directory."""
 
 from __future__ import annotations
 
 import logging
-import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,18 +19,17 @@ from multimodal_algo.artifact import (
     BranchEntry,
     ModelConfig,
     current_versions,
+    read_description,
     write_artifact,
 )
+from multimodal_algo.branches.registry import needs_pictures
 from multimodal_algo.config.hyperparameters import HyperParameters
-from multimodal_algo.config.recipes import needs_pictures
 from multimodal_algo.core.labels import Target
 from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.features import Encoders, build_features
 from multimodal_algo.ingest.images import SIDE
 from multimodal_algo.report.metrics import Metrics
 from multimodal_algo.training.backbones import Backbones
-from multimodal_algo.training.continuing.previous import PreviousModel
-from multimodal_algo.training.duplicates import telling_keys
 from multimodal_algo.training.fitting import FittedBranches
 
 if TYPE_CHECKING:
@@ -38,82 +38,76 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 
-def save_model(
-    model_dir: Path,
-    dataset: Dataset,
-    target: Target,
-    fitted: FittedBranches,
-    fusion: Fusion,
-    backbones: Backbones,
-    hyperparameters: HyperParameters,
-    metrics: Metrics,
-    previous: PreviousModel | None,
-) -> None:
-    """Write the artifact of a new model.
+@dataclass(frozen=True)
+class NewArtifact:
+    """Everything that the artifact of a new model holds.
 
     Parameters
     ----------
-    model_dir
-        The platform's model directory.
     dataset, target
-        What was learnt from.
+        The training rows and their labels.
     fitted, fusion, backbones
-        What was learnt.
-    hyperparameters, metrics
-        For the description.
-    earlier
-        The model that the job went on from.
+        The fitted branches, the fusion and the networks.
+    hyperparameters
+        The hyperparameters of the job, for the description.
+    known_keys
+        Keys of all rows that the model was trained on, uint32, sorted.
     """
 
-    def answers(encoders: Encoders) -> np.ndarray:
-        rows = len(next(iter(dataset.probe.values())))
-        side = SIDE if needs_pictures([branch for branch, _ in fitted.models]) else 0
-        features = build_features(dataset.schema, dataset.probe, rows, encoders, side)
-        return fusion.predict(fitted.predict(features, hyperparameters.min_completeness))
+    dataset: Dataset
+    target: Target
+    fitted: FittedBranches
+    fusion: Fusion
+    backbones: Backbones
+    hyperparameters: HyperParameters
+    known_keys: np.ndarray
 
-    def write_files(directory: Path) -> None:
-        for _, model in fitted.models:
+    def write(self, model_dir: Path, metrics: Metrics) -> None:
+        """Write the artifact into the platform's model directory, with `metrics` in its description."""
+        with log_artifact(model_dir):
+            write_artifact(model_dir, self._config(metrics), self._write_files)
+
+    def _write_files(self, directory: Path) -> None:
+        for _, model in self.fitted.models:
             model.save(directory / model.name)
-        backbones.save(directory)
-        backbones.save_graphs(directory, answers)
-        fusion.save(directory / FUSION)
-        keys = telling_keys(dataset.keys) if previous is None else previous.all_keys(dataset.keys)
-        np.save(directory / ROW_KEYS, keys)
+        self.backbones.save(directory)
+        self.backbones.save_graphs(directory, self._probe_predictions)
+        self.fusion.save(directory / FUSION)
+        np.save(directory / ROW_KEYS, self.known_keys)
 
+    def _probe_predictions(self, encoders: Encoders) -> np.ndarray:
+        """Return the predictions of the first training rows, float32 (rows, n), with these networks."""
+        dataset = self.dataset
+        rows = len(next(iter(dataset.probe.values())))
+        side = SIDE if needs_pictures(branch for branch, _ in self.fitted.models) else 0
+        features = build_features(dataset.schema, dataset.probe, rows, encoders, side)
+        return self.fusion.predict(self.fitted.predict(features, self.hyperparameters.min_completeness))
+
+    def _config(self, metrics: Metrics) -> ModelConfig:
+        return ModelConfig(
+            format_version=FORMAT_VERSION,
+            columns=self.dataset.schema.columns,
+            problem_type=self.target.task.problem_type,
+            classes=self.target.classes,
+            branches=tuple(
+                BranchEntry(name=model.name, branch=branch.value, columns=model.columns)
+                for branch, model in self.fitted.models
+            ),
+            image_backbone=self.backbones.image_entry(),
+            min_completeness=self.hyperparameters.min_completeness,
+            recipe=self.hyperparameters.quality,
+            hyperparameters=self.hyperparameters.model_dump(),
+            versions=current_versions(),
+            metrics=metrics.as_dict(),
+            largest_row=self.dataset.largest_row,
+        )
+
+
+@contextmanager
+def log_artifact(model_dir: Path) -> Iterator[None]:
+    """Log the size of the artifact that the block writes into `model_dir`, and the seconds that it takes."""
     started = time.monotonic()
-    config = ModelConfig(
-        format_version=FORMAT_VERSION,
-        columns=dataset.schema.columns,
-        problem_type=target.task.problem_type,
-        classes=target.classes,
-        branches=tuple(
-            BranchEntry(name=model.name, branch=branch.value, columns=model.columns) for branch, model in fitted.models
-        ),
-        image_backbone=backbones.image_entry(),
-        min_completeness=hyperparameters.min_completeness,
-        recipe=hyperparameters.quality,
-        hyperparameters=hyperparameters.model_dump(),
-        versions=current_versions(),
-        metrics=metrics.as_dict(),
-        largest_row=dataset.largest_row,
-    )
-    _tell(model_dir, write_artifact(model_dir, config, write_files), started)
-
-
-def ship_previous(model_dir: Path, previous: PreviousModel, metrics: Mapping[str, Any]) -> None:
-    """Write the earlier model, with `metrics` of this job, as its artifact."""
-    started = time.monotonic()
-
-    def write_files(directory: Path) -> None:
-        for name in previous.config.files:
-            target = directory / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(previous.directory / name, target)
-
-    config = previous.config.model_copy(update={"metrics": dict(metrics)})
-    _tell(model_dir, write_artifact(model_dir, config, write_files), started)
-
-
-def _tell(model_dir: Path, complete: ModelConfig, started: float) -> None:
-    size = sum((model_dir / name).stat().st_size for name in complete.files)
-    _LOG.info("artifact: %d files, %.1f MB, %.1f s", len(complete.files), size / 1e6, time.monotonic() - started)
+    yield
+    files = read_description(model_dir).files
+    size = sum((model_dir / name).stat().st_size for name in files)
+    _LOG.info("artifact: %d files, %.1f MB, written in %.1f s", len(files), size / 1e6, time.monotonic() - started)

@@ -1,4 +1,8 @@
-"""``train`` as the platform starts it: read the config files, train, and leave a failure file if that fails."""
+"""The program ``train`` as the platform starts it.
+
+It reads the config files, trains, and leaves a failure file if that fails. Of several hosts, the first one trains and
+the others work for it.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +10,22 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from multimodal_algo.config.channels import IMAGES, MODEL, PRETRAINED, TRAIN, VALIDATION, channel_names
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.core.checkpointing import Stopped, StopRequest
 from multimodal_algo.core.errors import PlatformError, UserError
+from multimodal_algo.execution.hosts import Hosts
 from multimodal_algo.execution.roles import Lead, follow
 from multimodal_algo.sagemaker.config import (
-    IMAGES_CHANNEL,
-    MODEL_CHANNEL,
-    PRETRAINED_CHANNEL,
-    TRAIN_CHANNEL,
-    VALIDATION_CHANNEL,
     channel_path,
     is_sharded,
     read_hosts,
     read_hyperparameters,
-    train_channel,
+    train_path,
     unused_channels,
 )
 from multimodal_algo.sagemaker.devices import Devices, find_devices, require_torch_sees_gpus, require_usable
@@ -32,6 +35,7 @@ from multimodal_algo.sagemaker.stop import exit_on_sigterm
 
 if TYPE_CHECKING:
     from multimodal_algo.execution.protocol import Executor
+    from multimodal_algo.training.rows import ChannelPaths
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,36 +46,43 @@ _FLUSH_S = 90
 
 
 def run_training() -> int:
-    """Run the training job of the platform's tree, as the process's environment says.
+    """Run this host's part of the training job in the tree that ``SAGEMAKER_BASE_DIR`` names.
 
-    Of several hosts the first one trains and the others lend themselves to it; all fail together, with one reason.
+    All hosts of a job fail together, with the same reason.
 
     Returns
     -------
     int
-        The exit code: 0, or 1 with the reason in ``output/failure``. A user's mistake leaves one sentence; a bug
-        leaves its type, and its traceback in the log.
+        The exit code: 0, or 1 with the reason in ``output/failure``. A user's mistake leaves one sentence there. A bug
+        leaves its type there, and its traceback in the log.
     """
-    paths = ml_paths(os.environ)
-    paths.failure.unlink(missing_ok=True)
-    stop, ended = StopRequest(), threading.Event()
-    exit_on_sigterm(lambda: _stop(stop, ended, paths))
+    ending = _Ending(ml_paths(os.environ))
+    exit_on_sigterm(ending.stop_early)
     devices = find_devices()
     _LOG.info("%s", devices.summary)
-    reason = _reason(lambda: _run(paths, devices, stop, ended))
+    reason = _reason_of(lambda: _run(ending, devices))
     if reason is None:
         return 0
     _LOG.error("%s", reason)
-    _write_failure(paths, reason)
+    ending.write_failure(reason)
     return 1
 
 
-def _reason(run: Callable[[], None]) -> str | None:
-    """Why `run` failed; None where it did not."""
+def _run(ending: _Ending, devices: Devices) -> None:
+    paths = ending.paths
+    host = _Host(paths, Settings.from_environment(), devices, read_hosts(paths))
+    if host.hosts.leads:
+        _LeadingHost(host, ending).run()
+    else:
+        follow(host.hosts, host.usable_gpus, host.settings.hosts_timeout_s, on_end=ending.finish)
+
+
+def _reason_of(step: Callable[[], None]) -> str | None:
+    """Return the reason why `step` fails. None where it succeeds."""
     try:
-        run()
+        step()
     except Stopped:
-        threading.Event().wait()  # the thread that was told of the signal ends the process
+        threading.Event().wait()  # The thread that received SIGTERM ends the process.
     except (UserError, PlatformError) as error:
         return str(error)
     except Exception as error:
@@ -80,108 +91,175 @@ def _reason(run: Callable[[], None]) -> str | None:
     return None
 
 
-def _run(paths: MLPaths, devices: Devices, stop: StopRequest, ended: threading.Event) -> None:
-    """Do this host's part of the job."""
-    settings = Settings.from_environment()
-    hosts = read_hosts(paths)
+class _Ending:
+    """The end of the job on this host: its failure file, and SIGTERM before or after the end.
 
-    def gpus() -> int:
-        require_usable(devices, allow_cpu_fallback=settings.allow_cpu_fallback)
-        return 0 if devices.problem else devices.gpus
+    Parameters
+    ----------
+    paths
+        Tree of the platform. The failure file of a previous job in it is removed.
+    """
 
-    def end(reason: str | None) -> None:
+    def __init__(self, paths: MLPaths) -> None:
+        self.paths = paths
+        self.stop = StopRequest()
+        self._is_over = threading.Event()
+        paths.failure.unlink(missing_ok=True)
+
+    def finish(self, reason: str | None) -> None:
+        """Note that the job has ended, with the reason of its failure or None."""
         if reason is not None:
-            _write_failure(paths, reason)
-        ended.set()
+            self.write_failure(reason)
+        self._is_over.set()
 
-    if not hosts.leads:
-        follow(hosts, gpus, settings.hosts_timeout_s, heard=end)
-        return
-    lead = None
+    def stop_early(self) -> None:
+        """End the process on SIGTERM."""
+        if self._is_over.is_set():
+            # The platform stops a host whose job has ended when another host's program ends first. This is not a
+            # failure.
+            os._exit(1 if self.paths.failure.exists() else 0)
+        self.stop.ask(_FLUSH_S)
+        _LOG.warning("stopped by SIGTERM. A job that starts with these checkpoints continues from its finished parts")
+        self.write_failure("Stopped by SIGTERM before the artifact was whole. Finished parts are in the checkpoints.")
+        logging.shutdown()
 
-    def executor(hyperparameters: HyperParameters, found: int) -> Executor | None:
-        nonlocal lead
-        parallelism = hyperparameters.distribution == "auto"
-        if len(hosts.names) == 1:
-            if not parallelism or found < 2:
-                return None
-            lead = Lead(hosts)
-        elif not parallelism:
-            _require_all_data(paths)
+    def write_failure(self, reason: str) -> None:
+        """Write the failure file."""
+        self.paths.failure.parent.mkdir(parents=True, exist_ok=True)
+        self.paths.failure.write_text(reason[:_FAILURE_CHARACTERS], encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class _Host:
+    """A host of the job: the one on which the program runs.
+
+    Parameters
+    ----------
+    paths
+        Tree of the platform.
+    settings
+        Environment of the program.
+    devices
+        GPUs of this host.
+    hosts
+        All hosts of the job.
+    """
+
+    paths: MLPaths
+    settings: Settings
+    devices: Devices
+    hosts: Hosts
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the job has one host."""
+        return not self.hosts.others
+
+    def usable_gpus(self) -> int:
+        """Return the number of GPUs that training can use.
+
+        Raises
+        ------
+        PlatformError
+            There are GPUs that cannot be used, and the environment does not allow the CPU instead.
+        """
+        require_usable(self.devices, allow_cpu_fallback=self.settings.allow_cpu_fallback)
+        return 0 if self.devices.problem else self.devices.gpus
+
+
+class _LeadingHost:
+    """The first host of the job: it trains, and shares the end of the job with the other hosts."""
+
+    def __init__(self, host: _Host, ending: _Ending) -> None:
+        self._host, self._ending = host, ending
+        self._lead: Lead | None = None
+
+    def run(self) -> None:
+        """Train, and end the job on all hosts.
+
+        Raises
+        ------
+        PlatformError
+            The job failed. The message is the reason.
+        """
+        self._answer_other_hosts()
+        reason = self._with_host_name(_reason_of(self._train))
+        self._ending.finish(reason)
+        if self._lead is not None:
+            self._lead.end(reason)
+        if reason is not None:
+            raise PlatformError(reason)
+
+    def _answer_other_hosts(self) -> None:
+        if not self._host.is_alone:
+            hosts = self._host.hosts
+            self._lead = Lead(hosts)
+            _LOG.info("hosts: this is %s, which leads, of %s", hosts.current, hosts.summary())
+
+    def _train(self) -> None:
+        paths, settings, devices = self._host.paths, self._host.settings, self._host.devices
+        gpus = self._host.usable_gpus()
+        hyperparameters = read_hyperparameters(paths)
+        train_data = train_path(paths)
+        _LOG.info("training: quality %s, %g s for fitting", hyperparameters.quality, hyperparameters.budget_s)
+        _warn_of_unused_channels(paths)
+        require_torch_sees_gpus(devices, allow_cpu_fallback=settings.allow_cpu_fallback)
+        channels = _channel_paths(paths, train_data)
+        # Everything that can be wrong on this host is checked before it waits for the other hosts.
+        executor = self._executor(hyperparameters, gpus)
+        _train(self._host, channels, hyperparameters, self._ending.stop, executor)
+
+    def _executor(self, hyperparameters: HyperParameters, gpus: int) -> Executor | None:
+        """Return the executor over all hosts and GPUs. None where this process trains alone."""
+        if hyperparameters.distribution != "auto":
+            if not self._host.is_alone:
+                _require_all_data(self._host.paths)
             return None
-        assert lead is not None
-        return lead.executor(found, settings.hosts_timeout_s)
+        if self._host.is_alone and gpus < 2:
+            return None
+        self._lead = self._lead or Lead(self._host.hosts)
+        return self._lead.executor(gpus, self._host.settings.hosts_timeout_s)
 
-    def run() -> None:
-        found, hyperparameters = gpus(), read_hyperparameters(paths)
-        _train(paths, hyperparameters, settings, devices, stop, lambda: executor(hyperparameters, found))
-
-    if len(hosts.names) > 1:
-        lead = Lead(hosts)
-        _LOG.info("hosts: this is %s, which leads, of %s", hosts.current, hosts.told())
-    reason = _reason(run)
-    if reason is not None and lead is not None and not reason.startswith(tuple(f"{host}: " for host in hosts.names)):
-        reason = f"{hosts.current}: {reason}"
-    end(reason)
-    if lead is not None:
-        lead.end(reason)
-    if reason is not None:
-        raise PlatformError(reason)
+    def _with_host_name(self, reason: str | None) -> str | None:
+        """Put the name of this host in front of a reason that names no host."""
+        if reason is None or self._lead is None:
+            return reason
+        hosts = self._host.hosts
+        has_name = reason.startswith(tuple(f"{name}: " for name in hosts.names))
+        return reason if has_name else f"{hosts.current}: {reason}"
 
 
-def _train(
-    paths: MLPaths,
-    hyperparameters: HyperParameters,
-    settings: Settings,
-    devices: Devices,
-    stop: StopRequest,
-    executor: Callable[[], Executor | None],
-) -> None:
-    """Train; `executor` is asked for the hosts when what can be wrong on this one was looked at."""
-    data = train_channel(paths)
-    _LOG.info("training: quality %s, %g s for fitting", hyperparameters.quality, hyperparameters.budget_s)
-    for channel in unused_channels(paths):
-        _LOG.warning("the channel '%s' is not used: train, validation, images, model and pretrained are", channel)
-    require_torch_sees_gpus(devices, allow_cpu_fallback=settings.allow_cpu_fallback)
-    from multimodal_algo.training.job import Channels, train
+def _channel_paths(paths: MLPaths, train_data: Path) -> ChannelPaths:
+    from multimodal_algo.training.rows import ChannelPaths
 
-    train(
-        Channels(
-            data,
-            channel_path(paths, VALIDATION_CHANNEL),
-            channel_path(paths, IMAGES_CHANNEL),
-            model=channel_path(paths, MODEL_CHANNEL),
-            pretrained=channel_path(paths, PRETRAINED_CHANNEL),
-        ),
-        hyperparameters,
-        weights_dir=settings.weights_dir,
-        checkpoints_dir=paths.checkpoints,
-        model_dir=paths.model,
-        output_dir=paths.output_data,
-        stop=stop,
-        executor=executor(),
+    return ChannelPaths(
+        train_data,
+        validation=channel_path(paths, VALIDATION),
+        images=channel_path(paths, IMAGES),
+        model=channel_path(paths, MODEL),
+        pretrained=channel_path(paths, PRETRAINED),
     )
 
 
+def _train(
+    host: _Host, channels: ChannelPaths, hyperparameters: HyperParameters, stop: StopRequest, executor: Executor | None
+) -> None:
+    from multimodal_algo.training.job import JobDirectories, train
+
+    paths = host.paths
+    directories = JobDirectories(host.settings.weights_dir, paths.checkpoints, paths.model, paths.output_data)
+    train(channels, hyperparameters, directories, stop=stop, executor=executor)
+
+
+def _warn_of_unused_channels(paths: MLPaths) -> None:
+    for name in unused_channels(paths):
+        _LOG.warning("the channel '%s' is not used. Training reads %s", name, channel_names())
+
+
 def _require_all_data(paths: MLPaths) -> None:
-    for channel in (TRAIN_CHANNEL, VALIDATION_CHANNEL):
+    for channel in (TRAIN, VALIDATION):
         if is_sharded(paths, channel):
             raise UserError(
-                f"distribution=off trains on one host, which has only a share of the channel '{channel}' "
+                f"distribution=off trains on one host, which has only a share of the channel '{channel.name}' "
                 "(ShardedByS3Key). Set the channel's S3DataDistributionType to FullyReplicated, or distribution=auto."
             )
-
-
-def _stop(stop: StopRequest, ended: threading.Event, paths: MLPaths) -> None:
-    if ended.is_set():
-        # The job is done, and other hosts end before this one: that is not a failure.
-        os._exit(1 if paths.failure.exists() else 0)
-    stop.ask(_FLUSH_S)
-    _LOG.warning("stopped by SIGTERM; a job that starts with these checkpoints goes on with what is finished")
-    _write_failure(paths, "Stopped by SIGTERM before the artifact was whole. Finished parts are in the checkpoints.")
-    logging.shutdown()
-
-
-def _write_failure(paths: MLPaths, reason: str) -> None:
-    paths.failure.parent.mkdir(parents=True, exist_ok=True)
-    paths.failure.write_text(reason[:_FAILURE_CHARACTERS], encoding="utf-8")

@@ -1,27 +1,27 @@
-"""The rows of a job: read from its channels, or found whole in the checkpoints of an earlier start."""
+"""The rows of a job, read from its channels or taken from the checkpoints of a previous start."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.core.files import move_files
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.execution.protocol import Executor
 from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.findings import BadRowPolicy
-from multimodal_algo.ingest.images import ImageFiles
-from multimodal_algo.ingest.reading import Reading, ingest, log_rows, report_bad_rows
-from multimodal_algo.ingest.sharding import digest_of, find_shards, read_shards
-from multimodal_algo.ingest.sources import find_sources
+from multimodal_algo.ingest.parts import ReadSettings, report_bad_rows
+from multimodal_algo.ingest.reading import read_channel
+from multimodal_algo.ingest.sharding import digest_of
 from multimodal_algo.training.backbones import Backbones
-from multimodal_algo.training.checkpoints import Checkpoints
-from multimodal_algo.training.frozen_networks import FrozenNetworks
+from multimodal_algo.training.frozen_networks import encoders_for
+
+if TYPE_CHECKING:
+    from multimodal_algo.training.context import JobContext
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,21 +29,21 @@ _DIGEST = "digest"
 
 
 @dataclass(frozen=True)
-class Channels:
-    """Where a job's data is.
+class ChannelPaths:
+    """Paths of a job's channels.
 
     Parameters
     ----------
     train
         A CSV or Parquet file, a directory of them, or a FIFO.
     validation
-        The same; None where metrics are measured out of fold on the training rows.
+        Rows for the metrics, in the same forms as `train`. None where metrics are out-of-fold, on the training rows.
     images
-        Directory of files that image cells may name.
+        Directory of the files that image cells may name. None without that channel.
     model
-        An earlier artifact to go on from, see `previous.find_artifact`.
+        Artifact of a previous job, see `previous.find_artifact`. None without that channel.
     pretrained
-        Networks to start from, see `export.pretrained_networks`.
+        Networks to start from, see `export.pretrained_networks`. None without that channel.
     """
 
     train: Path
@@ -53,13 +53,13 @@ class Channels:
     pretrained: Path | None = None
 
     def digests(self, executor: Executor) -> dict[str, str]:
-        """Of each channel what changes with its content, on whatever hosts it lies.
+        """Return a digest of each channel by its name. The digest changes with the content on any host.
 
-        Files are read whole, which takes a small part of what reading their rows takes; of images only names and sizes
-        are looked at. What a FIFO holds is known only when it was read.
+        Hashing files takes a small part of the time that reading their rows takes. Of the images channel only names and
+        sizes count. A FIFO has a constant digest, since its content is known only when it is read.
         """
-        found = {"train": self.train, "validation": self.validation, "model": self.model, "pretrained": self.pretrained}
-        digests = {name: digest_of(path, executor, whole=True) for name, path in found.items() if path is not None}
+        paths = {"train": self.train, "validation": self.validation, "model": self.model, "pretrained": self.pretrained}
+        digests = {name: digest_of(path, executor, whole=True) for name, path in paths.items() if path is not None}
         if self.images is not None:
             digests["images"] = digest_of(self.images, executor, whole=False)
         return digests
@@ -67,48 +67,43 @@ class Channels:
 
 @dataclass(frozen=True)
 class RowReader:
-    """Reads the rows of channels.
+    """Reader of the rows of a job's channels.
 
     Parameters
     ----------
-    hyperparameters
-        Of the job.
+    context
+        The job: its hyperparameters, checkpoints, output directory and executor.
     backbones
-        Its frozen networks.
-    checkpoints
-        Where rows are kept that were read.
+        Networks that turn texts and images into vectors.
     images
-        See `Channels`.
+        Directory of the files that image cells may name. None without an ``images`` channel.
     keep_images
-        See `ingest`.
+        Whether networks are fine-tuned on the images, see `ReadSettings`.
     scratch
         Directory for rows that are being read.
-    output_dir
-        Where ``bad_rows.csv`` goes.
-    executor
-        Who reads.
     """
 
-    hyperparameters: HyperParameters
+    context: JobContext
     backbones: Backbones
-    checkpoints: Checkpoints
     images: Path | None
     keep_images: bool
     scratch: Path
-    output_dir: Path
-    executor: Executor
 
     def read(self, channel: str, location: Path, schema: FeatureSchema | None, problem_type: str) -> Dataset:
-        """The rows of one channel.
+        """Return the rows of one channel, and save them in the checkpoints.
+
+        Rows that a previous start has saved are not read again. A FIFO is read at every start.
 
         Parameters
         ----------
         channel
-            Its name.
+            Name of the channel.
         location
-            See `Channels`.
-        schema, problem_type
-            See `ingest`.
+            Path of the channel, see `ChannelPaths`.
+        schema
+            Columns of the training rows, for any other channel. None for the training rows themselves.
+        problem_type
+            The hyperparameter, or the problem type of the training rows.
 
         Raises
         ------
@@ -116,70 +111,56 @@ class RowReader:
             Anything that the user can fix in the data.
         """
         name = f"data/{channel}"
-        found = None if location.is_fifo() else self.checkpoints.find(name)
-        if found is not None:
-            dataset = Dataset.read(found)
-            self.backbones.load(dataset.schema)
-            _LOG.info("ingest: %d rows of %s taken from the checkpoint of an earlier start", len(dataset), channel)
-            report_bad_rows(found, self.output_dir)
-            return dataset
         if location.is_fifo():
             dataset = self.read_once(channel, location, schema, problem_type)
-            self._recognise(name, dataset)
+            self._check_piped(name, dataset)
             return dataset
-        directory = self._ingest(channel, location, schema, problem_type)
-        return Dataset.read(self.checkpoints.keep(name, lambda aside: move_files(directory, aside)))
+        directory = self.context.checkpoints.find(name)
+        if directory is None:
+            read = self._read(channel, location, schema, problem_type)
+            directory = self.context.checkpoints.save(name, lambda aside: move_files(read, aside))
+            return self._load(directory)
+        dataset = self._load(directory)
+        _LOG.info("ingest: %d rows of %s taken from the checkpoint of a previous start", len(dataset), channel)
+        report_bad_rows(directory, self.context.output_dir)
+        return dataset
 
     def read_once(self, channel: str, location: Path, schema: FeatureSchema | None, problem_type: str) -> Dataset:
-        """The same, read from the channel and not kept."""
-        return Dataset.read(self._ingest(channel, location, schema, problem_type))
+        """Return the rows of one channel, read without checkpoints. See `read`."""
+        return self._load(self._read(channel, location, schema, problem_type))
 
-    def _ingest(self, channel: str, location: Path, schema: FeatureSchema | None, problem_type: str) -> Path:
+    def _load(self, directory: Path) -> Dataset:
+        dataset = Dataset.read(directory)
+        # Other processes may have read the rows with networks of their own.
+        self.backbones.load(dataset.schema)
+        return dataset
+
+    def _read(self, channel: str, location: Path, schema: FeatureSchema | None, problem_type: str) -> Path:
+        hyperparameters, executor = self.context.hyperparameters, self.context.executor
         directory = self.scratch / channel
-        bad_rows = BadRowPolicy(self.hyperparameters.on_bad_row == "skip", self.hyperparameters.max_bad_row_fraction)
+        settings = ReadSettings(
+            BadRowPolicy(hyperparameters.on_bad_row == "skip", hyperparameters.max_bad_row_fraction),
+            problem_type,
+            images=self.images,
+            keep_images=self.keep_images,
+            is_training=schema is None,
+            schema=schema,
+        )
+        encoders_of = encoders_for(self.backbones, executor)
+        scratch = self.scratch / f"{channel}.parts"
         try:
-            # A FIFO is read by one process, and other hosts have FIFOs of their own.
-            if not self.executor.is_alone and not (location.is_fifo() and len(self.executor.hosts) == 1):
-                reading = Reading(bad_rows, problem_type, self.keep_images, is_training=schema is None, schema=schema)
-                self._read_shards(location, directory, reading)
-            else:
-                ingest(
-                    find_sources(location),
-                    directory,
-                    self.backbones.encoders_of,
-                    images=None if self.images is None else ImageFiles(self.images),
-                    bad_rows=bad_rows,
-                    schema=schema,
-                    problem_type=problem_type,
-                    keep_images=self.keep_images,
-                )
+            read_channel(location, directory, encoders_of, settings, executor=executor, scratch=scratch)
         finally:
-            report_bad_rows(directory, self.output_dir)
+            report_bad_rows(directory, self.context.output_dir)
         return directory
 
-    def _read_shards(self, location: Path, directory: Path, reading: Reading) -> None:
-        started = time.monotonic()
-        shards = find_shards(location, self.executor)
-        rows, schema = read_shards(
-            shards,
-            location,
-            directory,
-            self.executor,
-            encoders_of=FrozenNetworks.of(self.backbones, self.executor).encoders_of,
-            images=self.images,
-            reading=reading,
-            scratch=self.scratch / f"{location.name}.parts",
-        )
-        self.backbones.load(schema)
-        log_rows(rows, len(shards), time.monotonic() - started)
-
-    def _recognise(self, name: str, dataset: Dataset) -> None:
-        """Compare rows of a FIFO, which have to be read at every start, with those that the checkpoints are of."""
+    def _check_piped(self, name: str, dataset: Dataset) -> None:
+        """Compare the rows of a FIFO with those that the checkpoints belong to."""
         digest = hashlib.sha256(dataset.keys.tobytes() + json.dumps(dataset.labels).encode()).hexdigest()
-        kept = self.checkpoints.find(name)
-        if kept is not None and (kept / _DIGEST).read_text(encoding="utf-8") != digest:
-            self.checkpoints.mismatch(f"other data ({name.removeprefix('data/')})")
-        self.checkpoints.keep(name, lambda aside: _write(aside / _DIGEST, digest))
+        saved = self.context.checkpoints.find(name)
+        if saved is not None and (saved / _DIGEST).read_text(encoding="utf-8") != digest:
+            self.context.checkpoints.mismatch(f"other data ({name.removeprefix('data/')})")
+        self.context.checkpoints.save(name, lambda aside: _write(aside / _DIGEST, digest))
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""The work of fitting one branch, and how the budget is dealt to branches that are fitted at the same time."""
+"""The work of fitting one branch, and the shares of the budget for branches that are fitted at the same time."""
 
 from __future__ import annotations
 
@@ -6,126 +6,162 @@ import heapq
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from multimodal_algo.config.recipes import ModelSettings
+from multimodal_algo.branches.base import BranchModel, TrainingRows
+from multimodal_algo.branches.registry import BranchSpec
 from multimodal_algo.core.budget import Budget
-from multimodal_algo.core.checkpointing import StopRequest
-from multimodal_algo.execution.protocol import Parallelism, Shared
-from multimodal_algo.ingest.features import Features
+from multimodal_algo.execution.protocol import Resources, Shared
+from multimodal_algo.predictors.base import FitSettings
+from multimodal_algo.predictors.finetune.parts import PARTS
 from multimodal_algo.training.checkpoints import ScopedCheckpoints
-
-if TYPE_CHECKING:
-    from multimodal_algo.branches.base import BranchModel
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What branches are fitted to.
-
-    Parameters
-    ----------
-    features
-        All rows.
-    targets
-        Class index of each row, int (rows,), or its number, float (rows,).
-    folds
-        Fold of each row, int (rows,).
-    """
-
-    features: Features
-    targets: np.ndarray
-    folds: np.ndarray
 
 
 @dataclass(frozen=True)
 class FitBranch:
-    """The work of a branch: leaves its model in the directory, and returns its out-of-fold vectors and its seconds.
+    """The work of one branch: it leaves the model in the directory.
 
     Parameters
     ----------
     model
-        Not yet fitted.
+        A model that is not fitted yet.
     rows
-        What it is fitted to.
-    models
-        AutoGluon's models, from the recipe.
+        Training rows.
+    settings
+        Settings of the fit. The host that runs the work has a scratch directory and a clock of its own, so it replaces
+        the directory and the budget.
     limit_s
-        Seconds to be done in.
-    min_completeness, seed, keeper, stop, spread
-        See `BranchModel.fit`.
+        Seconds of the fit.
+    min_completeness
+        See `BranchModel.informed`.
+    checkpoints
+        Store for finished parts. None on hosts that do not have it.
     """
 
     model: BranchModel
-    rows: Shared[Rows]
-    models: ModelSettings
+    rows: Shared[TrainingRows]
+    settings: FitSettings
     limit_s: float
     min_completeness: float
-    seed: int
     checkpoints: ScopedCheckpoints | None = None
-    stop: StopRequest | None = None
-    parallelism: Parallelism | None = None
 
     def __call__(self, directory: Path) -> tuple[np.ndarray, float]:
-        """Out-of-fold vectors, float32 (rows, n + 1), and how long they took, over all starts of the job."""
+        """Return out-of-fold votes, float32 (rows, n + 1), and the seconds of the fit over all starts of the job."""
         started = time.monotonic() - (0.0 if self.checkpoints is None else self.checkpoints.spent_s)
-        rows = self.rows.get()
         with tempfile.TemporaryDirectory(prefix="multimodal-fit-") as scratch:
-            vectors = self.model.fit(
-                rows.features,
-                rows.targets,
-                rows.folds,
-                Budget.starting_now(self.limit_s),
-                models=self.models,
-                min_completeness=self.min_completeness,
-                seed=self.seed,
-                scratch=Path(scratch) / self.model.name,
+            settings = replace(
+                self.settings,
+                scratch=Path(scratch),
+                budget=Budget.starting_now(self.limit_s),
                 checkpoints=self.checkpoints,
-                stop=self.stop,
-                parallelism=self.parallelism,
             )
+            votes = self.model.fit(self.rows.get(), settings, min_completeness=self.min_completeness)
             self.model.save(directory)
-        return vectors, time.monotonic() - started
+        return votes, time.monotonic() - started
 
 
-def seconds_of_each(efforts: Sequence[float], places: int, available_s: float) -> list[float]:
-    """How long each of several fits may take so that all are done in time, the longest first, each in its proportion.
+@dataclass(frozen=True)
+class BranchPlan:
+    """How the branches of a job share hosts and time.
+
+    Parameters
+    ----------
+    resources
+        The hosts.
+    ranks
+        Number of processes that fine-tune each network together.
+    """
+
+    resources: Resources
+    ranks: int
+
+    @classmethod
+    def of(cls, specs: Sequence[BranchSpec], resources: Resources, nodes: int) -> BranchPlan:
+        """Plan the fits of branches.
+
+        Parameters
+        ----------
+        specs
+            The declaration of each branch.
+        resources
+            The hosts.
+        nodes
+            Number of hosts that the user asks for in one fine-tuning fit.
+        """
+        networks = PARTS * sum(spec.is_fine_tuned for spec in specs)
+        return cls(resources, ranks_of_each(networks, resources.gpus, resources.gpus_per_host, nodes))
+
+    @property
+    def parts_at_once(self) -> int:
+        """Number of work items with parts of fine-tuned branches that the hosts run at the same time."""
+        return self.resources.gpus or self.resources.width
+
+    def folds_at_once(self, specs: Sequence[BranchSpec]) -> int:
+        """Return the number of folds of one branch that the hosts fit at the same time."""
+        branches = sum(not spec.is_fine_tuned for spec in specs)
+        return self.resources.width // max(1, branches)
+
+    def seconds(self, specs: Sequence[BranchSpec], available_s: float) -> list[float]:
+        """Return the seconds of each fit, so that all fits are finished in time.
+
+        Fine-tuned branches take GPUs, and the other ones take none, so both may run side by side. Without GPUs all of
+        them take turns on the same cores.
+
+        Parameters
+        ----------
+        specs
+            The declaration of each branch that is not fitted yet.
+        available_s
+            Seconds for all of them.
+        """
+        tabular = [spec.effort for spec in specs if not spec.is_fine_tuned]
+        parts = [spec.effort / PARTS for spec in specs if spec.is_fine_tuned for _ in range(PARTS)]
+        total = sum(tabular) + sum(parts)
+        shares = [1.0, 1.0] if self.resources.gpus else [sum(tabular) / total, sum(parts) / total]
+        at_once = max(1, self.parts_at_once // self.ranks)
+        of_tabular = iter(seconds_of_each(tabular, self.resources.width, available_s * shares[0]))
+        of_parts = iter(seconds_of_each(parts, at_once, available_s * shares[1])[::PARTS])
+        return [PARTS * next(of_parts) if spec.is_fine_tuned else next(of_tabular) for spec in specs]
+
+
+def seconds_of_each(efforts: Sequence[float], at_once: int, available_s: float) -> list[float]:
+    """Return the seconds of each of several fits, in proportion to the efforts, so that all are finished in time.
 
     Parameters
     ----------
     efforts
-        How much each takes, relative to the others.
-    places
-        How many are done at the same time.
+        Effort of each fit, relative to the others. The fit with the highest effort begins first.
+    at_once
+        Number of fits at the same time.
     available_s
-        Seconds for all.
+        Seconds for all of them.
     """
-    ends = [0.0] * max(1, places)
+    ends = [0.0] * max(1, at_once)
     for effort in sorted(efforts, reverse=True):
         heapq.heapreplace(ends, ends[0] + effort)
     return [available_s * effort / max(ends) for effort in efforts]
 
 
-def ranks_of_each(fits: int, gpus: int, of_host: int, nodes: int) -> int:
-    """How many processes fine-tune each of several networks together.
+def ranks_of_each(fits: int, gpus: int, gpus_per_host: int, nodes: int) -> int:
+    """Return the number of processes that fine-tune each of several networks together.
 
-    Over hosts only where that is asked for: a step would wait for the network between them.
+    They are on several hosts only where the user asks for it, because every step would wait for the connection between
+    the hosts.
 
     Parameters
     ----------
     fits
-        How many networks are fine-tuned.
+        Number of networks that are fine-tuned.
     gpus
-        GPUs of all hosts.
-    of_host
-        GPUs of each host that has any.
+        Number of GPUs of all hosts.
+    gpus_per_host
+        Number of GPUs of each host that has any.
     nodes
-        How many hosts are asked for.
+        Number of hosts that the user asks for.
     """
     if nodes > 1:
-        return nodes * max(1, of_host)
-    return max(1, min(of_host, gpus // max(1, fits)))
+        return nodes * max(1, gpus_per_host)
+    return max(1, min(gpus_per_host, gpus // max(1, fits)))

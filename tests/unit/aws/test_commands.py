@@ -61,7 +61,7 @@ def test_a_dry_run_prints_requests_that_the_service_would_take(arguments: list[s
 
 
 @pytest.mark.parametrize("command", [["train"], ["tune", "--range", "n_epochs=20:200"]], ids=lambda words: words[0])
-def test_models_of_earlier_jobs_are_channels(command: list[str]) -> None:
+def test_models_of_previous_jobs_are_channels(command: list[str]) -> None:
     previous = ["--model", "s3://b/model.tar.gz", "--pretrained", "s3://b/networks/"]
     [(_, request)] = requests_of(run(*command, *TRAIN, *previous, "--dry-run", "--region", "eu-west-1"))
     channels = request.get("TrainingJobDefinition", request)["InputDataConfig"]
@@ -70,24 +70,24 @@ def test_models_of_earlier_jobs_are_channels(command: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["train", *TRAIN, "-p", "n_minutes=3"], "Unknown hyperparameter 'n_minutes'"),
-        (["train", *TRAIN, "--spot"], "give a prefix for them"),
+        (["train", *TRAIN, "--spot"], "give a prefix for checkpoints"),
         (["train", *TRAIN[:-1], "/tmp/jobs"], "does not match (https|s3)://"),
-        (["tune", *TRAIN, "--range", "quality=toy"], "'quality' cannot be tuned"),
+        (["tune", *TRAIN, "--range", "quality=toy"], "'quality' is not tunable"),
         (["create-model", "films", "--algorithm-arn", ARN, "--role", ROLE], "either --training-job or --artifact"),
         (["create-algorithm", "--validate-in", "s3://b/v"], "belong together"),
         (["transform", *LINES, "--max-payload-mb", "-1"], "at least 0"),
     ],
 )  # fmt: skip
-def test_what_the_service_would_refuse_is_one_sentence(arguments: list[str], told: str) -> None:
+def test_what_the_service_would_refuse_is_one_sentence(arguments: list[str], message: str) -> None:
     output = run(*arguments, "--dry-run", "--region", "eu-west-1", code=1)
-    assert told in output
+    assert message in output
     assert "Traceback" not in output
 
 
-def test_a_dry_run_of_push_tells_each_step() -> None:
+def test_a_dry_run_of_push_prints_each_step() -> None:
     output = run("push", "v1", "123456789012", "--dry-run", "--region", "eu-west-1")
     host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
     for repository in REPOSITORIES:

@@ -25,18 +25,18 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TRAINING = Training(ARN, ROLE, {"train": "s3://bucket/train/"}, "s3://bucket/output")
 
 
-class Told(Session):
-    """A session that keeps what it tells."""
+class RecordingSession(Session):
+    """A session that records the lines for the user."""
 
     def __init__(self, **options: Any) -> None:
         self.lines: list[str]
         object.__setattr__(self, "lines", [])
-        super().__init__("eu-west-1", tell=self.lines.append, **options)
+        super().__init__("eu-west-1", report=self.lines.append, **options)
 
 
 @pytest.fixture
-def stubbed(account: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Told, Stubber]]:
-    session, client = Told(), boto3.client("sagemaker")
+def stubbed(account: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[RecordingSession, Stubber]]:
+    session, client = RecordingSession(), boto3.client("sagemaker")
     monkeypatch.setattr(Session, "client", lambda self, service: client)
     with Stubber(client) as stubber:
         yield session, stubber
@@ -52,7 +52,7 @@ def put_objects(*keys: str) -> None:
 
 @pytest.mark.usefixtures("account")
 def test_a_training_job_is_started_waited_for_and_fetched(tmp_path: Path) -> None:
-    session = Told()
+    session = RecordingSession()
     jobs.train(session, "a-job", TRAINING)
     jobs.wait(session, jobs.TRAINING, "a-job", poll_s=0)
     assert session.lines == ["training job a-job: Completed Completed"]
@@ -65,7 +65,7 @@ def test_a_training_job_is_started_waited_for_and_fetched(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("account")
-def test_metrics_in_the_log_are_told_while_waiting() -> None:
+def test_metrics_in_the_log_are_reported_while_waiting() -> None:
     logs, group, stream = boto3.client("logs"), "/aws/sagemaker/TrainingJobs", "a-job/algo-1-1"
     logs.create_log_group(logGroupName=group)
     logs.create_log_stream(logGroupName=group, logStreamName=stream)
@@ -73,7 +73,7 @@ def test_metrics_in_the_log_are_told_while_waiting() -> None:
     messages = ("2026 INFO text: fitted", "2026 INFO validation:accuracy=0.9323;")
     events = [{"timestamp": now, "message": message} for message in messages]
     logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
-    session = Told()
+    session = RecordingSession()
     jobs.train(session, "a-job", TRAINING)
     jobs.wait(session, jobs.TRAINING, "a-job", poll_s=0)
     assert session.lines[1:] == ["    2026 INFO validation:accuracy=0.9323;"]
@@ -81,7 +81,7 @@ def test_metrics_in_the_log_are_told_while_waiting() -> None:
 
 @pytest.mark.usefixtures("account")
 def test_a_transform_jobs_answers_are_fetched(tmp_path: Path) -> None:
-    session = Told()
+    session = RecordingSession()
     job = Transform("a-model", "s3://bucket/lines/", "s3://bucket/answers")
     boto3.client("sagemaker").create_model(ModelName="a-model", ExecutionRoleArn=ROLE)
     jobs.transform(session, "a-transform", job)
@@ -89,7 +89,7 @@ def test_a_transform_jobs_answers_are_fetched(tmp_path: Path) -> None:
     assert jobs.download(session, "a-transform", tmp_path) == [tmp_path / "x/lines.csv.out"]
 
 
-def test_what_is_not_there_is_told(stubbed: tuple[Told, Stubber]) -> None:
+def test_a_name_that_is_not_there_is_an_error(stubbed: tuple[RecordingSession, Stubber]) -> None:
     session, stubber = stubbed
     for operation in ("training_job", "transform_job", "hyper_parameter_tuning_job", "algorithm", "model_package"):
         stubber.add_client_error(f"describe_{operation}", "ValidationException", "Requested resource not found.")
@@ -97,7 +97,7 @@ def test_what_is_not_there_is_told(stubbed: tuple[Told, Stubber]) -> None:
         jobs.find(session, "nobody")
 
 
-def test_a_failed_job_tells_its_whole_reason(stubbed: tuple[Told, Stubber]) -> None:
+def test_a_failed_job_reports_its_whole_reason(stubbed: tuple[RecordingSession, Stubber]) -> None:
     session, stubber = stubbed
     reason = "AlgorithmError: " + "train.csv, row 7: 'price' is no number. " * 20
     for status, extra in (("InProgress", {}), ("Failed", {"FailureReason": reason})):
@@ -109,7 +109,7 @@ def test_a_failed_job_tells_its_whole_reason(stubbed: tuple[Told, Stubber]) -> N
     assert session.lines == ["training job a-job: InProgress Training", "training job a-job: Failed Training"]
 
 
-def test_status_tells_metrics_artifact_and_cost(stubbed: tuple[Told, Stubber]) -> None:
+def test_status_has_metrics_artifact_and_cost(stubbed: tuple[RecordingSession, Stubber]) -> None:
     session, stubber = stubbed
     answer = described("Completed") | {
         "FinalMetricDataList": [{"MetricName": "validation:accuracy", "Value": 0.93, "Timestamp": NOW}],
@@ -124,13 +124,13 @@ def test_status_tells_metrics_artifact_and_cost(stubbed: tuple[Told, Stubber]) -
     ]
 
 
-def test_the_algorithm_is_created_with_a_request_that_botocore_takes(stubbed: tuple[Told, Stubber]) -> None:
+def test_the_algorithm_is_created_with_a_request_that_botocore_takes(stubbed: tuple[RecordingSession, Stubber]) -> None:
     session, stubber = stubbed
     stubber.add_response("create_algorithm", {"AlgorithmArn": ARN})
     assert create(session, "multimodal", Images("training", "inference")) == ARN
 
 
-def test_a_failed_validation_tells_which_part_and_why(stubbed: tuple[Told, Stubber]) -> None:
+def test_a_failed_validation_reports_which_part_and_why(stubbed: tuple[RecordingSession, Stubber]) -> None:
     session, stubber = stubbed
     failed = {"Name": "sample-transform", "Status": "Failed", "FailureReason": "See job logs"}
     answer = {
@@ -146,7 +146,7 @@ def test_a_failed_validation_tells_which_part_and_why(stubbed: tuple[Told, Stubb
         jobs.wait(session, jobs.ALGORITHM, "multimodal", poll_s=0)
 
 
-def test_a_model_is_made_of_a_package_of_the_algorithm(stubbed: tuple[Told, Stubber]) -> None:
+def test_a_model_is_made_of_a_package_of_the_algorithm(stubbed: tuple[RecordingSession, Stubber]) -> None:
     session, stubber = stubbed
     package = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/a-model"
     stubber.add_response("create_model_package", {"ModelPackageArn": package})
@@ -165,7 +165,7 @@ def test_a_model_is_made_of_a_package_of_the_algorithm(stubbed: tuple[Told, Stub
     jobs.create_model(session, "a-model", ARN, "s3://bucket/model.tar.gz", ROLE)
 
 
-def test_a_refusal_of_the_service_is_one_sentence(stubbed: tuple[Told, Stubber]) -> None:
+def test_a_refusal_of_the_service_is_one_sentence(stubbed: tuple[RecordingSession, Stubber]) -> None:
     session, stubber = stubbed
     stubber.add_client_error("create_training_job", "ResourceLimitExceeded", "The account-level limit is 0.")
     with pytest.raises(UserError, match=r"^CreateTrainingJob: The account-level limit is 0. \(ResourceLimitExceeded\)"):
@@ -174,7 +174,7 @@ def test_a_refusal_of_the_service_is_one_sentence(stubbed: tuple[Told, Stubber])
 
 def test_a_dry_run_sends_nothing_and_needs_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
-    session = Told(dry_run=True)
+    session = RecordingSession(dry_run=True)
     jobs.train(session, "a-job", TRAINING)
     jobs.create_model(session, "a-model", ARN, "s3://bucket/model.tar.gz", ROLE)
     assert [line.split('"')[3] for line in session.lines] == [

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from multimodal_algo.aws.requests import (
     parameter_ranges,
 )
 from multimodal_algo.config.hyperparameters import specification
+from multimodal_algo.config.transform import BatchStrategy, JoinSource, SplitType, TransformSettings
 from multimodal_algo.core.errors import UserError
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:algorithm/multimodal"
@@ -21,6 +23,10 @@ ROLE = "arn:aws:iam::123456789012:role/SageMaker"
 TRAINING = Training(ARN, ROLE, {"train": "s3://bucket/train/"}, "s3://bucket/output", {"quality": "light"})
 TRANSFORM = Transform("model", "s3://bucket/lines/", "s3://bucket/answers")
 TUNABLE = {entry["Name"]: entry for entry in specification() if entry["IsTunable"]}
+
+
+def transform(**settings: Any) -> Transform:
+    return dataclasses.replace(TRANSFORM, settings=TransformSettings(**settings))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +57,7 @@ def test_channels_come_as_they_declare(mode: str, images: str, model: str) -> No
     assert found == {"train": mode, "images": images, "model": model, "pretrained": model}
 
 
-def test_rows_are_dealt_to_instances_and_all_else_is_for_each() -> None:
+def test_rows_are_dealt_to_instances_and_other_channels_go_to_each() -> None:
     channels = {name: f"s3://b/{name}" for name in ("train", "validation", "images", "model")}
     request = dataclasses.replace(TRAINING, count=4, sharded=True, channels=channels).request("a-job")
     assert problems("CreateTrainingJob", request) == []
@@ -74,7 +80,7 @@ def test_archives_have_their_content_type() -> None:
 
 
 @pytest.mark.parametrize("spot", [False, True])
-def test_checkpoints_are_kept_where_training_writes_them(spot: bool) -> None:
+def test_checkpoints_are_synchronised_where_training_writes_them(spot: bool) -> None:
     request = dataclasses.replace(TRAINING, spot=spot, checkpoints="s3://b/checkpoints").request("a-job")
     assert request["CheckpointConfig"] == {"S3Uri": "s3://b/checkpoints", "LocalPath": "/opt/ml/checkpoints"}
     assert request.get("EnableManagedSpotTraining", False) is spot
@@ -90,9 +96,10 @@ def test_a_job_is_refused_here_for_hyperparameters_that_training_would_refuse_th
     "job",
     [
         TRANSFORM,
-        dataclasses.replace(TRANSFORM, instance="ml.g4dn.xlarge", count=4, strategy="SingleRecord"),
-        dataclasses.replace(TRANSFORM, input_filter="$[1:]", output_filter="$[0,-1]", join_source="Input"),
-        dataclasses.replace(TRANSFORM, max_payload_mb=0, split_type="None", env={"BAD_ROWS": "error"}),
+        dataclasses.replace(TRANSFORM, instance="ml.g4dn.xlarge", count=4),
+        transform(strategy=BatchStrategy.SINGLE_RECORD),
+        transform(input_filter="$[1:]", output_filter="$[0,-1]", join_source=JoinSource.INPUT),
+        transform(max_payload_mb=0, split_type=SplitType.NONE, env={"BAD_ROWS": "error"}),
     ],
 )  # fmt: skip
 def test_the_service_model_accepts_transform_jobs(job: Transform) -> None:
@@ -112,25 +119,25 @@ def test_the_service_model_accepts_tuning_jobs_over_all_that_can_be_tuned() -> N
         ranges[name] = ",".join(span["Values"]) if "Values" in span else f"{span['MinValue']}:{span['MaxValue']}"
     request = Tuning(TRAINING, ranges).request("a-search")
     assert problems("CreateHyperParameterTuningJob", request) == []
-    told = request["HyperParameterTuningJobConfig"]["ParameterRanges"]
-    assert {entry["Name"] for entries in told.values() for entry in entries} == set(TUNABLE)
+    declared = request["HyperParameterTuningJobConfig"]["ParameterRanges"]
+    assert {entry["Name"] for entries in declared.values() for entry in entries} == set(TUNABLE)
 
 
 @pytest.mark.parametrize(
-    ("ranges", "told"),
+    ("ranges", "message"),
     [
         ({}, "Give a range of at least one of"),
-        ({"class_weights": "even,balanced"}, "'class_weights' cannot be tuned"),
+        ({"class_weights": "even,balanced"}, "'class_weights' is not tunable"),
         ({"n_epochs": "20"}, "'20', is not LOW:HIGH"),
         ({"n_epochs": "20:10"}, "'20:10', is not LOW:HIGH"),
         ({"min_completeness": "0:7"}, "min_completeness"),
     ],
 )
-def test_a_range_that_the_platform_would_refuse_is_told(ranges: dict[str, str], told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_a_range_that_the_platform_would_refuse_is_reported(ranges: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         parameter_ranges(ranges)
 
 
 def test_an_objective_is_a_declared_one() -> None:
-    with pytest.raises(UserError, match="'speed' is none of accuracy"):
+    with pytest.raises(UserError, match="'speed' is not one of accuracy"):
         Tuning(TRAINING, {"n_epochs": "10:20"}, objective="speed").request("a-search")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,21 +11,20 @@ import pytest
 
 from multimodal_algo.aws.model import problems
 from multimodal_algo.aws.specification import (
-    CLASSIFICATION_METRICS,
-    OBJECTIVES,
-    REGRESSION_METRICS,
     Images,
     Validation,
-    channels,
     create_algorithm_request,
+    find_objective,
     metric_definitions,
-    metric_name,
+    training_channels,
     transform_resources,
 )
-from multimodal_algo.config.hyperparameters import HyperParameters
-from multimodal_algo.core.metrics import CLASSIFICATION, REGRESSION
+from multimodal_algo.config.channels import CHANNELS, MODEL, PRETRAINED, Channel
+from multimodal_algo.config.hyperparameters import HyperParameters, specification
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.metrics import CLASSIFICATION, METRICS, REGRESSION, Metric
 from multimodal_algo.report.metrics import Metrics, log_metrics
-from multimodal_algo.sagemaker import config
+from multimodal_algo.training.rows import ChannelPaths
 
 ROLE = "arn:aws:iam::123456789012:role/SageMaker"
 METRIC = {"Name": "m", "Regex": "r"}
@@ -42,22 +43,22 @@ def test_the_service_model_accepts_the_request() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "sentence"),
     [
         (lambda r: r.update(Colour="red"), "CreateAlgorithm: Colour is unknown."),
         (lambda r: r.pop("TrainingSpecification"), "CreateAlgorithm: TrainingSpecification is missing."),
         (lambda r: r.update(AlgorithmName="my algorithm"), "'my algorithm' does not match"),
         (lambda r: r.update(AlgorithmName="a" * 64), "64 characters, at most 63."),
-        (lambda r: r.update(CertifyForMarketplace="yes"), "'yes' is no boolean."),
+        (lambda r: r.update(CertifyForMarketplace="yes"), "'yes' is not a boolean."),
         (lambda r: r["TrainingSpecification"].update(TrainingChannels=[]), "0 entries, at least 1."),
-        (lambda r: r["TrainingSpecification"]["SupportedTrainingInstanceTypes"].append("ml.x"), "'ml.x' is none of"),
+        (lambda r: r["TrainingSpecification"]["SupportedTrainingInstanceTypes"].append("ml.x"), "'ml.x' is not one of"),
         (lambda r: r["TrainingSpecification"]["MetricDefinitions"].extend([METRIC] * 40), "at most 40"),
     ],
 )  # fmt: skip
-def test_what_the_service_would_refuse_is_told(change: Any, told: str) -> None:
+def test_what_the_service_would_refuse_is_reported(change: Any, sentence: str) -> None:
     changed = copy.deepcopy(request())
     change(changed)
-    assert any(told in problem for problem in problems("CreateAlgorithm", changed))
+    assert any(sentence in problem for problem in problems("CreateAlgorithm", changed))
 
 
 def test_no_declared_hyperparameter_is_required_and_each_default_is_accepted() -> None:
@@ -73,19 +74,17 @@ def test_free_text_has_no_range_and_is_not_tunable() -> None:
 
 
 def test_the_declared_channels_are_those_that_training_reads_all_with_file_mode() -> None:
-    assert [channel["Name"] for channel in channels()] == [
-        config.TRAIN_CHANNEL,
-        config.VALIDATION_CHANNEL,
-        config.IMAGES_CHANNEL,
-        config.MODEL_CHANNEL,
-        config.PRETRAINED_CHANNEL,
-    ]
-    assert all("File" in channel["SupportedInputModes"] for channel in channels())
+    declared = request()["TrainingSpecification"]["TrainingChannels"]
+    assert [channel["Name"] for channel in declared] == [channel.name for channel in CHANNELS]
+    assert [channel["Name"] for channel in declared if channel["IsRequired"]] == ["train"]
+    assert all("File" in channel["SupportedInputModes"] for channel in declared)
+    fields = {field.name for field in dataclasses.fields(ChannelPaths)}
+    assert fields == {channel.name for channel in CHANNELS}
 
 
-@pytest.mark.parametrize("name", [config.MODEL_CHANNEL, config.PRETRAINED_CHANNEL])
-def test_archives_are_files_as_they_are(name: str) -> None:
-    (declared,) = (entry for entry in channels() if entry["Name"] == name)
+@pytest.mark.parametrize("channel", [MODEL, PRETRAINED], ids=lambda channel: channel.name)
+def test_archives_are_files_as_they_are(channel: Channel) -> None:
+    (declared,) = (entry for entry in training_channels() if entry["Name"] == channel.name)
     assert not declared["IsRequired"]
     assert declared["SupportedContentTypes"] == ["application/x-sagemaker-model"]
     assert declared["SupportedCompressionTypes"] == ["None"]
@@ -93,17 +92,34 @@ def test_archives_are_files_as_they_are(name: str) -> None:
 
 
 def test_each_metric_that_training_computes_is_declared() -> None:
-    assert set(CLASSIFICATION_METRICS) == set(CLASSIFICATION)
-    assert set(REGRESSION_METRICS) == set(REGRESSION)
-    known = CLASSIFICATION | REGRESSION
-    assert all((direction == "Maximize") == known[name].greater_is_better for name, direction in OBJECTIVES.items())
+    names = [f"validation:{name}" for name in CLASSIFICATION | REGRESSION]
+    assert [entry["Name"] for entry in metric_definitions()] == names
+    assert len(names) == len(METRICS)
+
+
+def test_a_tuning_job_may_optimise_every_metric_but_the_calibration_error() -> None:
+    objectives = request()["TrainingSpecification"]["SupportedTuningJobObjectiveMetrics"]
+    assert {entry["MetricName"]: entry["Type"] for entry in objectives} == {
+        "validation:accuracy": "Maximize", "validation:balanced_accuracy": "Maximize",
+        "validation:f1_macro": "Maximize", "validation:roc_auc": "Maximize", "validation:log_loss": "Minimize",
+        "validation:rmse": "Minimize", "validation:mae": "Minimize", "validation:r2": "Maximize",
+    }  # fmt: skip
+    with pytest.raises(UserError, match="'calibration_error' is not one of accuracy"):
+        find_objective("calibration_error")
+
+
+def test_an_objective_is_what_eval_metric_takes() -> None:
+    (entry,) = (entry for entry in specification() if entry["Name"] == "eval_metric")
+    (values,) = entry["Range"].values()
+    assert set(values["Values"]) - {"auto"} == {metric.name for metric in METRICS if metric.is_objective}
 
 
 @pytest.mark.parametrize("value", [0.25, 0.0, 123456.0, -3.5])
-@pytest.mark.parametrize("names", [CLASSIFICATION_METRICS, REGRESSION_METRICS])
+@pytest.mark.parametrize("suitable", [CLASSIFICATION, REGRESSION], ids=["classes", "numbers"])
 def test_expressions_find_the_fused_value_in_the_log(
-    names: tuple[str, ...], value: float, caplog: pytest.LogCaptureFixture
+    suitable: Mapping[str, Metric], value: float, caplog: pytest.LogCaptureFixture
 ) -> None:
+    names = list(suitable)
     fused = dict.fromkeys(names, value)
     metrics = Metrics(
         measured_on="validation", rows=5, problem_type="any", eval_metric=names[0], fused=fused,
@@ -116,7 +132,7 @@ def test_expressions_find_the_fused_value_in_the_log(
         for entry in metric_definitions()
         if re.search(entry["Regex"], caplog.text)
     }
-    assert found.keys() == {metric_name(name) for name in names}
+    assert found.keys() == {metric.platform_name for metric in suitable.values()}
     assert all(np.allclose([float(text) for text in texts], [value]) for texts in found.values())
 
 

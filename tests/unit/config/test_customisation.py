@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from multimodal_algo.branches.registry import FINE_TUNED
 from multimodal_algo.config.customisation import Customisation
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.config.recipes import RECIPES, Branch
@@ -15,7 +16,7 @@ def custom(**values: object) -> Customisation:
 
 
 def test_nothing_set_changes_nothing() -> None:
-    assert custom().apply(RECIPES["toy"], has_gpu=False) == RECIPES["toy"]
+    assert custom().apply(RECIPES["toy"], fine_tuned=FINE_TUNED, has_gpu=False) == RECIPES["toy"]
 
 
 @pytest.mark.parametrize(
@@ -47,21 +48,21 @@ def test_nothing_set_changes_nothing() -> None:
     ],
 )
 def test_keys_of_automm_fine_tune_a_network(key: str, current: str) -> None:
-    recipe = custom(text_hyperparameters={key: 3}).apply(RECIPES["toy"], has_gpu=False)
+    recipe = custom(text_hyperparameters={key: 3}).apply(RECIPES["toy"], fine_tuned=FINE_TUNED, has_gpu=False)
     assert recipe.models[Branch.TEXT_FINE_TUNED] == {current: 3}
     assert Branch.TEXT in recipe.models
 
 
 def test_a_recipe_fine_tunes_on_a_gpu_only() -> None:
-    assert Branch.EARLY in custom().apply(RECIPES["best"], has_gpu=True).models
-    without = custom().apply(RECIPES["best"], has_gpu=False).models
+    assert Branch.EARLY in custom().apply(RECIPES["best"], fine_tuned=FINE_TUNED, has_gpu=True).models
+    without = custom().apply(RECIPES["best"], fine_tuned=FINE_TUNED, has_gpu=False).models
     assert without.keys() == RECIPES["default"].models.keys()
 
 
 def test_models_replace_those_of_the_recipe() -> None:
     changed = custom(
         tabular_hyperparameters={"GBM": {"num_leaves": 3}}, text_hyperparameters={"WIDE": [{"C": 1}, {"C": 2}]}
-    ).apply(RECIPES["very_light"], has_gpu=False)
+    ).apply(RECIPES["very_light"], fine_tuned=FINE_TUNED, has_gpu=False)
     assert changed.models[Branch.NUM] == changed.models[Branch.TABLE] == {"GBM": {"num_leaves": 3}}
     assert changed.models[Branch.TEXT] == {"WIDE": [{"C": 1}, {"C": 2}]}
     assert changed.models[Branch.JOINT] == RECIPES["very_light"].models[Branch.JOINT]
@@ -91,5 +92,5 @@ def test_an_unknown_key_is_told_with_the_nearest(name: str, value: object, told:
 
 
 def test_what_is_no_json_is_refused() -> None:
-    with pytest.raises(UserError, match="text_hyperparameters is no JSON"):
+    with pytest.raises(UserError, match="text_hyperparameters is not JSON"):
         Customisation.of(HyperParameters.parse({"text_hyperparameters": "{lr: 1}"}))

@@ -42,7 +42,7 @@ def test_what_the_platform_and_its_clients_add_is_passed_over() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"n_epoch": "3"}, "did you mean 'n_epochs'"),
         ({"Quality": "toy"}, "did you mean 'quality'"),
@@ -55,10 +55,10 @@ def test_what_the_platform_and_its_clients_add_is_passed_over() -> None:
         ({"n_mins": "0"}, "add up to 0 seconds"),
     ],
 )
-def test_a_wrong_hyperparameter_is_told_with_what_is_right(values: dict[str, str], told: str) -> None:
+def test_a_wrong_hyperparameter_is_reported_with_what_is_right(values: dict[str, str], message: str) -> None:
     with pytest.raises(UserError) as caught:
         HyperParameters.parse(values)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_the_environment_overrides_what_the_artifact_keeps() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "schema", "task", "told"),
+    ("environment", "schema", "task", "message"),
     [
         ({"SAGEMAKER_INFERENCE_OUTPUT": "score"}, SCHEMA, CLASSES, "asks for 'score'"),
         ({"SAGEMAKER_INFERENCE_OUTPUT": "error,error"}, SCHEMA, CLASSES, "lists a field twice"),
@@ -50,9 +50,9 @@ def test_the_environment_overrides_what_the_artifact_keeps() -> None:
         ({"INFERENCE_ENGINE": "tflite"}, SCHEMA, CLASSES, "INFERENCE_ENGINE is 'tflite'"),
     ],
 )
-def test_what_the_model_has_no_answer_for_is_told(
-    environment: dict[str, str], schema: FeatureSchema, task: Task, told: str
+def test_what_the_model_has_no_answer_for_is_reported(
+    environment: dict[str, str], schema: FeatureSchema, task: Task, message: str
 ) -> None:
     with pytest.raises(UserError) as error:
         options({}, environment, schema, task)
-    assert told in str(error.value)
+    assert message in str(error.value)

@@ -25,10 +25,11 @@ def pins() -> list[str]:
     return [line for line in lines if not line.startswith("#")]
 
 
-def test_the_plain_index_keeps_every_pin(tmp_path: Path) -> None:
+def test_every_pin_holds_with_the_plain_index(tmp_path: Path) -> None:
     requirements, constraints = write(tmp_path, "")
     assert constraints == pins()
     assert "autogluon.multimodal==1.6.3" in requirements
+    assert "autogluon.tabular[xgboost]==1.6.3" in requirements, "tabular_hyperparameters may name it"
     assert not any(line.startswith(("pytest", "mypy", "ruff")) for line in requirements)
 
 
@@ -44,10 +45,10 @@ def test_an_index_of_torch_builds_pins_its_build_and_frees_the_cuda_packages(tmp
 
 
 def test_every_pin_installs_on_the_python_of_debian_bookworm() -> None:
-    # 3.11.2; seen from the installed packages' own words.
+    # It is 3.11.2. The metadata of the installed packages state the versions of Python that they need.
     wrong = [
-        f"{found.name} {found.version}"
-        for found in distributions()
-        if not SpecifierSet(found.metadata["Requires-Python"] or "").contains("3.11.2")
+        f"{installed.name} {installed.version}"
+        for installed in distributions()
+        if not SpecifierSet(installed.metadata["Requires-Python"] or "").contains("3.11.2")
     ]
     assert wrong == []

@@ -41,7 +41,7 @@ def test_classes_keep_their_spelling_and_order() -> None:
 def test_numbers_can_be_asked_for_and_refused() -> None:
     assert Target.of(["1", "2", "3"], "regression").values.tolist() == [1.0, 2.0, 3.0]
     assert Target.of(["1.5", "2.5", "7"], "multiclass").classes == ("1.5", "2.5", "7")
-    with pytest.raises(UserError, match=r"label 'x' \(row 2\) is no number"):
+    with pytest.raises(UserError, match=r"label 'x' \(row 2\) is not a number"):
         Target.of(["1", "x"], "regression")
     with pytest.raises(UserError, match="3 different labels"):
         Target.of(["1", "2", "3"], "binary")

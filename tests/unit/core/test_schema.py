@@ -19,7 +19,7 @@ def test_the_label_may_stand_anywhere() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "told"),
+    ("header", "message"),
     [
         (["ID", "a_text"], "no 'label' column"),
         (["ID", "a_text", "Label"], "Rename 'Label' to 'label'"),
@@ -29,7 +29,7 @@ def test_the_label_may_stand_anywhere() -> None:
         (["7", "red lamp", "3.5", "books"], "not a header"),
     ],
 )
-def test_a_bad_header_is_told_in_one_sentence_with_its_place(header: list[str], told: str) -> None:
+def test_a_bad_header_is_reported_in_one_sentence_with_its_place(header: list[str], message: str) -> None:
     with pytest.raises(UserError, match=r"shard\.csv: ") as caught:
         FeatureSchema.from_header(header, "shard.csv")
-    assert told in str(caught.value)
+    assert message in str(caught.value)

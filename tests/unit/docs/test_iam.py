@@ -1,4 +1,4 @@
-"""The policies of ``iam/``: real actions, as few as needed, and none on everything but where AWS has no finer way."""
+"""The policies of ``iam/`` allow real actions, as few as needed, on all resources only where AWS knows no finer way."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def by_name(path: Path) -> str:
     return path.name
 
 
-def test_the_three_policies_are_there() -> None:
+def test_there_are_three_policies() -> None:
     assert [path.name for path in POLICIES] == ["execution-role-trust.json", "execution-role.json", "operator.json"]
 
 
@@ -86,10 +86,10 @@ def test_everything_is_allowed_only_where_aws_knows_no_resource(path: Path) -> N
 
 @pytest.mark.parametrize("path", POLICIES, ids=by_name)
 def test_placeholders_are_those_that_the_page_explains(path: Path) -> None:
-    found = set(re.findall(r"\$\{[^}]*\}", path.read_text(encoding="utf-8")))
+    placeholders = set(re.findall(r"\$\{[^}]*\}", path.read_text(encoding="utf-8")))
     page = (ROOT / "docs/security.md").read_text(encoding="utf-8")
-    assert found <= PLACEHOLDERS
-    assert all(placeholder in page for placeholder in found)
+    assert placeholders <= PLACEHOLDERS
+    assert all(placeholder in page for placeholder in placeholders)
 
 
 def test_the_role_can_be_passed_to_sagemaker_only() -> None:
@@ -106,7 +106,7 @@ def test_sagemaker_assumes_the_role_for_this_account_only() -> None:
 
 
 @pytest.mark.parametrize("service", ["sagemaker", "ecr", "logs"])
-def test_the_operator_may_call_what_the_commands_call(service: str) -> None:
+def test_the_operator_may_make_the_calls_of_the_commands(service: str) -> None:
     named = {
         node.value
         for path in (ROOT / "src/multimodal_algo/aws").rglob("*.py")

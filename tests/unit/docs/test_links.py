@@ -1,4 +1,4 @@
-"""What documentation and notebooks point at is there: files, headings, commands and their options."""
+"""Documentation and notebooks name files, headings, commands and options that exist."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[3]
 PAGES = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "benchmarks/README.md",
     ROOT / "notebooks/README.md",
@@ -39,7 +40,7 @@ def name_of(page: Path) -> str:
 
 @cache
 def text_of(page: Path) -> str:
-    """A page's Markdown; of a notebook that of its cells."""
+    """Return the Markdown of a page, or of the cells of a notebook."""
     text = page.read_text(encoding="utf-8")
     if page.suffix != ".ipynb":
         return text
@@ -47,23 +48,37 @@ def text_of(page: Path) -> str:
 
 
 def links(page: Path) -> list[str]:
-    """The targets in a page that are no addresses elsewhere."""
+    """Return the targets in a page that are not addresses elsewhere."""
     prose = CODE.sub("", FENCE.sub("", text_of(page)))
-    targets = [one or other for one, other in LINK.findall(prose)]
+    targets = [inline or reference for inline, reference in LINK.findall(prose)]
     return [target for target in targets if not AWAY.match(target)]
 
 
 @cache
 def anchors(page: Path) -> frozenset[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
-    found: set[str] = set()
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    slugs: set[str] = set()
     seen: Counter[str] = Counter()
     for heading in HEADING.findall(FENCE.sub("", text_of(page))):
         shown = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", heading)
         slug = re.sub(r"[^\w\- ]", "", shown.lower()).replace(" ", "-")
-        found.add(f"{slug}-{seen[slug]}" if seen[slug] else slug)
+        slugs.add(f"{slug}-{seen[slug]}" if seen[slug] else slug)
         seen[slug] += 1
-    return frozenset(found)
+    return frozenset(slugs)
+
+
+@pytest.mark.parametrize("folder", ["docs", "docs/decisions"])
+def test_the_index_of_a_folder_links_every_page_in_it(folder: str) -> None:
+    index = ROOT / folder / "README.md"
+    pages = {path.name for path in index.parent.glob("*.md")} - {"README.md"}
+    assert pages - {target.partition("#")[0] for target in links(index)} == set()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs/decisions").glob("[0-9]*.md")), ids=name_of)
+def test_a_decision_has_its_number_and_its_four_parts(path: Path) -> None:
+    first, *headings = HEADING.findall(text_of(path))
+    assert first.split()[0] == path.name[:3]
+    assert headings == ["Context", "Decision", "Alternatives", "Consequences"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -71,30 +86,30 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
     broken = []
     for target in links(page):
         path, _, anchor = unquote(target).partition("#")
-        there = (page.parent / path).resolve() if path else page
+        linked = (page.parent / path).resolve() if path else page
         if (
-            not there.exists()
-            or not there.is_relative_to(ROOT)
-            or (anchor and there.suffix == ".md" and anchor not in anchors(there))
+            not linked.exists()
+            or not linked.is_relative_to(ROOT)
+            or (anchor and linked.suffix == ".md" and anchor not in anchors(linked))
         ):
             broken.append(target)
     assert broken == []
 
 
 def commands(page: Path) -> Iterator[list[str]]:
-    """The words after ``multimodal-algo`` of each such command in a page's console blocks."""
+    """Yield the words after ``multimodal-algo`` of each such command in a page's console blocks."""
     for _, language, block in FENCE.findall(text_of(page)):
         if language != "console":
             continue
         for line in block.replace("\\\n", " ").split("\n"):
             if line.startswith("$ multimodal-algo"):
                 words = shlex.split(line.removeprefix("$ "), comments=True)
-                end = next((place for place, word in enumerate(words) if word in ("|", "&&", ";", ">")), len(words))
+                end = next((index for index, word in enumerate(words) if word in ("|", "&&", ";", ">")), len(words))
                 yield words[1:end]
 
 
 def problem(words: list[str]) -> str | None:
-    """What is wrong with the words of a command; None where all of it exists."""
+    """Return the mistake in the words of a command. None where all of them exist."""
     command: click.Command = main
     context = click.Context(command)
     left = list(words)
@@ -105,7 +120,7 @@ def problem(words: list[str]) -> str | None:
             return f"there is no command '{word}'"
         command, context = inner, click.Context(inner, info_name=word, parent=context)
     if isinstance(command, click.Group) and not left:
-        return "a group is no command"
+        return "a group is not a command"
     known = {option: parameter for parameter in command.get_params(context) for option in parameter.opts}
     known |= {option: parameter for parameter in command.get_params(context) for option in parameter.secondary_opts}
     while left:
@@ -127,24 +142,24 @@ def problem(words: list[str]) -> str | None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_commands_and_their_options_exist(page: Path) -> None:
-    wrong = {" ".join(words): told for words in commands(page) if (told := problem(words))}
+    wrong = {" ".join(words): mistake for words in commands(page) if (mistake := problem(words))}
     assert wrong == {}
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "mistake"),
     [
         ("fly", "there is no command 'fly'"),
         ("local fly", "there is no command 'fly'"),
         ("validate data.csv --loudly", "there is no option '--loudly'"),
         ("local transform --split-type Row", "'--split-type' does not take 'Row'"),
-        ("local", "a group is no command"),
+        ("local", "a group is not a command"),
         ("local train --train train.csv -p n_mins=4", None),
         ("--version", None),
     ],
 )
-def test_commands_that_are_not_there_would_be_found(line: str, told: str | None) -> None:
-    assert problem(line.split()) == told
+def test_commands_that_do_not_exist_would_be_found(line: str, mistake: str | None) -> None:
+    assert problem(line.split()) == mistake
 
 
 def test_anchors_are_githubs(tmp_path: Path) -> None:

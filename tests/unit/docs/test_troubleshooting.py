@@ -1,8 +1,8 @@
 """``docs/troubleshooting.md`` quotes messages as they are printed.
 
-In a table whose first column is headed ``message`` every code span of that column is a message: its fragments,
-separated by ``…`` where something varies, stand in this order in one string of the source. Other tables, such as that
-of the platform's own messages, are not checked.
+In a table whose first column has the heading ``message``, every code span of that column is a message. Its fragments
+are separated by ``…`` where something varies. They stand in this order in one string of the source. Other tables, for
+example that of the platform's own messages, are not checked.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs/troubleshooting.md"
-# Stands for what an f-string puts in: no fragment has it.
+# A part that an f-string puts in. It is not in any fragment.
 VARIABLE = "\0"
 
 
 def rows() -> Iterator[tuple[str, list[str]]]:
-    """Of each table row the heading of its first column, and its cells."""
+    """Yield the heading of the first column and the cells of each table row."""
     heading = None
     for line in PAGE.read_text(encoding="utf-8").split("\n"):
         if not line.startswith("|"):
@@ -43,18 +43,18 @@ def quoted() -> list[str]:
 
 @cache
 def strings() -> tuple[str, ...]:
-    """Every string of the source but docstrings, with `VARIABLE` where an f-string puts something in."""
-    found: set[str] = set()
+    """Return every string of the source but docstrings, with `VARIABLE` where an f-string puts something in."""
+    texts: set[str] = set()
     for path in (ROOT / "src").rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         for node in ast.walk(tree):
             if isinstance(node, ast.JoinedStr):
                 parts = (part.value if isinstance(part, ast.Constant) else VARIABLE for part in node.values)
-                found.add("".join(map(str, parts)))
+                texts.add("".join(map(str, parts)))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
-                found.add(node.value)
-    return tuple(found)
+                texts.add(node.value)
+    return tuple(texts)
 
 
 def is_printed(message: str) -> bool:
@@ -65,7 +65,7 @@ def is_printed(message: str) -> bool:
 
 @pytest.mark.parametrize("message", quoted())
 def test_a_quoted_message_is_in_the_source(message: str) -> None:
-    assert max(map(len, message.split("…"))) >= 8, "too short to be told from others"
+    assert max(map(len, message.split("…"))) >= 8, "too short to identify a message"
     assert is_printed(message)
 
 
@@ -74,7 +74,7 @@ def test_messages_that_nobody_prints_would_be_found() -> None:
     assert not is_printed("instead of … fields")  # in another order
 
 
-def test_every_table_says_what_it_quotes() -> None:
+def test_every_table_names_what_it_quotes() -> None:
     headings = {heading for heading, _ in rows()}
     assert headings == {"message", "message of the platform", "exit code", "where", "met in the guide"}
     assert all(len(cells) == 3 for heading, cells in rows() if heading.startswith("message"))

@@ -19,13 +19,13 @@ def test_a_host_without_a_usable_gpu_fails_all(is_invited: bool, monkeypatch: py
     leader = Leader(Hosts(NAMES[0], NAMES), port=0)
     join = Member.join
     monkeypatch.setattr(Member, "join", lambda hosts, timeout_s: join(hosts, timeout_s, leader.port))
-    heard: list[str | None] = []
+    causes: list[str | None] = []
 
     def gpus() -> int:
         raise PlatformError("its driver is too old")
 
     def follow() -> None:
-        roles.follow(Hosts(NAMES[1], NAMES), gpus, 5, heard=heard.append)
+        roles.follow(Hosts(NAMES[1], NAMES), gpus, 5, on_end=causes.append)
 
     with ThreadPoolExecutor(2) as pool:
         following = pool.submit(follow)
@@ -36,7 +36,7 @@ def test_a_host_without_a_usable_gpu_fails_all(is_invited: bool, monkeypatch: py
         leader.end(str(raised.value))
         with pytest.raises(PlatformError, match=r"^127\.0\.0\.2: its driver is too old$"):
             following.result(5)
-    assert heard == ["127.0.0.2: its driver is too old"]
+    assert causes == ["127.0.0.2: its driver is too old"]
 
 
 def look_on(leader: Leader) -> None:

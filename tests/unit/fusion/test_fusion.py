@@ -13,10 +13,13 @@ from multimodal_algo.core.metrics import CLASSIFICATION
 from multimodal_algo.core.task import Task
 from multimodal_algo.fusion.calibration import fit_temperature, log_loss
 from multimodal_algo.fusion.combiners import Combiner, Pool, Stacker
-from multimodal_algo.fusion.folds import stratified_folds
-from multimodal_algo.fusion.fusion import Comparison, Fusion
+from multimodal_algo.fusion.fit import Choice, FusionSettings, fit_fusion
+from multimodal_algo.fusion.folds import OutOfFold, stratified_folds
+from multimodal_algo.fusion.fusion import Fusion
 from multimodal_algo.fusion.network import Network
+from multimodal_algo.fusion.patterns import rows_with
 from multimodal_algo.fusion.selection import Finish, Selector
+from multimodal_algo.fusion.votes import Votes
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=80), st.integers(2, 6))
@@ -37,104 +40,122 @@ def test_the_temperature_undoes_overconfidence() -> None:
     assert fit_temperature(logits * 5, labels) == pytest.approx(5, rel=0.1)
 
 
-def two_modalities(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors of two modalities: the first tells class 0 from the rest, the second class 2 from the rest."""
+def two_branches(rows: int, seed: int) -> tuple[Votes, np.ndarray]:
+    """Votes of two branches: the first tells class 0 from the rest, the second class 2 from the rest."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, 3, size=rows)
     vectors = np.zeros((rows, 2, 4), dtype=np.float32)
-    for modality, apart in ((0, 0), (1, 2)):
+    for branch, apart in ((0, 0), (1, 2)):
         sure = (labels == apart)[:, None]
         others = np.full((rows, 3), 0.46) * (np.arange(3) != apart) + 0.08 * (np.arange(3) == apart)
-        vectors[:, modality, :3] = np.where(sure, np.eye(3)[apart] * 0.88 + 0.04, others)
+        vectors[:, branch, :3] = np.where(sure, np.eye(3)[apart] * 0.88 + 0.04, others)
     silent = generator.random((rows, 2)) < 0.15
     vectors[silent] = np.eye(4)[3]
-    return vectors, labels.astype(np.int64)
+    return Votes(vectors), labels.astype(np.int64)
 
 
-def fit(vectors: np.ndarray, labels: np.ndarray, **changes: Any) -> tuple[Fusion, np.ndarray, Comparison]:
-    folds = stratified_folds(labels, 3, seed=0)
-    judge = Selector(Task.of_classes(3), "log_loss")
-    options = {
-        "judge": judge,
-        "columns": [["a_text"], ["b_num"]],
-        "names": ["text", "num"],
-        "max_epochs": 10,
-        "seed": 0,
-    }
-    return Fusion.fit(vectors, labels, folds, budget=Budget.starting_now(60), **{**options, **changes})
+TEN_EPOCHS = FusionSettings(max_epochs=10)
+BRANCHES = {"text": ["a_text"], "num": ["b_num"]}
 
 
+def fit(
+    votes: Votes,
+    labels: np.ndarray,
+    *,
+    selector: Selector | None = None,
+    branches: dict[str, list[str]] = BRANCHES,
+    settings: FusionSettings = TEN_EPOCHS,
+    soft_labels: np.ndarray | None = None,
+) -> tuple[Fusion, np.ndarray, Choice]:
+    return fit_fusion(
+        OutOfFold(votes, labels, stratified_folds(labels, 3, seed=0), soft_labels),
+        branches,
+        selector=selector or Selector(Task.of_classes(3), "log_loss"),
+        settings=settings,
+        budget=Budget.starting_now(60),
+    )
+
+
+@pytest.mark.fits
 def test_fusion_is_better_than_each_modality_and_survives_silent_ones() -> None:
-    vectors, labels = two_modalities(600, seed=1)
-    fusion, held_out, _ = fit(vectors, labels)
-    unseen, truth = two_modalities(600, seed=2)
+    votes, labels = two_branches(600, seed=1)
+    fusion, held_out, _ = fit(votes, labels)
+    unseen, truth = two_branches(600, seed=2)
     fused = fusion.predict(unseen)
     assert np.allclose(fused.sum(axis=1), 1, atol=1e-5)
-    alone = max(float((unseen[:, m, :3].argmax(axis=1) == truth).mean()) for m in (0, 1))
+    alone = max(float((unseen.array[:, m, :3].argmax(axis=1) == truth).mean()) for m in (0, 1))
     assert (fused.argmax(axis=1) == truth).mean() > alone + 0.05
-    told = log_loss(np.log(held_out), labels)
-    assert log_loss(np.log(fused), truth) == pytest.approx(told, abs=0.1)
+    expected = log_loss(np.log(held_out), labels)
+    assert log_loss(np.log(fused), truth) == pytest.approx(expected, abs=0.1)
 
 
+@pytest.mark.fits
 def test_what_is_chosen_is_no_worse_on_held_out_rows_than_anything_else_that_was_tried() -> None:
-    vectors, labels = two_modalities(300, seed=1)
-    _, _, comparison = fit(vectors, labels)
-    assert comparison.losses[comparison.chosen] == min(comparison.losses.values())
-    assert {"text alone", "num alone", "average"} < comparison.losses.keys()
+    votes, labels = two_branches(300, seed=1)
+    _, _, choice = fit(votes, labels)
+    assert choice.losses[choice.chosen] == min(choice.losses.values())
+    assert {"text alone", "num alone", "average"} < choice.losses.keys()
 
 
+@pytest.mark.fits
 def test_a_modality_that_is_never_there_costs_no_more_than_what_it_would_have_told() -> None:
-    vectors, labels = two_modalities(600, seed=1)
-    unseen, truth = two_modalities(600, seed=2)
-    nothing = np.eye(4, dtype=np.float32)[3]
-    blanked = unseen.copy()
-    blanked[:, 1] = nothing
-    without, _, _ = fit(vectors[:, :1], labels, columns=[["a_text"]], names=["text"])
-    expected = log_loss(np.log(without.predict(unseen[:, :1])), truth)
-    assert log_loss(np.log(fit(vectors, labels)[0].predict(blanked)), truth) < expected + 0.05
+    votes, labels = two_branches(600, seed=1)
+    unseen, truth = two_branches(600, seed=2)
+    blanked = unseen.silence(slice(None), [1])
+    without, _, _ = fit(Votes(votes.array[:, :1]), labels, branches={"text": ["a_text"]})
+    expected = log_loss(np.log(without.predict(Votes(unseen.array[:, :1]))), truth)
+    assert log_loss(np.log(fit(votes, labels)[0].predict(blanked)), truth) < expected + 0.05
 
 
+@pytest.mark.fits
 def test_a_row_about_which_nothing_is_known_gets_the_frequencies_of_the_classes() -> None:
-    vectors, labels = two_modalities(300, seed=1)
-    fusion, _, _ = fit(vectors, labels)
+    votes, labels = two_branches(300, seed=1)
+    fusion, _, _ = fit(votes, labels)
     fusion.finish = Finish(1.0)
-    silent = np.tile(np.eye(4, dtype=np.float32)[3], (2, 2, 1))
+    silent = votes.take(np.arange(2)).silence(slice(None), [0, 1])
     expected = np.tile(np.bincount(labels) / len(labels), (2, 1))
     np.testing.assert_allclose(fusion.predict(silent), expected, atol=1e-6)
 
 
+@pytest.mark.fits
 def test_a_saved_fusion_answers_as_before(tmp_path: Path) -> None:
-    vectors, labels = two_modalities(300, seed=1)
-    fusion, _, _ = fit(vectors, labels)
+    votes, labels = two_branches(300, seed=1)
+    fusion, _, _ = fit(votes, labels)
     fusion.save(tmp_path / "fusion.safetensors")
     np.testing.assert_allclose(
-        Fusion.load(tmp_path / "fusion.safetensors").predict(vectors), fusion.predict(vectors), atol=1e-6
+        Fusion.load(tmp_path / "fusion.safetensors").predict(votes), fusion.predict(votes), atol=1e-6
     )
 
 
+@pytest.mark.fits
 def test_the_same_seed_gives_the_same_fusion() -> None:
-    vectors, labels = two_modalities(200, seed=1)
-    first, second = (fit(vectors, labels, max_epochs=5, seed=3)[0].predict(vectors) for _ in range(2))
+    votes, labels = two_branches(200, seed=1)
+    first, second = (
+        fit(votes, labels, settings=FusionSettings(max_epochs=5, seed=3))[0].predict(votes) for _ in range(2)
+    )
     np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.fits
 def test_class_weights_multiply_the_probabilities() -> None:
-    vectors, labels = two_modalities(300, seed=1)
-    even, _, _ = fit(vectors, labels)
+    votes, labels = two_branches(300, seed=1)
+    even, _, _ = fit(votes, labels)
     weights = np.array([1.0, 1.0, 4.0], dtype=np.float32)
-    weighted, _, _ = fit(vectors, labels, judge=Selector(Task.of_classes(3), "log_loss", weights))
-    expected = even.predict(vectors) * weights
-    np.testing.assert_allclose(weighted.predict(vectors), expected / expected.sum(axis=1, keepdims=True), atol=1e-4)
+    weighted, _, _ = fit(votes, labels, selector=Selector(Task.of_classes(3), "log_loss", weights))
+    expected = even.predict(votes) * weights
+    np.testing.assert_allclose(weighted.predict(votes), expected / expected.sum(axis=1, keepdims=True), atol=1e-4)
 
 
+@pytest.mark.fits
 @pytest.mark.parametrize("metric", ["accuracy", "f1_macro", "balanced_accuracy", "roc_auc"])
 def test_the_metric_decides(metric: str) -> None:
-    vectors, labels = two_modalities(300, seed=1)
-    _, held_out, comparison = fit(vectors, labels, judge=Selector(Task.of_classes(3), metric))
-    assert comparison.losses[comparison.chosen] == min(comparison.losses.values())
-    assert comparison.losses[comparison.chosen] == pytest.approx(1 - CLASSIFICATION[metric](labels, held_out), abs=1e-6)
+    votes, labels = two_branches(300, seed=1)
+    _, held_out, choice = fit(votes, labels, selector=Selector(Task.of_classes(3), metric))
+    assert choice.losses[choice.chosen] == min(choice.losses.values())
+    assert choice.losses[choice.chosen] == pytest.approx(1 - CLASSIFICATION[metric](labels, held_out), abs=1e-6)
 
 
+@pytest.mark.fits
 def test_numbers_are_fused_to_less_error_than_each_branch_makes() -> None:
     generator = np.random.default_rng(0)
     truth = generator.normal(1e5, 2e4, size=800)
@@ -142,19 +163,19 @@ def test_numbers_are_fused_to_less_error_than_each_branch_makes() -> None:
     vectors[:, :, 0] = truth[:, None] + generator.normal(0, 1e4, size=(800, 2))
     silent = generator.random((800, 2)) < 0.1
     vectors[silent] = [0, 1]
-    fusion, held_out, comparison = fit(vectors, truth, judge=Selector(Task.regression(), "rmse"))
-    assert comparison.losses["mean"] < 0.85 * min(comparison.losses["text alone"], comparison.losses["num alone"])
-    assert np.sqrt(np.mean((held_out[:, 0] - truth) ** 2)) == pytest.approx(comparison.losses[comparison.chosen])
-    nothing = fusion.predict(np.tile(np.array([0, 1], dtype=np.float32), (1, 2, 1)))
+    fusion, held_out, choice = fit(Votes(vectors), truth, selector=Selector(Task.regression(), "rmse"))
+    assert choice.losses["mean"] < 0.85 * min(choice.losses["text alone"], choice.losses["num alone"])
+    assert np.sqrt(np.mean((held_out[:, 0] - truth) ** 2)) == pytest.approx(choice.losses[choice.chosen])
+    nothing = fusion.predict(Votes(np.tile(np.array([0, 1], dtype=np.float32), (1, 2, 1))))
     assert nothing[0, 0] == pytest.approx(truth.mean(), rel=1e-4)
 
 
 def test_a_branch_that_is_wrong_out_of_fold_is_not_believed_the_other_way_round() -> None:
-    """Held-out answers of a branch of noise lean away from the truth; on new rows they lean nowhere."""
-    vectors, labels = two_modalities(600, seed=1)
-    said = np.ascontiguousarray(vectors[:, :, :3])
-    said[:, 1] = (1 - 0.2 * np.eye(3)[labels]) / 2.8
-    pool = Pool.fit(said, labels)
+    """Held-out votes of a branch of noise lean away from the truth. On new rows they lean nowhere."""
+    votes, labels = two_branches(600, seed=1)
+    vectors = np.ascontiguousarray(votes.array[:, :, :3])
+    vectors[:, 1] = (1 - 0.2 * np.eye(3)[labels]) / 2.8
+    pool = Pool.fit(vectors, labels)
     leaning = np.tile(np.float32([[1 / 3, 1 / 3, 1 / 3], [0.6, 0.2, 0.2]]), (1, 1, 1))
     level = np.full((1, 2, 3), 1 / 3, dtype=np.float32)
     assert pool.predict(leaning)[0, 0] >= pool.predict(level)[0, 0] - 1e-6
@@ -162,26 +183,27 @@ def test_a_branch_that_is_wrong_out_of_fold_is_not_believed_the_other_way_round(
 
 @pytest.mark.parametrize("kind", [Pool, Stacker, Network])
 def test_shares_that_are_all_of_one_class_teach_what_labels_do(kind: type[Combiner]) -> None:
-    vectors, labels = two_modalities(300, seed=0)
-    spoken = vectors[(vectors[:, :, -1] == 0).all(axis=1)][:, :, :-1]
-    labels = labels[(vectors[:, :, -1] == 0).all(axis=1)]
-    by_labels = kind.fit(spoken, labels).predict(spoken)
-    by_shares = kind.fit(spoken, np.eye(3, dtype=np.float32)[labels]).predict(spoken)
+    votes, labels = two_branches(300, seed=0)
+    rows = rows_with((0, 1), votes)
+    vectors, labels = votes.probabilities(rows, (0, 1)), labels[rows]
+    by_labels = kind.fit(vectors, labels).predict(vectors)
+    by_shares = kind.fit(vectors, np.eye(3, dtype=np.float32)[labels]).predict(vectors)
     np.testing.assert_allclose(by_shares, by_labels, atol=1e-3)
 
 
+@pytest.mark.fits
 def test_a_teacher_that_knows_better_than_the_labels_is_believed() -> None:
-    vectors, labels = two_modalities(600, seed=0)
+    votes, labels = two_branches(600, seed=0)
     noisy = labels.copy()
     wrong = np.random.default_rng(1).random(600) < 0.4
     noisy[wrong] = (noisy[wrong] + 1) % 3
-    taught = np.eye(3, dtype=np.float32)[labels]
-    new, truth = two_modalities(600, seed=2)
+    soft_labels = np.eye(3, dtype=np.float32)[labels]
+    new, truth = two_branches(600, seed=2)
 
     def loss(**options: Any) -> float:
-        # What finishes a fusion is fitted to the labels alone, so its members are compared.
-        fusion, _, _ = fit(vectors, noisy, **options)
+        # The last step of a fusion is fitted to the labels alone, so the combiners are compared.
+        fusion, _, _ = fit(votes, noisy, **options)
         fusion.finish = None
         return CLASSIFICATION["log_loss"](truth, fusion.predict(new))
 
-    assert loss(taught=taught) < loss()
+    assert loss(soft_labels=soft_labels) < loss()

@@ -103,7 +103,7 @@ def huge_png(side: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("cell", "told"),
+    ("cell", "message"),
     [
         ("abcde", "not base64 (length 5 is not a multiple of 4)"),
         ("ab*d", "not base64 (character '*' at position 3)"),
@@ -114,7 +114,7 @@ def huge_png(side: int) -> str:
     ],
     ids=["length", "character", "padding", "no image", "truncated", "bomb"],
 )
-def test_an_image_that_cannot_be_read_says_why(cell: str, told: str) -> None:
+def test_an_image_that_cannot_be_read_says_why(cell: str, message: str) -> None:
     with pytest.raises(BadCell) as caught:
         parse_cell(Modality.IMAGE, cell)
-    assert told in str(caught.value)
+    assert message in str(caught.value)

@@ -89,9 +89,9 @@ def test_a_pipe_holds_the_files_one_after_the_other_headers_and_all(write_csv: W
     expected, _ = read(write_csv("x.csv", [HEADER, *rows()]))
     data = (as_text([HEADER, *rows()[:10]]) + "\ufeff" + as_text([HEADER, *rows()[10:]])).encode()
     # A slow writer: a few bytes at a time.
-    found, inspection = through_a_fifo(tmp_path / "train_0", [data[n : n + 37] for n in range(0, len(data), 37)])
+    collected, inspection = through_a_fifo(tmp_path / "train_0", [data[n : n + 37] for n in range(0, len(data), 37)])
     assert inspection.errors == ()
-    assert found.rows == expected.rows
+    assert collected.rows == expected.rows
 
 
 def test_a_pipe_whose_writer_dies_is_told(tmp_path: Path) -> None:
@@ -136,10 +136,10 @@ def test_cells_may_name_files_of_the_images_channel(write_csv: WriteCsv, tmp_pat
     table = rows()
     table[0][4] = "deep/red one.png"
     path = write_csv("x.csv", [HEADER, *table])
-    found, inspection = read(path, images=ImageFiles(tmp_path / "images"))
+    collected, inspection = read(path, images=ImageFiles(tmp_path / "images"))
     assert inspection.errors == ()
-    assert found.rows[0][3] == ((255, 0, 0),)
-    assert found.rows[1][3] == ((200, 10, 30),)
+    assert collected.rows[0][3] == ((255, 0, 0),)
+    assert collected.rows[1][3] == ((200, 10, 30),)
     for name in ("deep/none.png", "../secret.png", str(tmp_path / "secret.png")):
         table[0][4] = name
         _, inspection = read(write_csv("x.csv", [HEADER, *table]), images=ImageFiles(tmp_path / "images"))
@@ -153,9 +153,9 @@ def test_bad_rows_can_be_skipped_and_are_listed(write_csv: WriteCsv) -> None:
     table[8][4] = "%%%"
     table[9][5] = ""
     path = write_csv("x.csv", [HEADER, *table])
-    found, inspection = read(path, bad_rows=BadRowPolicy(skip=True, max_fraction=0.04))
+    collected, inspection = read(path, bad_rows=BadRowPolicy(skip=True, max_fraction=0.04))
     assert inspection.errors == ()
-    assert len(found.rows) == inspection.rows == 96
+    assert len(collected.rows) == inspection.rows == 96
     assert [(row.row, row.column) for row in inspection.bad_rows] == [
         (4, "b_num"),
         (8, ""),

@@ -10,17 +10,17 @@ from multimodal_algo.ingest.occurrences import Identities, Occurrences
 
 
 def identities(rows: list[tuple[int, str]]) -> Identities:
-    found = Identities()
+    result = Identities()
     for number, identity in rows:
-        found.add(identity, f"row {number}")
-    return found
+        result.add(identity, f"row {number}")
+    return result
 
 
 def merged(previous: Identities, later: Identities) -> Identities:
-    found = Identities()
-    found.merge(previous)
-    found.merge(later)
-    return found
+    result = Identities()
+    result.merge(previous)
+    result.merge(later)
+    return result
 
 
 @given(st.lists(st.sampled_from("abcdefgh"), max_size=12), st.lists(st.integers(0, 12), max_size=3))
@@ -31,12 +31,12 @@ def test_repeated_ids_are_the_same_however_rows_are_cut_and_joined(names: list[s
     whole = identities(rows)
     from_left = reduce(merged, parts)
     from_right = reduce(lambda later, previous: merged(previous, later), reversed(parts))
-    told = (whole.repeated, whole.first)
-    assert (from_left.repeated, from_left.first) == (from_right.repeated, from_right.first) == told
+    expected = (whole.repeated, whole.first)
+    assert (from_left.repeated, from_left.first) == (from_right.repeated, from_right.first) == expected
     assert whole.repeated == len(names) - len(set(names))
 
 
-def test_places_keep_the_first_and_the_earliest_example() -> None:
+def test_occurrences_have_the_first_rows_and_the_first_example() -> None:
     previous, later = Occurrences(), Occurrences()
     for number in range(3):
         previous.add(f"row {number}")

@@ -12,9 +12,9 @@ from multimodal_algo.ingest.pictures import encode_pictures
 @pytest.mark.parametrize("side", [112, 224])
 def test_pictures_are_the_first_images_of_their_rows(side: int) -> None:
     images = [np.full((224, 224, 3), shade, dtype=np.uint8) for shade in (10, 120, 230)]
-    kept = encode_pictures([(images[0],), (), (images[1], images[2])], side)
-    assert kept.jpeg(1) is None
-    taken = kept.take(np.array([2, 0]))
+    pictures = encode_pictures([(images[0],), (), (images[1], images[2])], side)
+    assert pictures.jpeg(1) is None
+    taken = pictures.take(np.array([2, 0]))
     for row, shade in ((0, 120), (1, 10)):
         jpeg = taken.jpeg(row)
         assert jpeg is not None
@@ -24,6 +24,6 @@ def test_pictures_are_the_first_images_of_their_rows(side: int) -> None:
 
 
 def test_without_a_side_nothing_is_kept() -> None:
-    kept = encode_pictures([(np.zeros((224, 224, 3), dtype=np.uint8),)], 0)
-    assert kept.jpeg(0) is None
-    assert len(kept.data) == 0
+    pictures = encode_pictures([(np.zeros((224, 224, 3), dtype=np.uint8),)], 0)
+    assert pictures.jpeg(0) is None
+    assert len(pictures.data) == 0

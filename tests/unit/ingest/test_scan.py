@@ -39,24 +39,24 @@ def inspected(path: Path) -> Inspection:
 
 
 def test_good_data_has_no_findings(write_csv: WriteCsv) -> None:
-    found = inspected(write_csv("x.csv", [HEADER, *good_rows()]))
-    assert found.errors == ()
-    assert found.warnings == ()
-    assert found.rows == 20
-    assert found.classes == {"p": 10, "q": 10}
+    inspection = inspected(write_csv("x.csv", [HEADER, *good_rows()]))
+    assert inspection.errors == ()
+    assert inspection.warnings == ()
+    assert inspection.rows == 20
+    assert inspection.classes == {"p": 10, "q": 10}
 
 
 def test_the_largest_row_is_known_unless_cells_name_files(write_csv: WriteCsv, tmp_path: Path) -> None:
     rows = good_rows()
     rows[3][1] = "x" * 1000
     path = write_csv("x.csv", [HEADER, *rows])
-    others = sum(len(cell) for place, cell in enumerate(rows[3]) if place != 1)
-    assert inspected(path).largest_row == 1000 + others
+    rest = sum(len(cell) for number, cell in enumerate(rows[3]) if number != 1)
+    assert inspected(path).largest_row == 1000 + rest
     assert scan(find_sources(path), images=ImageFiles(tmp_path)).largest_row == 0
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda rows: rows[3].append("more"), "x.csv, row 4: 6 fields instead of 5"),
         (lambda rows: rows[3].__setitem__(2, "12kg"), "x.csv, row 4, column b_num: '12kg' is not a finite number"),
@@ -67,14 +67,14 @@ def test_the_largest_row_is_known_unless_cells_name_files(write_csv: WriteCsv, t
     ],
     ids=["width", "number", "label", "one class", "empty modality", "two rows"],
 )
-def test_what_stops_training_is_told_with_its_place(write_csv: WriteCsv, change: object, told: str) -> None:
+def test_an_error_that_stops_training_names_its_row(write_csv: WriteCsv, change: object, message: str) -> None:
     rows = good_rows()
     change(rows)  # type: ignore[operator]
-    found = inspected(write_csv("x.csv", [HEADER, *rows]))
-    assert len(found.errors) == 1
-    assert told in found.errors[0]
+    inspection = inspected(write_csv("x.csv", [HEADER, *rows]))
+    assert len(inspection.errors) == 1
+    assert message in inspection.errors[0]
     with pytest.raises(UserError):
-        found.raise_for_errors()
+        inspection.raise_for_errors()
 
 
 def test_many_bad_cells_of_a_column_are_one_finding_with_the_first_rows(write_csv: WriteCsv) -> None:
@@ -87,7 +87,7 @@ def test_many_bad_cells_of_a_column_are_one_finding_with_the_first_rows(write_cs
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda rows: rows[3].__setitem__(1, "two\nlines"), "column a_text: 1 cell with a newline"),
         (lambda rows: [row.__setitem__(3, row[0]) for row in rows], "column c_cat: mostly unique (24 values"),
@@ -96,12 +96,12 @@ def test_many_bad_cells_of_a_column_are_one_finding_with_the_first_rows(write_cs
     ],
     ids=["newline", "unique", "rare class", "repeated ID"],
 )
-def test_what_would_go_badly_is_a_warning(write_csv: WriteCsv, change: object, told: str) -> None:
+def test_a_bad_prediction_to_come_is_a_warning(write_csv: WriteCsv, change: object, message: str) -> None:
     rows = good_rows(24)
     change(rows)  # type: ignore[operator]
-    found = inspected(write_csv("x.csv", [HEADER, *rows]))
-    assert found.errors == ()
-    assert any(told in warning for warning in found.warnings), found.warnings
+    inspection = inspected(write_csv("x.csv", [HEADER, *rows]))
+    assert inspection.errors == ()
+    assert any(message in warning for warning in inspection.warnings), inspection.warnings
 
 
 def test_shards_with_other_columns_are_refused_by_name(write_csv: WriteCsv) -> None:
@@ -127,15 +127,15 @@ def numbered_rows(count: int = 60) -> list[list[str]]:
 
 
 def test_numbers_are_a_regression_and_rare_ones_are_no_matter(write_csv: WriteCsv) -> None:
-    found = inspected(write_csv("x.csv", [HEADER, *numbered_rows()]))
-    assert found.problem_type == "regression"
-    assert found.warnings == ()
+    inspection = inspected(write_csv("x.csv", [HEADER, *numbered_rows()]))
+    assert inspection.problem_type == "regression"
+    assert inspection.warnings == ()
 
 
 def test_a_label_that_makes_classes_of_numbers_is_told(write_csv: WriteCsv) -> None:
     rows = numbered_rows()
     rows[5][-1] = "12 EUR"
     path = write_csv("x.csv", [HEADER, *rows])
-    assert any("59 different numbers, but '12 EUR' is none" in warning for warning in inspected(path).warnings)
+    assert any("59 different numbers, but '12 EUR' is not one" in warning for warning in inspected(path).warnings)
     (error,) = scan(find_sources(path), problem_type="regression").errors
     assert "x.csv, row 6, column label: '12 EUR' is not a finite number" in error

@@ -1,408 +1,108 @@
-"""A channel gives the same dataset and the same findings, in however many parts it is read."""
+"""The files of a channel are known on all hosts, and each is dealt to a host that has it."""
 
 from __future__ import annotations
 
-import base64
-import io
-import logging
-import multiprocessing
-import pickle
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
-from hashlib import blake2b
-from itertools import pairwise
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
-from PIL import Image
-from small_job import WriteCsv
 
-from multimodal_algo.core.errors import UserError
-from multimodal_algo.core.schema import FeatureSchema, Modality
-from multimodal_algo.ingest import reading, scan
-from multimodal_algo.ingest.dataset import Dataset, join_datasets
-from multimodal_algo.ingest.features import Encoders
-from multimodal_algo.ingest.findings import BadRowPolicy
-from multimodal_algo.ingest.reading import BAD_ROWS, Part, Reading, first_header, ingest, join_parts, read_part
-from multimodal_algo.ingest.sources import Source, find_sources
-from multimodal_algo.ingest.sources import cut as cut_file
-
-HEADER = ["ID", "a_text", "b_num", "c_cat", "p_image", "q_image", "label"]
-SKIP = BadRowPolicy(skip=True, max_fraction=0.1)
-# Numbers of the first file of each part but the first; or how many rows the sections of a file have, each a part.
-Split = Sequence[int] | int
-FEW_SPLITS: list[Split] = [(2,), (1, 2, 3, 4), 9]
-SPLITS: list[Split] = [(), (4,), 1, *FEW_SPLITS]
-
-Rows = list[list[str]]
-Change = Callable[[dict[str, Rows]], object]
-
-
-@pytest.fixture(autouse=True)
-def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan, "CHUNK_ROWS", 32)
-
-
-def colours(images: Sequence[np.ndarray]) -> np.ndarray:
-    if not images:
-        return np.empty((0, 12), dtype=np.float32)
-    return np.stack([image[56::112, 56::112].reshape(-1) for image in images]).astype(np.float32)
-
-
-def digests(texts: Sequence[str]) -> np.ndarray:
-    rows = [np.frombuffer(blake2b(text.encode(), digest_size=5).digest(), dtype=np.uint8) for text in texts]
-    return np.array(rows, dtype=np.float32).reshape(len(texts), 5)
-
-
-def encoders_of(schema: FeatureSchema) -> Encoders:
-    return {Modality.IMAGE: colours, Modality.TEXT: digests}
-
-
-def image(shade: int) -> str:
-    stream = io.BytesIO()
-    Image.new("RGB", (20, 20), (shade % 256, 90, 30)).save(stream, "PNG")
-    return base64.b64encode(stream.getvalue()).decode()
-
-
-def rows(name: str, count: int) -> Rows:
-    return [
-        [
-            f"{name}{n}",
-            f'he said "{n % 7}",\nthen left' if n % 5 else "",
-            str(n / 8) if n % 4 else "",
-            f"{name if n % 2 else ''}{n}",
-            image(3 * n) if n % 2 else "",
-            image(n) if n % 3 == 0 else "",
-            "pq"[n % 2],
-        ]
-        for n in range(count)
-    ]
-
-
-def files() -> dict[str, Rows]:
-    """Five files with repeated IDs and bad rows; the first bad row that is met is not the first bad one."""
-    found = {"1": rows("a", 40), "2": [], "3": rows("c", 60), "4": rows("d", 30), "5": rows("e", 20)}
-    found["1"][10][2] = "12kg"
-    found["3"][5][0] = "a3"
-    found["3"][9][0] = "c7"
-    found["3"][20].append("more")
-    found["3"][30][4] = "%%%"
-    found["3"][31][6] = ""
-    found["4"][3][0] = found["4"][4][0] = "c8"
-    found["4"][6][6] = "rare"
-    found["5"][2][2] = "?"
-    found["5"][4].pop()
-    for row in found["5"][6:]:
-        row[4] = row[5] = ""
-    found["5"][7][1] = "long " * 500
-    return found
-
-
-def channel(write_csv: WriteCsv, content: Mapping[str, Rows], header: Sequence[str] = HEADER) -> list[Source]:
-    for name, table in content.items():
-        path = write_csv(f"train/{name}.csv", [header, *table])
-        if name == "4":
-            path.unlink()
-            pd.DataFrame(table, columns=header).to_parquet(path.with_suffix(".parquet"), row_group_size=7)
-    return find_sources(path.parent)
+from multimodal_algo.core.errors import PlatformError, UserError
+from multimodal_algo.core.schema import FeatureSchema
+from multimodal_algo.execution.local import LocalExecutor
+from multimodal_algo.ingest import sharding
+from multimodal_algo.ingest.sharding import Shard, cut_shards, deal, digest_of, find_shards
 
 
 @dataclass
-class Outcome:
-    """Of a channel: its dataset, or the error; and what was told."""
+class Several(LocalExecutor):
+    """Hosts whose directories lie side by side; each question is asked in turn, with the directory in its place."""
 
-    dataset: Dataset | None
-    error: str
-    warnings: list[str]
-    bad_rows: str
+    root: Path
+    names: tuple[str, ...]
 
-
-def outcome(directory: Path, caplog: pytest.LogCaptureFixture, make: Callable[[], int]) -> Outcome:
-    caplog.clear()
-    error = ""
-    dataset = None
-    with caplog.at_level(logging.INFO):
-        try:
-            count = make()
-            dataset = Dataset.read(directory)
-            assert len(dataset) == count
-        except UserError as told:
-            error = str(told)
-    bad_rows = (directory / BAD_ROWS).read_text() if (directory / BAD_ROWS).is_file() else ""
-    return Outcome(dataset, error, [r.getMessage() for r in caplog.records if r.levelname == "WARNING"], bad_rows)
+    def ask_hosts(self, question: Callable[[], Any]) -> dict[str, Any]:
+        function, (_, *arguments) = question.func, question.args  # type: ignore[attr-defined]
+        return {host: function(self.root / host / "train", *arguments) for host in self.names}
 
 
-def cut(sources: Sequence[Source], split: Sequence[int]) -> list[Sequence[Source]]:
-    bounds = [0, *split, len(sources)]
-    return [sources[start:end] for start, end in pairwise(bounds)]
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    for name, rows in (("a.csv", 3), ("b/c.csv", 5), ("b-d.csv", 2), ("z.csv", 4)):
+        path = tmp_path / "whole/train" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("label,x_num\n" + "a,1\n" * rows)
+    return tmp_path
 
 
-def sections(sources: Sequence[Source], schema: FeatureSchema, rows: int) -> list[Source]:
-    """The files in sections of so many rows."""
-    found: list[Source] = []
-    for source in sources:
-        pieces = cut_file(source, schema.columns, 1, rows)
-        found += [replace(source, section=section) for section in pieces] if pieces else [source]
-    return found
+def copies(files: Path, hosts: tuple[str, ...]) -> Iterator[Path]:
+    for host in hosts:
+        yield Path(shutil.copytree(files / "whole/train", files / host / "train"))
 
 
-def read_in_parts(sources: Sequence[Source], split: Split, directory: Path, reading: Reading) -> int:
-    if reading.schema is None:
-        schema, first_file = first_header(sources)
-        reading = replace(reading, schema=schema, first_file=first_file)
-    assert reading.schema is not None
-    if isinstance(split, int):
-        pieces: list[Sequence[Source]] = [[piece] for piece in sections(sources, reading.schema, split)]
-    else:
-        pieces = cut(sources, split)
-    parts: list[tuple[Part, Path]] = []
-    for number, some in enumerate(pieces):
-        path = directory.with_name(f"{directory.name}-{number}")
-        part = read_part(some, path, encoders_of, images=None, reading=reading)
-        assert any(path.iterdir()) == bool(part.rows)
-        parts.append((pickle.loads(pickle.dumps(part)), path))
-    return join_parts(parts, directory, reading)
-
-
-def read_whole(sources: Sequence[Source], directory: Path, reading: Reading) -> int:
-    return ingest(
-        sources,
-        directory,
-        encoders_of,
-        images=None,
-        bad_rows=reading.bad_rows,
-        schema=reading.schema,
-        problem_type=reading.problem_type,
-        keep_images=reading.keep_images,
+def test_replicated_files_are_known_by_all_in_the_order_of_one_directory(files: Path) -> None:
+    first, _ = copies(files, ("algo-1", "algo-2"))
+    shards = find_shards(first, Several(files, ("algo-1", "algo-2")))
+    alone = find_shards(files / "whole/train", LocalExecutor())
+    assert (
+        [shard.name for shard in shards] == [shard.name for shard in alone] == ["a.csv", "b/c.csv", "b-d.csv", "z.csv"]
     )
+    assert {shard.hosts for shard in shards} == {("algo-1", "algo-2")}
 
 
-def assert_same(found: Outcome, expected: Outcome) -> None:
-    assert (found.error, found.warnings, found.bad_rows) == (expected.error, expected.warnings, expected.bad_rows)
-    ours, theirs = found.dataset, expected.dataset
-    if ours is None or theirs is None:
-        assert ours is theirs
-        return
-    assert (ours.schema, ours.labels, ours.names()) == (theirs.schema, theirs.labels, theirs.names())
-    assert ours.largest_row == theirs.largest_row
-    pd.testing.assert_frame_equal(ours.features.table, theirs.features.table)
-    np.testing.assert_array_equal(ours.keys, theirs.keys)
-    assert ours.features.vectors.keys() == theirs.features.vectors.keys()
-    for column, cells in ours.features.vectors.items():
-        others = theirs.features.vectors[column]
-        np.testing.assert_array_equal(cells.present, others.present)
-        np.testing.assert_array_equal(
-            cells.vectors[cells.index[cells.present]], others.vectors[others.index[others.present]]
-        )
-    assert ours.features.pictures.keys() == theirs.features.pictures.keys()
-    for column, pictures in ours.features.pictures.items():
-        np.testing.assert_array_equal(pictures.spans, theirs.features.pictures[column].spans)
-        np.testing.assert_array_equal(pictures.data, theirs.features.pictures[column].data)
+def test_a_share_of_the_files_has_the_digest_of_all(files: Path) -> None:
+    first, second = copies(files, ("algo-1", "algo-2"))
+    for directory, name in ((first, "b/c.csv"), (first, "z.csv"), (second, "a.csv"), (second, "b-d.csv")):
+        (directory / name).unlink()
+    executor = Several(files, ("algo-1", "algo-2"))
+    assert digest_of(first, executor, whole=True) == digest_of(files / "whole/train", LocalExecutor(), whole=True)
+    assert [(shard.name, shard.hosts) for shard in find_shards(first, executor)] == [
+        ("a.csv", ("algo-1",)), ("b/c.csv", ("algo-2",)), ("b-d.csv", ("algo-1",)), ("z.csv", ("algo-2",)),
+    ]  # fmt: skip
 
 
-@pytest.mark.parametrize("keep_images", [False, True])
-def test_parts_joined_are_the_dataset_that_one_pass_writes(
-    write_csv: WriteCsv, tmp_path: Path, caplog: pytest.LogCaptureFixture, keep_images: bool
+def test_files_that_differ_are_refused(files: Path) -> None:
+    first, second = copies(files, ("algo-1", "algo-2"))
+    (second / "a.csv").write_text("label,x_num\n")
+    with pytest.raises(PlatformError, match=r"train/a\.csv differs on algo-1 and algo-2"):
+        find_shards(first, Several(files, ("algo-1", "algo-2")))
+
+
+def test_nothing_anywhere_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    with pytest.raises(UserError, match="Put at least one"):
+        find_shards(tmp_path / "train", LocalExecutor())
+    with pytest.raises(UserError, match="there is no such file"):
+        digest_of(tmp_path / "train", LocalExecutor(), whole=True)
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_a_large_file_is_cut_into_sections_and_a_small_one_stays_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
-    sources = channel(write_csv, files())
-    reading = Reading(SKIP, keep_images=keep_images)
-    expected = outcome(tmp_path / "whole", caplog, lambda: read_whole(sources, tmp_path / "whole", reading))
-    assert expected.dataset is not None
-    assert len(expected.dataset) == 150 - 6
-    assert any("column c_cat: mostly unique (" in warning for warning in expected.warnings)
-    # That pass joins nothing.
-    seen = scan.scan(sources, bad_rows=SKIP)
-    assert seen.warnings == tuple(expected.warnings)
-    assert seen.largest_row == expected.dataset.largest_row > 2500
-    assert any("6 rows that cannot be read were skipped" in warning for warning in expected.warnings)
-    assert any("4 IDs more than once (first 'a3', train/3.csv, row 6" in warning for warning in expected.warnings)
-    assert [line.split(",")[:2] for line in expected.bad_rows.splitlines()[1:]] == [
-        ["train/1.csv", "11"],
-        ["train/3.csv", "21"],
-        ["train/3.csv", "31"],
-        ["train/3.csv", "32"],
-        ["train/5.csv", "3"],
-        ["train/5.csv", "5"],
-    ]
-    assert len(sections(sources, expected.dataset.schema, 9)) == 5 + 1 + 7 + 4 + 3
-    told = [record.getMessage() for record in caplog.records if record.getMessage().startswith("ingest: ")]
-    assert len(told) == 1
-    assert told[0].startswith("ingest: 144 rows from 5 files in ")
-    for number, split in enumerate(SPLITS):
-        path = tmp_path / f"joined{number}"
-        assert_same(outcome(path, caplog, lambda s=split, p=path: read_in_parts(sources, s, p, reading)), expected)
+    monkeypatch.setattr(sharding, "_CUT_BYTES", 0)
+    monkeypatch.setattr(sharding, "CHUNK_ROWS", 20)
+    train = tmp_path / "train"
+    train.mkdir()
+    for name, rows in (("a.csv", 10), ("b.csv", 900), ("c.csv", 10)):
+        (train / name).write_text("label,x_num\n" + "".join(f"{'pq'[n % 2]},{n}\n" for n in range(rows)))
+    executor = LocalExecutor()
+    whole = find_shards(train, executor)
+    cut = cut_shards(whole, train, FeatureSchema(("label", "x_num")), width, executor, tmp_path / "cuts")
+    assert [shard.name for shard in cut] == ["a.csv", *["b.csv"] * (len(cut) - 2), "c.csv"]
+    assert 3 * width <= len(deal(cut, width)) <= 3 * width + 2
 
 
-def test_parts_may_be_read_by_other_processes(
-    write_csv: WriteCsv, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    sources = channel(write_csv, files())
-    schema, first_file = first_header(sources)
-    reading = Reading(SKIP, schema=schema, first_file=first_file)
-    expected = outcome(tmp_path / "whole", caplog, lambda: read_whole(sources, tmp_path / "whole", Reading(SKIP)))
-
-    def read() -> int:
-        previous, later = cut(sources, (3,))
-        parts = [(read_part(previous, tmp_path / "0", encoders_of, images=None, reading=reading), tmp_path / "0")]
-        # Another process, with another seed for the hashes of strings.
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
-            work = other.submit(read_part, later, tmp_path / "1", encoders_of, images=None, reading=reading)
-            parts.append((work.result(), tmp_path / "1"))
-        return join_parts(parts, tmp_path / "joined", reading)
-
-    assert_same(outcome(tmp_path / "joined", caplog, read), expected)
-
-
-def fill(content: dict[str, Rows], column: int, cell: str) -> None:
-    for table in content.values():
-        for row in table:
-            row[column : column + 1] = [cell]
-
-
-def few(content: dict[str, Rows]) -> None:
-    for name, table in content.items():
-        del table[1 if name in "135" else 0 :]
-
-
-@pytest.mark.parametrize(
-    ("change", "policy", "told"),
-    [
-        (lambda content: None, BadRowPolicy(), "train/3.csv, row 21 (line 38): 8 fields instead of 7 (and 1 more:"),
-        (lambda content: None, BadRowPolicy(True, 0.039), "6 of 150 rows cannot be read, more than"),
-        (lambda content: fill(content, 6, "p"), SKIP, "holds one class only ('p')"),
-        (lambda content: fill(content, 2, ""), SKIP, "The column 'b_num' (num) is empty in every row"),
-        (few, SKIP, "The data has 3 rows: training needs at least 10."),
-    ],
-    ids=["bad rows", "too many bad rows", "one class", "empty column", "few rows"],
-)
-def test_errors_are_those_of_the_whole(
-    write_csv: WriteCsv,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    change: Change,
-    policy: BadRowPolicy,
-    told: str,
-) -> None:
-    content = files()
-    change(content)
-    sources = channel(write_csv, content)
-    reading = Reading(policy)
-    expected = outcome(tmp_path / "whole", caplog, lambda: read_whole(sources, tmp_path / "whole", reading))
-    assert told in expected.error
-    assert scan.scan(sources, bad_rows=policy).errors[0] == expected.error.partition(" (3 more: run")[0]
-    for number, split in enumerate(FEW_SPLITS):
-        path = tmp_path / f"joined{number}"
-        assert_same(outcome(path, caplog, lambda s=split, p=path: read_in_parts(sources, s, p, reading)), expected)
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "told"),
-    [
-        (
-            "5.csv",
-            "ID,a_text,label\n1,x,p\n",
-            "train/5.csv: its header differs from that of train/1.csv (missing b_num",
-        ),
-        ("3.csv", ",".join(HEADER) + '\nx,"torn\n', "train/3.csv, row 1 (line 2): not well-formed CSV"),
-        ("1.csv", "no,header\n1,2\n", "train/1.csv: the first line is not a header"),
-        ("1.csv", '"torn\n', "train/1.csv, row 0 (line 1): not well-formed CSV"),
-        ("1.csv", "\n\n", ""),
-    ],
-    ids=["other header", "torn row", "no header", "torn header", "blank"],
-)
-def test_what_is_wrong_with_a_file_is_told_the_same(
-    write_csv: WriteCsv, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, text: str, told: str
-) -> None:
-    sources = channel(write_csv, files())
-    (tmp_path / "train" / name).write_text(text)
-    expected = outcome(tmp_path / "whole", caplog, lambda: read_whole(sources, tmp_path / "whole", Reading(SKIP)))
-    assert told in expected.error
-    for number, split in enumerate(FEW_SPLITS):
-        path = tmp_path / f"joined{number}"
-        assert_same(
-            outcome(path, caplog, lambda s=split, p=path: read_in_parts(sources, s, p, Reading(SKIP))), expected
-        )
-
-
-def test_another_channel_has_the_columns_of_training_and_may_be_small(
-    write_csv: WriteCsv, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    sources = channel(write_csv, {"1": rows("a", 2), "2": [], "3": rows("b", 1)})
-    reading = Reading(SKIP, is_training=False, schema=FeatureSchema(tuple(HEADER)))
-    other = replace(reading, schema=FeatureSchema(("a_text", "label")))
-    for used, told in ((reading, ""), (other, "its header differs from that of training (unexpected ID, b_num")):
-        whole = tmp_path / f"whole{len(told)}"
-        expected = outcome(whole, caplog, lambda p=whole, u=used: read_whole(sources, p, u))
-        assert told in expected.error
-        for number, split in enumerate([(1,), (2,), (1, 2)]):
-            path = tmp_path / f"joined{len(told)}{number}"
-            assert_same(
-                outcome(path, caplog, lambda s=split, p=path, u=used: read_in_parts(sources, s, p, u)), expected
-            )
-    for split in ((), (1,)):
-        empty = channel(write_csv, {"1": [], "3": []})
-        with pytest.raises(UserError, match="no row that can be read"):
-            read_in_parts(empty, split, tmp_path / f"empty{len(split)}", reading)
-
-
-@pytest.mark.parametrize("limit", [0, 40, 77])
-def test_small_pictures_are_kept_of_the_first_rows_of_the_whole(
-    write_csv: WriteCsv,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-    limit: int,
-) -> None:
-    monkeypatch.setattr(reading, "_SMALL_ROWS", limit)
-    sources = channel(write_csv, files())
-    expected = outcome(tmp_path / "whole", caplog, lambda: read_whole(sources, tmp_path / "whole", Reading(SKIP)))
-    assert expected.dataset is not None
-    for column in ("p_image", "q_image"):
-        pictures = expected.dataset.features.pictures[column]
-        kept = np.array([pictures.jpeg(row) is not None for row in range(len(expected.dataset))])
-        present = expected.dataset.features.vectors[column].present
-        assert (kept == (present & (np.arange(len(kept)) < limit))).all()
-        assert len(pictures.data) == (np.diff(pictures.spans)).sum()
-    for number, split in enumerate(FEW_SPLITS):
-        path = tmp_path / f"joined{number}"
-        assert_same(
-            outcome(path, caplog, lambda s=split, p=path: read_in_parts(sources, s, p, Reading(SKIP))), expected
-        )
-
-
-def test_the_files_of_a_single_part_are_moved_and_the_probe_is_of_the_first(
-    write_csv: WriteCsv, tmp_path: Path
-) -> None:
-    sources = channel(write_csv, {"1": [], "3": rows("c", 12), "4": rows("d", 12)})
-    schema, first_file = first_header(sources)
-    reading = Reading(SKIP, schema=schema, first_file=first_file)
-    paths = [tmp_path / str(number) for number in range(3)]
-    parts = [
-        (read_part([source], path, encoders_of, images=None, reading=reading), path)
-        for source, path in zip(sources, paths, strict=True)
-    ]
-    assert join_parts(parts, tmp_path / "copied", reading) == 24
-    assert any(paths[1].iterdir())
-    probe = Dataset.read(tmp_path / "copied").probe
-    assert probe["a_text"] == [row[1] for row in rows("c", 12)]
-    assert [len(cell) for cell in probe["p_image"]] == [0, 1] * 6
-    assert join_parts(parts[:2], tmp_path / "moved", reading) == 12
-    assert not any(paths[1].iterdir())
-    assert len(Dataset.read(tmp_path / "moved")) == 12
-
-
-def test_vectors_of_different_networks_are_not_joined(write_csv: WriteCsv, tmp_path: Path) -> None:
-    def wider(schema: FeatureSchema) -> dict[Modality, Any]:
-        return {**encoders_of(schema), Modality.TEXT: lambda texts: np.zeros((len(texts), 6), dtype=np.float32)}
-
-    sources = channel(write_csv, {"1": rows("a", 12)})
-    for name, encoders in (("0", encoders_of), ("1", wider)):
-        read_part(sources, tmp_path / name, encoders, images=None, reading=Reading(SKIP))
-    (tmp_path / "joined").mkdir()
-    with pytest.raises(ValueError, match="a_text: vectors of 6 numbers after some of 5"):
-        join_datasets([tmp_path / "0", tmp_path / "1"], tmp_path / "joined", 0)
-    assert not any((tmp_path / "joined").iterdir())
+@pytest.mark.parametrize("slots", [1, 2, 5])
+def test_every_file_is_dealt_once_to_a_host_that_has_it(slots: int) -> None:
+    hosts = ("algo-1", "algo-2", "algo-3")
+    files = [Shard(f"{n}.csv", 100 + n, hosts if n % 4 else (hosts[n % 3],)) for n in range(40)]
+    dealt = deal(files, slots)
+    assert sorted(number for _, numbers in dealt for number in numbers) == list(range(40))
+    for host, numbers in dealt:
+        assert all(host is None or host in files[number].hosts for number in numbers)
+        assert host is not None or all(len(files[number].hosts) == 3 for number in numbers)
+    assert sum(host is None for host, _ in dealt) >= slots

@@ -87,12 +87,12 @@ def test_a_photo_reads_as_its_original_does() -> None:
     generator = np.random.default_rng(0)
     shapes = Image.fromarray(generator.integers(0, 256, (7, 9, 3), dtype=np.uint8))
     original = encoded(shapes.resize((1800, 1400), Image.Resampling.BICUBIC), quality=95)
-    (expected,), (found,) = decode_images(original), decode_images(shrink_image(original, 256, 90))
-    assert np.abs(expected.astype(int) - found).mean() < 1.5
+    (expected,), (shrunk,) = decode_images(original), decode_images(shrink_image(original, 256, 90))
+    assert np.abs(expected.astype(int) - shrunk).mean() < 1.5
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         (b"", "not a JPEG, PNG, WebP, GIF or BMP image (0 bytes)"),
         (encoded(PHOTO)[:-900], "the image cannot be decoded"),
@@ -101,7 +101,7 @@ def test_a_photo_reads_as_its_original_does() -> None:
     ],
     ids=["empty", "truncated", "small and truncated", "too long for JPEG"],
 )
-def test_what_cannot_be_shrunk_is_told(data: bytes, told: str) -> None:
+def test_an_image_that_cannot_be_shrunk_has_a_reason(data: bytes, message: str) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011
         shrink_image(data, 100, 90)
-    assert told in str(error.value)
+    assert message in str(error.value)

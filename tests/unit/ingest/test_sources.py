@@ -84,19 +84,19 @@ def read_until_an_error(source: Source) -> tuple[list[SourceRow], str]:
 
 
 def assert_sections_are_the_whole(source: Source, least_bytes: int = 1, least_rows: int = 1) -> int:
-    """How many there are."""
+    """Compare the sections of a file with the whole file, and return their number."""
     header, *expected = (rows := read_until_an_error(source))[0] or [SourceRow(0, 1, [], 0, 0)]
     sections = cut(source, header.fields, least_bytes, least_rows)
-    found, errors = [], []
+    collected, errors = [], []
     for number, section in enumerate(sections):
         (first, *rest), error = read_until_an_error(replace(source, section=section))
         assert (first.number, first.line, first.fields) == (header.number, header.line, header.fields)
         assert rest or number == len(sections) - 1
-        found += rest
+        collected += rest
         errors += [error] if error else []
     if sections:
-        told = [(row.number, row.line, row.fields, row.position) for row in expected]
-        assert [(row.number, row.line, row.fields, row.position) for row in found] == told
+        expected_rows = [(row.number, row.line, row.fields, row.position) for row in expected]
+        assert [(row.number, row.line, row.fields, row.position) for row in collected] == expected_rows
         assert errors == ([rows[1]] if rows[1] else [])
         assert sum(section.size for section in sections) == source.size - sections[0].offset
     return len(sections)
@@ -127,18 +127,18 @@ def test_sections_have_at_least_what_was_asked_for(tmp_path: Path) -> None:
 
 
 def test_progress_in_a_section_is_counted_from_its_begin(tmp_path: Path) -> None:
-    class Told(Progress):
+    class Recording(Progress):
         def at(self, offset: int) -> None:
-            told.append(offset)
+            offsets.append(offset)
 
-    told: list[int] = []
+    offsets: list[int] = []
     path = tmp_path / "x.csv"
     path.write_text("label,a_num\n" + "p,1\n" * 100)
     source = Source(path, "x.csv")
     sections = [replace(source, section=section) for section in cut(source, ("label", "a_num"), 1, 30)]
-    scan.collect(sections[1:], Findings(), progress=Told(0))
-    assert told == sorted(told)
-    assert told[-1] == 4 * 70
+    scan.collect(sections[1:], Findings(), progress=Recording(0))
+    assert offsets == sorted(offsets)
+    assert offsets[-1] == 4 * 70
 
 
 def test_a_file_with_other_columns_is_left_whole(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_parquet_has_sections_too(tmp_path: Path, group: int) -> None:
     assert [row.fields for row in read_rows(Source(path, "x.parquet"))] == [["a", "label"]]
 
 
-def test_a_broken_archive_is_told_by_its_last_section(tmp_path: Path) -> None:
+def test_a_broken_archive_is_reported_by_its_last_section(tmp_path: Path) -> None:
     path = tmp_path / "x.csv.gz"
     path.write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 9999, mtime=0)[:-9])
     assert assert_sections_are_the_whole(Source(path, "x.csv.gz"), 0, 1000) > 1
@@ -172,7 +172,7 @@ def test_a_cell_of_many_megabytes_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         (b"a,b\n1,2\n3,\xff\xfe\n", "x.csv, line 3: not UTF-8 (byte 0xff at position 3"),
         (b'a,b\n1,2\n3,"open\n4,5\n', "row 2"),
@@ -180,12 +180,12 @@ def test_a_cell_of_many_megabytes_is_read(tmp_path: Path) -> None:
         (gzip.compress(b"a,b\n1,2\n" * 999, mtime=0)[:-30], "gzip file is broken"),
     ],
 )
-def test_what_is_malformed_is_told_with_its_place(tmp_path: Path, data: bytes, told: str) -> None:
+def test_an_error_in_a_file_names_its_line(tmp_path: Path, data: bytes, message: str) -> None:
     path = tmp_path / "x.csv"
     path.write_bytes(data)
     with pytest.raises(UserError) as caught:
         read(path)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_channel_is_searched_below_its_folders_without_markers_and_empty_files(tmp_path: Path) -> None:

@@ -6,14 +6,15 @@ import json
 import sys
 from typing import Any
 
+import jsonpath  # noqa: F401  # here, so that Hypothesis does not time the import
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from multimodal_algo.config.transform import AssembleWith, JoinSource, SplitType, TransformSettings
 from multimodal_algo.core.errors import UserError
-from multimodal_algo.local.job import DataProcessing, JoinSource, TransformJob
 from multimodal_algo.local.processing import Processor
-from multimodal_algo.local.records import Payload, SplitType
+from multimodal_algo.local.records import Payload
 
 CSV, LINES, JSON = "text/csv", "application/jsonlines", "application/json"
 # What RFC 4180 quotes, and what the platform's records cannot hold.
@@ -29,8 +30,8 @@ DOCUMENTS = st.recursive(
 def processor(
     media: str, input_filter: str = "$", join: str = "None", output_filter: str = "$", **more: Any
 ) -> Processor:
-    settings = DataProcessing(input_filter, JoinSource(join), output_filter)
-    return Processor(TransformJob(**{"content_type": media, "accept": media, "data_processing": settings} | more))
+    filters = {"input_filter": input_filter, "join_source": JoinSource(join), "output_filter": output_filter}
+    return Processor(TransformSettings(**{"content_type": media, "accept": media} | filters | more))
 
 
 def sent(media: str, path: str, body: bytes, **more: Any) -> bytes:
@@ -53,7 +54,7 @@ def read_csv(body: bytes) -> list[list[str]]:
 
 @given(st.binary(max_size=40), st.binary(max_size=40))
 def test_without_filters_and_join_bytes_pass_through_untouched(body: bytes, answer: bytes) -> None:
-    plain = Processor(TransformJob(content_type="x/y", split_type=SplitType.NONE, assemble_with="None"))
+    plain = Processor(TransformSettings(content_type="x/y", split_type=SplitType.NONE, assemble_with=AssembleWith.NONE))
     assert not plain.is_needed
     assert plain.request(Payload(body, 1, 1), "x") == body
     assert plain.result(Payload(body, 1, 1), answer, "x") == answer
@@ -126,7 +127,7 @@ def test_attributes_are_selected_by_name(path: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("media", "path", "told"),
+    ("media", "path", "message"),
     [
         (LINES, "$..id", r"the platform has only \$"),
         (LINES, "$[?@.id]", "the platform refuses '\\?'"),
@@ -136,32 +137,32 @@ def test_attributes_are_selected_by_name(path: str, value: Any) -> None:
         (LINES, "$[*,1]", "the platform has only"),
         (CSV, "$[0:2,4:]", "the platform has only"),
         (CSV, "$[0:4:2]", "the platform has only"),
-        (LINES, "id", "is no JSONPath"),
-        (LINES, "", "is no JSONPath"),
-        (LINES, "$[", "is no JSONPath"),
+        (LINES, "id", "is not a JSONPath"),
+        (LINES, "", "is not a JSONPath"),
+        (LINES, "$[", "is not a JSONPath"),
         (LINES, f"$.{'x' * 62}", "has 64 characters: the platform takes at most 63"),
-        (CSV, "$.id", "select by index"),
-        (CSV, "$[0][1]", "select by index"),
+        (CSV, "$.id", "Select by index"),
+        (CSV, "$[0][1]", "Select by index"),
     ],
 )
 @pytest.mark.parametrize("setting", ["InputFilter", "OutputFilter"])
-def test_paths_that_the_platform_has_not_are_refused(setting: str, media: str, path: str, told: str) -> None:
-    with pytest.raises(UserError, match=told) as caught:
+def test_paths_that_the_platform_has_not_are_refused(setting: str, media: str, path: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
         processor(media, **{"input_filter" if setting == "InputFilter" else "output_filter": path})
     assert str(caught.value).startswith(f"{setting} {path}")
 
 
 @pytest.mark.parametrize("path", ["$[2]", "$[-3]", "$[0:2]", "$[2:]", "$[0,5:]"])
-def test_an_index_outside_of_a_record_is_told_with_its_line(path: str) -> None:
+def test_an_index_outside_of_a_record_is_reported_with_its_line(path: str) -> None:
     with pytest.raises(
-        UserError, match=r"x, line 2: InputFilter .* selects what is not there \(there are 2 elements\)"
+        UserError, match=r"x, line 2: InputFilter .* selects a part that is not there \(there are 2 elements\)"
     ):
         sent(CSV, path, b"a,b,c,d,e,f\na,b\n")
 
 
-def test_a_name_that_a_record_has_not_is_told() -> None:
+def test_a_name_that_a_record_has_not_is_reported() -> None:
     with pytest.raises(
-        UserError, match=r"x, line 1: InputFilter \$\.id selects what is not there \(there is no 'id'\)"
+        UserError, match=r"x, line 1: InputFilter \$\.id selects a part that is not there \(there is no 'id'\)"
     ):
         sent(LINES, "$.id", b'{"name":1}\n')
 
@@ -169,7 +170,7 @@ def test_a_name_that_a_record_has_not_is_told() -> None:
 @pytest.mark.parametrize(
     ("media", "record"), [(CSV, b'1,"torn\n'), (CSV, b'1,"a"b\n'), (LINES, b'{"a":\n'), (LINES, b"\n")]
 )
-def test_a_record_that_cannot_be_read_is_told_with_its_line(media: str, record: bytes) -> None:
+def test_a_record_that_cannot_be_read_is_reported_with_its_line(media: str, record: bytes) -> None:
     good = b"1,2\n" if media == CSV else b"[1,2]\n"
     with pytest.raises(UserError, match="x, line 2 cannot be read"):
         sent(media, "$[0]", good + record)
@@ -183,7 +184,7 @@ def test_a_blank_line_is_one_empty_column() -> None:
     assert kept(CSV, "$", b"a,b\n\n", b"1\n2\n") == b"a,b,1\n,2\n"
 
 
-def test_an_answer_for_each_record_is_required_and_both_counts_are_told() -> None:
+def test_an_answer_for_each_record_is_required_and_both_counts_are_reported() -> None:
     with pytest.raises(UserError, match="x, payload from line 1: 2 records were answered with 1 lines"):
         kept(CSV, "$", b"a\nb\n", b"1\n")
 
@@ -193,28 +194,28 @@ def test_an_attribute_that_is_reserved_for_the_answer_is_overwritten() -> None:
 
 
 def test_a_whole_json_file_is_one_record() -> None:
-    whole = {"split_type": SplitType.NONE, "assemble_with": "None"}
+    whole = {"split_type": SplitType.NONE, "assemble_with": AssembleWith.NONE}
     assert kept(JSON, "$", b'{\n"key": 1\n}', b'{\n"label": 1}\n', **whole) == (
         b'{"key":1,"SageMakerOutput":{"label":1}}\n'
     )
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"accept": LINES}, r"needs ContentType \(text/csv\) and Accept \(application/jsonlines\) to be the same"),
         ({"accept": "text/plain"}, "Accept is 'text/plain' and must be one of text/csv"),
         ({"content_type": "application/x-parquet"}, "ContentType is 'application/x-parquet' and must be one of"),
-        ({"split_type": SplitType.NONE}, "text/csv is processed by lines; set SplitType=Line"),
-        ({"assemble_with": "None"}, "text/csv is processed by lines; set AssembleWith=Line"),
+        ({"split_type": SplitType.NONE}, "text/csv is processed by lines. Set SplitType=Line"),
+        ({"assemble_with": AssembleWith.NONE}, "text/csv is processed by lines. Set AssembleWith=Line"),
         (
-            {"content_type": JSON, "accept": JSON, "assemble_with": "None"},
+            {"content_type": JSON, "accept": JSON, "assemble_with": AssembleWith.NONE},
             r"SplitType \(Line\) and AssembleWith \(None\)",
         ),
     ],
 )
-def test_a_join_needs_one_format_and_the_same_lines(settings: dict[str, Any], told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_a_join_needs_one_format_and_the_same_lines(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         processor(CSV, "$", "Input", **settings)
 
 
@@ -222,7 +223,7 @@ def test_parameters_of_a_media_type_are_passed_over() -> None:
     assert processor(CSV, "$", "Input", content_type="text/csv; charset=utf-8", accept="TEXT/CSV").is_needed
 
 
-def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jsonpath", None)
     with pytest.raises(UserError, match=r"InputFilter \$\[1:\] needs python-jsonpath: pip install"):
         processor(CSV, "$[1:]")

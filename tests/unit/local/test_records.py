@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from multimodal_algo.config.transform import BatchStrategy, CompressionType, SplitType
 from multimodal_algo.core.errors import UserError
-from multimodal_algo.local.records import BatchStrategy, CompressionType, Payload, SplitType, chunks, payloads
+from multimodal_algo.local.records import Payload, chunks, payloads
 
 LINES = st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), max_size=12)
 
@@ -44,7 +45,7 @@ def test_quoted_newlines_are_torn_apart_as_the_platform_does() -> None:
     assert [payload.body for payload in cut(b'1,"a\nb",2\n', 6)] == [b'1,"a\n', b'b",2\n']
 
 
-def test_a_record_larger_than_the_payload_is_told_with_its_line() -> None:
+def test_a_record_larger_than_the_payload_is_reported_with_its_line() -> None:
     with pytest.raises(UserError, match=r"x\.csv, line 2: 9 bytes are more than the payload limit of 5"):
         cut(b"a\nbbbbbbbb\nc\n", limit=5)
 
@@ -63,7 +64,7 @@ def test_a_gzip_file_is_read_as_what_was_compressed(tmp_path_factory: pytest.Tem
 
 
 @pytest.mark.parametrize("body", [b"a,b\n", gzip.compress(b"a,b\n", mtime=0)[:-9]])
-def test_a_file_that_is_no_whole_gzip_is_told(tmp_path: Path, body: bytes) -> None:
+def test_a_file_that_is_no_whole_gzip_is_reported(tmp_path: Path, body: bytes) -> None:
     (tmp_path / "x.gz").write_bytes(body)
     with pytest.raises(UserError, match=r"x\.gz: not a whole gzip file"):
         list(chunks(tmp_path / "x.gz", "x.gz", CompressionType.GZIP))

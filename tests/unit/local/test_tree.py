@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from multimodal_algo.cli import main
 from multimodal_algo.local import TrainingJob
 from multimodal_algo.local.docker import DockerRunner
-from multimodal_algo.local.tree import Channel, InputMode, build_training_tree, pipes_filled
+from multimodal_algo.local.tree import ChannelData, InputMode, build_training_tree, filled_pipes
 
 
 def test_the_tree_has_the_platforms_files_in_their_shapes(tmp_path: Path) -> None:
@@ -17,7 +17,9 @@ def test_the_tree_has_the_platforms_files_in_their_shapes(tmp_path: Path) -> Non
     (data / "nested").mkdir(parents=True)
     (data / "nested/a.csv").write_text("x")
     base = tmp_path / "ml"
-    build_training_tree(base, {"train": Channel(data), "validation": Channel(data / "nested/a.csv")}, {"n_mins": "3"})
+    build_training_tree(
+        base, {"train": ChannelData(data), "validation": ChannelData(data / "nested/a.csv")}, {"n_mins": "3"}
+    )
     config = base / "input/config"
     assert json.loads((config / "hyperparameters.json").read_text()) == {"n_mins": "3"}
     channels = json.loads((config / "inputdataconfig.json").read_text())
@@ -74,7 +76,7 @@ def test_without_a_folder_checkpoints_are_empty_and_not_configured(tmp_path: Pat
     assert not (tmp_path / "ml/input/config/checkpointconfig.json").exists()
 
 
-def test_a_user_names_models_of_earlier_jobs_and_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_names_models_of_previous_jobs_and_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs: list[TrainingJob] = []
     monkeypatch.setattr("multimodal_algo.local.train", lambda job, **options: jobs.append(job))
     (tmp_path / "train.csv").write_text("x")
@@ -88,9 +90,9 @@ def test_a_user_names_models_of_earlier_jobs_and_checkpoints(tmp_path: Path, mon
     [job] = jobs
     archive = "application/x-sagemaker-model"
     assert job.channels == {
-        "train": Channel(tmp_path / "train.csv"),
-        "model": Channel(tmp_path / "model.tar.gz", archive),
-        "pretrained": Channel(tmp_path / "networks", archive),
+        "train": ChannelData(tmp_path / "train.csv"),
+        "model": ChannelData(tmp_path / "model.tar.gz", archive),
+        "pretrained": ChannelData(tmp_path / "networks", archive),
     }
     assert job.checkpoints == tmp_path / "kept"
 
@@ -101,8 +103,8 @@ def test_an_archive_lies_in_its_channel_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "networks/text").mkdir(parents=True)
     (tmp_path / "networks/text/weights").write_text("x")
     channels = {
-        "model": Channel(tmp_path / "model.tar.gz", archive),
-        "pretrained": Channel(tmp_path / "networks", archive),
+        "model": ChannelData(tmp_path / "model.tar.gz", archive),
+        "pretrained": ChannelData(tmp_path / "networks", archive),
     }
     build_training_tree(tmp_path / "ml", channels, {})
     data = tmp_path / "ml/input/data"
@@ -117,9 +119,9 @@ def test_a_piped_channel_is_all_its_files_through_one_fifo(tmp_path: Path) -> No
     (data / "nested").mkdir(parents=True)
     (data / "a.csv").write_text("one\n")
     (data / "nested/b.csv").write_text("two\n" * 100_000)
-    channels = {"train": Channel(data, mode=InputMode.PIPE), "unread": Channel(data, mode=InputMode.PIPE)}
+    channels = {"train": ChannelData(data, mode=InputMode.PIPE), "unread": ChannelData(data, mode=InputMode.PIPE)}
     build_training_tree(tmp_path / "ml", channels, {})
-    with pipes_filled(tmp_path / "ml", channels):
+    with filled_pipes(tmp_path / "ml", channels):
         assert (tmp_path / "ml/input/data/train_0").read_text() == "one\n" + "two\n" * 100_000
     config = json.loads((tmp_path / "ml/input/config/inputdataconfig.json").read_text())
     assert config["train"]["TrainingInputMode"] == "Pipe"

@@ -8,10 +8,12 @@ import pytest
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from multimodal_algo.config.recipes import ModelSettings
 from multimodal_algo.core.budget import Budget
 from multimodal_algo.core.linear import Blocks, fit_linear
 from multimodal_algo.core.task import Task
 from multimodal_algo.ingest.features import VectorColumn
+from multimodal_algo.predictors.base import FitSettings
 from multimodal_algo.predictors.linear_features import LinearFeatures, vector_cells
 from multimodal_algo.predictors.tabular import AutoGluonPredictor
 
@@ -22,6 +24,7 @@ def blocks(rows: int, seed: int) -> Blocks:
     return Blocks(words, generator.normal(size=(rows, 5)).astype(np.float32) / 3)
 
 
+@pytest.mark.fits
 def test_softmax_regression_finds_the_weights_that_scikit_learn_finds() -> None:
     columns = blocks(400, seed=0)
     labels = np.argmax(columns.dense[:, :3] + columns.sparse[:, :3].toarray(), axis=1)
@@ -34,6 +37,7 @@ def test_softmax_regression_finds_the_weights_that_scikit_learn_finds() -> None:
     np.testing.assert_allclose(centered.T, expected.coef_ - expected.coef_.mean(axis=0), atol=0.04)
 
 
+@pytest.mark.fits
 def test_least_squares_finds_the_weights_that_scikit_learn_finds() -> None:
     columns = blocks(300, seed=1)
     values = columns.dense @ np.arange(5, dtype=np.float32) + 2
@@ -84,56 +88,63 @@ def test_scripts_without_spaces_have_words(text: str) -> None:
     assert LinearFeatures(max_words=100).fit_transform(frame).sparse.shape[1] >= 3
 
 
-def test_a_head_is_honest_about_rows_that_it_has_seen(tmp_path: Path) -> None:
-    """Labels that nothing explains: out-of-fold answers must not be better than the frequencies."""
+def settings(task: Task, model_settings: ModelSettings, scratch: Path) -> FitSettings:
+    return FitSettings(
+        name="text", task=task, model_settings=model_settings, seed=0, scratch=scratch / "fit",
+        budget=Budget.starting_now(60),
+    )  # fmt: skip
+
+
+@pytest.mark.fits
+def test_a_predictor_is_honest_about_rows_that_it_has_seen(tmp_path: Path) -> None:
+    """Labels that nothing explains: out-of-fold predictions must not be better than the frequencies."""
     frame, _ = table()
     labels = np.random.default_rng(5).integers(0, 3, len(frame))
     folds = np.arange(len(frame)) % 4
-    head, held_out = AutoGluonPredictor.fit(
-        frame, labels, folds, task=Task.of_classes(3), models={"WIDE": {}}, budget=Budget.starting_now(60),
-        seed=0, path=tmp_path / "head",
-    )  # fmt: skip
+    predictor, held_out = AutoGluonPredictor.fit(
+        frame, labels, folds, settings(Task.of_classes(3), {"WIDE": {}}, tmp_path)
+    )
     assert -np.log(held_out[np.arange(240), labels]).mean() > 1.0
-    assert (head.predict(frame).argmax(axis=1) == labels).mean() > 0.4
+    assert (predictor.predict(frame).argmax(axis=1) == labels).mean() > 0.4
 
 
+@pytest.mark.fits
 def test_a_class_of_one_row_is_kept(tmp_path: Path) -> None:
     frame, labels = table()
     labels[7] = 3
     models = {"WIDE": {}, "GBM": {"num_boost_round": 10}}
-    head, held_out = AutoGluonPredictor.fit(
-        frame, labels, np.arange(240) % 4, task=Task.of_classes(4), models=models, budget=Budget.starting_now(60),
-        seed=0, path=tmp_path / "head",
-    )  # fmt: skip
+    predictor, held_out = AutoGluonPredictor.fit(
+        frame, labels, np.arange(240) % 4, settings(Task.of_classes(4), models, tmp_path)
+    )
     assert held_out.shape == (240, 4)
-    assert head.predict(frame)[:, 3].max() > 0
+    assert predictor.predict(frame)[:, 3].max() > 0
 
 
-def test_a_head_fits_numbers(tmp_path: Path) -> None:
+@pytest.mark.fits
+def test_numbers_are_fitted(tmp_path: Path) -> None:
     frame, labels = table()
     prices = labels * 1000.0
-    head, held_out = AutoGluonPredictor.fit(
-        frame, prices, np.arange(240) % 4, task=Task.regression(), models={"WIDE": {}},
-        budget=Budget.starting_now(60), seed=0, path=tmp_path / "head",
-    )  # fmt: skip
+    predictor, held_out = AutoGluonPredictor.fit(
+        frame, prices, np.arange(240) % 4, settings(Task.regression(), {"WIDE": {}}, tmp_path)
+    )
     assert held_out.shape == (240, 1)
     assert np.abs(held_out[:, 0] - prices).mean() < 150
-    head.save(tmp_path / "saved")
+    predictor.save(tmp_path / "saved")
     np.testing.assert_allclose(
-        AutoGluonPredictor.load(tmp_path / "saved").predict(frame), head.predict(frame), rtol=1e-5
+        AutoGluonPredictor.load(tmp_path / "saved").predict(frame), predictor.predict(frame), rtol=1e-5
     )
 
 
-def test_a_head_fits_as_many_rows_as_memory_allows_and_answers_for_all(
+@pytest.mark.fits
+def test_as_many_rows_are_fitted_as_memory_allows_and_all_are_predicted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frame, labels = table()
     monkeypatch.setattr("multimodal_algo.predictors.tabular.available_bytes", lambda: 0)
     monkeypatch.setattr("multimodal_algo.predictors.tabular._LEAST_ROWS", 100)
-    head, held_out = AutoGluonPredictor.fit(
-        frame, labels, np.arange(240) % 4, task=Task.of_classes(3), models={"WIDE": {}},
-        budget=Budget.starting_now(60), seed=0, path=tmp_path / "head",
-    )  # fmt: skip
+    predictor, held_out = AutoGluonPredictor.fit(
+        frame, labels, np.arange(240) % 4, settings(Task.of_classes(3), {"WIDE": {}}, tmp_path)
+    )
     assert np.allclose(held_out.sum(axis=1), 1, atol=1e-4)
     assert (held_out.argmax(axis=1) == labels).mean() > 0.9
-    assert len(head.predict(frame)) == 240
+    assert len(predictor.predict(frame)) == 240

@@ -33,7 +33,7 @@ def test_what_fits_is_no_problem(nodes: list[str], driver: str | None, cuda: str
 
 
 @pytest.mark.parametrize(
-    ("driver", "cuda", "told"),
+    ("driver", "cuda", "words"),
     [
         (
             "470.256.02",
@@ -48,13 +48,13 @@ def test_what_fits_is_no_problem(nodes: list[str], driver: str | None, cuda: str
         (None, "12.6", ["no NVIDIA driver", "--gpus all"]),
     ],
 )
-def test_a_gpu_that_cannot_be_used_is_told_with_the_remedy(
-    driver: str | None, cuda: str | None, told: list[str]
+def test_a_gpu_that_cannot_be_used_is_reported_with_the_remedy(
+    driver: str | None, cuda: str | None, words: list[str]
 ) -> None:
     problem = check_devices(ONE, driver, cuda).problem
     assert problem is not None
-    for words in [*told, "ALLOW_CPU_FALLBACK=1"]:
-        assert words in problem
+    for word in [*words, "ALLOW_CPU_FALLBACK=1"]:
+        assert word in problem
     # A driver that would do is not to be replaced by the one that is there already.
     assert driver != "535.183.01" or "TransformAmiVersion" not in problem
 

@@ -8,18 +8,18 @@ import pytest
 
 from multimodal_algo.serving.batching import Batcher, Busy
 
-MOST = 8
+MAX_ROWS = 8
 
 
 class Device:
-    """Doubles numbers, when it may; keeps what it was given."""
+    """Doubles numbers as soon as it may, and records its batches."""
 
     def __init__(self) -> None:
-        self.may = threading.Event()
+        self.is_free = threading.Event()
         self.batches: list[list[int]] = []
 
     def prepare(self, rows: list[int]) -> list[int]:
-        self.may.wait()
+        self.is_free.wait()
         self.batches.append(rows)
         if 13 in rows:
             raise RuntimeError("13")
@@ -29,36 +29,36 @@ class Device:
         return [2 * row for row in rows]
 
     def batcher(self) -> Batcher[int, list[int], int]:
-        return Batcher(self.prepare, self.finish, MOST)
+        return Batcher(self.prepare, self.finish, MAX_ROWS)
 
 
-def test_calls_are_merged_up_to_the_most_and_each_gets_its_own_answers() -> None:
+def test_calls_are_merged_up_to_the_limit_and_each_gets_its_own_answers() -> None:
     device = Device()
     batcher = device.batcher()
     calls = [[number] * (number % 3 + 1) for number in range(12)]
     futures = [batcher.submit(call) for call in calls]
-    device.may.set()
+    device.is_free.set()
     assert [list(future.result()) for future in futures] == [[2 * row for row in call] for call in calls]
     assert [row for batch in device.batches for row in batch] == [row for call in calls for row in call]
-    assert max(map(len, device.batches)) <= MOST
+    assert max(map(len, device.batches)) <= MAX_ROWS
     assert len(device.batches) < len(calls)
 
 
 def test_many_threads_get_their_own_answers() -> None:
     device = Device()
-    device.may.set()
+    device.is_free.set()
     batcher = device.batcher()
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda number: batcher.submit([number]).result(), range(100, 1100)))
     assert answers == [[2 * number] for number in range(100, 1100)]
 
 
-def test_no_call_fails_for_anothers_rows() -> None:
+def test_no_call_fails_for_the_rows_of_another() -> None:
     device = Device()
     batcher = device.batcher()
     first = batcher.submit([0])
     good, bad, other = batcher.submit([1, 2]), batcher.submit([13]), batcher.submit([3])
-    device.may.set()
+    device.is_free.set()
     assert list(first.result()) == [0]
     assert list(good.result()) == [2, 4]
     assert list(other.result()) == [6]
@@ -66,7 +66,7 @@ def test_no_call_fails_for_anothers_rows() -> None:
         bad.result()
 
 
-def test_a_batcher_that_is_given_up_answers_all_calls_with_the_reason() -> None:
+def test_an_abandoned_batcher_answers_all_calls_with_the_reason() -> None:
     device = Device()
     batcher = device.batcher()
     waiting: list[Future[Sequence[int]]] = [batcher.submit([1]), batcher.submit([2])]
@@ -78,4 +78,4 @@ def test_a_batcher_that_is_given_up_answers_all_calls_with_the_reason() -> None:
             future.result()
     with pytest.raises(Busy):
         batcher.submit([3])
-    device.may.set()
+    device.is_free.set()

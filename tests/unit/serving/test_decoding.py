@@ -44,7 +44,7 @@ def test_any_body_without_quotes_has_a_record_per_line(body: bytes) -> None:
 
 
 @given(st.binary(max_size=100), st.sampled_from(list(Kind)), st.sampled_from(["utf-8", "latin-1", "utf-16", "no such"]))
-def test_hostile_bytes_are_records_or_a_sentence(body: bytes, kind: Kind, charset: str) -> None:
+def test_hostile_bytes_become_records_or_a_user_error(body: bytes, kind: Kind, charset: str) -> None:
     try:
         records = decode(body, kind, SCHEMA, charset=charset).records
     except UserError:
@@ -60,7 +60,7 @@ def test_well_formed_lines_are_read_field_for_field(rows: list[tuple[str, str, s
 
 
 @given(st.lists(st.tuples(CELLS, LINES, LINES), max_size=8))
-def test_quoted_newlines_are_read_where_the_body_is_whole(rows: list[tuple[str, str, str]]) -> None:
+def test_quoted_newlines_are_read_from_a_whole_body(rows: list[tuple[str, str, str]]) -> None:
     assert [record.cells for record in csv_records(written(rows))] == [tuple(row) for row in rows]
 
 
@@ -76,8 +76,8 @@ def test_a_file_cut_at_any_newline_is_refused_or_read_without_a_torn_row(
             with pytest.raises(UserError, match="a quote is not closed"):
                 csv_records(b"\n".join(part))
         return
-    found = [record.cells for part in (lines[:cut], lines[cut:]) for record in csv_records(b"\n".join(part))]
-    assert found == [tuple(row) for row in rows]
+    cells = [record.cells for part in (lines[:cut], lines[cut:]) for record in csv_records(b"\n".join(part))]
+    assert cells == [tuple(row) for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_lines_are_cut_at_newlines_only(body: bytes, lines: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         (b"1,x", "2 fields instead of 3 (ID, a_text, b_num; is ID missing?)"),
         (b"1,x,2,books", "4 fields instead of 3 (ID, a_text, b_num; leave the label out)"),
@@ -106,11 +106,11 @@ def test_lines_are_cut_at_newlines_only(body: bytes, lines: int) -> None:
         (b"1,\xff,2", "not UTF-8 (byte 0xff at position 3)"),
     ],
 )
-def test_a_bad_line_says_why(line: bytes, told: str) -> None:
+def test_a_bad_line_says_why(line: bytes, message: str) -> None:
     good, bad = csv_records(b"1,x,2\n" + line + b"\n")
     assert good.problem is None
     assert bad.problem is not None
-    assert told in bad.problem
+    assert message in bad.problem
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_the_header_is_recognised_on_the_first_line_only() -> None:
     assert not csv_records(b"ID,a_text,b_num\n", header=Header.ABSENT)[0].is_header
 
 
-def test_a_header_that_is_said_to_be_there_names_the_columns() -> None:
+def test_a_header_that_the_content_type_announces_names_the_columns() -> None:
     _, record = csv_records(b"b_num,label,extra,ID,a_text\n2,books,?,7,x\n", header=Header.PRESENT)
     assert record.cells == ("7", "x", "2")
     assert record.identity == "7"
@@ -154,7 +154,7 @@ def test_a_blank_line_is_an_empty_cell_where_rows_have_one_column() -> None:
     assert record.cells == ("",)
 
 
-def test_the_id_of_a_bad_row_is_kept_where_it_can_be_told() -> None:
+def test_a_bad_row_has_its_id_where_the_id_comes_first() -> None:
     short, wrong = csv_records(b"007,x\n8,x,y,z,z\n")
     assert (short.identity, wrong.identity) == ("007", "8")
 
@@ -173,7 +173,7 @@ def test_json_cells_keep_their_spelling() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         (b"{", "not JSON"),
         (b"3", "neither an object nor a list"),
@@ -186,10 +186,10 @@ def test_json_cells_keep_their_spelling() -> None:
         (b"  ", "a blank line"),
     ],
 )
-def test_a_bad_json_line_says_why(line: bytes, told: str) -> None:
+def test_a_bad_json_line_says_why(line: bytes, message: str) -> None:
     (record,) = decode(line, Kind.JSON_LINES, SCHEMA).records
     assert record.problem is not None
-    assert told in record.problem
+    assert message in record.problem
 
 
 def shape(decoded: Decoded) -> tuple[int, bool]:
@@ -205,7 +205,7 @@ def shape(decoded: Decoded) -> tuple[int, bool]:
         (b'{"a_text": "x"}\n{"a_text": "y"}\n', (2, True)),
     ],
 )
-def test_json_is_instances_a_list_an_object_or_an_object_a_line(body: bytes, expected: tuple[int, bool]) -> None:
+def test_json_is_instances_a_list_an_object_or_one_object_per_line(body: bytes, expected: tuple[int, bool]) -> None:
     decoded = decode(body, Kind.JSON, SCHEMA)
     assert shape(decoded) == expected
     assert not any(record.problem for record in decoded.records)

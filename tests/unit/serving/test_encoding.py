@@ -36,11 +36,11 @@ def test_lists_are_json_in_a_cell_and_a_header_line_has_the_names() -> None:
     ]
 
 
-def test_a_single_empty_field_is_no_blank_line() -> None:
+def test_a_single_empty_field_is_not_a_blank_line() -> None:
     assert encode([answer(label=None)], FIELDS[1:2], Kind.CSV, is_single=False) == b'""\n'
 
 
-def test_json_is_a_list_of_predictions_or_an_object_a_line() -> None:
+def test_json_is_a_list_of_predictions_or_one_object_per_line() -> None:
     answers = [answer(label="ü\n")]
     line = encode(answers, FIELDS, Kind.JSON_LINES, is_single=True)
     assert line.count(b"\n") == 1

@@ -28,7 +28,9 @@ def config(*columns: str, branch: Branch = Branch.TEXT, largest_row: int = 0) ->
         config("a_text", branch=Branch.TEXT_FINE_TUNED),
     ],
 )
-def test_payload_times_concurrency_is_what_the_platform_holds(model: Any, has_gpu: bool, single_record: bool) -> None:
+def test_payload_times_concurrency_is_at_most_the_platforms_limit(
+    model: Any, has_gpu: bool, single_record: bool
+) -> None:
     answer = execution_parameters(model, has_gpu=has_gpu, single_record=single_record)
     assert set(answer) == {"MaxConcurrentTransforms", "MaxPayloadInMB"}
     assert 0 < answer["MaxConcurrentTransforms"] * answer["MaxPayloadInMB"] <= 100
@@ -42,13 +44,13 @@ def test_rows_as_large_as_those_of_training_fit_into_a_payload(has_gpu: bool, si
     assert answer["MaxPayloadInMB"] >= 2 * 7
 
 
-def test_many_small_single_records_are_under_way_at_once() -> None:
+def test_small_single_records_are_sent_in_many_requests_at_once() -> None:
     small, unknown = config("b_image", largest_row=6000), config("b_image")
     parameters = [execution_parameters(model, has_gpu=False, single_record=True) for model in (small, unknown)]
     assert [answer["MaxConcurrentTransforms"] for answer in parameters] == [64, 16]
 
 
-def test_slow_models_with_small_rows_are_sent_fewer_at_a_time() -> None:
+def test_slow_models_with_small_rows_get_fewer_bytes_at_a_time() -> None:
     def in_flight(model: Any) -> int:
         answer = execution_parameters(model, has_gpu=False, single_record=False)
         return answer["MaxConcurrentTransforms"] * answer["MaxPayloadInMB"]
@@ -58,14 +60,14 @@ def test_slow_models_with_small_rows_are_sent_fewer_at_a_time() -> None:
 
 
 def test_a_batch_of_slow_models_is_small() -> None:
-    tuned = config("a_text", branch=Branch.TEXT_FINE_TUNED)
-    assert batch_rows(tuned, has_gpu=False, is_batch=True) < batch_rows(tuned, has_gpu=True, is_batch=True)
+    fine_tuned = config("a_text", branch=Branch.TEXT_FINE_TUNED)
+    assert batch_rows(fine_tuned, has_gpu=False, is_batch=True) < batch_rows(fine_tuned, has_gpu=True, is_batch=True)
     assert batch_rows(config("a_text"), has_gpu=False, is_batch=False) < batch_rows(
         config("a_text"), has_gpu=False, is_batch=True
     )
 
 
-def test_what_the_platform_sends_is_read() -> None:
+def test_the_largest_body_of_the_platform_is_read() -> None:
     assert most_body_bytes(is_batch=True, payload_mb=None) > 100 << 20
     assert most_body_bytes(is_batch=True, payload_mb=0) > 500 << 20
     assert 25 << 20 < most_body_bytes(is_batch=False, payload_mb=None) < 30 << 20

@@ -19,7 +19,7 @@ def opened(directory: Path, data: dict[str, str] = DATA, **parameters: str) -> C
 
 
 def keep(checkpoints: Checkpoints, name: str, text: str = "kept", seconds: float = 1.0) -> Path:
-    return checkpoints.keep(name, lambda directory: write(directory, text), seconds=seconds)
+    return checkpoints.save(name, lambda directory: write(directory, text), seconds=seconds)
 
 
 def write(directory: Path, text: str) -> None:
@@ -115,18 +115,18 @@ def test_a_part_of_another_job_is_none_of_this_one_whatever_the_state_says(tmp_p
 def test_a_directory_of_something_else_is_never_touched(tmp_path: Path) -> None:
     (tmp_path / "epoch-3.pt").write_text("someone's")
     for mode in ("error", "restart"):
-        with pytest.raises(UserError, match=r"'epoch-3.pt' is no checkpoint of this algorithm"):
+        with pytest.raises(UserError, match=r"'epoch-3.pt' is not a checkpoint of this algorithm"):
             opened(tmp_path, on_checkpoint_mismatch=mode)
     assert (tmp_path / "epoch-3.pt").read_text() == "someone's"
 
 
 def test_parts_of_a_long_fit_know_what_it_took_over_all_starts(tmp_path: Path) -> None:
-    checkpoints = opened(tmp_path).below("fitting/text_tuned", 0.0)
-    checkpoints.keep("0.running/1", lambda directory: write(directory, "one"))
+    checkpoints = opened(tmp_path).scoped("fitting/text_tuned", 0.0)
+    checkpoints.save("0.running/1", lambda directory: write(directory, "one"))
     whole = tmp_path / "fitting/text_tuned/0.running/1/whole.json"
     told = json.loads(whole.read_text())
     whole.write_text(json.dumps({**told, "seconds": 100.0}))
-    again = opened(tmp_path).below("fitting/text_tuned", 0.0)
+    again = opened(tmp_path).scoped("fitting/text_tuned", 0.0)
     assert again.names("0.running") == ["1"]
     assert again.spent_s >= 100
     again.drop("0.running")
@@ -144,7 +144,7 @@ def write(directory):
     for number in range(200):
         (directory / str(number)).write_text(f"{number} of {generation}")
 for generation in range(10_000):
-    checkpoints.keep("models/text", write)
+    checkpoints.save("models/text", write)
     print(generation, flush=True)
 """
 

@@ -5,7 +5,7 @@ import numpy as np
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.fusion.folds import stratified_folds
 from multimodal_algo.ingest.dataset import row_keys
-from multimodal_algo.training.duplicates import find_duplicates, telling_keys
+from multimodal_algo.training.duplicates import find_duplicates, linking_keys
 
 SCHEMA = FeatureSchema(("a_text", "b_text", "c_image", "label"))
 
@@ -37,8 +37,8 @@ def test_a_text_that_many_rows_share_links_nothing() -> None:
     assert len(np.unique(find_duplicates(rows))) == 41
 
 
-def test_telling_keys_know_rows_and_copies_again_but_not_phrases() -> None:
-    known = telling_keys(keys([f"t {n}" for n in range(30)] + ["no description"] * 11, ["p"] * 41, [-1] * 41))
+def test_linking_keys_know_rows_and_copies_again_but_not_phrases() -> None:
+    known = linking_keys(keys([f"t {n}" for n in range(30)] + ["no description"] * 11, ["p"] * 41, [-1] * 41))
     later = keys(["T  7", "no description", "t 99", ""], ["p", "new", "p", "q"], [-1, -1, -1, 5])
     assert np.isin(later, known).any(axis=1).tolist() == [True, False, False, False]
 

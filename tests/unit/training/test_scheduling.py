@@ -1,141 +1,13 @@
-"""How work is dealt: files to hosts, and the budget to branches."""
+"""How the budget is dealt to branches, and GPUs to fits."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
-
-import numpy as np
-import pandas as pd
 import pytest
 
-from multimodal_algo.core.errors import PlatformError, UserError
-from multimodal_algo.core.schema import FeatureSchema
-from multimodal_algo.execution.local import LocalExecutor
-from multimodal_algo.ingest import sharding
-from multimodal_algo.ingest.dataset import Dataset
-from multimodal_algo.ingest.features import Encoders
-from multimodal_algo.ingest.findings import BadRowPolicy
-from multimodal_algo.ingest.reading import Reading, ingest
-from multimodal_algo.ingest.sharding import Shard, cut_shards, deal, digest_of, find_shards, read_shards
-from multimodal_algo.ingest.sources import find_sources
-from multimodal_algo.training.scheduling import ranks_of_each, seconds_of_each
-
-
-@dataclass
-class Several(LocalExecutor):
-    """Hosts whose directories lie side by side; each question is asked in turn, with the directory in its place."""
-
-    root: Path
-    names: tuple[str, ...]
-
-    def ask_hosts(self, question: Callable[[], Any]) -> dict[str, Any]:
-        function, (_, *others) = question.func, question.args  # type: ignore[attr-defined]
-        return {host: function(self.root / host / "train", *others) for host in self.names}
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Path:
-    for name, rows in (("a.csv", 3), ("b/c.csv", 5), ("b-d.csv", 2), ("z.csv", 4)):
-        path = tmp_path / "whole/train" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("label,x_num\n" + "a,1\n" * rows)
-    return tmp_path
-
-
-def copies(files: Path, hosts: tuple[str, ...]) -> Iterator[Path]:
-    for host in hosts:
-        yield Path(shutil.copytree(files / "whole/train", files / host / "train"))
-
-
-def test_replicated_files_are_known_by_all_in_the_order_of_one_directory(files: Path) -> None:
-    first, _ = copies(files, ("algo-1", "algo-2"))
-    found = find_shards(first, Several(files, ("algo-1", "algo-2")))
-    alone = find_shards(files / "whole/train", LocalExecutor())
-    assert (
-        [shard.name for shard in found] == [shard.name for shard in alone] == ["a.csv", "b/c.csv", "b-d.csv", "z.csv"]
-    )
-    assert {shard.hosts for shard in found} == {("algo-1", "algo-2")}
-
-
-def test_a_share_of_the_files_has_the_digest_of_all(files: Path) -> None:
-    first, second = copies(files, ("algo-1", "algo-2"))
-    for directory, name in ((first, "b/c.csv"), (first, "z.csv"), (second, "a.csv"), (second, "b-d.csv")):
-        (directory / name).unlink()
-    executor = Several(files, ("algo-1", "algo-2"))
-    assert digest_of(first, executor, whole=True) == digest_of(files / "whole/train", LocalExecutor(), whole=True)
-    assert [(shard.name, shard.hosts) for shard in find_shards(first, executor)] == [
-        ("a.csv", ("algo-1",)), ("b/c.csv", ("algo-2",)), ("b-d.csv", ("algo-1",)), ("z.csv", ("algo-2",)),
-    ]  # fmt: skip
-
-
-def test_files_that_differ_are_refused(files: Path) -> None:
-    first, second = copies(files, ("algo-1", "algo-2"))
-    (second / "a.csv").write_text("label,x_num\n")
-    with pytest.raises(PlatformError, match=r"train/a\.csv differs on algo-1 and algo-2"):
-        find_shards(first, Several(files, ("algo-1", "algo-2")))
-
-
-def test_nothing_anywhere_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "train").mkdir()
-    with pytest.raises(UserError, match="Put at least one"):
-        find_shards(tmp_path / "train", LocalExecutor())
-    with pytest.raises(UserError, match="there is no such file"):
-        digest_of(tmp_path / "train", LocalExecutor(), whole=True)
-
-
-class NoNetworks:
-    """Those of a dataset without texts and images."""
-
-    encoders_of: ClassVar[Callable[[FeatureSchema], Encoders]] = lambda schema: {}
-
-    def load(self) -> type[NoNetworks]:
-        return NoNetworks
-
-
-@pytest.mark.parametrize("width", [1, 4])
-def test_a_large_file_is_read_in_sections_and_a_small_one_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
-) -> None:
-    monkeypatch.setattr(sharding, "_CUT_BYTES", 0)
-    monkeypatch.setattr(sharding, "CHUNK_ROWS", 20)
-    monkeypatch.setattr(LocalExecutor, "width", width)
-    train = tmp_path / "train"
-    train.mkdir()
-    for name, rows in (("a.csv", 10), ("b.csv", 900), ("c.csv", 10)):
-        (train / name).write_text("label,x_num\n" + "".join(f"{'pq'[n % 2]},{n}\n" for n in range(rows)))
-    executor = LocalExecutor()
-    whole = find_shards(train, executor)
-    cut = cut_shards(whole, train, FeatureSchema(("label", "x_num")), width, executor, tmp_path / "cuts")
-    assert [shard.name for shard in cut] == ["a.csv", *["b.csv"] * (len(cut) - 2), "c.csv"]
-    assert 3 * width <= len(deal(cut, width)) <= 3 * width + 2
-    reading = Reading(BadRowPolicy())
-    rows, schema = read_shards(
-        whole, train, tmp_path / "read", executor,
-        encoders_of=NoNetworks.encoders_of, images=None, reading=reading, scratch=tmp_path / "scratch",  # type: ignore[arg-type]
-    )  # fmt: skip
-    assert rows == 920
-    ingest(find_sources(train), tmp_path / "ingested", NoNetworks.encoders_of, images=None, bad_rows=reading.bad_rows)
-    found, expected = (Dataset.read(tmp_path / name) for name in ("read", "ingested"))
-    assert schema == expected.schema
-    assert found.labels == expected.labels
-    pd.testing.assert_frame_equal(found.features.table, expected.features.table)
-    np.testing.assert_array_equal(found.keys, expected.keys)
-
-
-@pytest.mark.parametrize("slots", [1, 2, 5])
-def test_every_file_is_dealt_once_to_a_host_that_has_it(slots: int) -> None:
-    hosts = ("algo-1", "algo-2", "algo-3")
-    files = [Shard(f"{n}.csv", 100 + n, hosts if n % 4 else (hosts[n % 3],)) for n in range(40)]
-    dealt = deal(files, slots)
-    assert sorted(number for _, numbers in dealt for number in numbers) == list(range(40))
-    for host, numbers in dealt:
-        assert all(host is None or host in files[number].hosts for number in numbers)
-        assert host is not None or all(len(files[number].hosts) == 3 for number in numbers)
-    assert sum(host is None for host, _ in dealt) >= slots
+from multimodal_algo.branches.registry import SPECS, BranchSpec
+from multimodal_algo.config.recipes import Branch
+from multimodal_algo.execution.protocol import Resources
+from multimodal_algo.training.scheduling import BranchPlan, ranks_of_each, seconds_of_each
 
 
 @pytest.mark.parametrize(
@@ -168,3 +40,35 @@ def test_branches_that_are_fitted_at_once_are_all_done_in_time(
 )
 def test_how_many_processes_fine_tune_a_network(fits: int, gpus: int, of_host: int, nodes: int, expected: int) -> None:
     assert ranks_of_each(fits, gpus, of_host, nodes) == expected
+
+
+def specs(*branches: Branch) -> list[BranchSpec]:
+    return [SPECS[branch] for branch in branches]
+
+
+ALL = specs(Branch.TEXT, Branch.NUM, Branch.CAT, Branch.TEXT_FINE_TUNED)
+
+
+def test_one_host_fits_one_branch_after_the_other_in_proportion_to_their_efforts() -> None:
+    plan = BranchPlan.of(ALL, Resources(("here",), in_process=True), nodes=1)
+    assert plan.seconds(ALL, 140.0) == pytest.approx([20.0, 10.0, 10.0, 100.0])
+    assert (plan.parts_at_once, plan.ranks, plan.folds_at_once(ALL)) == (1, 1, 0)
+
+
+def test_with_gpus_both_kinds_of_branches_have_all_the_time() -> None:
+    plan = BranchPlan.of(ALL, Resources(("a", "b"), width=2, gpus=2, gpus_per_host=1), nodes=1)
+    # The three parts of the network take turns on two GPUs.
+    assert plan.seconds(ALL, 100.0) == pytest.approx([100.0, 50.0, 50.0, 150.0])
+
+
+def test_without_gpus_all_branches_share_the_cores_of_the_hosts() -> None:
+    plan = BranchPlan.of(ALL, Resources(("a", "b"), width=2), nodes=1)
+    tabular, network = 4 / 14, 10 / 14
+    expected = [100 * tabular, 50 * tabular, 50 * tabular, 150 * network]
+    assert plan.seconds(ALL, 100.0) == pytest.approx(expected)
+
+
+def test_hosts_that_have_no_branch_of_their_own_fit_folds() -> None:
+    plan = BranchPlan.of(specs(Branch.NUM), Resources(tuple("abcd"), width=4), nodes=1)
+    assert plan.folds_at_once(specs(Branch.NUM)) == 4
+    assert plan.folds_at_once(specs(Branch.NUM, Branch.CAT, Branch.TEXT)) == 1

@@ -1,4 +1,4 @@
-"""What a branch took is counted once, whatever it has kept on its way."""
+"""The time of a branch is counted once, with the parts that it saves on its way."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from multimodal_algo.branches.base import TrainingRows
+from multimodal_algo.branches.registry import SPECS
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.config.recipes import Branch, Recipe
 from multimodal_algo.core.budget import Budget
 from multimodal_algo.core.checkpointing import StopRequest
-from multimodal_algo.execution.local import LocalExecutor
-from multimodal_algo.execution.protocol import Executor, WorkItem, WorkResult
+from multimodal_algo.core.task import Task
+from multimodal_algo.execution.local import HERE, LocalExecutor
+from multimodal_algo.execution.protocol import Executor, Resources, WorkItem, WorkResult
 from multimodal_algo.ingest.features import Features
+from multimodal_algo.predictors.base import FitSettings
 from multimodal_algo.training.checkpoints import Checkpoints
-from multimodal_algo.training.fitting import Fitting
-from multimodal_algo.training.scheduling import Rows
+from multimodal_algo.training.fitting import BranchFit, Fitting
 
 
 class Clock:
@@ -31,16 +34,18 @@ class Clock:
 
 
 class Slow:
-    """A model that keeps a part on its way."""
+    """A model that saves a part on its way."""
 
     name = "text_tuned"
+    task = Task.of_classes(2)
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
 
-    def fit(self, *arguments: Any, checkpoints: Any, **options: Any) -> np.ndarray:
+    def fit(self, rows: TrainingRows, settings: FitSettings, *, min_completeness: float) -> np.ndarray:
+        assert settings.checkpoints is not None
         self.clock.now += 100
-        checkpoints.keep("0", lambda directory: (directory / "part").touch())
+        settings.checkpoints.save("0", lambda directory: (directory / "part").touch())
         self.clock.now += 50
         return np.zeros((2, 3), np.float32)
 
@@ -68,7 +73,11 @@ def fitting(checkpoints: Checkpoints, seconds: dict[str, float], scratch: Path, 
     return Fitting(HyperParameters(), recipe, checkpoints, scratch, seconds, StopRequest(), executor)
 
 
-ROWS = Rows(Features(pd.DataFrame(), {}), np.zeros(2), np.zeros(2))
+def one(model: Any) -> list[BranchFit]:
+    return [BranchFit(0, SPECS[Branch.TEXT_FINE_TUNED], model)]
+
+
+ROWS = TrainingRows(Features(pd.DataFrame(), {}), np.zeros(2), np.zeros(2))
 LIMIT_S = HyperParameters().budget_s
 
 
@@ -77,13 +86,13 @@ def test_a_branch_that_keeps_parts_took_no_longer_than_it_did(
     tmp_path: Path, clock: Clock, checkpoints: Checkpoints, before_s: float
 ) -> None:
     if before_s:
-        checkpoints.keep(
+        checkpoints.save(
             "fitting/text_tuned/9", lambda directory: (directory / "part").touch(), seconds=before_s, used_s=before_s
         )
     seconds: dict[str, float] = {}
     job = fitting(checkpoints, seconds, tmp_path, LocalExecutor())
     model: Any = Slow(clock)
-    list(job._in_turn([(0, Branch.TEXT_FINE_TUNED, model)], ROWS, Budget.starting_now(LIMIT_S - before_s, clock)))
+    job.fit_branches(one(model), ROWS, Budget.starting_now(LIMIT_S - before_s, clock))
     assert checkpoints.spent_s("models/text_tuned") == seconds["text_tuned"] == 150 + before_s
     assert checkpoints.used_s(["models/text_tuned"]) == 150 + before_s
 
@@ -91,19 +100,18 @@ def test_a_branch_that_keeps_parts_took_no_longer_than_it_did(
 def test_a_state_that_a_fit_goes_on_from_is_counted_when_it_is_done(
     tmp_path: Path, clock: Clock, checkpoints: Checkpoints
 ) -> None:
-    checkpoints.keep("fitting/text_tuned/0.running/1", lambda directory: (directory / "state").touch(), seconds=70)
+    checkpoints.save("fitting/text_tuned/0.running/1", lambda directory: (directory / "state").touch(), seconds=70)
     model: Any = Slow(clock)
     job = fitting(checkpoints, {}, tmp_path, LocalExecutor())
-    assert checkpoints.used_s(job._parts(model)) == 0
-    list(job._in_turn([(0, Branch.TEXT_FINE_TUNED, model)], ROWS, Budget.starting_now(LIMIT_S, clock)))
-    assert checkpoints.used_s(job._parts(model)) == 70 + 150
+    assert checkpoints.used_s(job.parts_of(model)) == 0
+    job.fit_branches(one(model), ROWS, Budget.starting_now(LIMIT_S, clock))
+    assert checkpoints.used_s(job.parts_of(model)) == 70 + 150
 
 
 class AtOnce(LocalExecutor):
     """Does all tasks at the same time, by the clock."""
 
-    is_alone = False
-    width = 2
+    resources = Resources((HERE,), width=2)
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -128,14 +136,36 @@ def test_branches_that_are_fitted_at_once_use_the_budget_once(
             super().__init__(clock)
             self.name = name
 
-        def fit(self, *arguments: Any, **options: Any) -> np.ndarray:
+        def fit(self, rows: TrainingRows, settings: FitSettings, *, min_completeness: float) -> np.ndarray:
             self.clock.now += 150
             return np.zeros((2, 3), np.float32)
 
     seconds: dict[str, float] = {}
     models: list[Any] = [Quick("num"), Quick("cat")]
-    fits = list(zip((0, 1), (Branch.NUM, Branch.CAT), models, strict=True))
+    fits = [BranchFit(0, SPECS[Branch.NUM], models[0]), BranchFit(1, SPECS[Branch.CAT], models[1])]
     job = fitting(checkpoints, seconds, tmp_path, AtOnce(clock))
-    list(job._spread(fits, ROWS, Budget.starting_now(LIMIT_S - 40, clock)))
+    job.fit_branches(fits, ROWS, Budget.starting_now(LIMIT_S - 40, clock))
     assert seconds == {"num": 150, "cat": 150}
-    assert checkpoints.used_s(part for model in models for part in job._parts(model)) == 40 + 150
+    assert checkpoints.used_s(part for model in models for part in job.parts_of(model)) == 40 + 150
+
+
+def test_on_one_host_a_branch_may_use_the_time_that_the_branches_before_it_left(
+    tmp_path: Path, clock: Clock, checkpoints: Checkpoints
+) -> None:
+    limits: list[float] = []
+
+    class Quick(Slow):
+        def __init__(self, name: str) -> None:
+            super().__init__(clock)
+            self.name = name
+
+        def fit(self, rows: TrainingRows, settings: FitSettings, *, min_completeness: float) -> np.ndarray:
+            limits.append(settings.budget.remaining_s)
+            self.clock.now += 10
+            return np.zeros((2, 3), np.float32)
+
+    models: list[Any] = [Quick("num"), Quick("cat")]
+    fits = [BranchFit(0, SPECS[Branch.NUM], models[0]), BranchFit(1, SPECS[Branch.CAT], models[1])]
+    fitting(checkpoints, {}, tmp_path, LocalExecutor()).fit_branches(fits, ROWS, Budget.starting_now(220, clock))
+    # The fusion has a reserve of a tenth of both efforts.
+    assert limits == pytest.approx([220 / 2.2, 210 / 1.2])

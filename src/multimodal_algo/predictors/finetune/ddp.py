@@ -1,37 +1,42 @@
-"""One fit by several processes, each with its share of the rows: AutoMM's learner as one rank of Lightning's.
+"""One fit by several processes, each with its share of the rows.
 
-Importing it imports Lightning and torch.
+Each process runs AutoMM's learner as one rank of Lightning's distributed training. Importing this module imports
+Lightning and torch.
 """
 
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import distributed
 from torch.utils.data import DataLoader, DistributedSampler
 
 from multimodal_algo.execution.ranks import Rank
+from multimodal_algo.predictors.finetune._automm_compat import (
+    Training,
+    rank_restored,
+    replace_training,
+    use_process_group,
+)
 
-# A sentence network's own pooling layer is not used; plain "ddp" would refuse the second step.
-_STRATEGY = "ddp_find_unused_parameters_true"
 
-
-class Done(Exception):
-    """The fit is done, and the predictor is that of another rank."""
+class NotFirstRank(Exception):
+    """The fit is finished, and another rank has the predictor."""
 
 
 class Group:
-    """The process group of one fit, as a context: within, all ranks are there; afterwards, no trace of it is.
+    """The process group of one fit, as a context.
 
-    Where one rank leaves early, those that wait for it are told by an error (gloo), or after a time (NCCL).
+    Inside it all ranks are connected. Afterwards the process is as before. Where one rank leaves early, the ranks that
+    wait for it get an error (gloo), or get one after a time (NCCL).
 
     Parameters
     ----------
     rank
-        Which of the processes this one is.
+        Rank of this process.
     """
 
     def __init__(self, rank: Rank) -> None:
@@ -43,8 +48,7 @@ class Group:
         rank, device = self.rank, self._device
         with ExitStack() as stack:
             stack.enter_context(rank.environment())
-            # Lightning sets it for good: later fits of this process would neither log nor write.
-            stack.callback(setattr, rank_zero_only, "rank", getattr(rank_zero_only, "rank", 0))
+            stack.enter_context(rank_restored())
             stack.callback(_end)
             options: dict[str, Any] = {"backend": "gloo"}
             if device.type == "cuda":
@@ -58,54 +62,39 @@ class Group:
         self.leave()
 
     def leave(self) -> None:
-        """Have no group any more."""
+        """Leave the group."""
         self._stack.close()
 
     def least(self, number: int) -> int:
-        """The least `number` of all ranks."""
-        found = torch.tensor(number, device=self._device)
-        distributed.all_reduce(found, distributed.ReduceOp.MIN)
-        return int(found)
+        """Return the least `number` of all ranks."""
+        least = torch.tensor(number, device=self._device)
+        distributed.all_reduce(least, distributed.ReduceOp.MIN)
+        return int(least)
 
     def watch(self, learner: Any, *, seed: int) -> None:
-        """Make AutoMM's `learner`, which is not yet fitted, learn from this rank's share of the rows.
+        """Let AutoMM's `learner`, which is not fitted yet, learn from this rank's share of the rows.
 
-        Every rank has all rows, and AutoMM's settings of several hosts. Training done, the group is left.
+        Every rank has all rows, and AutoMM's settings of several hosts. After the training the group is left.
 
         Raises
         ------
-        Done
+        NotFirstRank
             Out of the fit, on all ranks but the first.
         """
-        rank = self.rank
-        init_trainer, run_trainer = learner.init_trainer_per_run, learner.run_trainer
+        use_process_group(learner, self._device, is_first=self.rank.is_first)
+        replace_training(learner, partial(self._train, seed=seed))
 
-        def init(*args: Any, config: Any, **kwargs: Any) -> Any:
-            trainer = init_trainer(*args, config=config, **{**kwargs, "strategy": _STRATEGY})
-            trainer.strategy.parallel_devices = [self._device]
-            config.env.num_nodes = 1  # what the learner predicts afterwards it predicts alone
-            if not rank.is_first:
-                # It would list the checkpoints in the first rank's directory, which may be another host's.
-                trainer.checkpoint_callback.to_yaml = lambda *_: None
-            return trainer
-
-        def run(trainer: Any, litmodule: Any, datamodule: Any, *args: Any, **kwargs: Any) -> None:
-            del learner.init_trainer_per_run, learner.run_trainer
-            all_rows = datamodule.train_dataloader
-            # Lightning would do this too, but after AutoMM has counted the steps by which the learning rate falls.
-            datamodule.train_dataloader = lambda: _share(all_rows(), rank, seed)
-            run_trainer(trainer, litmodule, datamodule, *args, **kwargs)
-            self.leave()
-            if not rank.is_first:
-                raise Done  # AutoMM would end the process
-            # AutoMM asks for its rank once more, which without one is the first.
-            trainer.strategy.cluster_environment = None
-
-        learner.init_trainer_per_run, learner.run_trainer = init, run
+    def _train(self, training: Training, *, seed: int) -> None:
+        training.replace_loader(partial(_share, rank=self.rank, seed=seed))
+        training.run()
+        self.leave()
+        if not self.rank.is_first:
+            raise NotFirstRank  # AutoMM would end the process
+        training.leave_process_group()
 
 
-def _share(loader: Any, rank: Rank, seed: int) -> Any:
-    """A loader like AutoMM's `loader`, of the rows that are the rank's."""
+def _share(loader: Any, *, rank: Rank, seed: int) -> Any:
+    """Return a loader like AutoMM's `loader`, with the rows of the rank."""
     return DataLoader(
         loader.dataset,
         batch_size=loader.batch_size,

@@ -8,33 +8,36 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from multimodal_algo.predictors.finetune._automm_compat import config_of, learner_of, merge_lora, network_of
+
 
 def write_predictor(predictor: Any, directory: Path) -> None:
-    """Write a fitted predictor as `read_predictor` reads it; it stays usable."""
-    config = predictor._learner._config
-    if "timm_image" in config.model.names:
-        # It was fitted from a directory that will be gone; by name its structure is made anew.
-        config.model.timm_image.checkpoint_name = architecture_of(config.model.timm_image.checkpoint_name)
-    merge_lora(predictor._learner)
+    """Write a fitted ``MultiModalPredictor`` for `read_predictor`. It stays usable."""
+    learner = learner_of(predictor)
+    networks = config_of(learner).model
+    if "timm_image" in networks.names:
+        # The network was fitted from a directory that will be gone. timm makes its structure again by name.
+        networks.timm_image.checkpoint_name = architecture_of(networks.timm_image.checkpoint_name)
+    merge_lora(learner)
     with quiet():
         predictor.save(str(directory), standalone=True)
 
 
 def read_predictor(directory: Path) -> Any:
-    """What `write_predictor` wrote, in memory."""
+    """Read a ``MultiModalPredictor`` that `write_predictor` wrote."""
     with quiet():
         return multimodal().load(str(directory), verbosity=0)
 
 
 def write_networks(predictor: Any, directory: Path) -> None:
-    """Write the networks of texts and images as backbones; see `FineTunedPredictor.save_networks`."""
-    learner = predictor._learner
+    """Write the networks for texts and images as backbones. See `FineTunedPredictor.save_networks`."""
+    learner = learner_of(predictor)
     merge_lora(learner)
-    for network in _networks(learner._model):
+    for network in _networks(network_of(learner)):
         if network.prefix == "hf_text":
             _write_text_network(network, directory / "text")
         elif network.prefix == "timm_image":
-            name = architecture_of(learner._config.model.timm_image.checkpoint_name)
+            name = architecture_of(config_of(learner).model.timm_image.checkpoint_name)
             _write_image_network(network, name, directory / "image")
 
 
@@ -45,7 +48,7 @@ def _networks(model: Any) -> list[Any]:
 
 
 def _write_text_network(network: Any, directory: Path) -> None:
-    """The directory of a sentence-transformers model, laid out as that of all-MiniLM-L6-v2."""
+    """Write a directory of a sentence-transformers model, with the layout of all-MiniLM-L6-v2."""
     width = network.out_features
     with quiet():
         network.model.save_pretrained(directory)
@@ -70,7 +73,7 @@ def _write_text_network(network: Any, directory: Path) -> None:
 
 
 def _write_image_network(network: Any, name: str, directory: Path) -> None:
-    """The files that `ImageBackbone.load` reads, and its `BackboneInfo`."""
+    """Write the files that `ImageBackbone.load` reads, and its `BackboneInfo`."""
     from safetensors.torch import save_file
 
     directory.mkdir(parents=True)
@@ -81,7 +84,10 @@ def _write_image_network(network: Any, name: str, directory: Path) -> None:
 
 
 def multimodal() -> Any:
-    """AutoGluon's class. Importing it lets Pillow pass over truncated images, which ours must not."""
+    """Return the class ``MultiModalPredictor``.
+
+    Its import lets Pillow accept truncated images. This package must refuse them, so the setting is put back.
+    """
     from autogluon.multimodal import MultiModalPredictor
     from PIL import ImageFile
 
@@ -90,37 +96,22 @@ def multimodal() -> Any:
 
 
 def architecture_of(checkpoint: str) -> str:
-    """The name that timm has for a network: that of the directory `checkpoint`, or itself."""
+    """Return timm's name of a network. `checkpoint` is this name, or a directory whose ``config.json`` has it."""
     config = Path(checkpoint) / "config.json"
     return str(json.loads(config.read_text(encoding="utf-8"))["architecture"]) if config.is_file() else checkpoint
 
 
-def merge_lora(learner: Any) -> None:
-    """Put low-rank weights into the layers that they adapt: AutoMM cannot load them without the first checkpoint."""
-    import torch
-    from autogluon.multimodal.models.adaptation_layers import LoRALinear
-
-    for parent in list(learner._model.modules()):
-        for name, layer in list(parent.named_children()):
-            if type(layer) is LoRALinear:
-                plain = torch.nn.Linear(layer.in_features, layer.out_features)
-                plain.weight.data = layer.weight.data + layer.lora_B.data @ layer.lora_A.data * layer.scaling
-                plain.bias = layer.bias
-                setattr(parent, name, plain)
-    learner._config.optim.peft = None
-
-
 class quiet(warnings.catch_warnings):
-    """Neither warnings nor Lightning's chatter."""
+    """A context without warnings and without the log lines of Lightning and AutoGluon."""
 
     def __enter__(self) -> None:
         super().__enter__()
         warnings.simplefilter("ignore")
-        multimodal()  # importing it sets levels too
+        multimodal()  # its import sets levels too
         _silence()
 
     def __exit__(self, *exception: Any) -> None:
-        # Loading a predictor sets the level of the logger "autogluon" back.
+        # Loading a predictor resets the level of the logger "autogluon".
         _silence()
         super().__exit__(*exception)
 

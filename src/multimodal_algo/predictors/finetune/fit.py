@@ -1,4 +1,4 @@
-"""One fit of AutoGluon's ``MultiModalPredictor``: its rows, its settings, and what an earlier start has kept of it."""
+"""One fit of AutoGluon's ``MultiModalPredictor``: its rows, its settings, and its saved state."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import numpy as np
 import pandas as pd
 
 from multimodal_algo.config.recipes import ModelSettings
-from multimodal_algo.core.checkpointing import CheckpointStore, StopRequest
 from multimodal_algo.core.memory import available_bytes
-from multimodal_algo.core.task import Task
 from multimodal_algo.execution.ranks import Rank
-from multimodal_algo.predictors.finetune.files import multimodal, quiet, read_predictor, write_predictor
+from multimodal_algo.predictors.base import FitSettings
+from multimodal_algo.predictors.finetune._automm_compat import forget_teacher, learner_of, required_columns
+from multimodal_algo.predictors.finetune.files import multimodal, quiet, read_predictor
+from multimodal_algo.predictors.finetune.prediction import LABEL
 
 if TYPE_CHECKING:
     from multimodal_algo.predictors.finetune.ddp import Group
-    from multimodal_algo.predictors.finetune.resume import Running
+    from multimodal_algo.predictors.finetune.resume import RunningFit
 
 _LOG = logging.getLogger(__name__)
 
-LABEL = "label"
-# Of each part's rows one in ten decides when to stop.
+# One in ten rows of each part decides when to stop.
 _VALIDATION = 10
-# AutoMM would return an untrained network where there is no time at all; and not the best one of a fit that goes on.
+# Without any time AutoMM returns an untrained network, and not the best one of a fit that goes on.
 _LEAST_LIMIT_S = 1.0
 _MEMORY_SHARE = 0.3
 _TYPES = {"text": "text", "num": "numerical", "cat": "categorical", "image": "image_bytearray"}
@@ -37,7 +37,7 @@ _DEFAULTS: ModelSettings = {
     "env.num_workers_inference": 0,
     "env.per_gpu_batch_size": 32,
     "env.batch_size": 32,
-    # AutoMM 1.6.3 takes the worst of several checkpoints where less is better, so only one is kept.
+    # For a loss, AutoMM 1.6.3 takes the worst of several checkpoints, so it may write only one.
     "optim.top_k": 1,
     "optim.top_k_average_method": "best",
     "optim.max_epochs": 10,
@@ -45,206 +45,181 @@ _DEFAULTS: ModelSettings = {
     "optim.val_check_interval": 0.5,
     "data.categorical.minimum_cat_count": 2,
 }
-_OF_NETWORK: dict[str, ModelSettings] = {
+_NETWORK_DEFAULTS: dict[str, ModelSettings] = {
     "hf_text": {
         "model.hf_text.pooling_mode": "mean",
         "model.hf_text.max_text_len": 256,
-        "model.hf_text.text_trivial_aug_maxscale": 0.0,  # else it downloads a thesaurus
+        "model.hf_text.text_trivial_aug_maxscale": 0.0,  # any other value makes it download a thesaurus
     },
     "timm_image": {"model.timm_image.max_image_num_per_column": 1},
 }
 
 
 @dataclass(frozen=True)
-class Fitting:
-    """How each of several predictors is fitted.
+class PartFit:
+    """The fit of one of several predictors.
 
     Parameters
     ----------
-    task
-        What is predicted.
-    models
-        AutoMM's dotted hyperparameters, beside our defaults.
-    seed
-        AutoMM's seed.
-    path
-        Directory for AutoMM's files; its parent's name is the model's in the log.
-    keeper
-        Where fitted predictors and the state of a running fit are kept; None keeps nothing.
-    stop
-        Whether to keep the state and end with `Stopped`.
+    settings
+        Settings of the fit. The model settings are AutoMM's dotted hyperparameters, which override our defaults.
+        The checkpoints take the state of the running fit.
+    part
+        Number of the predictor.
+    inputs
+        One row per target.
+    targets
+        Class indices, int (rows,), or numbers, float (rows,).
+    known
+        Positions of the rows to learn from, int (n,).
+    limit_s
+        Seconds of the fit, over all starts of the job.
+    teacher
+        Directory of the predictor that is learned from, or None.
     """
 
-    task: Task
-    models: ModelSettings
-    seed: int
-    path: Path
-    checkpoints: CheckpointStore | None = None
-    stop: StopRequest | None = None
+    settings: FitSettings
+    part: int
+    inputs: pd.DataFrame
+    targets: np.ndarray
+    known: np.ndarray
+    limit_s: float
+    teacher: Path | None = None
 
-    def predictor(
-        self,
-        part: int,
-        inputs: pd.DataFrame,
-        targets: np.ndarray,
-        known: np.ndarray,
-        *,
-        limit_s: float,
-        teacher: Any = None,
-        rank: Rank | None = None,
-    ) -> Any:
-        """A predictor of the rows `known`, fitted now or by an earlier start; None where they are of one class.
+    def run(self, rank: Rank | None = None) -> Any:
+        """Return the fitted ``MultiModalPredictor``. None where the known rows are of one class.
 
-        Several processes that call it with the same arguments, but for `rank`, fit it together, and only the first has
-        it: the others return None. A step takes as many rows of all together as it takes of one process alone, or one
-        of each. The first's `limit_s` counts.
+        Several processes that call it with the same values and different ranks fit one predictor together. The first
+        one has it, and the other ones return None. A step takes the same number of rows as a step of one process
+        alone, or one row of each process. The limit of the first process counts.
 
         Parameters
         ----------
-        part
-            Its number, by which it is kept.
-        inputs
-            One row per target.
-        targets
-            Class indices, int (rows,), or numbers, float (rows,).
-        known
-            Positions of the rows to learn from, int (n,).
-        limit_s
-            Seconds, with those of earlier starts.
-        teacher
-            A predictor whose answers are learnt from too, or None.
         rank
-            Which of several processes this is; None where it is alone. Then nothing may be kept: `checkpoints` is None.
+            Rank of this process. None where it is alone. Several processes cannot save a state.
 
         Raises
         ------
         Stopped
-            `stop` was asked, and the state is kept.
+            The stop was asked, and the state is saved.
         """
-        checkpoints, name = self.checkpoints, self.path.parent.name
-        if rank is not None:
-            assert checkpoints is None
-            from multimodal_algo.predictors.finetune.ddp import Done, Group
+        settings = self.settings
+        if rank is None:
+            if settings.checkpoints is None:
+                return self._fit(None, None)
+            from multimodal_algo.predictors.finetune.resume import RunningFit
 
-            with Group(rank) as group:
-                try:
-                    return self._fit(part, inputs, targets, known, limit_s, teacher, None, group)
-                except Done:
-                    return None
-                finally:
-                    if not rank.is_first:
-                        shutil.rmtree(self._directory(part, rank), ignore_errors=True)
-        if checkpoints is None:
-            return self._fit(part, inputs, targets, known, limit_s, teacher, None, None)
-        from multimodal_algo.predictors.finetune.resume import Running
+            running = RunningFit(settings.checkpoints, settings.stop, branch=settings.name, part=self.part)
+            return self._fit(running, None)
+        assert settings.checkpoints is None
+        from multimodal_algo.predictors.finetune.ddp import Group, NotFirstRank
 
-        running = Running(checkpoints, self.stop, model=name, part=part)
-        if (found := checkpoints.find(str(part))) is not None:
-            running.drop()
-            _LOG.info("%s: part %d taken from the checkpoint of an earlier start", name, part)
-            return read_predictor(found)
-        predictor = self._fit(part, inputs, targets, known, limit_s, teacher, running, None)
-        if predictor is not None:
-            checkpoints.keep(str(part), lambda directory: write_predictor(predictor, directory))
-            running.drop()
-        return predictor
+        with Group(rank) as group:
+            try:
+                return self._fit(None, group)
+            except NotFirstRank:
+                return None
+            finally:
+                if not rank.is_first:
+                    shutil.rmtree(self._directory(rank), ignore_errors=True)
 
-    def _fit(
-        self,
-        part: int,
-        inputs: pd.DataFrame,
-        targets: np.ndarray,
-        known: np.ndarray,
-        limit_s: float,
-        teacher: Any,
-        running: Running | None,
-        group: Group | None,
-    ) -> Any:
-        kept_rows = running.rows if running else None
-        known = _rows_that_fit(inputs, known, self.seed, group) if kept_rows is None else kept_rows
-        labels = np.unique(targets[known])
+    def _fit(self, running: RunningFit | None, group: Group | None) -> Any:
+        settings = self.settings
+        known = running.rows if running else None
+        if known is None:
+            known = _rows_that_fit(self.inputs, self.known, settings.seed, group)
+        labels = np.unique(self.targets[known])
         if len(labels) < 2:
             return None
-        is_regression, path = self.task.is_regression, self._directory(part, group.rank if group else None)
-        training, tuning = self._tables(inputs, targets, known)
+        teacher = self._read_teacher(labels)
+        path = self._directory(group.rank if group else None)
         shutil.rmtree(path, ignore_errors=True)
-        models = dict(self.models)
-        if teacher is not None:
-            teacher = self._taught_by(teacher, part, labels, inputs)
-        if teacher is not None:
-            # AutoMM's checkpoints of a network that is both taught and adapted lack its last layer.
-            models["optim.peft"] = None
+        training, tuning = self._tables(known)
         with quiet():
-            predictor = multimodal()(
-                label=LABEL,
-                problem_type="regression" if is_regression else "binary" if len(labels) == 2 else "multiclass",
-                eval_metric="root_mean_squared_error" if is_regression else "log_loss",
-                path=str(path),
-                verbosity=0,
-                enable_progress_bar=False,
-            )
+            predictor = self._new_predictor(path, len(labels))
             if running:
-                running.watch(predictor._learner, known, seed=self.seed)
+                running.watch(learner_of(predictor), known, seed=settings.seed)
             if group:
-                group.watch(predictor._learner, seed=self.seed)
+                group.watch(learner_of(predictor), seed=settings.seed)
             predictor.fit(
                 training,
                 tuning_data=tuning,
-                time_limit=max(_LEAST_LIMIT_S, limit_s),
-                hyperparameters=_hyperparameters(inputs, models, group.rank.size if group else None),
-                column_types={
-                    **{column: _TYPES[_modality(column)] for column in inputs.columns},
-                    LABEL: "numerical" if is_regression else "categorical",
-                },
-                seed=self.seed,
+                time_limit=max(_LEAST_LIMIT_S, self.limit_s),
+                hyperparameters=self._hyperparameters(teacher, group),
+                column_types=self._column_types(),
+                seed=settings.seed,
                 standalone=True,
                 teacher_predictor=teacher,
             )
         if teacher is not None:
-            predictor._learner._teacher_learner = None
+            forget_teacher(learner_of(predictor))
         return predictor
 
-    def _directory(self, part: int, rank: Rank | None) -> Path:
-        """AutoMM's: several ranks may share a disk."""
-        return self.path / (str(part) if rank is None or rank.is_first else f"{part}.rank{rank.rank}")
+    def _new_predictor(self, path: Path, labels: int) -> Any:
+        is_regression = self.settings.task.is_regression
+        return multimodal()(
+            label=LABEL,
+            problem_type="regression" if is_regression else "binary" if labels == 2 else "multiclass",
+            eval_metric="root_mean_squared_error" if is_regression else "log_loss",
+            path=str(path),
+            verbosity=0,
+            enable_progress_bar=False,
+        )
 
-    def _tables(
-        self, inputs: pd.DataFrame, targets: np.ndarray, known: np.ndarray
-    ) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """The rows to learn from, and those that decide when to stop; with their labels."""
-        table = inputs.iloc[known].reset_index(drop=True)
-        table[LABEL] = targets[known] if self.task.is_regression else targets[known].astype(int)
-        deciding = np.random.default_rng(self.seed).permutation(len(table)) % _VALIDATION == 0
-        if not self.task.is_regression:
-            # A class must not be among the deciding rows only.
-            labels, counts = np.unique(targets[known], return_counts=True)
-            deciding &= ~np.isin(targets[known], labels[counts < 2 * _VALIDATION])
+    def _hyperparameters(self, teacher: Any, group: Group | None) -> dict[str, Any]:
+        model_settings = dict(self.settings.model_settings)
+        if teacher is not None:
+            # AutoMM's checkpoints of a network that is both taught and adapted lack its last layer.
+            model_settings["optim.peft"] = None
+        return _hyperparameters(self.inputs, model_settings, group.rank.size if group else None)
+
+    def _column_types(self) -> dict[str, str]:
+        types = {column: _TYPES[_modality(column)] for column in self.inputs.columns}
+        return {**types, LABEL: "numerical" if self.settings.task.is_regression else "categorical"}
+
+    def _directory(self, rank: Rank | None) -> Path:
+        """Return AutoMM's directory. Several ranks may share a disk."""
+        name = str(self.part) if rank is None or rank.is_first else f"{self.part}.rank{rank.rank}"
+        return self.settings.scratch / name
+
+    def _tables(self, known: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return the rows to learn from, and the rows that decide when to stop, with their labels."""
+        is_regression, targets = self.settings.task.is_regression, self.targets[known]
+        table = self.inputs.iloc[known].reset_index(drop=True)
+        table[LABEL] = targets if is_regression else targets.astype(int)
+        deciding = np.random.default_rng(self.settings.seed).permutation(len(table)) % _VALIDATION == 0
+        if not is_regression:
+            # No class may be among the deciding rows only.
+            labels, counts = np.unique(targets, return_counts=True)
+            deciding &= ~np.isin(targets, labels[counts < 2 * _VALIDATION])
         training, tuning = table[~deciding], table[deciding]
-        if tuning.empty:  # all classes are rare: every row is needed to learn from
+        if tuning.empty:  # all classes are rare, so every row is needed to learn from
             tuning = table.head(max(1, len(table) // _VALIDATION))
         return training.reset_index(drop=True), tuning.reset_index(drop=True)
 
-    def _taught_by(self, teacher: Any, part: int, labels: np.ndarray, inputs: pd.DataFrame) -> Any:
-        """A copy of `teacher`, which AutoMM will rename parts of; None where it cannot teach these rows."""
-        learner = teacher._learner
-        knows = self.task.is_regression or [int(label) for label in learner.class_labels] == labels.tolist()
-        if not knows or not set(learner._df_preprocessor.required_feature_names) <= set(inputs.columns):
-            _LOG.warning(
-                "%s: part %d is fitted without its teacher, which knows other classes or columns",
-                self.path.parent.name, part,
-            )  # fmt: skip
+    def _read_teacher(self, labels: np.ndarray) -> Any:
+        """Return the teacher, or None. A teacher with other classes or columns than these rows is left out."""
+        if self.teacher is None:
             return None
-        copy = self.path / f"{part}.teacher"
-        shutil.rmtree(copy, ignore_errors=True)
-        write_predictor(teacher, copy)
-        return read_predictor(copy)
+        teacher = read_predictor(self.teacher)
+        learner = learner_of(teacher)
+        same_classes = self.settings.task.is_regression or [int(label) for label in learner.class_labels] == (
+            labels.tolist()
+        )
+        if same_classes and required_columns(learner) <= set(self.inputs.columns):
+            return teacher
+        _LOG.warning(
+            "%s: part %d is fitted without its teacher, which knows other classes or columns",
+            self.settings.name, self.part,
+        )  # fmt: skip
+        return None
 
 
-def _hyperparameters(inputs: pd.DataFrame, models: ModelSettings, ranks: int | None) -> dict[str, Any]:
+def _hyperparameters(inputs: pd.DataFrame, model_settings: ModelSettings, ranks: int | None) -> dict[str, Any]:
     import torch
 
-    has = {_modality(column) for column in inputs.columns}
-    networks = list(dict.fromkeys(network for modality, network in _NETWORKS if modality in has))
+    modalities = {_modality(column) for column in inputs.columns}
+    networks = list(dict.fromkeys(network for modality, network in _NETWORKS if modality in modalities))
     if len(networks) > 1:
         networks.append("fusion_mlp")
     has_gpu = torch.cuda.is_available()
@@ -256,11 +231,11 @@ def _hyperparameters(inputs: pd.DataFrame, models: ModelSettings, ranks: int | N
         **_DEFAULTS,
     }
     for network in networks:
-        wanted |= _OF_NETWORK.get(network, {})
-    wanted |= models
-    # Without other processes more hosts would be waited for.
-    wanted |= {"env.num_nodes": 1} if ranks is None else _of_ranks(wanted, ranks, has_gpu=has_gpu)
-    # AutoMM refuses the settings of a network that it does not fit.
+        wanted |= _NETWORK_DEFAULTS.get(network, {})
+    wanted |= model_settings
+    # AutoMM would wait for the other hosts.
+    wanted |= {"env.num_nodes": 1} if ranks is None else _rank_settings(wanted, ranks, has_gpu=has_gpu)
+    # AutoMM refuses settings of networks that it does not fit.
     return {
         key: value
         for key, value in wanted.items()
@@ -268,10 +243,10 @@ def _hyperparameters(inputs: pd.DataFrame, models: ModelSettings, ranks: int | N
     }
 
 
-def _of_ranks(wanted: dict[str, Any], ranks: int, *, has_gpu: bool) -> dict[str, Any]:
-    """What AutoMM must be told so that the steps of `ranks` processes together are those of `wanted`.
+def _rank_settings(wanted: dict[str, Any], ranks: int, *, has_gpu: bool) -> dict[str, Any]:
+    """Return the settings with which the steps of `ranks` processes together are those of `wanted`.
 
-    Each is a host to AutoMM, with one GPU or none.
+    For AutoMM each process is a host with one GPU, or with none.
     """
     most = wanted["env.per_gpu_batch_size"]
     batch = most * max(1, wanted["env.batch_size"] // most)
@@ -290,7 +265,7 @@ def _modality(column: str) -> str:
 
 
 def _rows_that_fit(inputs: pd.DataFrame, rows: np.ndarray, seed: int, group: Group | None) -> np.ndarray:
-    """As many of `rows` as memory allows, of every rank: AutoMM has all in memory, and copies."""
+    """Return as many of `rows` as the memory of every rank allows. AutoMM has all rows in memory, and copies them."""
     sample = inputs.head(1000)
     per_row = 3 * max(1, int(sample.memory_usage(deep=True, index=False).sum()) // max(1, len(sample)))
     neighbours = group.rank.neighbours if group else 1
@@ -304,7 +279,7 @@ def _rows_that_fit(inputs: pd.DataFrame, rows: np.ndarray, seed: int, group: Gro
 
 
 def _precision(*, has_gpu: bool) -> str:
-    """Lightning's name of the halves that a GPU has cores for: a T4 would emulate bfloat16, slowly."""
+    """Return Lightning's name of the 16-bit format that the GPU has cores for. A T4 would emulate bfloat16, slowly."""
     import torch
 
     if not has_gpu:

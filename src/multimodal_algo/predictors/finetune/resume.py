@@ -1,6 +1,6 @@
-"""The state of a fine-tuning fit that runs: kept as it goes, and gone on from by a later start of the same job.
+"""The state of a running fine-tuning fit, which a later start of the same job goes on from.
 
-Importing it imports Lightning and torch.
+Importing this module imports Lightning and torch.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import logging
 import shutil
 import time
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,52 +18,61 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 
 from multimodal_algo.core.checkpointing import CheckpointStore, Stopped, StopRequest
+from multimodal_algo.predictors.finetune._automm_compat import (
+    Training,
+    best_checkpoints,
+    list_best_checkpoints,
+    move_best_checkpoints,
+    replace_training,
+    resume_from,
+)
 
 _LOG = logging.getLogger(__name__)
 
-# A state is kept when so many times the seconds that keeping the last one took have passed: 5 % of the time.
-_KEEPING_PAUSE = 20
+# A state is saved when at least this multiple of the time that the last save took has passed. So saving takes 5 % of
+# the time.
+_PAUSE_PER_SAVE = 20
 _LAST = "last.ckpt"
 _ROWS = "rows.npy"
 
 
-class Running:
-    """The kept states of one fit: the parts ``<part>.running/1``, ``<part>.running/2``, ... of which the last counts.
+class RunningFit:
+    """The saved states of one fit: the parts ``<part>.running/1``, ``<part>.running/2`` and so on. The last one counts.
 
     Parameters
     ----------
-    keeper
-        Where they are kept.
+    checkpoints
+        Store of the states.
     stop
-        Whether to keep the state and end with `Stopped`.
-    model
-        Name of the modality model, for the log.
+        Request to save the state and to end with `Stopped`.
+    branch
+        Name of the branch, for the log.
     part
-        Number of the fit, for the log and the parts' names.
+        Number of the fit, for the log and the names of the parts.
     """
 
-    def __init__(self, checkpoints: CheckpointStore, stop: StopRequest | None, *, model: str, part: int) -> None:
+    def __init__(self, checkpoints: CheckpointStore, stop: StopRequest | None, *, branch: str, part: int) -> None:
         self.stop = stop
-        self.model = model
+        self.branch = branch
         self.part = part
         self._checkpoints = checkpoints
-        self._name = f"{part}.running"
+        self._name = running_name(part)
         self._number = max(self._numbers(), default=0)
         self._not_before = 0.0
         self._latest = self._find()
 
     @property
     def rows(self) -> np.ndarray | None:
-        """The rows that the kept state was fitted to, int (n,); None without a kept state."""
+        """The rows that the saved state was fitted to, int (n,). None without a saved state."""
         return None if self._latest is None else np.load(self._latest / _ROWS)
 
     @property
     def is_due(self) -> bool:
-        """Whether keeping a state now leaves enough time for fitting."""
+        """Whether a save now leaves enough time for fitting."""
         return time.monotonic() >= self._not_before
 
     def watch(self, learner: Any, rows: np.ndarray, *, seed: int) -> None:
-        """Make AutoMM's `learner`, which is not yet fitted, keep its state and go on from the one that was kept.
+        """Let AutoMM's `learner`, which is not fitted yet, save its state, and go on from a saved one.
 
         Raises
         ------
@@ -70,55 +80,49 @@ class Running:
             Out of the fit, when `stop` was asked.
         """
         if self._latest is not None:
-            save_path = Path(learner._save_path)
-            save_path.mkdir(parents=True, exist_ok=True)
-            for checkpoint in self._latest.glob("*.ckpt"):
-                shutil.copyfile(checkpoint, save_path / checkpoint.name)
-            learner._resume = True
-            learner._ckpt_path = str(save_path / _LAST)
-        run_trainer = learner.run_trainer
+            resume_from(learner, self._copy_latest)
+        replace_training(learner, partial(self._train, rows=rows, seed=seed))
 
-        def watched(trainer: Any, litmodule: Any, *args: Any, **kwargs: Any) -> None:
-            del learner.run_trainer  # what the learner predicts afterwards is not watched
-            trainer.callbacks.append(_Keeping(self, rows, seed))
-            # Of an adapted network AutoMM's checkpoints hold only what is trained.
-            litmodule.strict_loading = not getattr(litmodule, "trainable_param_names", None)
-            _let_load(trainer.strategy.checkpoint_io)
-            with self.stop.listening() if self.stop else nullcontext():
-                run_trainer(trainer, litmodule, *args, **kwargs)
+    def _copy_latest(self, directory: Path) -> Path:
+        assert self._latest is not None
+        for checkpoint in self._latest.glob("*.ckpt"):
+            shutil.copyfile(checkpoint, directory / checkpoint.name)
+        return directory / _LAST
 
-        learner.run_trainer = watched
+    def _train(self, training: Training, *, rows: np.ndarray, seed: int) -> None:
+        training.add_callback(_StateSaver(self, rows, seed))
+        training.accept_own_checkpoints()
+        with self.stop.listening() if self.stop else nullcontext():
+            training.run()
 
-    def keep(self, trainer: Any, rows: np.ndarray) -> None:
-        """Keep the trainer's state and the best checkpoints so far, in place of what was kept before."""
+    def save(self, trainer: Any, rows: np.ndarray) -> None:
+        """Save the trainer's state and the best checkpoints so far, in place of the states before."""
 
         def write(directory: Path) -> None:
             trainer.save_checkpoint(directory / _LAST)
-            for best in trainer.checkpoint_callback.best_k_models:
-                # Of these only the weights are ever read.
+            for best in best_checkpoints(trainer):
+                # AutoMM reads only their weights.
                 weights = torch.load(best, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
                 torch.save({"state_dict": weights}, directory / Path(best).name)
             np.save(directory / _ROWS, rows)
 
         started = time.monotonic()
         before = [self._part(number) for number in self._numbers()]
-        # An uploader copies file by file: under a name of its own no file is ever taken for another.
+        # The platform uploads file by file. Under a name of its own, no file is ever mistaken for another one.
         self._number += 1
-        self._checkpoints.keep(self._part(self._number), write)
+        self._checkpoints.save(self._part(self._number), write)
         for name in before:
             self._checkpoints.drop(name)
-        told = (self.model, self.part, trainer.current_epoch, trainer.global_step)
-        _LOG.info("%s: part %d kept at epoch %d, step %d", *told)
+        _LOG.info(
+            "%s: part %d saved at epoch %d, step %d",
+            self.branch, self.part, trainer.current_epoch, trainer.global_step,
+        )  # fmt: skip
         now = time.monotonic()
-        self._not_before = now + _KEEPING_PAUSE * (now - started)
-
-    def drop(self) -> None:
-        """Forget all states."""
-        self._checkpoints.drop(self._name)
+        self._not_before = now + _PAUSE_PER_SAVE * (now - started)
 
     def _find(self) -> Path | None:
-        found = (self._checkpoints.find(self._part(number)) for number in sorted(self._numbers(), reverse=True))
-        return next((directory for directory in found if directory is not None), None)
+        states = (self._checkpoints.find(self._part(number)) for number in sorted(self._numbers(), reverse=True))
+        return next((directory for directory in states if directory is not None), None)
 
     def _numbers(self) -> list[int]:
         return [int(name) for name in self._checkpoints.names(self._name) if name.isdecimal()]
@@ -127,50 +131,46 @@ class Running:
         return f"{self._name}/{number}"
 
 
-class _Keeping(Checkpoint):
-    """Lightning calls it after AutoMM's own callback for checkpoints, being one and further back in the list."""
+def running_name(part: int) -> str:
+    """Return the name below which the states of a running fit are saved."""
+    return f"{part}.running"
 
-    def __init__(self, running: Running, rows: np.ndarray, seed: int) -> None:
+
+class _StateSaver(Checkpoint):
+    """A callback of Lightning that saves the state of a fit.
+
+    Lightning calls it after AutoMM's own callback for checkpoints, because it is one too and stands later in the list.
+    """
+
+    def __init__(self, running: RunningFit, rows: np.ndarray, seed: int) -> None:
         self._running = running
         self._rows = rows
         self._seed = seed
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Let the best checkpoints so far be where they lie now."""
-        callback = trainer.checkpoint_callback
-        state = checkpoint["callbacks"][callback.state_key]
-        here = Path(callback.dirpath)
-
-        def moved(path: str) -> str:
-            return str(here / Path(path).name) if path else path
-
-        state["dirpath"] = callback.dirpath
-        state["best_k_models"] = {moved(path): score for path, score in state["best_k_models"].items()}
-        for key in ("best_model_path", "kth_best_model_path"):
-            state[key] = moved(state[key])
-        state["last_model_path"] = str(here / _LAST)
+        """Let the trainer find the best checkpoints where they are now."""
+        move_best_checkpoints(trainer, checkpoint, _LAST)
         epoch, step = checkpoint["epoch"], checkpoint["global_step"]
-        # Seeded as at the start, the rest of the epoch would bring the rows of its beginning again.
+        # With the seed of the start, the rest of the epoch would bring the rows of its beginning again.
         torch.manual_seed(self._seed + step)
         running = self._running
-        _LOG.info("%s: part %d goes on from epoch %d, step %d", running.model, running.part, epoch, step)
+        _LOG.info("%s: part %d goes on from epoch %d, step %d", running.branch, running.part, epoch, step)
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """List the best checkpoints where AutoMM looks for them, if no better one comes."""
-        if trainer.checkpoint_callback.best_k_models:
-            trainer.checkpoint_callback.to_yaml()
+        """List the best checkpoints for AutoMM, in case that no better one comes."""
+        list_best_checkpoints(trainer)
 
     def on_train_batch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
         """Stop if that was asked."""
         self._stop_if_asked(trainer)
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        """Keep the state from time to time, or stop."""
+        """Save the state if it is due, or stop if that was asked."""
         if trainer.sanity_checking:
             return
         self._stop_if_asked(trainer)
         if self._running.is_due:
-            self._running.keep(trainer, self._rows)
+            self._running.save(trainer, self._rows)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Stop if that was asked."""
@@ -178,11 +178,5 @@ class _Keeping(Checkpoint):
 
     def _stop_if_asked(self, trainer: Any) -> None:
         if self._running.stop is not None and self._running.stop.is_asked:
-            self._running.keep(trainer, self._rows)
+            self._running.save(trainer, self._rows)
             raise Stopped
-
-
-def _let_load(checkpoint_io: Any) -> None:
-    """Lightning 2.6 tells ``weights_only`` too, which AutoMM 1.6's class does always and takes not as an argument."""
-    load = checkpoint_io.load_checkpoint
-    checkpoint_io.load_checkpoint = lambda path, weights_only=None: load(path, map_location="cpu")

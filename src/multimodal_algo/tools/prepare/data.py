@@ -1,4 +1,4 @@
-"""The whole way: rows in, their images made small by many threads, rows out in the same order."""
+"""Prepares data: reads rows, shrinks their images in threads, and writes the rows in the same order."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.progress import Progress
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.tools.prepare.images import ImageCells, ImageRules
-from multimodal_algo.tools.prepare.rows import InputRow, holds_images_only, read_folder, read_tables
+from multimodal_algo.tools.prepare.rows import Input, InputRow, holds_images_only, read_folder, read_tables
 
 _T = TypeVar("_T")
 
-# What waits for its turn to be written, per core and in all.
+# Limits of the rows that wait to be written: their number per core, and their total size.
 _AHEAD_ROWS = 32
 _AHEAD_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was written.
+    """The result of a preparation.
 
     Parameters
     ----------
     output
-        Where to.
+        Path of the written file.
     rows
-        How many.
+        Number of rows.
     images
-        How many are in them; 0 where cells were copied as they are.
+        Number of images in the rows. 0 where image cells were copied unchanged.
     size
-        Bytes.
+        Size of the file in bytes.
     seconds
-        It took.
+        Duration.
     emptied
-        Image cells that were left empty, since their image is missing or cannot be read.
+        Number of image cells that are empty because their image is missing or cannot be read.
     first_emptied
-        Where the first of them is, and why.
+        Place of the first such cell, and the reason.
     passed_over
-        Files of a folder of images that are none.
+        Number of files in a folder of images that are not images.
     """
 
     output: Path
@@ -64,13 +64,13 @@ class Prepared:
 
     @property
     def sentence(self) -> str:
-        """For the terminal."""
-        told = [f"{self.rows} rows"]
-        told += [f"{self.images} images"] if self.images else []
-        told += [f"{self.size / 1e6:.1f} MB in {self.seconds:.1f} s"]
-        told += [f"{self.passed_over} files that are no images passed over"] if self.passed_over else []
-        told += [f"{self.emptied} image cells left empty (the first: {self.first_emptied})"] if self.emptied else []
-        return f"{self.output}: {', '.join(told)}"
+        """The result as one line for the terminal."""
+        parts = [f"{self.rows} rows"]
+        parts += [f"{self.images} images"] if self.images else []
+        parts += [f"{self.size / 1e6:.1f} MB in {self.seconds:.1f} s"]
+        parts += [f"{self.passed_over} files that are not images passed over"] if self.passed_over else []
+        parts += [f"{self.emptied} image cells left empty (the first: {self.first_emptied})"] if self.emptied else []
+        return f"{self.output}: {', '.join(parts)}"
 
 
 def prepare_data(
@@ -86,22 +86,23 @@ def prepare_data(
     Parameters
     ----------
     data
-        A CSV or Parquet file with header or a folder of them; or a folder of images with a sub-folder per class, whose
-        rows are ``ID`` (the path below the folder), ``label`` and ``photo_image``.
+        CSV or Parquet file with a header, or a folder of such files. Or a folder of images with one sub-folder for
+        each class. Such a folder has the columns ``ID``, which is the path of the image, ``label`` and ``photo_image``.
     output
-        ``.csv``, or for inference ``.jsonl``: an object a line, cells as they are.
+        Path of the file to write: ``.csv``, or for inference also ``.jsonl``.
     training
-        Whether header and label are written and newlines in cells stay, as training files have it. Else lines are
-        written that may be cut at every newline: without header and label, in CSV with spaces for newlines in cells.
+        Whether to write a training file, with header, label, and newlines inside cells. Otherwise the file is for
+        inference, has no header and no label, and can be cut at every newline. In CSV, a space replaces each newline
+        of a cell then.
     model
-        A ``model.tar.gz``: its columns in its order are written, and must be there.
+        A ``model.tar.gz`` whose columns are written, in its order.
     images
-        What becomes of images; cells are copied as they are without it. A folder of images has the usual rules then.
+        Rules for images. None copies image cells unchanged. For a folder of images, None means the default rules.
 
     Raises
     ------
     UserError
-        Data or an image that cannot be read, columns that are no features, or not those of the model.
+        Data or an image cannot be read, a column has no known suffix, or a column of the model is missing.
     """
     _check_name(output, training)
     schema = None if model is None else _schema_of(model)
@@ -111,44 +112,55 @@ def prepare_data(
     else:
         source = read_tables(data, schema, training)
         if output.exists() and any(file.samefile(output) for file in source.files):
-            raise UserError(f"{output}: the file is read too. Name another one to write.")
+            raise UserError(f"{output}: this file is also an input. Name another file to write.")
+    return _write(source, ImageCells(source.columns, images, training), output, in_threads=images is not None)
+
+
+def _write(source: Input, cells: ImageCells, output: Path, *, in_threads: bool) -> Prepared:
     started = time.monotonic()
-    rows = made = emptied = 0
+    rows = image_count = emptied = 0
     first_emptied = ""
-    cells = ImageCells(source.columns, images, training)
-    with _whole(output) as stream, Progress("prepare", "rows", source.total or None) as progress:
-        write = _writer(stream, output, source.columns, training)
-        for row in map(cells.write, source.rows) if images is None else _in_order(cells.write, source.rows):
+    with _complete_file(output) as stream, Progress("prepare", "rows", source.total or None) as progress:
+        write = _writer(stream, output, source.columns, cells.training)
+        for row in _in_order(cells.write, source.rows) if in_threads else map(cells.write, source.rows):
             write(row.cells)
             rows += 1
-            made += row.images
+            image_count += row.images
             emptied += len(row.emptied)
             first_emptied = first_emptied or "".join(row.emptied[:1])
             progress.at(rows, row.done)
-    seconds = time.monotonic() - started
-    return Prepared(output, rows, made, output.stat().st_size, seconds, emptied, first_emptied, source.passed_over)
+    return Prepared(
+        output,
+        rows,
+        image_count,
+        size=output.stat().st_size,
+        seconds=time.monotonic() - started,
+        emptied=emptied,
+        first_emptied=first_emptied,
+        passed_over=source.passed_over,
+    )
 
 
 def _check_name(output: Path, training: bool) -> None:
     if output.suffix not in (".csv", ".jsonl"):
         raise UserError(f"{output}: name the file .csv (for text/csv) or .jsonl (for application/jsonlines).")
     if training and output.suffix != ".csv":
-        raise UserError(f"{output}: training reads no JSON Lines. Name the file .csv.")
+        raise UserError(f"{output}: training does not read JSON Lines. Name the file .csv.")
 
 
 def _in_order(work: Callable[[InputRow], _T], rows: Iterable[InputRow]) -> Iterator[_T]:
-    """What `work` makes of each row, in their order; threads work on the few that follow."""
+    """Yield the result of `work` for each row, in order. Threads work on the next rows in the meantime."""
     workers = os.cpu_count() or 1
     waiting: deque[tuple[Future[_T], int]] = deque()
-    held = 0
+    waiting_bytes = 0
     pool = ThreadPoolExecutor(workers, thread_name_prefix="prepare")
     try:
         for row in rows:
             waiting.append((pool.submit(work, row), row.size))
-            held += row.size
-            while len(waiting) > _AHEAD_ROWS * workers or held > _AHEAD_BYTES:
+            waiting_bytes += row.size
+            while len(waiting) > _AHEAD_ROWS * workers or waiting_bytes > _AHEAD_BYTES:
                 future, size = waiting.popleft()
-                held -= size
+                waiting_bytes -= size
                 yield future.result()
         while waiting:
             yield waiting.popleft()[0].result()
@@ -157,16 +169,16 @@ def _in_order(work: Callable[[InputRow], _T], rows: Iterable[InputRow]) -> Itera
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[IO[str]]:
-    """A file that is there once all of it is written."""
-    partly = path.with_name(path.name + ".partial")
+def _complete_file(path: Path) -> Iterator[IO[str]]:
+    """Open a file for writing that gets its name when it is complete."""
+    partial = path.with_name(path.name + ".partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with partly.open("w", encoding="utf-8", newline="") as stream:
+        with partial.open("w", encoding="utf-8", newline="") as stream:
             yield stream
-        os.replace(partly, path)
+        os.replace(partial, path)
     finally:
-        partly.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 def _writer(stream: IO[str], output: Path, columns: Sequence[str], training: bool) -> Callable[[Sequence[str]], object]:
@@ -183,8 +195,8 @@ def _object(columns: Sequence[str], cells: Sequence[str]) -> str:
 
 
 def _record(cells: Sequence[str]) -> str:
-    # csv.writer takes a hundred times as long for images, and does not quote carriage returns where lines end without.
-    # A record of one empty cell would be a blank line.
+    # csv.writer takes a hundred times as long for images. It also does not quote carriage returns where lines end
+    # without them. A record of one empty cell is quoted, because it would be a blank line otherwise.
     return (",".join(map(_quoted, cells)) or '""') + "\n"
 
 
@@ -202,4 +214,4 @@ def _schema_of(model: Path) -> FeatureSchema:
                     return ModelConfig.model_validate_json(stream.read()).schema_
     except (tarfile.TarError, OSError, ValueError):
         pass
-    raise UserError(f"{model}: this is no model.tar.gz of a training job.")
+    raise UserError(f"{model}: this file is not the model.tar.gz of a training job.")

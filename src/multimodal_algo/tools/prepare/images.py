@@ -1,4 +1,4 @@
-"""Image cells to base64 of small JPEGs."""
+"""Turns image cells into base64 of small JPEGs."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from multimodal_algo.tools.prepare.rows import InputRow
 
 @dataclass(frozen=True)
 class ImageRules:
-    """What becomes of images.
+    """Rules for images.
 
     Parameters
     ----------
     folder
-        Of the files that cells may name.
+        Folder of the files that cells may name.
     side
-        Most pixels of the short side; smaller images keep their size. 256 is what networks' crops of 224 are cut from.
+        Largest length of the short side in pixels. Smaller images are not resized. Image networks cut their crops of
+        224 pixels from images of 256, the default.
     quality
-        Of JPEGs, 1 to 100.
+        Quality of the JPEGs, 1 to 100.
     empty_bad
-        Whether a cell becomes empty whose image is missing or cannot be read; else it is an error.
+        Whether a cell becomes empty if its image is missing or cannot be read. Otherwise it is an error.
     """
 
     folder: Path | None = None
@@ -38,18 +39,18 @@ class ImageRules:
 
 @dataclass(frozen=True)
 class WrittenRow:
-    """A row that can be written.
+    """A row that is ready to be written.
 
     Parameters
     ----------
     cells
-        In the order of the columns.
+        Cells in the order of the columns.
     images
-        How many were made.
+        Number of images in the row.
     emptied
-        Where image cells were left empty, and why.
+        Places of the image cells that are empty because of a bad image, with the reasons.
     done
-        See `InputRow`.
+        Progress after this row, see `InputRow`.
     """
 
     cells: list[str]
@@ -59,32 +60,32 @@ class WrittenRow:
 
 
 class ImageCells:
-    """Writes the cells of rows.
+    """Writer of the cells of rows.
 
     Parameters
     ----------
     columns
-        Of the rows.
+        Columns of the rows.
     rules
-        What becomes of images; their cells are copied without it.
+        Rules for images. None copies their cells unchanged.
     training
-        Whether the cells are for training, where they may name files too.
+        Whether the cells are for training, where they may also name files.
     """
 
     def __init__(self, columns: Sequence[str], rules: ImageRules | None, training: bool) -> None:
         self._columns = columns
         self._is_image = [modality_of(column) is Modality.IMAGE for column in columns]
         self._rules = rules
-        self._training = training
+        self.training = training
         self._files = ImageFiles(rules.folder) if rules is not None and rules.folder is not None else None
 
     def write(self, row: InputRow) -> WrittenRow:
-        """The row as it is written.
+        """Return the row as it is written.
 
         Raises
         ------
         UserError
-            An image that is missing or cannot be read, unless such cells become empty.
+            An image is missing or cannot be read, and the rules do not leave such cells empty.
         """
         cells: list[str] = []
         emptied: list[str] = []
@@ -94,36 +95,36 @@ class ImageCells:
                 cells.append(_base64(cell) if isinstance(cell, bytes) else cell)
                 continue
             try:
-                made = list(self._made(cell))
+                encoded = list(self._encoded(cell))
             except ValueError as error:
                 where = f"{row.where}, column {column}: {error}"
                 if self._rules is None or not self._rules.empty_bad:
                     raise UserError(f"{where}. {self._remedy(cell)}") from None
                 emptied.append(where)
-                made = []
-            images += len(made) if self._rules is not None else 0
-            cells.append(";".join(made))
+                encoded = []
+            images += len(encoded) if self._rules is not None else 0
+            cells.append(";".join(encoded))
         return WrittenRow(cells, images, emptied, row.done)
 
-    def _made(self, cell: str | bytes | Path) -> Iterator[str]:
-        if self._names_nothing(cell):
-            raise ValueError(f"'{str(cell)[:80]}' names a file, and its folder is not given")
+    def _encoded(self, cell: str | bytes | Path) -> Iterator[str]:
+        if self._lacks_folder(cell):
+            raise ValueError(f"'{str(cell)[:60]}' names a file, and its folder is not given")
         if self._rules is None:
             yield _base64(cell) if isinstance(cell, bytes) else str(cell)
             return
         for data in _of_file(cell) if isinstance(cell, Path) else encoded_images(cell, self._files):
             yield _base64(shrink_image(data, self._rules.side, self._rules.quality))
 
-    def _names_nothing(self, cell: str | bytes | Path) -> bool:
-        """Whether a cell names a file where none can be looked up."""
-        if self._files is not None or (self._rules is None and self._training):
+    def _lacks_folder(self, cell: str | bytes | Path) -> bool:
+        """Return whether a cell names a file although no folder of files is given."""
+        if self._files is not None or (self._rules is None and self.training):
             return False
         return isinstance(cell, str) and names_a_file(cell)
 
     def _remedy(self, cell: str | bytes | Path) -> str:
-        if self._names_nothing(cell):
+        if self._lacks_folder(cell):
             return "Give the folder as --images."
-        return "Put it right, or leave such cells empty with --on-bad-image empty."
+        return "Correct it, or leave such cells empty with --on-bad-image empty."
 
 
 def _of_file(path: Path) -> Iterator[bytes]:

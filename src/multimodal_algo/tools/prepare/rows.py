@@ -1,4 +1,4 @@
-"""What is prepared: the rows of tables, or the files of a folder of images."""
+"""Reads the rows to prepare: those of tables, or the files of a folder of images."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class InputRow:
     Parameters
     ----------
     where
-        File, row and line, as messages show them.
+        File, row and line, for messages.
     cells
-        In the order of `Input.columns`: strings, and of an image also its bytes or the path of its file.
+        Cells in the order of `Input.columns`. The cell of an image may be a string, bytes or the path of a file.
     done
-        How much of `Input.total` is read with it.
+        Part of `Input.total` that is read after this row.
     """
 
     where: str
@@ -38,7 +38,7 @@ class InputRow:
 
     @property
     def size(self) -> int:
-        """About its bytes in memory."""
+        """Approximate size of the cells in bytes."""
         return sum(len(cell) for cell in self.cells if isinstance(cell, str | bytes))
 
 
@@ -49,15 +49,15 @@ class Input:
     Parameters
     ----------
     columns
-        To write, in order.
+        Columns to write, in order.
     rows
-        To be read once.
+        Iterator over the rows, which can be read once.
     total
-        Bytes of the files, or number of files; 0 where it is not known.
+        Bytes of the tables, or number of the images. 0 where it is not known.
     files
-        The tables.
+        Paths of the tables.
     passed_over
-        Files of a folder of images that are none.
+        Number of files in a folder of images that are not images.
     """
 
     columns: tuple[str, ...]
@@ -68,27 +68,27 @@ class Input:
 
 
 def read_tables(data: Path, schema: FeatureSchema | None, training: bool) -> Input:
-    """The rows of the CSV and Parquet files at `data`.
+    """Read the rows of the CSV and Parquet files at `data`.
 
     Parameters
     ----------
     data
         A file, a FIFO, or a folder of files.
     schema
-        Whose columns are wanted; those of the first file else.
+        Columns to read. None means the columns of the first file.
     training
-        Whether the label is wanted too.
+        Whether to read the label too.
 
     Raises
     ------
     UserError
-        There is no table, or its columns are not those wanted or no columns at all.
+        There is no table, a table lacks a column, or a column has no known suffix.
     """
     sources = find_sources(data)
-    # Opened once: a FIFO cannot be read again.
+    # The first file is opened once, because a FIFO cannot be read again.
     first = _Table(sources[0])
     if schema is None:
-        # Without a label a header is sound for inference.
+        # For inference, a header without a label is right.
         header = first.header if training or LABEL in first.header else [*first.header, LABEL]
         schema = FeatureSchema.from_header(header, sources[0].name)
     columns = schema.columns if training else schema.inference_columns
@@ -104,34 +104,34 @@ def read_tables(data: Path, schema: FeatureSchema | None, training: bool) -> Inp
 
 
 def holds_images_only(data: Path) -> bool:
-    """Whether `data` is a folder of images without a table."""
+    """Return whether `data` is a folder of images without a table."""
     kinds = Counter(map(_kind, _files_below(data)))
     return kinds["image"] > 0 and kinds["table"] == 0
 
 
 def read_folder(folder: Path, schema: FeatureSchema | None, training: bool) -> Input:
-    """The images below `folder`, ordered by path, as rows; a sub-folder's name is the label of all images below it.
+    """Read the images below `folder` as rows, ordered by path. The label of an image is the name of its sub-folder.
 
-    Hidden files are passed over without a word.
+    Hidden files are ignored.
 
     Parameters
     ----------
     folder
-        As torchvision's ``ImageFolder`` has it.
+        Folder with the layout of torchvision's ``ImageFolder``.
     schema
-        Whose columns are wanted; ``ID``, ``label`` and ``photo_image`` else.
+        Columns to read. None means ``ID``, ``label`` and ``photo_image``.
     training
-        Whether the label is wanted too.
+        Whether to read the label too.
 
     Raises
     ------
     UserError
-        Columns that a folder does not give, a name that is not UTF-8; with `training` an image in no sub-folder.
+        The schema has other columns, a file name is not UTF-8, or a training image is not in a sub-folder.
     """
     header = (ID, LABEL, PHOTO)
     schema = schema or FeatureSchema(header)
     columns = schema.columns if training else schema.inference_columns
-    places = _places(header, columns, folder.name)
+    indices = _indices(header, columns, folder.name)
     kinds = Counter(map(_kind, _files_below(folder)))
 
     def rows() -> Iterator[InputRow]:
@@ -143,15 +143,17 @@ def read_folder(folder: Path, schema: FeatureSchema | None, training: bool) -> I
                 raise UserError(f"{folder.name}: the name of the file {name!r} is not UTF-8. Rename it.") from None
             label, slash, _ = name.partition("/")
             if training and not slash:
-                raise UserError(f"{folder.name}/{name}: its folder is its class. Put it into a sub-folder.")
+                raise UserError(
+                    f"{folder.name}/{name}: the image is not in a sub-folder. Put it into the folder of its class."
+                )
             cells = (name, label, folder / name)
-            yield InputRow(f"{folder.name}/{name}", [cells[place] for place in places], done)
+            yield InputRow(f"{folder.name}/{name}", [cells[index] for index in indices], done)
 
     return Input(columns, rows(), kinds["image"], passed_over=kinds["other"])
 
 
 class _Table:
-    """A file whose header is read."""
+    """A table whose header is read."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -161,26 +163,29 @@ class _Table:
         self.header = [str(name) for name in first.fields]
 
     def rows(self, columns: Sequence[str], before: int) -> Iterator[InputRow]:
-        """The cells of `columns` in each row; `before` were the bytes of other files."""
-        places = _places(self.header, columns, self._source.name)
+        """Yield the cells of `columns` in each row. `before` is the number of bytes of the files before this one."""
+        indices = _indices(self.header, columns, self._source.name)
         for row in self._rows:
             where = f"{self._source.name}, row {row.number} (line {row.line})"
             if len(row.fields) != len(self.header):
                 raise UserError(
                     f"{where}: {len(row.fields)} fields instead of {len(self.header)}. Quote cells that hold commas."
                 )
-            yield InputRow(where, [row.fields[place] for place in places], before + row.offset)
+            yield InputRow(where, [row.fields[index] for index in indices], before + row.offset)
 
 
-def _places(header: Sequence[str], columns: Sequence[str], where: str) -> list[int]:
+def _indices(header: Sequence[str], columns: Sequence[str], where: str) -> list[int]:
     if missing := [column for column in columns if column not in header]:
-        raise UserError(f"{where}: there is no column '{missing[0]}'. Found: {', '.join(header)[:200]}.")
+        raise UserError(f"{where}: there is no column '{missing[0]}'. The columns are {', '.join(header)[:200]}.")
     return [header.index(column) for column in columns]
 
 
 def _files_below(folder: Path) -> Iterator[str]:
-    """The paths of files below `folder`, folder by folder in the order of names; none below what is no folder."""
-    # Links are followed, as torchvision does: a dataset's parts are often folders of links.
+    """Yield the relative paths of the files below `folder`, folder by folder in the order of names.
+
+    Yields nothing if `folder` is a file.
+    """
+    # Links are followed, as in torchvision, because the parts of a dataset are often folders of links.
     for here, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(name for name in files if not name.startswith(".")):

@@ -1,4 +1,4 @@
-"""An earlier model beside the new one, on the same held-out rows, which neither was trained on."""
+"""A previous model and the new one, compared on held-out rows that neither was trained on."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ _LEAST_ROWS = 20
 
 
 @dataclass(frozen=True)
-class Compared:
-    """Scores of both.
+class Comparison:
+    """Scores of the previous model and the new one.
 
     Parameters
     ----------
     rows
-        How many rows they are of.
-    earlier, new
-        By metric.
-    earlier_is_better
-        By the metric that training chooses by.
-    judged
-        What the earlier model says of the rows; None where only its scores are known.
+        Number of compared rows.
+    previous, new
+        Scores of each model, by metric.
+    previous_is_better
+        Whether the previous model has the better value of the metric by which training chooses.
+    results
+        The compared rows with the predictions of the previous model. None where only its scores are known.
     """
 
     rows: int
     previous: Mapping[str, float]
     new: Mapping[str, float]
     previous_is_better: bool
-    judged: HeldOutResults | None
+    results: HeldOutResults | None
 
-    def told(self, *, ships_previous: bool) -> dict[str, Any]:
-        """For ``metrics.json``."""
+    def summary(self, *, ships_previous: bool) -> dict[str, Any]:
+        """Return the entry ``earlier`` of ``metrics.json``."""
         return {
             "rows": self.rows,
             "earlier": dict(self.previous),
@@ -53,57 +53,67 @@ class Compared:
 
 
 def compare(
-    previous: PreviousModel, judged: HeldOutResults, metrics: Metrics, target: Target, judge: Selector
-) -> Compared | None:
-    """Both models on the rows of `judged` that the earlier one has not seen; None where there are too few.
+    previous: PreviousModel, results: HeldOutResults, metrics: Metrics, target: Target, selector: Selector
+) -> Comparison | None:
+    """Compare both models on the rows of `results` that are new to the previous model.
 
-    Where the earlier model was trained on just these rows, and was judged out of fold, its own scores are taken.
+    Where the previous model was trained on exactly these rows, the scores that it was measured with out of fold count.
 
     Parameters
     ----------
-    earlier
-        The earlier model, of the same classes.
-    judged, metrics
-        What the new model says, and its scores.
+    previous
+        The previous model, which has the same classes.
+    results, metrics
+        The held-out rows with the new model's predictions, and its scores.
     target
-        What is predicted.
-    judge
-        Names the metric.
+        The labels of the job.
+    selector
+        The selection, which names the metric.
+
+    Returns
+    -------
+    Comparison or None
+        None where too few rows are new to the previous model.
     """
-    is_new = previous.is_new(judged.dataset.keys[judged.rows])
+    is_new = previous.is_new(results.dataset.keys[results.rows])
     rows = np.flatnonzero(is_new)
-    beside: HeldOutResults | None = None
-    scores: Mapping[str, float]
-    ours: Mapping[str, float]
-    told = previous.config.metrics
+    compared: HeldOutResults | None = None
+    before: Mapping[str, float]
+    now: Mapping[str, float]
+    measured = previous.config.metrics
     if len(rows) >= _LEAST_ROWS:
-        beside = _of_previous(previous, judged, rows)
-        scores = scores_of(target.task, beside.targets, beside.answers)
-        ours = scores_of(target.task, beside.targets, judged.answers[rows])
-    elif not is_new.any() and (told.get("rows"), told.get("measured_on")) == (metrics.rows, metrics.measured_on):
-        scores, ours = told["fused"], metrics.fused
+        compared = _results_of(previous, results, rows)
+        before = scores_of(target.task, compared.targets, compared.predictions)
+        now = scores_of(target.task, compared.targets, results.predictions[rows])
+    elif not is_new.any() and _measured_on_the_same_rows(measured, metrics):
+        before, now = measured["fused"], metrics.fused
     else:
         _LOG.warning(
-            "model channel: %d rows are new to the earlier model, too few to compare it with the new one", len(rows)
+            "model channel: %d rows are new to the previous model, too few to compare it with the new one", len(rows)
         )
         return None
-    name = judge.metric
-    better = 1 if metrics_of(target.task)[name].greater_is_better else -1
-    found = Compared(len(rows) or metrics.rows, scores, ours, better * (scores[name] - ours[name]) > 0, beside)
+    name = selector.metric
+    sign = 1 if metrics_of(target.task)[name].greater_is_better else -1
+    is_better = sign * (before[name] - now[name]) > 0
+    comparison = Comparison(len(rows) or metrics.rows, before, now, is_better, compared)
     _LOG.info(
-        "earlier model: %s %.4f, the new one: %.4f (%d rows that neither was fitted to)",
-        name, scores[name], ours[name], found.rows,
+        "model channel: %s of the previous model %.4f, of the new one %.4f, on %d rows that neither was fitted to",
+        name, before[name], now[name], comparison.rows,
     )  # fmt: skip
-    return found
+    return comparison
 
 
-def _of_previous(previous: PreviousModel, judged: HeldOutResults, rows: np.ndarray) -> HeldOutResults:
-    vectors = previous.vectors(judged.dataset.features.take(judged.rows[rows]))
+def _measured_on_the_same_rows(measured: Mapping[str, Any], metrics: Metrics) -> bool:
+    return (measured.get("rows"), measured.get("measured_on")) == (metrics.rows, metrics.measured_on)
+
+
+def _results_of(previous: PreviousModel, results: HeldOutResults, rows: np.ndarray) -> HeldOutResults:
+    votes = previous.votes(results.dataset.features.take(results.rows[rows]))
     return replace(
-        judged,
-        measured_on=f"{judged.measured_on}, those new to the model channel's artifact",
-        answers=previous.fusion.predict(vectors),
-        vectors=vectors,
-        targets=judged.targets[rows],
-        rows=judged.rows[rows],
+        results,
+        measured_on=f"{results.measured_on}, those new to the model channel's artifact",
+        predictions=previous.fusion.predict(votes),
+        votes=votes,
+        targets=results.targets[rows],
+        rows=results.rows[rows],
     )

@@ -1,4 +1,4 @@
-"""The networks of an artifact, as start for other tasks.
+"""The networks of an artifact, as a start for other tasks.
 
 ::
 
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from multimodal_algo.artifact import CONFIG, GRAPH, IMAGE_BACKBONE, TEXT_BACKBONE, ModelConfig
+from multimodal_algo.branches.registry import FINE_TUNED
 from multimodal_algo.config.recipes import Branch
 from multimodal_algo.core.archive import unpack
 from multimodal_algo.core.errors import UserError
@@ -24,48 +25,50 @@ _FOLDERS = {Modality.TEXT: "text", Modality.IMAGE: "image"}
 _SIGNS = {Modality.TEXT: "config.json", Modality.IMAGE: "backbone.json"}
 
 Networks = Mapping[Modality, Path]
-"""Directories of networks, as ``text_backbone`` and ``image_backbone`` take them."""
+"""Directories of networks by modality, as ``text_backbone`` and ``image_backbone`` take them."""
 
 
 def export_backbones(model: Path, output: Path) -> list[str]:
-    """Write the networks of an artifact, fine-tuned ones where it has them (``multimodal-algo export-backbones``).
+    """Write the networks of an artifact, for ``multimodal-algo export-backbones``.
+
+    A fine-tuned network replaces the frozen one of its modality.
 
     Parameters
     ----------
     model
-        ``model.tar.gz``, or a directory with one or an extracted one.
+        ``model.tar.gz``, a directory that holds one, or an extracted artifact.
     output
-        Directory, made when missing.
+        Directory for the networks, made when missing.
 
     Returns
     -------
     list of str
-        What was written, and how to use it.
+        One hyperparameter a network, which names its directory.
 
     Raises
     ------
     UserError
-        There is no whole artifact, or it has neither texts nor images.
+        There is not a whole artifact, or it has neither text nor image columns.
     """
     with tempfile.TemporaryDirectory(prefix="multimodal-export-") as scratch:
         directory, config = find_artifact(model, Path(scratch))
-        found = write_networks(directory, config, output, tuned=True)
-    if not found:
-        raise UserError(f"{model} has neither text nor image columns, so there is no network in it.")
-    return [f"{modality.value}_backbone={path.absolute()}" for modality, path in found.items()]
+        networks = write_networks(directory, config, output, fine_tuned=True)
+    if not networks:
+        raise UserError(f"{model} has neither text nor image columns, so it holds no networks.")
+    return [f"{modality.value}_backbone={path.absolute()}" for modality, path in networks.items()]
 
 
-def write_networks(directory: Path, config: ModelConfig, output: Path, *, tuned: bool) -> Networks:
+def write_networks(directory: Path, config: ModelConfig, output: Path, *, fine_tuned: bool) -> Networks:
     """Write the networks of the artifact in `directory` below `output`.
 
     Parameters
     ----------
     directory, config
-        Of the artifact.
+        Directory and description of the artifact.
     output
-        Directory, made when missing.
-    tuned
-        Whether fine-tuned networks stand in for the frozen ones.
+        Directory for the networks, made when missing.
+    fine_tuned
+        Whether a fine-tuned network replaces the frozen one of its modality.
     """
     if config.schema_.of(Modality.TEXT):
         _write_text(directory, output / _FOLDERS[Modality.TEXT])
@@ -74,8 +77,8 @@ def write_networks(directory: Path, config: ModelConfig, output: Path, *, tuned:
         image.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(directory / IMAGE_BACKBONE / "weights.safetensors", image / "weights.safetensors")
         (image / _SIGNS[Modality.IMAGE]).write_text(config.image_backbone.model_dump_json() + "\n", encoding="utf-8")
-    if tuned:
-        _write_tuned(directory, config, output)
+    if fine_tuned:
+        _write_fine_tuned(directory, config, output)
     return find_networks(output)
 
 
@@ -83,21 +86,22 @@ def _write_text(directory: Path, target: Path) -> None:
     shutil.copytree(directory / TEXT_BACKBONE, target, ignore=shutil.ignore_patterns(GRAPH), dirs_exist_ok=True)
 
 
-def _write_tuned(directory: Path, config: ModelConfig, output: Path) -> None:
+def _write_fine_tuned(directory: Path, config: ModelConfig, output: Path) -> None:
     from multimodal_algo.predictors.finetune.predictor import FineTunedPredictor
 
-    done = set()
+    written = set()
     for entry in config.branches:
-        if entry.branch not in (Branch.TEXT_FINE_TUNED, Branch.IMAGE_FINE_TUNED) or entry.branch in done:
+        networks = FINE_TUNED.get(Branch(entry.branch), ())
+        if len(networks) != 1 or entry.branch in written:
             continue
-        done.add(entry.branch)
-        folder = _FOLDERS[Modality.TEXT if entry.branch == Branch.TEXT_FINE_TUNED else Modality.IMAGE]
+        written.add(entry.branch)
+        folder = _FOLDERS[networks[0]]
         shutil.rmtree(output / folder, ignore_errors=True)
         FineTunedPredictor.load(directory / entry.name).save_networks(output)
 
 
 def find_networks(directory: Path) -> Networks:
-    """Those that `directory` holds."""
+    """Return the networks in `directory`."""
     return {
         modality: directory / folder
         for modality, folder in _FOLDERS.items()
@@ -106,23 +110,25 @@ def find_networks(directory: Path) -> Networks:
 
 
 def pretrained_networks(location: Path, scratch: Path) -> Networks:
-    """The networks of the ``pretrained`` channel: exported ones, an archive of such, or an artifact.
+    """Return the networks of the ``pretrained`` channel.
+
+    The channel holds exported networks, an archive of them, or an artifact.
 
     Parameters
     ----------
     location
-        The channel's directory.
+        Directory of the channel.
     scratch
-        Directory for what is unpacked.
+        Directory for an unpacked archive.
 
     Raises
     ------
     UserError
-        There is none of these.
+        The channel holds none of them.
     """
     if not (location / CONFIG).is_file():
-        if found := find_networks(location):
-            return found
+        if networks := find_networks(location):
+            return networks
         archives = sorted(path for path in location.rglob("*.tar.gz") if path.is_file())
         if len(archives) != 1:
             raise UserError(
@@ -131,11 +137,11 @@ def pretrained_networks(location: Path, scratch: Path) -> Networks:
             )
         unpack(archives[0], scratch / "unpacked")
         if not (scratch / "unpacked" / CONFIG).is_file():
-            found = find_networks(scratch / "unpacked")
-            if not found:
+            networks = find_networks(scratch / "unpacked")
+            if not networks:
                 raise UserError(f"{location.name}: {archives[0].name} holds neither networks nor a model.")
-            return found
+            return networks
     directory, config = find_artifact(
         location if (location / CONFIG).is_file() else scratch / "unpacked", scratch / "artifact"
     )
-    return write_networks(directory, config, scratch / "networks", tuned=True)
+    return write_networks(directory, config, scratch / "networks", fine_tuned=True)

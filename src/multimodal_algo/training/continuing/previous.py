@@ -1,4 +1,4 @@
-"""An earlier artifact, from which a job goes on."""
+"""The artifact of a previous job, from which a job goes on."""
 
 from __future__ import annotations
 
@@ -17,48 +17,50 @@ from multimodal_algo.core.archive import unpack
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.ingest.features import Features
-from multimodal_algo.training.duplicates import telling_keys
+from multimodal_algo.training.duplicates import linking_keys
 
 if TYPE_CHECKING:
     from multimodal_algo.branches.base import BranchModel
     from multimodal_algo.core.task import Task
     from multimodal_algo.fusion.fusion import Fusion
+    from multimodal_algo.fusion.votes import Votes
 
 _LOG = logging.getLogger(__name__)
 
-NAME = "earlier"
-_MANY = 3
+PREFIX = "earlier/"
+"""The names of adopted branches begin with it. It is public: the names are keys of ``metrics.json``."""
+_MANY_GENERATIONS = 3
 
 
 def find_artifact(location: Path, scratch: Path) -> tuple[Path, ModelConfig]:
-    """The whole artifact at `location`: an archive, an extracted one, or a directory with one archive.
+    """Find the whole artifact at `location`: an archive, an extracted one, or a directory with one archive.
 
     Parameters
     ----------
     location
-        A file, or a channel's directory.
+        A file, or the directory of a channel.
     scratch
-        Where an archive is unpacked; a directory that may be missing.
+        Directory for an unpacked archive, made when missing.
 
     Returns
     -------
     directory, config
-        Of the artifact, every file of which is what its description says.
+        The directory of the artifact and its description. Every file is checked against the description.
 
     Raises
     ------
     UserError
-        There is none, or it is not whole, or of another version.
+        There is no artifact, or it is not whole, or it is of another version.
     """
     if (location / CONFIG).is_file():
         return location, read_config(location)
     archive = location
     if location.is_dir():
-        found = sorted(p for p in location.rglob("*") if p.name.endswith((".tar.gz", ".tgz")) and p.is_file())
-        if len(found) != 1:
-            told = "none" if not found else ", ".join(path.name for path in found[:5])
-            raise UserError(f"{location.name}: there must be one model.tar.gz, but there is {told}.")
-        archive = found[0]
+        archives = sorted(p for p in location.rglob("*") if p.name.endswith((".tar.gz", ".tgz")) and p.is_file())
+        if len(archives) != 1:
+            names = ", ".join(path.name for path in archives[:5]) or "none"
+            raise UserError(f"{location.name}: there must be one model.tar.gz, but there is {names}.")
+        archive = archives[0]
     unpack(archive, scratch)
     config = read_config(scratch)
     files = {path.relative_to(scratch).as_posix() for path in scratch.rglob("*") if path.is_file()}
@@ -69,14 +71,14 @@ def find_artifact(location: Path, scratch: Path) -> tuple[Path, ModelConfig]:
 
 @dataclass(frozen=True)
 class PreviousModel:
-    """An earlier artifact.
+    """The artifact of a previous job.
 
     Parameters
     ----------
     directory
-        Of the artifact.
+        Directory of the artifact.
     config
-        Its description.
+        Description of the artifact.
     """
 
     directory: Path
@@ -84,48 +86,50 @@ class PreviousModel:
 
     @classmethod
     def open(cls, location: Path, scratch: Path) -> PreviousModel:
-        """See `find_artifact`."""
+        """Open the artifact at `location`, see `find_artifact`, and log what it holds."""
         previous = cls(*find_artifact(location, scratch))
-        generations = max(entry.name.count(f"{NAME}/") for entry in previous.config.branches) + 1
+        config = previous.config
         _LOG.info(
             "model channel: an artifact of quality %s with %s",
-            previous.config.recipe,
-            "a regression" if previous.config.task.is_regression else f"{len(previous.config.classes)} classes",
+            config.recipe,
+            "a regression" if config.task.is_regression else f"{len(config.classes)} classes",
         )
-        if generations > _MANY:
+        generations = max(entry.name.count(PREFIX) for entry in config.branches) + 1
+        if generations > _MANY_GENERATIONS:
             _LOG.warning(
-                "model channel: the artifact holds models of %d jobs, and gets those of one more; "
-                "train anew on all data now and then",
+                "model channel: the artifact holds branches of %d jobs, and this job adds its own. "
+                "Train from the start on all data now and then",
                 generations,
             )
         if previous._keys is None:
             _LOG.warning(
-                "model channel: the artifact does not tell which rows it was trained on: none of these, is assumed"
+                "model channel: the artifact does not list the rows that it was trained on. "
+                "The job takes all rows as new to it"
             )
         return previous
 
     def check(self, schema: FeatureSchema) -> None:
-        """Refuse data of other columns.
+        """Refuse data with other columns.
 
         Raises
         ------
         UserError
             With the columns that differ.
         """
-        previous, now = set(self.config.schema_.features), set(schema.features)
-        if previous == now:
+        known, given = set(self.config.schema_.features), set(schema.features)
+        if known == given:
             return
-        missing, extra = sorted(previous - now), sorted(now - previous)
-        told = [f"missing {', '.join(missing[:5])}"] if missing else []
-        told += [f"unexpected {', '.join(extra[:5])}"] if extra else []
+        missing, extra = sorted(known - given), sorted(given - known)
+        differences = [f"missing {', '.join(missing[:5])}"] if missing else []
+        differences += [f"unexpected {', '.join(extra[:5])}"] if extra else []
         raise UserError(
-            f"The training data has other columns than the artifact of the model channel ({'; '.join(told)}). Give "
-            "data with its columns, or give the artifact in the pretrained channel, which takes its networks alone."
+            f"The training data has other columns than the artifact of the model channel ({'; '.join(differences)}). "
+            "Give data with its columns, or give the artifact in the pretrained channel, which takes only its networks."
         )
 
     @cached_property
     def models(self) -> list[tuple[Branch, BranchModel]]:
-        """Its models, in its order."""
+        """The models of its branches, in the order of its votes."""
         from multimodal_algo.branches.registry import load_model
 
         config = self.config
@@ -138,26 +142,30 @@ class PreviousModel:
         ]
 
     def model(self, name: str) -> BranchModel | None:
-        """Its model of that name, if it has one."""
+        """Return the model of the branch `name`, or None."""
         return next((model for _, model in self.models if model.name == name), None)
 
     def adopted(self, task: Task, classes: Sequence[str]) -> list[tuple[Branch, BranchModel]]:
-        """Its models as branches of a new one of `task` and `classes`, by new names."""
+        """Return its models as branches of a new model, under names that begin with `PREFIX`.
+
+        Parameters
+        ----------
+        task
+            The task of the new model.
+        classes
+            The classes of the new model. Where they are others, the votes are translated.
+        """
         from multimodal_algo.branches.translated import TranslatedModel
 
         if task.is_regression != self.config.task.is_regression:
             return []
-        adopted: list[tuple[Branch, BranchModel]] = []
-        place = {name: number for number, name in enumerate(self.config.classes)}
-        for branch, model in self.models:
-            name = f"{NAME}/{model.name}"
-            if tuple(classes) == self.config.classes:
-                model.name = name
-                adopted.append((branch, model))
-            else:
-                shared = np.array([place.get(label, -1) for label in classes], dtype=np.int64)
-                adopted.append((branch, TranslatedModel(model, name, task, shared)))
-        return adopted
+        if tuple(classes) == self.config.classes:
+            return [(branch, model.renamed(f"{PREFIX}{model.name}")) for branch, model in self.models]
+        positions = {label: number for number, label in enumerate(self.config.classes)}
+        shared = np.array([positions.get(label, -1) for label in classes], dtype=np.int64)
+        return [
+            (branch, TranslatedModel(model, f"{PREFIX}{model.name}", task, shared)) for branch, model in self.models
+        ]
 
     @cached_property
     def fusion(self) -> Fusion:
@@ -166,29 +174,31 @@ class PreviousModel:
 
         return Fusion.load(self.directory / FUSION)
 
-    def vectors(self, features: Features) -> np.ndarray:
-        """What its models say, float32 (rows, models, n + 1)."""
-        from multimodal_algo.branches.base import vectors_of
+    def votes(self, features: Features) -> Votes:
+        """Return the votes of its branches for `features`."""
+        from multimodal_algo.fusion.votes import votes_of
 
-        return vectors_of((model for _, model in self.models), features, min_completeness=self.config.min_completeness)
+        return votes_of((model for _, model in self.models), features, min_completeness=self.config.min_completeness)
 
     def is_new(self, keys: np.ndarray) -> np.ndarray:
-        """Which rows are none that it was trained on, nor share a telling text or image with one: bool (rows,).
+        """Find the rows that it was not trained on, bool (rows,).
+
+        A row that shares a linking text or image with a training row is not new.
 
         Parameters
         ----------
         keys
-            Of each row, see `row_keys`.
+            Keys of the rows, see `row_keys`.
         """
         known = self._keys
         if known is None:
             return np.ones(len(keys), dtype=bool)
         return np.asarray(~np.isin(keys, known).any(axis=1))
 
-    def all_keys(self, keys: np.ndarray) -> np.ndarray:
-        """The telling keys of all rows that a model which goes on from it was trained on: uint32, sorted."""
-        telling = telling_keys(keys)
-        return telling if self._keys is None else np.union1d(telling, self._keys)
+    def known_keys(self, keys: np.ndarray) -> np.ndarray:
+        """Return the keys of its training rows and of rows with `keys`, uint32, sorted."""
+        linking = linking_keys(keys)
+        return linking if self._keys is None else np.union1d(linking, self._keys)
 
     @cached_property
     def _keys(self) -> np.ndarray | None:

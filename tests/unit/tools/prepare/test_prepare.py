@@ -84,7 +84,7 @@ def test_a_models_columns_are_written_in_its_order(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("ID,a_text\n1,x\n")
     with pytest.raises(UserError, match=r"data\.csv: there is no column 'b_num'"):
         prepare_data(tmp_path / "data.csv", tmp_path / "out.csv", model=tmp_path / "model.tar.gz")
-    with pytest.raises(UserError, match=r"no model\.tar\.gz"):
+    with pytest.raises(UserError, match=r"is not the model\.tar\.gz"):
         prepare_data(tmp_path / "data.csv", tmp_path / "out.csv", model=tmp_path / "data.csv")
 
 
@@ -136,7 +136,7 @@ def test_any_cell_comes_back(rows: list[tuple[str, ...]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "training", "told"),
+    ("text", "training", "message"),
     [
         ("ID,a\n1,2\n", False, "'a' has no known suffix"),
         ("ID,a_text\n1,2\n", True, "there is no 'label' column"),
@@ -145,21 +145,21 @@ def test_any_cell_comes_back(rows: list[tuple[str, ...]]) -> None:
         ('a_text\n"x\n', False, "not well-formed CSV"),
     ],
 )
-def test_what_cannot_be_prepared_is_told_and_leaves_no_file(
-    tmp_path: Path, text: str, training: bool, told: str
+def test_what_cannot_be_prepared_is_reported_and_leaves_no_file(
+    tmp_path: Path, text: str, training: bool, message: str
 ) -> None:
     (tmp_path / "data.csv").write_text(text)
     with pytest.raises(UserError) as error:
         prepare_data(tmp_path / "data.csv", tmp_path / "out.csv", training=training)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert not list(tmp_path.glob("out*"))
 
 
 def test_names_of_outputs_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text(ROWS)
-    with pytest.raises(UserError, match="the file is read too"):
+    with pytest.raises(UserError, match="this file is also an input"):
         prepare_data(tmp_path / "data.csv", tmp_path / "../" / tmp_path.name / "data.csv", training=True)
-    with pytest.raises(UserError, match="training reads no JSON Lines"):
+    with pytest.raises(UserError, match="training does not read JSON Lines"):
         prepare_data(tmp_path / "data.csv", tmp_path / "out.jsonl", training=True)
     with pytest.raises(UserError, match=r"name the file \.csv"):
         prepare_data(tmp_path / "data.csv", tmp_path / "out.txt")

@@ -103,7 +103,7 @@ def test_bytes_in_parquet_are_made_smaller(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cell", "told"),
+    ("cell", "message"),
     [
         ("red.jpg;none.jpg", "there is no file 'none.jpg'"),
         ("../secret.jpg", "there is no file '../secret.jpg'"),
@@ -113,19 +113,19 @@ def test_bytes_in_parquet_are_made_smaller(tmp_path: Path) -> None:
         ("aGVsbG8gd29ybGQh", "not a JPEG"),
     ],
 )
-def test_a_bad_image_is_told_with_its_place_or_leaves_its_cell_empty(
-    write_csv: WriteCsv, folder: Path, tmp_path: Path, cell: str, told: str
+def test_a_bad_image_is_reported_with_its_place_or_leaves_its_cell_empty(
+    write_csv: WriteCsv, folder: Path, tmp_path: Path, cell: str, message: str
 ) -> None:
     table = write_csv("data.csv", [HEADER, ["1", "red.jpg", "a"], ["2", cell, "b"], ["3", "small.jpg", "c"]])
     with pytest.raises(UserError) as error:
         prepare_data(table, tmp_path / "out.csv", images=ImageRules(folder))
     assert str(error.value).startswith("data.csv, row 2 (line 3), column photo_image: ")
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert not list(tmp_path.glob("out*"))
     done = prepare_data(table, tmp_path / "out.csv", images=ImageRules(folder, empty_bad=True))
     assert (done.rows, done.images, done.emptied) == (3, 2, 1)
     assert f"1 image cells left empty (the first: {done.first_emptied})" in done.sentence
-    assert told in done.sentence
+    assert message in done.sentence
     assert written(tmp_path / "out.csv")[1] == ["2", ""]
 
 
@@ -169,7 +169,7 @@ def test_a_folder_of_classes_becomes_a_training_csv(classes: Path, tmp_path: Pat
     assert [row[:2] for row in rows] == [[name, name[:3]] for name in names]
     assert {images_of(row[2])[0].size for row in rows} == {(341, 256)}
     assert (done.rows, done.images, done.passed_over) == (4, 4, 1)
-    assert "1 files that are no images passed over" in done.sentence
+    assert "1 files that are not images passed over" in done.sentence
 
 
 def test_a_folder_of_images_becomes_inference_lines(classes: Path, tmp_path: Path) -> None:
@@ -178,11 +178,11 @@ def test_a_folder_of_images_becomes_inference_lines(classes: Path, tmp_path: Pat
     rows = written(tmp_path / "lines.csv")
     assert [len(row) for row in rows] == [2] * 5
     assert rows[0][0] == "stray.jpg"
-    with pytest.raises(UserError, match=r"pets/stray\.jpg: its folder is its class"):
+    with pytest.raises(UserError, match=r"pets/stray\.jpg: the image is not in a sub-folder"):
         prepare_data(classes, tmp_path / "train.csv", training=True)
 
 
-def test_a_broken_file_of_a_folder_is_told_by_its_path(classes: Path, tmp_path: Path) -> None:
+def test_a_broken_file_of_a_folder_is_reported_by_its_path(classes: Path, tmp_path: Path) -> None:
     (classes / "dog/c.jpg").write_bytes(b"")
     with pytest.raises(UserError, match=r"pets/dog/c\.jpg, column photo_image: not a JPEG"):
         prepare_data(classes, tmp_path / "train.csv", training=True)
@@ -190,7 +190,7 @@ def test_a_broken_file_of_a_folder_is_told_by_its_path(classes: Path, tmp_path: 
     assert (done.rows, done.emptied) == (5, 1)
 
 
-def test_a_name_that_cannot_be_written_is_told(classes: Path, tmp_path: Path) -> None:
+def test_a_name_that_cannot_be_written_is_reported(classes: Path, tmp_path: Path) -> None:
     (classes / "dog" / os.fsdecode(b"\xff.jpg")).write_bytes(photo())
     with pytest.raises(UserError, match=r"pets: the name of the file 'dog/\\udcff\.jpg' is not UTF-8"):
         prepare_data(classes, tmp_path / "train.csv", training=True)
@@ -214,6 +214,6 @@ def test_the_command_takes_folders_and_options(classes: Path, tmp_path: Path) ->
     assert "4 rows, 4 images" in run(classes, "--training", "--output", train, "--image-side", "100")
     assert images_of(written(train)[1][2])[0].size == (133, 100)
     (tmp_path / "names.csv").write_text("ID,photo_image\n1,cat/2.jpg\n2,cat/3.jpg\n")
-    told = run(tmp_path / "names.csv", "--output", lines, "--images", classes, "--on-bad-image", "empty")
-    assert "2 rows, 1 images" in told
-    assert "1 image cells left empty" in told
+    message = run(tmp_path / "names.csv", "--output", lines, "--images", classes, "--on-bad-image", "empty")
+    assert "2 rows, 1 images" in message
+    assert "1 image cells left empty" in message

@@ -29,9 +29,9 @@ def test_what_was_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_what_cannot_be_exported_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def export(model: Path, output: Path) -> list[str]:
-        raise UserError("there is no network in it.")
+        raise UserError("it holds no networks.")
 
     monkeypatch.setattr("multimodal_algo.training.continuing.export.export_backbones", export)
     (tmp_path / "model.tar.gz").write_bytes(b"x")
     done = CliRunner().invoke(main, ["export-backbones", str(tmp_path / "model.tar.gz"), "--output", str(tmp_path)])
-    assert (done.exit_code, done.output) == (1, "Error: there is no network in it.\n")
+    assert (done.exit_code, done.output) == (1, "Error: it holds no networks.\n")

@@ -12,6 +12,7 @@ import pytest
 from multimodal_algo.config.recipes import RECIPES, Branch
 from multimodal_algo.core.budget import Budget
 from multimodal_algo.core.task import Task
+from multimodal_algo.predictors.base import FitSettings
 from multimodal_algo.predictors.tabular import AutoGluonPredictor
 from multimodal_algo.serving.loaded_model import LoadedModel
 
@@ -21,11 +22,11 @@ def test_the_sample_is_answered_as_by_predict_proba(artifact: Path, sample: Path
         rows = list(csv.reader(stream))
     predictor = LoadedModel.load(artifact)
     features, _ = predictor.features(rows)
-    direct = predictor.vectors(features)
+    direct = predictor.votes(features).array
     for model in predictor._models:
-        assert model._head._direct is not None  # type: ignore[union-attr]
-        model._head._direct = None  # type: ignore[union-attr]
-    np.testing.assert_allclose(direct, predictor.vectors(features), atol=1e-6)
+        assert model._predictor._fast is not None  # type: ignore[union-attr]
+        model._predictor._fast = None  # type: ignore[union-attr]
+    np.testing.assert_allclose(direct, predictor.votes(features).array, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
@@ -36,17 +37,16 @@ def test_every_problem_type_and_kind_of_model_is_answered_alike(kind: str, quali
     values = inputs["a_num"] + inputs["b_num"] / 4 + random.normal(scale=0.3, size=240)
     task = Task.regression() if kind == "regression" else Task.of_classes(2 if kind == "binary" else 3)
     targets = values.to_numpy() if kind == "regression" else pd.qcut(values, task.outputs, labels=False).to_numpy()
-    head, _ = AutoGluonPredictor.fit(
-        inputs,
-        targets,
-        np.arange(240) % 4,
+    settings = FitSettings(
+        name="num",
         task=task,
-        models=RECIPES[quality].models[Branch.NUM],
-        budget=Budget.starting_now(120),
+        model_settings=RECIPES[quality].models[Branch.NUM],
         seed=0,
-        path=tmp_path / "fit" / "predictor",
+        scratch=tmp_path / "fit",
+        budget=Budget.starting_now(120),
     )
-    head.save(tmp_path / "saved")
+    fitted, _ = AutoGluonPredictor.fit(inputs, targets, np.arange(240) % 4, settings)
+    fitted.save(tmp_path / "saved")
     loaded = AutoGluonPredictor.load(tmp_path / "saved")
-    assert loaded._direct is not None
-    np.testing.assert_allclose(loaded.predict(inputs), head.predict(inputs), rtol=1e-5, atol=1e-6)
+    assert loaded._fast is not None
+    np.testing.assert_allclose(loaded.predict(inputs), fitted.predict(inputs), rtol=1e-5, atol=1e-6)

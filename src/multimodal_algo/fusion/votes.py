@@ -1,0 +1,89 @@
+"""The votes of the branches: n probabilities, or one number, and the sign that a branch has no vote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from multimodal_algo.branches.base import BranchModel
+    from multimodal_algo.ingest.features import Features
+
+Rows = np.ndarray | slice
+"""Rows by a mask, bool (rows,), by positions, int (n,), or by a slice."""
+
+
+@dataclass(frozen=True)
+class Votes:
+    """The votes of all branches for some rows.
+
+    Parameters
+    ----------
+    array
+        float32 (rows, branches, n + 1). Entry n is 1 where the branch has no vote for the row; then all others are 0.
+    """
+
+    array: np.ndarray
+
+    @classmethod
+    def stack(cls, vectors: Sequence[np.ndarray]) -> Votes:
+        """Join the vectors of each branch, float32 (rows, n + 1)."""
+        return cls(np.stack(vectors, axis=1))
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    @property
+    def branches(self) -> int:
+        """Number of branches."""
+        return int(self.array.shape[1])
+
+    @property
+    def outputs(self) -> int:
+        """Number of classes, n, or 1 for a regression."""
+        return int(self.array.shape[2]) - 1
+
+    @property
+    def speaking(self) -> np.ndarray:
+        """Whether each branch has a vote for each row, bool (rows, branches)."""
+        return np.asarray(self.array[:, :, -1] < 0.5)
+
+    def silence(self, rows: Rows, branches: Sequence[int]) -> Votes:
+        """Return the same votes, but without those of `branches` for `rows`."""
+        no_vote = np.zeros(self.array.shape[2], dtype=np.float32)
+        no_vote[-1] = 1.0
+        array = self.array.copy()
+        for branch in branches:
+            array[rows, branch] = no_vote
+        return Votes(array)
+
+    def alone(self, branch: int, prior: np.ndarray) -> np.ndarray:
+        """Return the predictions of one branch, float32 (rows, n), with `prior` (n,) where it has no vote."""
+        return np.asarray(self.array[:, branch, :-1] + self.array[:, branch, -1:] * prior)
+
+    def take(self, rows: Rows) -> Votes:
+        """Return the votes for `rows` alone."""
+        return Votes(self.array[rows])
+
+    def concat(self, other: Votes) -> Votes:
+        """Return the votes of these branches and of `other` branches for the same rows."""
+        return Votes(np.concatenate([self.array, other.array], axis=1))
+
+    def spread_to(self, rows: np.ndarray, total: int) -> Votes:
+        """Return votes for `total` rows: these votes at the positions `rows`, and no vote elsewhere."""
+        array = np.zeros((total, *self.array.shape[1:]), dtype=np.float32)
+        array[:, :, -1] = 1.0
+        array[rows] = self.array
+        return Votes(array)
+
+    def probabilities(self, rows: Rows, branches: Sequence[int]) -> np.ndarray:
+        """Return the first n entries of `branches` for `rows`, float32 (rows, branches, n)."""
+        return np.asarray(self.array[rows][:, list(branches), :-1])
+
+
+def votes_of(models: Iterable[BranchModel], features: Features, *, min_completeness: float) -> Votes:
+    """Return the votes of `models`, in their order, for the rows of `features`."""
+    return Votes.stack([model.predict(features, min_completeness=min_completeness) for model in models])

@@ -1,0 +1,252 @@
+"""Parts of a channel: each is read once, into a dataset of its own, and all are joined into one dataset.
+
+Memory stays bounded, whatever the size of the files.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.schema import FeatureSchema
+from multimodal_algo.ingest.dataset import DatasetWriter, join_datasets, row_keys
+from multimodal_algo.ingest.features import Encoders, Features, build_features
+from multimodal_algo.ingest.findings import NO_HEADER, BadRow, BadRowPolicy, Findings, Inspection
+from multimodal_algo.ingest.images import SIDE, ImageFiles
+from multimodal_algo.ingest.progress import Progress
+from multimodal_algo.ingest.scan import Chunk, collect
+from multimodal_algo.ingest.sources import Source, read_rows
+
+_LOG = logging.getLogger(__name__)
+
+BAD_ROWS = "bad_rows.csv"
+# The report shows few rows, so small pictures of the first rows are enough for it.
+_SMALL_SIDE = SIDE // 2
+_SMALL_ROWS = 20_000
+_PROBE_ROWS = 32
+
+EncodersOf = Callable[[FeatureSchema], Encoders]
+"""Function that returns the encoders of the modalities that a schema has."""
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """Settings that all parts of a channel are read with. They can be pickled.
+
+    Parameters
+    ----------
+    bad_rows
+        Treatment of rows that cannot be read.
+    problem_type
+        The hyperparameter, see `scan`.
+    images
+        Directory of the files that image cells may name, the same on every host. None without an ``images`` channel.
+    keep_images
+        Whether networks are fine-tuned on the images. Then every row keeps its picture, with the side that networks
+        see. Otherwise the first rows keep a small picture, for the report.
+    is_training
+        Whether models learn from the rows. The rows of other channels may be few, and of one class.
+    schema
+        The columns that every header must have. None where the first header of the channel decides, which takes a
+        single part with all files.
+    first_file
+        Name for messages of the file, or the files, that `schema` comes from.
+    """
+
+    bad_rows: BadRowPolicy
+    problem_type: str = "auto"
+    images: Path | None = None
+    keep_images: bool = False
+    is_training: bool = True
+    schema: FeatureSchema | None = None
+    first_file: str = "training"
+
+
+@dataclass(frozen=True)
+class Part:
+    """The result of reading some files of a channel. It can be pickled.
+
+    Parameters
+    ----------
+    findings
+        Findings of all rows.
+    schema
+        The columns. None when no header could be read.
+    rows
+        Number of rows in the part's dataset. With 0 rows there is no dataset: no row can be read, or there are errors.
+    """
+
+    findings: Findings
+    schema: FeatureSchema | None
+    rows: int
+
+
+class _DatasetSink:
+    """Sink that encodes the rows of a part and writes them into a dataset."""
+
+    def __init__(self, directory: Path, encoders_of: EncodersOf, keep_images: bool) -> None:
+        self._directory = directory
+        self._encoders_of = encoders_of
+        self._keep_images = keep_images
+        self.rows = 0
+        self._encoders: Encoders = {}
+        self._dataset: DatasetWriter | None = None
+        self._probe: dict[str, Sequence[Any]] = {}
+
+    def begin(self, schema: FeatureSchema) -> None:
+        """See `Sink.begin`."""
+        self._schema = schema
+        self._encoders = self._encoders_of(schema)
+
+    def append(self, chunk: Chunk) -> None:
+        """See `Sink.append`."""
+        if self._dataset is None:
+            self._dataset = DatasetWriter(self._schema, self._directory)
+            self._probe = {column: cells[:_PROBE_ROWS] for column, cells in chunk.cells.items()}
+        features = self._features(chunk)
+        keys = row_keys(self._schema, chunk.cells, len(chunk))
+        self._dataset.append(features, chunk.labels, chunk.ids if self._schema.has_id else None, keys)
+        self.rows += len(chunk)
+
+    def _features(self, chunk: Chunk) -> Features:
+        with_picture = len(chunk) if self._keep_images else min(max(_SMALL_ROWS - self.rows, 0), len(chunk))
+        side = SIDE if self._keep_images else _SMALL_SIDE if with_picture else 0
+        features = build_features(self._schema, chunk.cells, len(chunk), self._encoders, side)
+        if with_picture == len(chunk):
+            return features
+        pictures = {column: pictures.only_first(with_picture) for column, pictures in features.pictures.items()}
+        return replace(features, pictures=pictures)
+
+    def close(self, largest_row: int) -> None:
+        """Finish the dataset, if there are rows."""
+        if self._dataset is not None:
+            self._dataset.close(self._probe, largest_row)
+
+    def abandon(self) -> None:
+        """Remove the dataset, unless it is finished."""
+        if self._dataset is not None:
+            self._dataset.abandon()
+
+
+def first_header(sources: Sequence[Source]) -> tuple[FeatureSchema, str]:
+    """Return the columns of a channel, and the name of the file with this header. No row is read.
+
+    Parameters
+    ----------
+    sources
+        Files of the channel. A FIFO cannot be among them, since it can be read once only.
+
+    Raises
+    ------
+    UserError
+        The first file that is not blank does not begin with a training header, or all files are blank.
+    """
+    for source in sources:
+        for row in read_rows(source):
+            return FeatureSchema.from_header(row.fields, source.name), source.name
+    raise UserError(NO_HEADER)
+
+
+def read_part(sources: Sequence[Source], directory: Path, encoders_of: EncodersOf, settings: ReadSettings) -> Part:
+    """Read some files of a channel once, and write a dataset of their rows into `directory`.
+
+    Checks that need the whole channel are left to `join_parts`.
+
+    Parameters
+    ----------
+    sources
+        Files that follow each other in the channel, or a FIFO alone.
+    directory
+        Directory for the dataset, made when missing.
+    encoders_of
+        Function that loads networks. It is called once, after the first header.
+    settings
+        Settings of all parts.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    sizes = [source.size for source in sources]
+    findings = Findings(settings.bad_rows, settings.problem_type)
+    sink = _DatasetSink(directory, encoders_of, settings.keep_images)
+    try:
+        schema = collect(
+            sources,
+            findings,
+            sink=sink,
+            images=None if settings.images is None else ImageFiles(settings.images),
+            progress=Progress(sum(sizes) if all(sizes) else 0),
+            schema=settings.schema,
+            first_file=settings.first_file,
+        )
+        if findings.has_errors:
+            return Part(findings, schema, 0)
+        sink.close(findings.largest_row)
+        return Part(findings, schema, sink.rows)
+    finally:
+        sink.abandon()
+
+
+def join_parts(parts: Sequence[tuple[Part, Path]], directory: Path, settings: ReadSettings) -> int:
+    """Check the findings of all parts of a channel, and make one dataset of their rows.
+
+    Bad rows are listed in ``bad_rows.csv`` in `directory`. Rows, warnings and errors are the same as with a single part
+    that has all files. Vectors may differ by rounding, since networks get the rows in other batches. The probe holds
+    the first rows of the first part.
+
+    Parameters
+    ----------
+    parts
+        Parts in the order of their files, each with the directory that `read_part` wrote into. Where only one of them
+        has rows, its files are moved. Otherwise the files are copied.
+    directory
+        Directory for the dataset, made when missing. It may be the directory of a single part.
+    settings
+        Settings that the parts were read with.
+
+    Returns
+    -------
+    int
+        Number of rows in the dataset, which `Dataset.read` reads.
+
+    Raises
+    ------
+    UserError
+        Anything that the user can fix in the data.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    findings = Findings(settings.bad_rows, settings.problem_type)
+    for part, _ in parts:
+        findings.merge(part.findings)
+    schema = next((part.schema for part, _ in parts if part.schema is not None), None)
+    inspection = findings.inspection(schema, is_training=settings.is_training)
+    _write_bad_rows(inspection, directory)
+    for warning in inspection.warnings:
+        _LOG.warning("%s", warning)
+    inspection.raise_for_errors()
+    filled = [path for part, path in parts if part.rows]
+    join_datasets(filled, directory, inspection.largest_row, None if settings.keep_images else _SMALL_ROWS)
+    return inspection.rows
+
+
+def report_bad_rows(directory: Path, output_dir: Path) -> None:
+    """Append the bad rows that `join_parts` listed in `directory` to ``bad_rows.csv`` in `output_dir`."""
+    if not (directory / BAD_ROWS).is_file():
+        return
+    lines = (directory / BAD_ROWS).read_text(encoding="utf-8")
+    output_dir.mkdir(parents=True, exist_ok=True)
+    with (output_dir / BAD_ROWS).open("a", encoding="utf-8", newline="") as stream:
+        # The file has one header, above the rows of the first channel.
+        stream.write(lines if stream.tell() == 0 else lines.partition("\n")[2])
+
+
+def _write_bad_rows(inspection: Inspection, directory: Path) -> None:
+    if not inspection.bad_rows:
+        return
+    with (directory / BAD_ROWS).open("w", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow([field.name for field in fields(BadRow)])
+        table.writerows(astuple(row) for row in inspection.bad_rows)

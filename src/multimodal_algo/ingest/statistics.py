@@ -1,0 +1,212 @@
+"""Statistics of the rows that can be read, with errors and warnings about the data as a whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from multimodal_algo.core.labels import detect_problem_type, number_of
+from multimodal_algo.core.schema import LABEL, FeatureSchema, Modality, modality_of
+from multimodal_algo.core.task import ProblemType
+from multimodal_algo.ingest.cells import is_missing
+from multimodal_algo.ingest.occurrences import SHOWN, TRACKED_VALUES, Identities, Occurrences
+
+MIN_ROWS = 10
+FEW_ROWS_PER_CLASS = 10
+# A category with more different values than this share of its filled rows does not repeat itself enough to teach.
+_MOSTLY_UNIQUE = 0.5
+# Labels are meant as numbers if at most this share of them are not numbers.
+_FEW_STRANGE = 0.1
+
+
+class Statistics:
+    """Statistics of rows that can be read, in bounded memory. They can be pickled.
+
+    Parameters
+    ----------
+    problem_type
+        The hyperparameter. With ``auto`` all labels decide.
+
+    Attributes
+    ----------
+    rows
+        Number of rows.
+    """
+
+    def __init__(self, problem_type: str) -> None:
+        self._wanted = problem_type
+        self.rows = 0
+        self._classes: Counter[str] = Counter()
+        self._missing: Counter[str] = Counter()
+        self._values: dict[str, set[str]] = {}
+        self._newlines: dict[str, Occurrences] = {}
+        self._ids = Identities()
+
+    def count(
+        self, where: str, label: str, identity: str | None, cells: Mapping[str, Any], with_newlines: Sequence[str]
+    ) -> None:
+        """Count a row.
+
+        Parameters
+        ----------
+        where
+            File, row and line, for messages.
+        label
+            Label of the row.
+        identity
+            ID of the row. None without an ``ID`` column.
+        cells
+            Parsed cells of the feature columns.
+        with_newlines
+            Columns whose raw cell has a newline.
+        """
+        self.rows += 1
+        self._classes[label] += 1
+        for column, value in cells.items():
+            modality = modality_of(column)
+            assert modality is not None
+            self._missing[column] += is_missing(modality, value)
+            if modality is Modality.CAT and value:
+                values = self._values.setdefault(column, set())
+                if len(values) < TRACKED_VALUES:
+                    values.add(value)
+        for column in with_newlines:
+            self._newlines.setdefault(column, Occurrences()).add(where)
+        if identity:
+            self._ids.add(identity, where)
+
+    def merge(self, later: Statistics) -> None:
+        """Add the statistics of the rows that follow. `later` is not changed."""
+        self.rows += later.rows
+        self._classes.update(later._classes)
+        self._missing.update(later._missing)
+        for column, new in later._values.items():
+            values = self._values.setdefault(column, set())
+            values.update(islice(new - values, TRACKED_VALUES - len(values)))
+        for column, occurrences in later._newlines.items():
+            self._newlines.setdefault(column, Occurrences()).merge(occurrences)
+        self._ids.merge(later._ids)
+
+    @property
+    def problem_type(self) -> ProblemType:
+        """The problem type, as set, or by the look of the labels."""
+        if self._wanted == "auto":
+            return detect_problem_type(self._classes)
+        return self._wanted  # type: ignore[return-value]
+
+    def sorted_classes(self) -> dict[str, int]:
+        """Return the number of rows with each label, the largest first."""
+        return dict(sorted(self._classes.items(), key=lambda item: (-item[1], item[0])))
+
+    def missing_cells(self, schema: FeatureSchema | None) -> dict[str, int]:
+        """Return the number of empty cells in each feature column. Empty without a schema."""
+        return {column: self._missing[column] for column in schema.features} if schema else {}
+
+    def errors(self, schema: FeatureSchema) -> list[str]:
+        """Return the reasons why models cannot learn from the rows, as sentences."""
+        if self.rows < MIN_ROWS:
+            return [f"The data has {plural(self.rows, 'row')}: training needs at least {MIN_ROWS}."]
+        errors = []
+        if len(self._classes) == 1:
+            kind = "number" if self._wanted == "regression" else "class"
+            errors.append(
+                f"The column 'label' holds one {kind} only ('{next(iter(self._classes))[:60]}'): "
+                "training needs rows of at least two."
+            )
+        empty = [group for group in modality_groups(schema) if all(map(self._is_empty, group))]
+        return errors + [_empty_columns(group) for group in empty]
+
+    def warnings(self, schema: FeatureSchema) -> list[str]:
+        """Return warnings about labels and columns that will be predicted badly or teach nothing, as sentences."""
+        return [
+            *self._strange_labels(),
+            *self._rare_classes(),
+            *self._unique_categories(),
+            *self._cells_with_newlines(),
+            *self._empty_columns(schema),
+            *self._id_warnings(schema),
+        ]
+
+    def _is_empty(self, column: str) -> bool:
+        return self._missing[column] == self.rows
+
+    def _strange_labels(self) -> Iterator[str]:
+        """Warn if all labels but a few look like the numbers of a regression."""
+        if self._wanted != "auto" or self.problem_type != "multiclass":
+            return
+        numbers = {label: rows for label, rows in self._classes.items() if number_of(label) is not None}
+        strange = [label for label in self._classes if label not in numbers]
+        if len(strange) > _FEW_STRANGE * len(numbers) or detect_problem_type(numbers) != "regression":
+            return
+        yield (
+            f"column label: {len(numbers)} different numbers, but '{strange[0][:40]}'"
+            f"{f' and {len(strange) - 1} more are not' if len(strange) > 1 else ' is not one'}, so all are taken for "
+            "classes. Set problem_type=regression if numbers are meant."
+        )
+
+    def _rare_classes(self) -> Iterator[str]:
+        if self.problem_type == "regression":
+            return
+        rare = [label for label, rows in self._classes.items() if rows < FEW_ROWS_PER_CLASS]
+        if rare:
+            shown = ", ".join(f"'{label[:40]}' ({self._classes[label]})" for label in rare[:SHOWN])
+            yield (
+                f"{plural(len(rare), 'class')} with fewer than {FEW_ROWS_PER_CLASS} rows: {shown}"
+                f"{', …' if len(rare) > SHOWN else ''}. They are kept, but will be predicted badly."
+            )
+
+    def _unique_categories(self) -> Iterator[str]:
+        for column, values in self._values.items():
+            filled = self.rows - self._missing[column]
+            if filled >= MIN_ROWS and len(values) > _MOSTLY_UNIQUE * filled:
+                yield (
+                    f"column {column}: mostly unique ({len(values)} values in {filled} filled rows); such a category "
+                    "teaches nothing. Drop it or rename it to end in _text."
+                )
+
+    def _cells_with_newlines(self) -> Iterator[str]:
+        for column, cells in self._newlines.items():
+            if column == LABEL:
+                yield "column label: a label with a newline is answered with a space in its place."
+            else:
+                yield (
+                    f"column {column}: {plural(cells.count, 'cell')} with a newline (first in {cells.first[0]}). "
+                    "Legal in training, but batch transform with SplitType Line cuts such rows apart: "
+                    "`multimodal-algo prepare` writes lines without."
+                )
+
+    def _empty_columns(self, schema: FeatureSchema) -> Iterator[str]:
+        """Warn of empty columns whose group has other columns. `errors` has the groups that are empty as a whole."""
+        for group in modality_groups(schema):
+            for column in group:
+                if len(group) > 1 and self.rows and self._is_empty(column):
+                    yield f"column {column}: empty in every row."
+
+    def _id_warnings(self, schema: FeatureSchema) -> Iterator[str]:
+        if self._ids.repeated:
+            yield f"column ID: {plural(self._ids.repeated, 'ID')} more than once (first {self._ids.first})."
+        if not schema.has_id:
+            yield "There is no 'ID' column: predictions can then be matched to rows by order only."
+
+
+def modality_groups(schema: FeatureSchema) -> list[tuple[str, ...]]:
+    """Return the columns that one model sees together.
+
+    Texts are a group, and so are numbers and categories. Each image column is a group of its own.
+    """
+    groups = [schema.of(modality) for modality in (Modality.TEXT, Modality.NUM, Modality.CAT)]
+    return [group for group in groups if group] + [(column,) for column in schema.of(Modality.IMAGE)]
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a number with its noun: ``1 row``, ``2 rows``, ``2 classes``."""
+    nouns = noun + ("es" if noun.endswith("s") else "s")
+    return f"{count} {noun if count == 1 else nouns}"
+
+
+def _empty_columns(group: Sequence[str]) -> str:
+    noun, verb, them = ("column", "is", "it") if len(group) == 1 else ("columns", "are", "them")
+    columns = ", ".join(f"'{column}'" for column in group)
+    return f"The {noun} {columns} ({modality_of(group[0])}) {verb} empty in every row. Fill or drop {them}."

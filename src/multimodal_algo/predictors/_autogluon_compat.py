@@ -1,0 +1,166 @@
+"""Private interfaces of AutoGluon 1.6.3 that this package relies on.
+
+No other module of this folder touches them. ``tests/unit/predictors/test_compat.py`` fails when they change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class MeanOfModels:
+    """The best model of a ``TabularPredictor``: a weighted mean of models.
+
+    Parameters
+    ----------
+    learner
+        AutoGluon's learner, which prepares tables.
+    ensemble
+        AutoGluon's ensemble, which knows the temperature.
+    models
+        Weight and model of each member.
+    labels
+        Classes in the order of the predictions. Empty for a regression.
+    """
+
+    learner: Any
+    ensemble: Any
+    models: list[tuple[float, Any]]
+    labels: list[Any]
+
+    def prepare(self, inputs: pd.DataFrame) -> pd.DataFrame:
+        """Return the table that the models take."""
+        prepared: pd.DataFrame = self.learner.transform_features(inputs)
+        return prepared
+
+    def scaled(self, predictions: np.ndarray) -> np.ndarray:
+        """Apply the temperature of the ensemble.
+
+        ``predict_proba`` applies it too, but only after checks that take longer than the models do.
+        """
+        if self.ensemble.temperature_scalar is None:
+            return predictions
+        return np.asarray(self.ensemble._apply_temperature_scaling(predictions))
+
+
+def mean_of_models(predictor: Any) -> MeanOfModels | None:
+    """Return the best model of a ``TabularPredictor`` that is in memory. None where it has another structure.
+
+    AutoGluon has no public way to reach the members of an ensemble and their weights.
+    """
+    from autogluon.core.models import WeightedEnsembleModel
+
+    learner = predictor._learner
+    trainer = learner.load_trainer()
+    ensemble = trainer.load_model(predictor.model_best)
+    if not isinstance(ensemble, WeightedEnsembleModel) or len(ensemble.models) != 1 or ensemble.conformalize:
+        return None
+    (mean,) = ensemble.models
+    if not hasattr(mean, "weights_") or mean.temperature_scalar is not None:
+        return None
+    models = []
+    for name, weight in zip(mean.base_model_names, mean.weights_, strict=True):
+        model = _model_of(trainer.load_model(ensemble.stack_column_prefix_to_model_map[name]))
+        if model is None:
+            return None
+        models.append((float(weight), model))
+    labels = [] if predictor.problem_type == "regression" else list(predictor.class_labels)
+    return MeanOfModels(learner, ensemble, models, labels)
+
+
+def _model_of(bag: Any) -> Any:
+    """Return the one model of a bag, or None where the bag has several models or takes the predictions of others."""
+    from autogluon.core.models import BaggedEnsembleModel
+
+    is_single = isinstance(bag, BaggedEnsembleModel) and len(bag.models) == 1 and bag.temperature_scalar is None
+    return bag.load_child(bag.models[0]) if is_single and not bag.base_model_names else None
+
+
+@dataclass(frozen=True)
+class FoldFit:
+    """The folds of one bag, which AutoGluon's sequential strategy has collected.
+
+    AutoGluon's own strategy for Ray brings models back through S3 or a shared file system. With these calls a caller
+    fits the folds wherever it likes, and AutoGluon sees what the sequential strategy would have shown.
+
+    Parameters
+    ----------
+    strategy
+        AutoGluon's ``SequentialLocalFoldFittingStrategy``. It can be pickled.
+    """
+
+    strategy: Any
+
+    @property
+    def name(self) -> str:
+        """Name of the model in AutoGluon."""
+        return str(self.strategy.model_base.name)
+
+    @property
+    def folds(self) -> int:
+        """Number of folds."""
+        return len(self.strategy.jobs)
+
+    @property
+    def started(self) -> float:
+        """Start of the fit, on ``time.time``."""
+        return float(self.strategy.time_start)
+
+    @property
+    def limit_s(self) -> float | None:
+        """Seconds for all folds, or None."""
+        limit_s: float | None = self.strategy.time_limit
+        return limit_s
+
+    @property
+    def share_of_limit(self) -> float:
+        """Share of a fold's time that its model may use."""
+        return float(self.strategy.time_limit_fold_ratio)
+
+    def fit(self, fold: int, started: float, limit_s: float | None) -> tuple[Any, np.ndarray]:
+        """Return the model of a fold, and its predictions for the rows of the fold."""
+        strategy = self.strategy
+        # AutoGluon checks after each fold whether the time is enough for the next ones. One fold cannot know that.
+        context = {**strategy.jobs[fold], "is_last_fold": True}
+        model = strategy._fit(strategy.model_base, started, limit_s, context, strategy.model_base_kwargs)
+        model, predictions = strategy._predict_oof(model, context)
+        return model, np.asarray(predictions)
+
+    def add(self, fold: int, directory: str, predictions: np.ndarray) -> None:
+        """Add the model of a fold, which was saved in `directory`, to the bag."""
+        strategy = self.strategy
+        model = type(strategy.model_base).load(directory, verbose=False)
+        model.set_contexts(str(Path(strategy.bagged_ensemble_model.path) / model.name))
+        strategy._update_bagged_ensemble(model, predictions, strategy.jobs[fold])
+
+
+@contextmanager
+def folds_fitted_by(fit_folds: Callable[[FoldFit], None]) -> Iterator[None]:
+    """Let `fit_folds` fit the folds of each bag that AutoGluon fits inside the block.
+
+    AutoGluon chooses its strategy by a name, and its list of names cannot be extended. So the class behind the name
+    ``sequential_local`` is replaced.
+    """
+    from autogluon.core.models.ensemble import bagged_ensemble_model
+
+    sequential = bagged_ensemble_model.SequentialLocalFoldFittingStrategy
+
+    class Strategy(sequential):  # type: ignore[misc, valid-type]
+        def after_all_folds_scheduled(self) -> None:
+            plain = sequential.__new__(sequential)  # this class cannot be pickled
+            plain.__dict__.update(self.__dict__)
+            fit_folds(FoldFit(plain))
+
+    bagged_ensemble_model.SequentialLocalFoldFittingStrategy = Strategy
+    try:
+        yield
+    finally:
+        bagged_ensemble_model.SequentialLocalFoldFittingStrategy = sequential

@@ -1,0 +1,251 @@
+"""Private interfaces of AutoGluon's AutoMM 1.6.3 and of Lightning 2.6 that this package relies on.
+
+No other module of this folder touches them. ``tests/unit/predictors/test_compat.py`` fails when they change.
+AutoMM is the library behind ``MultiModalPredictor``. Its learner holds the network and trains it with Lightning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+# A sentence network does not use its own pooling layer. Plain "ddp" would refuse the second step.
+_STRATEGY = "ddp_find_unused_parameters_true"
+
+
+def learner_of(predictor: Any) -> Any:
+    """Return the learner of a ``MultiModalPredictor``, which has no public accessor."""
+    return predictor._learner
+
+
+def config_of(learner: Any) -> Any:
+    """Return the settings of a learner, an OmegaConf object. Saving the predictor saves them too."""
+    return learner._config
+
+
+def network_of(learner: Any) -> Any:
+    """Return the torch module of a learner. The public ``dump_model`` writes only some kinds of networks."""
+    return learner._model
+
+
+def required_columns(learner: Any) -> set[str]:
+    """Return the columns that a learner was fitted to."""
+    return set(learner._df_preprocessor.required_feature_names)
+
+
+def logits_of(learner: Any, rows: pd.DataFrame, label: str) -> np.ndarray:
+    """Return the outputs of the network, float32 (rows, outputs).
+
+    The public ``predict_proba`` starts a Lightning trainer in every call, which takes seconds.
+    """
+    import torch
+
+    processors = {name: each for name, each in learner._data_processors.items() if name != label}
+    batch = learner.process_batch(data=rows, df_preprocessor=learner._df_preprocessor, data_processors=processors)
+    has_gpu = torch.cuda.is_available()
+    precision = learner._config.env.precision if has_gpu else 32
+    output = learner.predict_batch(batch=batch, model=learner._model, precision=precision, num_gpus=int(has_gpu))
+    return np.asarray(output["logits"].float().cpu().numpy())
+
+
+def numbers_of(learner: Any, logits: np.ndarray) -> np.ndarray:
+    """Return the numbers that a regression predicts. AutoMM learns them standardised."""
+    return np.asarray(learner._df_preprocessor.transform_prediction(logits))
+
+
+def forget_teacher(learner: Any) -> None:
+    """Remove the teacher from a fitted learner, which would save it."""
+    learner._teacher_learner = None
+
+
+def merge_lora(learner: Any) -> None:
+    """Add low-rank weights to the layers that they adapt.
+
+    AutoMM cannot load an adapted network without the checkpoint that it started from.
+    """
+    import torch
+    from autogluon.multimodal.models.adaptation_layers import LoRALinear
+
+    for parent in list(learner._model.modules()):
+        for name, layer in list(parent.named_children()):
+            if type(layer) is LoRALinear:
+                plain = torch.nn.Linear(layer.in_features, layer.out_features)
+                plain.weight.data = layer.weight.data + layer.lora_B.data @ layer.lora_A.data * layer.scaling
+                plain.bias = layer.bias
+                setattr(parent, name, plain)
+    learner._config.optim.peft = None
+
+
+def resume_from(learner: Any, copy_checkpoints: Callable[[Path], Path]) -> None:
+    """Let the next fit of a learner go on from a checkpoint.
+
+    The public way, ``load(resume=True)``, takes only a whole directory that AutoMM wrote.
+
+    Parameters
+    ----------
+    learner
+        A learner that is not fitted yet.
+    copy_checkpoints
+        Copies checkpoints into the directory that it is given, and returns the path of the last one.
+    """
+    directory = Path(learner._save_path)
+    directory.mkdir(parents=True, exist_ok=True)
+    learner._resume = True
+    learner._ckpt_path = str(copy_checkpoints(directory))
+
+
+@dataclass(frozen=True)
+class Training:
+    """The training that a learner is about to run.
+
+    Parameters
+    ----------
+    trainer
+        Lightning's trainer.
+    network
+        Lightning's module around the network.
+    data
+        AutoMM's data module.
+    run
+        Runs the training.
+    """
+
+    trainer: Any
+    network: Any
+    data: Any
+    run: Callable[[], None]
+
+    def add_callback(self, callback: Any) -> None:
+        """Add a callback of Lightning behind AutoMM's own. AutoMM does not take any from its caller."""
+        self.trainer.callbacks.append(callback)
+
+    def accept_own_checkpoints(self) -> None:
+        """Let Lightning load the checkpoints that it wrote.
+
+        AutoMM's checkpoints of an adapted network hold only the trained weights. And Lightning 2.6 passes
+        ``weights_only``, which AutoMM's class for reading checkpoints does not take. It loads weights only anyway.
+        """
+        self.network.strict_loading = not getattr(self.network, "trainable_param_names", None)
+        reader = self.trainer.strategy.checkpoint_io
+        load = reader.load_checkpoint
+        reader.load_checkpoint = lambda path, weights_only=None: load(path, map_location="cpu")
+
+    def replace_loader(self, share: Callable[[Any], Any]) -> None:
+        """Change the loader of the training rows.
+
+        Lightning would deal rows to processes too, but only after AutoMM has counted the steps by which the learning
+        rate falls.
+        """
+        loader = self.data.train_dataloader
+        self.data.train_dataloader = lambda: share(loader())
+
+    def leave_process_group(self) -> None:
+        """Let AutoMM finish without a process group. It asks for its rank once more."""
+        self.trainer.strategy.cluster_environment = None
+
+
+def replace_training(learner: Any, train: Callable[[Training], None]) -> None:
+    """Let `train` run the next training of a learner, once.
+
+    AutoMM makes its trainer inside ``fit`` and does not show it. Predictions go through the same method, so the
+    replacement removes itself first.
+    """
+    run_trainer = learner.run_trainer
+
+    def run(trainer: Any, litmodule: Any, datamodule: Any, *args: Any, **kwargs: Any) -> None:
+        del learner.run_trainer
+        run_as_before = partial(run_trainer, trainer, litmodule, datamodule, *args, **kwargs)
+        train(Training(trainer, litmodule, datamodule, run_as_before))
+
+    learner.run_trainer = run
+
+
+def use_process_group(learner: Any, device: Any, *, is_first: bool) -> None:
+    """Let the next training of a learner run in the process group that torch has.
+
+    Parameters
+    ----------
+    learner
+        A learner that is not fitted yet, with AutoMM's settings of several hosts.
+    device
+        The torch device of this process. Lightning would derive it from the rank.
+    is_first
+        Whether the process is of rank 0. The other ones must not list the checkpoints in the directory of the first
+        one, which may be on another host.
+    """
+    init_trainer = learner.init_trainer_per_run
+
+    def init(*args: Any, config: Any, **kwargs: Any) -> Any:
+        del learner.init_trainer_per_run
+        trainer = init_trainer(*args, config=config, **{**kwargs, "strategy": _STRATEGY})
+        trainer.strategy.parallel_devices = [device]
+        config.env.num_nodes = 1  # after the fit the learner predicts alone
+        if not is_first:
+            trainer.checkpoint_callback.to_yaml = lambda *_: None
+        return trainer
+
+    learner.init_trainer_per_run = init
+
+
+@contextmanager
+def rank_restored() -> Iterator[None]:
+    """Restore Lightning's rank of this process after the block.
+
+    Lightning sets it for good. Later fits of the process would neither log nor write.
+    """
+    from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+    before = getattr(rank_zero_only, "rank", 0)
+    try:
+        yield
+    finally:
+        setattr(rank_zero_only, "rank", before)  # noqa: B010 - a function, for which no attribute is declared
+
+
+def move_best_checkpoints(trainer: Any, checkpoint: dict[str, Any], last: str) -> None:
+    """Rewrite the paths in a loaded checkpoint to the directory of the trainer's checkpoints.
+
+    Lightning refuses, with a warning, to restore the list of best checkpoints from another directory.
+
+    Parameters
+    ----------
+    trainer
+        Lightning's trainer, which loads the checkpoint.
+    checkpoint
+        Content of the checkpoint.
+    last
+        File name of the last checkpoint.
+    """
+    callback = trainer.checkpoint_callback
+    state = checkpoint["callbacks"][callback.state_key]
+    here = Path(callback.dirpath)
+
+    def moved(path: str) -> str:
+        return str(here / Path(path).name) if path else path
+
+    state["dirpath"] = callback.dirpath
+    state["best_k_models"] = {moved(path): score for path, score in state["best_k_models"].items()}
+    for key in ("best_model_path", "kth_best_model_path"):
+        state[key] = moved(state[key])
+    state["last_model_path"] = str(here / last)
+
+
+def best_checkpoints(trainer: Any) -> list[str]:
+    """Return the paths of the best checkpoints so far."""
+    return list(trainer.checkpoint_callback.best_k_models)
+
+
+def list_best_checkpoints(trainer: Any) -> None:
+    """Write the list of best checkpoints, from which AutoMM takes the network that ships.
+
+    Lightning writes it only when a checkpoint is better than those so far.
+    """
+    if trainer.checkpoint_callback.best_k_models:
+        trainer.checkpoint_callback.to_yaml()
