@@ -63,7 +63,7 @@ def create_app(service: ModelService, execution_parameters: Callable[[], dict[st
             return _refused(406, f"None of the accepted types ({wanted}) can be answered: accept {possible}.")
         header = request.mimetype_params.get("header", "auto").lower()
         if header not in [member.value for member in Header]:
-            return _refused(415, f"The content type says header={header[:20]}: it may be present or absent.")
+            return _refused(415, f"The content type says header={header[:20]}. Use present or absent.")
         body = _body()
         if not body:
             return Response(b"", mimetype=accepted.value[0])
@@ -92,7 +92,7 @@ def create_app(service: ModelService, execution_parameters: Callable[[], dict[st
     def bug(error: Exception) -> Response:
         request_id = uuid.uuid4().hex
         _LOG.error("request %s failed", request_id, exc_info=error)
-        return _refused(500, f"An internal error occurred; the log has it under request {request_id}.")
+        return _refused(500, f"An internal error occurred. The log has it under request {request_id}.")
 
     return app
 

@@ -2,8 +2,8 @@
 
 A request submits a few rows at a time. The rows that come while one batch is computed make the next batch. Nothing
 waits for a batch to fill up, so a single row is answered at once. Under load the batches grow by themselves. The
-networks and the models that follow them run in one thread each. The device can then compute the next vectors while
-answers are made from the last ones.
+frozen networks run in one thread, and the models that use their vectors in another. The device therefore computes the
+vectors of the next batch while this batch is answered.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A loaded artifact: from records to answers."""
+"""A loaded artifact, which turns raw cells into predictions."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from multimodal_algo.networks.frozen import Backbone, BackboneInfo, ImageBackbon
 
 _LOG = logging.getLogger(__name__)
 
+# A smaller sum of differences is rounding: no modality moved the answer.
 _NOTHING = 1e-9
 
 
@@ -109,11 +110,11 @@ class LoadedModel:
         return tuple(modality for modality in Modality if self.schema.of(modality))
 
     def start(self, rows: Sequence[Sequence[Any]]) -> list[PendingRow]:
-        """Begin to parse and decode raw cells in the order of ``schema.inference_columns``."""
+        """Start to parse rows of raw cells, which are in the order of ``schema.inference_columns``."""
         return [self._parser.start(row) for row in rows]
 
     def encode(self, rows: Sequence[Mapping[str, Any]]) -> Features:
-        """Run the frozen networks on parsed cells by column."""
+        """Return the features of parsed rows, each a mapping from column to cell. The frozen networks run here."""
         cells = {column: [row[column] for row in rows] for column in self.schema.features}
         return build_features(self.schema, cells, len(rows), self.encoders, self._picture_side)
 
@@ -147,7 +148,7 @@ class LoadedModel:
         """Return the share of each modality in moving the answers, float64 (rows, modalities).
 
         The answer is compared with the answer without all branches that read a column of the modality. Half the sum of
-        the differences is what the modality moved. The shares of a row add up to 1, or are all 0 if nothing moved.
+        the absolute differences measures the modality. The shares of a row add up to 1, or are all 0 if nothing moved.
         """
         moved = np.zeros((len(votes), len(self.modalities)))
         for number, modality in enumerate(self.modalities):

@@ -129,7 +129,7 @@ class Server(BaseApplication):
         limit = self._settings.model_timeout_s
         while self._service.busy_s <= limit:
             time.sleep(min(1.0, limit / 10))
-        _LOG.error("the model has been at one batch of rows for more than %g s; its process is replaced", limit)
+        _LOG.error("the model has been at one batch of rows for more than %g s. Its process is replaced", limit)
         self._service.give_up(f"The model did not answer within {limit:g} s and is started again.")
         time.sleep(_HANGING_S)
         logging.shutdown()

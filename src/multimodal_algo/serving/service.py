@@ -97,7 +97,9 @@ class ModelService:
             self._failure = f"The model cannot be served: {error}"
             _LOG.error("%s", self._failure)
         except Exception as error:
-            self._failure = f"The model cannot be served: {type(error).__name__} while loading it; the log has more."
+            self._failure = (
+                f"The model cannot be served: {type(error).__name__} while it is loaded. The log has the details."
+            )
             _LOG.exception("The model cannot be served: a bug")
         self._loaded.set()
         return self._failure is None
