@@ -1,11 +1,12 @@
-"""How fast the first of several hosts joins what the others have read, and shares the rows with them.
+"""Speed at which the first of several hosts joins the parts that other hosts read, and shares the rows with them.
 
 ::
 
     python benchmarks/gather.py --rows 100000 --append benchmarks/results.jsonl
 
-Two parts with texts of 500 signs, vectors of two texts (384) and an image (1,280) a row are joined into one dataset and
-put into Ray's object store on this machine. Prints a JSON line with bytes a second of both, without a network between.
+Two parts are joined into one dataset, and the dataset is put into Ray's object store on this machine. Each row has two
+texts of 250 characters with vectors of 384 numbers, and an image with a vector of 1,280. The script prints a JSON line
+with the bytes per second of both steps. There is no network between them.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def write_part(directory: Path, rows: int) -> None:
 
 
 def share(dataset: Dataset) -> float:
-    """Seconds until the rows are in the object store."""
+    """Return the seconds until the rows are in the object store."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
 

@@ -39,7 +39,7 @@ class ImageFiles:
         self._directory = directory.resolve()
 
     def read(self, name: str) -> bytes | None:
-        """Return the bytes of the file at the path `name` below the channel. None where there is not such a file."""
+        """Return the bytes of the file at the path `name` below the channel. None where there is no file."""
         if len(name) > _LONGEST_NAME:
             return None
         try:

@@ -27,7 +27,7 @@ _BOM = "\ufeff"
 
 @dataclass
 class Chunk:
-    """Parsed rows, by column."""
+    """Parsed rows with their labels and IDs. Cells are in lists, one per column."""
 
     labels: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
@@ -199,7 +199,7 @@ class _Scan:
                 self._sink.begin(self._schema)
 
     def _is_next_header(self, fields: list[Any], source: Source) -> bool:
-        """Whether a row of a FIFO is the header of the channel's next file."""
+        """Return whether a row of a FIFO is the header of the channel's next file."""
         assert self._schema is not None
         names = [str(fields[0]).removeprefix(_BOM), *fields[1:]]
         if LABEL not in names or set(names) != set(self._schema.columns):
@@ -214,7 +214,7 @@ class _Scan:
         assert parser is not None
         size = sum(map(len, row.fields))
         if len(row.fields) == len(schema.columns):
-            self._reading.append(self._begun(row, source, schema, parser))
+            self._reading.append(self._start(row, source, schema, parser))
             if self._images is None:
                 self._findings.size(size)
         else:
@@ -224,7 +224,7 @@ class _Scan:
         if len(self._reading) >= CHUNK_ROWS or self._reading_bytes >= CHUNK_BYTES:
             self._turn()
 
-    def _begun(self, row: SourceRow, source: Source, schema: FeatureSchema, parser: RowParser) -> _Row:
+    def _start(self, row: SourceRow, source: Source, schema: FeatureSchema, parser: RowParser) -> _Row:
         named = dict(zip(schema.columns, row.fields, strict=True))
         return _Row(
             source.name,

@@ -39,7 +39,7 @@ _DEFAULT_TEXT_BACKBONE = "all-MiniLM-L6-v2"
 class Backbone(ABC):
     """A frozen network in evaluation mode, on a GPU if there is one. Torch runs it until `use_onnx` is called.
 
-    A subclass says how cells become inputs, and `encode` is what callers use.
+    A subclass defines how cells become inputs. Callers use `encode`.
 
     Parameters
     ----------
