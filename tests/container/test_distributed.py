@@ -76,7 +76,7 @@ def assert_like(base: Path, alone: Path) -> None:
     assert np.array_equal(one.keys, other.keys)
     # These branches do not have a network. With the same folds and seed they are the same.
     for branch in ("num", "cat"):
-        expected, votes = (np.load(tree / f"checkpoints/models/{branch}/vectors.npy") for tree in (alone, base))
+        expected, votes = (np.load(tree / f"checkpoints/models/{branch}/votes.npy") for tree in (alone, base))
         assert votes == pytest.approx(expected, abs=1e-5)
     first, second = metrics(alone), metrics(base)
     assert first["modalities"].keys() == second["modalities"].keys()
@@ -113,7 +113,7 @@ def test_two_hosts_train_what_one_trains(emoji: Path, alone: Path, tmp_path: Pat
     # Each has read files and fitted branches.
     for host in ("algo-1", "algo-2"):
         assert f"INFO {host}: image backbone: " in log
-        assert any(f"INFO {host}: {name}: {ROWS} of {ROWS} rows" in log for name in ("text", "num", "cat", "joint"))
+        assert any(f"INFO {host}: {name}: fitted on {ROWS} of {ROWS} rows" in log for name in ("text", "num", "cat", "joint"))
     assert cluster.failure("algo-1") is None
     assert cluster.failure("algo-2") is None
     assert not list((cluster.tree("algo-2") / "model").iterdir())
@@ -191,7 +191,7 @@ def test_a_share_of_the_files_on_each_host_and_a_network_that_both_fine_tune(tex
         with (texts / file).open(newline="", encoding="utf-8") as stream:
             expected += [row["label"] for row in csv.DictReader(stream)]
     assert list(rows.labels) == expected
-    assert log.count(" s, by 2 processes") == 3
+    assert log.count(" fitted by 2 processes in ") == 3
     assert {"text", "text_tuned"} <= metrics(cluster.tree("algo-1"))["modalities"].keys()
 
 
