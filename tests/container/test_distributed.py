@@ -113,7 +113,9 @@ def test_two_hosts_train_what_one_trains(emoji: Path, alone: Path, tmp_path: Pat
     # Each has read files and fitted branches.
     for host in ("algo-1", "algo-2"):
         assert f"INFO {host}: image backbone: " in log
-        assert any(f"INFO {host}: {name}: fitted on {ROWS} of {ROWS} rows" in log for name in ("text", "num", "cat", "joint"))
+        assert any(
+            f"INFO {host}: {name}: fitted on {ROWS} of {ROWS} rows" in log for name in ("text", "num", "cat", "joint")
+        )
     assert cluster.failure("algo-1") is None
     assert cluster.failure("algo-2") is None
     assert not list((cluster.tree("algo-2") / "model").iterdir())

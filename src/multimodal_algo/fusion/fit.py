@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -148,11 +149,11 @@ class _Fit:
         fusion = Fusion(combinations, self._prior, finish)
         return fusion, blended if finish is None else finish(blended), choice
 
-    @property
+    @cached_property
     def _prior(self) -> np.ndarray:
         return prior_of(self.rows.targets, self.selector.task)
 
-    @property
+    @cached_property
     def _full(self) -> Pattern:
         """The first of the patterns with the most branches."""
         patterns = patterns_of(self.rows.votes)
@@ -187,8 +188,9 @@ class _Fit:
         predictions = {combiner.name: np.empty(shape, dtype=np.float32) for combiner in combiners}
         for outside, inside in self._splits():
             known, asked = self.rows.take(outside), measured.votes.take(inside)
+            patterns = patterns_of(asked)
             for combiner in combiners:
-                fitted = self._fitted(known, patterns_of(asked), [combiner], epochs)
+                fitted = self._fitted(known, patterns, [combiner], epochs)
                 predictions[combiner.name][inside] = Fusion(fitted, self._prior, None).predict(asked)
         return predictions
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +18,6 @@ from multimodal_algo.artifact import (
     BranchEntry,
     ModelConfig,
     current_versions,
-    read_description,
     write_artifact,
 )
 from multimodal_algo.branches.registry import needs_pictures
@@ -64,8 +62,7 @@ class NewArtifact:
 
     def write(self, model_dir: Path, metrics: Metrics) -> None:
         """Write the artifact into the platform's model directory, with `metrics` in its description."""
-        with log_artifact(model_dir):
-            write_artifact(model_dir, self._config(metrics), self._write_files)
+        ship(model_dir, self._config(metrics), self._write_files)
 
     def _write_files(self, directory: Path) -> None:
         for _, model in self.fitted.models:
@@ -103,11 +100,9 @@ class NewArtifact:
         )
 
 
-@contextmanager
-def log_artifact(model_dir: Path) -> Iterator[None]:
-    """Log the size of the artifact that the block writes into `model_dir`, and the seconds that it takes."""
+def ship(model_dir: Path, config: ModelConfig, write_files: Callable[[Path], None]) -> None:
+    """Write an artifact, see `write_artifact`, and log its size and the seconds that this takes."""
     started = time.monotonic()
-    yield
-    files = read_description(model_dir).files
+    files = write_artifact(model_dir, config, write_files).files
     size = sum((model_dir / name).stat().st_size for name in files)
     _LOG.info("artifact: %d files, %.1f MB, written in %.1f s", len(files), size / 1e6, time.monotonic() - started)

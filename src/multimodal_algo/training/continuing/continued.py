@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from multimodal_algo.artifact import write_artifact
 from multimodal_algo.branches.base import TrainingRows
 from multimodal_algo.branches.registry import is_fine_tuned
 from multimodal_algo.branches.translated import TranslatedModel
@@ -27,7 +26,7 @@ from multimodal_algo.training.continuing.export import Networks, write_networks
 from multimodal_algo.training.continuing.previous import PREFIX, PreviousModel
 from multimodal_algo.training.data import TrainingData
 from multimodal_algo.training.fitting import FittedBranches
-from multimodal_algo.training.output import log_artifact
+from multimodal_algo.training.output import ship
 from multimodal_algo.training.start import NewModel, Outcome, Start
 
 _LOG = logging.getLogger(__name__)
@@ -172,8 +171,7 @@ class ContinuedModel(Start):
                 shutil.copyfile(previous.directory / name, target)
 
         config = previous.config.model_copy(update={"metrics": outcome.metrics.as_dict()})
-        with log_artifact(model_dir):
-            write_artifact(model_dir, config, write_files)
+        ship(model_dir, config, write_files)
 
     def known_keys(self, keys: np.ndarray) -> np.ndarray:
         """See `Start.known_keys`."""
