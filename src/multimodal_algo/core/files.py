@@ -1,13 +1,10 @@
-"""Files and directories: hashes, moving, and reading them whole into memory."""
+"""Files and directories: hashes and moving."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-
-import numpy as np
 
 
 def sha256(path: Path) -> str:
@@ -20,26 +17,3 @@ def move_files(source: Path, target: Path) -> None:
     """Move everything from one directory into another, which exists."""
     for path in source.iterdir():
         shutil.move(path, target / path.name)
-
-
-def read_files(directory: Path) -> dict[str, np.ndarray]:
-    """Return the bytes of all files, uint8, by their path below `directory`.
-
-    The bytes stay readable when the files are removed.
-    """
-    paths = sorted(path for path in directory.rglob("*") if path.is_file())
-    return {path.relative_to(directory).as_posix(): _mapped(path) for path in paths}
-
-
-def write_files(files: Mapping[str, np.ndarray], directory: Path) -> None:
-    """Write the result of `read_files` into `directory`, which is made when missing."""
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content.tofile(path)
-
-
-def _mapped(path: Path) -> np.ndarray:
-    # A mapped file goes into Ray's store without a copy in memory. An empty file cannot be mapped.
-    return np.asarray(np.memmap(path, np.uint8, "r")) if path.stat().st_size else np.empty(0, np.uint8)

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from multimodal_algo.core.files import read_files, write_files
+from multimodal_algo.execution.files import read_files, write_files
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

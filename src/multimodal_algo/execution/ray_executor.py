@@ -18,9 +18,9 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from multimodal_algo.core.errors import AlgorithmError, PlatformError, UserError
-from multimodal_algo.core.files import read_files, write_files
 from multimodal_algo.core.log import configure_logging
 from multimodal_algo.core.memory import limit_autogluon_memory
+from multimodal_algo.execution.files import read_files, write_files
 from multimodal_algo.execution.link import Lost
 from multimodal_algo.execution.protocol import Resources, Shared, WorkItem, WorkResult
 from multimodal_algo.execution.ranks import Rank, free_port

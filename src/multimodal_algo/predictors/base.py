@@ -119,3 +119,10 @@ def prior_of(targets: np.ndarray, task: Task) -> np.ndarray:
     if task.is_regression:
         return np.array([targets.mean()], dtype=np.float32)
     return (np.bincount(targets, minlength=task.outputs) / len(targets)).astype(np.float32)
+
+
+def sample_rows(rows: int, most: int, seed: int) -> np.ndarray:
+    """Return positions of at most `most` of `rows` rows, int (n,), ascending."""
+    if most >= rows:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))

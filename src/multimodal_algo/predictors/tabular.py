@@ -16,7 +16,7 @@ import pandas as pd
 
 from multimodal_algo.config.recipes import ModelSettings
 from multimodal_algo.core.memory import available_bytes
-from multimodal_algo.predictors.base import BranchPredictor, FitSettings, prior_of
+from multimodal_algo.predictors.base import BranchPredictor, FitSettings, prior_of, sample_rows
 from multimodal_algo.predictors.fast_predict import FastPredictor
 
 _LOG = logging.getLogger(__name__)
@@ -87,14 +87,14 @@ class AutoGluonPredictor(BranchPredictor):
         nothing = cls(None, prior, task.is_regression)
         if len(np.unique(targets)) < 2:
             return nothing, nothing.predict(inputs)
-        rows = _sample(len(inputs), _most_rows(inputs), seed)
+        rows = sample_rows(len(inputs), _most_rows(inputs), seed)
         if len(rows) < len(inputs):
             _LOG.warning("%s: fitted to %d of %d rows, which is what memory allows", name, len(rows), len(inputs))
         fitting = _TabularFit(settings, inputs, targets, folds)
         limit_s = max(_LEAST_LIMIT_S, settings.budget.remaining_s * _COUNTED_SHARE)
         predictor = fitting.fit(rows, settings.model_settings, limit_s)
         if predictor is None:
-            rows = rows[_sample(len(rows), max(_LEAST_ROWS, len(rows) // _ROWS_PER_CHEAP_ROW), seed)]
+            rows = rows[sample_rows(len(rows), max(_LEAST_ROWS, len(rows) // _ROWS_PER_CHEAP_ROW), seed)]
             _LOG.warning(
                 "%s: no model of the recipe could be fitted in %.1f s; fitting the cheapest to %d rows",
                 name, limit_s, len(rows),
@@ -240,13 +240,6 @@ def _most_rows(inputs: pd.DataFrame) -> int:
     sample = inputs.head(_LEAST_ROWS)
     per_row = _TABLES * int(sample.memory_usage(deep=True, index=False).sum()) / len(sample)
     return max(_LEAST_ROWS, int(_MEMORY_SHARE * available_bytes() / per_row))
-
-
-def _sample(rows: int, most: int, seed: int) -> np.ndarray:
-    """Return positions of at most `most` of `rows` rows, int (n,), ascending."""
-    if most >= rows:
-        return np.arange(rows)
-    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
 
 
 def _with_classes(model_settings: ModelSettings) -> dict[Any, Any]:

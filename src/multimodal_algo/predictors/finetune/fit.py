@@ -14,7 +14,7 @@ import pandas as pd
 from multimodal_algo.config.recipes import ModelSettings
 from multimodal_algo.core.memory import available_bytes
 from multimodal_algo.execution.ranks import Rank
-from multimodal_algo.predictors.base import FitSettings
+from multimodal_algo.predictors.base import FitSettings, sample_rows
 from multimodal_algo.predictors.finetune._automm_compat import forget_teacher, learner_of, required_columns
 from multimodal_algo.predictors.finetune.files import multimodal, quiet, read_predictor
 from multimodal_algo.predictors.finetune.prediction import LABEL
@@ -272,10 +272,9 @@ def _rows_that_fit(inputs: pd.DataFrame, rows: np.ndarray, seed: int, group: Gro
     most = max(1000, int(_MEMORY_SHARE * available_bytes() / neighbours / per_row))
     if group:
         most = group.least(most)
-    if most >= len(rows):
-        return rows
-    _LOG.warning("fine-tuning on %d of %d rows, which is what memory allows", most, len(rows))
-    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+    if most < len(rows):
+        _LOG.warning("fine-tuning on %d of %d rows, which is what memory allows", most, len(rows))
+    return rows[sample_rows(len(rows), most, seed)]
 
 
 def _precision(*, has_gpu: bool) -> str:
