@@ -121,16 +121,22 @@ class Cluster:
         done = subprocess.run(["docker", "logs", self.name(host)], check=True, capture_output=True, text=True)
         return done.stdout + done.stderr
 
-    def wait_for(self, host: str, words: str) -> None:
-        """Read the log of a host until it has `words`. Fails if the log ends without them."""
+    def wait_for(self, host: str, words: str, *, checkpoint: str | None = None) -> None:
+        """Read the log of a host until it has `words`, and a finished part of the job is among its checkpoints.
+
+        Fails if the log ends first.
+        """
+        part = None if checkpoint is None else self.tree(host) / "checkpoints" / checkpoint
+        has_words = False
         command = ["docker", "logs", "--follow", self.name(host)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as log:
             assert log.stdout is not None
             for line in log.stdout:
-                if words in line:
+                has_words = has_words or words in line
+                if has_words and (part is None or part.exists()):
                     log.terminate()
                     return
-        raise AssertionError(f"the log of {host} does not have '{words}':\n{self.log(host)[-3000:]}")
+        raise AssertionError(f"the log of {host} ends without '{words}' and {checkpoint}:\n{self.log(host)[-3000:]}")
 
     def kill(self, host: str) -> None:
         """Kill a host's container."""

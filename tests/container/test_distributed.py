@@ -150,7 +150,8 @@ def test_the_first_host_lost_fails_the_others_and_the_job_goes_on_from_its_check
 ) -> None:
     with Cluster(tmp_path / "killed", 2, {"train": emoji}, PARAMETERS) as cluster:
         cluster.start()
-        cluster.wait_for("algo-1", ": joint: ")
+        # On a busy machine the branch that was begun first may be finished before the shorter one.
+        cluster.wait_for("algo-1", ": joint: ", checkpoint="models/text")
         cluster.kill("algo-1")
         assert cluster.wait() == {"algo-1": 137, "algo-2": 1}
         reason = cluster.failure("algo-2")
