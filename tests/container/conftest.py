@@ -23,6 +23,11 @@ def missing(reason: str) -> None:
     pytest.skip(reason)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put last what says how soon a container answers, beside short unit tests instead of a job on several hosts."""
+    items.sort(key=lambda item: item.path.name == "test_inference_image.py")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def images() -> None:
     for image in (TRAINING, INFERENCE):

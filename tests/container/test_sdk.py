@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -18,7 +17,8 @@ from small_job import PARAMETERS
 
 from multimodal_algo.tools.score import score_predictions
 
-# Number of rows that both strategies answer. With SingleRecord each row is a request.
+# Rows of the training file, and rows that both strategies answer. With SingleRecord each row is a request.
+TRAINED = 800
 ANSWERED = 250
 EMOJI = Path(os.environ.get("SHARED_DIR", "/nonexistent")) / "data/emoji"
 
@@ -47,13 +47,13 @@ def accuracy(output: Path, strategy: str, data: Path) -> float:
     return score_predictions(output / strategy / "test_noheader.csv.out", data / "test.csv").accuracy
 
 
-@pytest.mark.slow
-def test_sdk_2_trains_and_transforms_with_both_strategies(
-    sdk: Callable[[int], Path], sample: Path, tmp_path: Path
-) -> None:
-    run_client(sdk(2), "sdk2_client.py", sample, tmp_path / "job", PARAMETERS)
-    assert accuracy(tmp_path / "job", "MultiRecord", sample) > 0.9
-    assert accuracy(tmp_path / "job", "SingleRecord", sample) > 0.9
+def copy_rows(name: str, folder: Path, rows: int) -> None:
+    """Copy the first rows of a file of emoji, the header among them."""
+    with (
+        (EMOJI / name).open(newline="", encoding="utf-8") as source,
+        (folder / name).open("w", newline="", encoding="utf-8") as target,
+    ):
+        csv.writer(target, lineterminator="\n").writerows(islice(csv.reader(source), rows))
 
 
 @pytest.mark.slow
@@ -63,21 +63,19 @@ def test_sdk_3_trains_and_transforms(sdk: Callable[[int], Path], sample: Path, t
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not EMOJI.is_dir(), reason="SHARED_DIR has no data/emoji, which this test trains on")
-def test_sdk_2_on_real_data_and_two_instances(sdk: Callable[[int], Path], tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    data.mkdir()
-    shutil.copy(EMOJI / "train.csv", data)
-    for name, rows in (("test.csv", 1 + ANSWERED), ("test_noheader.csv", ANSWERED)):
-        with (
-            (EMOJI / name).open(newline="", encoding="utf-8") as source,
-            (data / name).open("w", newline="", encoding="utf-8") as target,
-        ):
-            csv.writer(target, lineterminator="\n").writerows(islice(csv.reader(source), rows))
-    parameters = {"n_mins": "2", "image_backbone": "mobilenet_v2"}
+def test_sdk_2_on_two_instances_with_both_strategies(sdk: Callable[[int], Path], sample: Path, tmp_path: Path) -> None:
+    parameters, least = PARAMETERS, 0.9
+    data = sample
+    if EMOJI.is_dir():  # real rows where there are any
+        data = tmp_path / "data"
+        data.mkdir()
+        copy_rows("train.csv", data, 1 + TRAINED)
+        copy_rows("test.csv", data, 1 + ANSWERED)
+        copy_rows("test_noheader.csv", data, ANSWERED)
+        parameters, least = {"n_mins": "2", "image_backbone": "mobilenet_v2"}, 0.85
     log = run_client(sdk(2), "sdk2_client.py", data, tmp_path / "job", parameters, "2")
     assert " 2 train together: " in log
     # There is one file, and each instance has read a section of it.
     assert set(re.findall(r"INFO (algo-\d)-\w+: image backbone: ", log)) == {"algo-1", "algo-2"}, log[:5000]
     for strategy in ("MultiRecord", "SingleRecord"):
-        assert accuracy(tmp_path / "job", strategy, data) > 0.85
+        assert accuracy(tmp_path / "job", strategy, data) > least
