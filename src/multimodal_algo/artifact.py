@@ -36,6 +36,7 @@ FORMAT_VERSION = 3
 CONFIG = "model_config.json"
 FUSION = Path("wholistic/fusion.safetensors")
 ROW_KEYS = Path("rows.npy")
+CATEGORIES = Path("categories.npz")
 IMAGE_BACKBONE = Path("img/backbone")
 TEXT_BACKBONE = Path("text/backbone")
 # The same network as an ONNX graph, next to the weights of a backbone, if it could be exported.
@@ -68,7 +69,8 @@ class ModelConfig(BaseModel):
     """The description of an artifact, ``model_config.json``.
 
     ``classes`` is empty for a regression. ``largest_row`` is the number of characters of the largest training row, 0 if
-    it is not known. ``files`` maps the path of every other file in the artifact to its SHA-256.
+    it is not known. ``number_categories`` are the categories whose values are numbers, so that their spelling does not
+    matter. ``files`` maps the path of every other file in the artifact to its SHA-256.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,6 +87,7 @@ class ModelConfig(BaseModel):
     versions: dict[str, str]
     metrics: dict[str, Any]
     largest_row: int = 0
+    number_categories: tuple[str, ...] = ()
     files: dict[str, str] = {}
 
     @property

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.fields import FieldInfo
 
-from multimodal_algo.config.inference import BadRows, Engine, parse_fields
+from multimodal_algo.config.inference import BadRows, Engine, missing_texts, parse_fields
 from multimodal_algo.core.errors import UserError
 
 Quality = Literal["toy", "very_light", "light", "default", "high", "best"]
@@ -116,6 +116,11 @@ class HyperParameters(BaseModel):
         le=1,
         description="Largest share of rows that on_bad_row=skip may leave out. Above it, training stops.",
     )
+    missing_values: str = Field(
+        "",
+        description="Texts that stand for a missing cell, in every column, separated by commas, for example N/A,-. A "
+        'JSON list may hold commas, for example ["N/A", ","]. The artifact stores it, for inference.',
+    )
     on_checkpoint_mismatch: OnCheckpointMismatch = Field(
         "error",
         description="Treatment of checkpoints of a job with other data, hyperparameters or versions. error: training "
@@ -159,6 +164,11 @@ class HyperParameters(BaseModel):
     def budget_s(self) -> float:
         """The wall-clock budget of fitting, in seconds."""
         return self.n_hours * 3600 + self.n_mins * 60 + self.n_secs
+
+    @property
+    def missing_texts(self) -> frozenset[str]:
+        """The texts of `missing_values`."""
+        return missing_texts(self.missing_values)
 
     def customised(self, name: Customised) -> dict[str, Any]:
         """Return the value of a hyperparameter that is a JSON object.
@@ -240,6 +250,7 @@ class HyperParameters(BaseModel):
             raise UserError(_invalid(error, cls.model_fields)) from None
         parsed.class_weights_by_label()
         parsed._check_metric()
+        missing_texts(parsed.missing_values)
         parse_fields(parsed.inference_output, "The hyperparameter inference_output")
         if parsed.budget_s <= 0:
             raise UserError(

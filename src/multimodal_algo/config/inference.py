@@ -6,6 +6,7 @@ do not pass on environment variables. Environment variables override them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import ID, FeatureSchema
 from multimodal_algo.core.task import Task
+from multimodal_algo.core.values import trimmed
 
 
 class Engine(StrEnum):
@@ -123,6 +125,33 @@ class InferenceOptions:
         refuse = bad_rows is BadRows.ERROR or (bad_rows is BadRows.AUTO and not is_batch)
         engine = parse_choice(Engine, *setting("INFERENCE_ENGINE", "inference_engine"))
         return cls(fields or _default_fields(schema, task), refuse, engine)
+
+
+def missing_texts(text: str) -> frozenset[str]:
+    """Return the texts that the hyperparameter ``missing_values`` lists.
+
+    Parameters
+    ----------
+    text
+        Texts separated by commas, or a JSON list of texts.
+
+    Raises
+    ------
+    UserError
+        The text begins like a JSON list, but cannot be read as a list of texts.
+    """
+    listed: Any = text.split(",")
+    if text.lstrip().startswith("["):
+        try:
+            listed = json.loads(text)
+        except ValueError:
+            listed = [None]
+        if not all(isinstance(value, str) for value in listed):
+            raise UserError(
+                f"The hyperparameter missing_values is '{text[:60]}': it must list texts, separated by commas or as "
+                'JSON, for example ["N/A", "-"].'
+            )
+    return frozenset(filter(None, map(trimmed, listed)))
 
 
 def on_one_line(cell: str) -> str:

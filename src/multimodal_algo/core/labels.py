@@ -11,6 +11,7 @@ import numpy as np
 
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.task import ProblemType, Task
+from multimodal_algo.core.values import classes_of, label_keys, rows_by_class
 
 MOST_CLASSES = 1000
 # Share of different values among the rows. Above it, AutoGluon takes whole numbers for amounts, and not for classes.
@@ -28,7 +29,7 @@ def number_of(label: str) -> float | None:
 
 
 def detect_problem_type(counts: Mapping[str, int]) -> ProblemType:
-    """Return the problem type that suits the labels: ``regression`` for many different numbers, otherwise classes.
+    """Return the problem type that suits the classes: ``regression`` for many different numbers, otherwise classes.
 
     The rule is that of ``autogluon.core.utils.infer_problem_type``, with two exceptions. Whole numbers that count from
     0 or 1 without a gap are class numbers, however many there are. Numbers with leading zeros are classes too.
@@ -36,7 +37,7 @@ def detect_problem_type(counts: Mapping[str, int]) -> ProblemType:
     Parameters
     ----------
     counts
-        Number of rows by label.
+        Number of rows by class, see `rows_by_class`.
     """
     if len(counts) <= 2:
         return "binary"
@@ -61,7 +62,7 @@ class Target:
     task
         Kind of the prediction.
     classes
-        Labels in sorted order. Empty for a regression.
+        Names of the classes in sorted order, see `classes_of`. Empty for a regression.
     values
         Class index of each training row, int64 (rows,). For a regression its number, float64 (rows,).
     """
@@ -77,21 +78,24 @@ class Target:
         Parameters
         ----------
         labels
-            Label of each row.
+            Label of each row, see `label_value`.
         problem_type
             ``binary``, ``multiclass``, ``regression``, or ``auto`` for `detect_problem_type`.
         classes
-            Classes of the previous model, sorted, if they include all labels. The target then has all of them, also
-            those without a row. Empty otherwise.
+            Classes of the previous model, sorted. If they include all labels, the target has all of them, also those
+            without a row. Otherwise they only give their names to the classes that both have.
 
         Raises
         ------
         UserError
             The labels do not suit `problem_type`.
         """
-        if classes:
-            return cls._of_classes(labels, tuple(classes))
-        counts = Counter(labels)
+        spellings = Counter(labels)
+        class_of = classes_of(spellings, classes)
+        names = set(class_of.values())
+        if names <= set(classes):
+            return cls._of_classes([class_of[label] for label in labels], tuple(classes))
+        counts = rows_by_class(spellings)
         kind = detect_problem_type(counts) if problem_type == "auto" else problem_type
         if kind == "regression":
             return cls(Task.regression(), (), _numbers(labels))
@@ -101,7 +105,7 @@ class Target:
             numeric = all(number_of(label) is not None for label in counts)
             hint = "Set problem_type=regression to predict them as numbers." if numeric else "Merge the rarest ones."
             raise UserError(f"There are {len(counts)} classes, more than {MOST_CLASSES}. {hint}")
-        return cls._of_classes(labels, tuple(sorted(counts)))
+        return cls._of_classes([class_of[label] for label in labels], tuple(sorted(names)))
 
     @classmethod
     def _of_classes(cls, labels: Sequence[str], classes: tuple[str, ...]) -> Target:
@@ -116,8 +120,15 @@ class Target:
         """
         if self.task.is_regression:
             return _numbers(labels)
-        index_of = {name: index for index, name in enumerate(self.classes)}
-        return np.array([index_of.get(label, -1) for label in labels], dtype=np.int64)
+        keys = label_keys(self.classes)
+        index_of = {key: index for index, key in enumerate(keys.values())}
+        key_of = label_keys(labels, are_like=keys.values())
+        return np.array([index_of.get(key_of[label], -1) for label in labels], dtype=np.int64)
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """The classes that have a row. Empty for a regression."""
+        return tuple(self.classes[index] for index in np.unique(self.values)) if self.classes else ()
 
 
 def _numbers(labels: Sequence[str]) -> np.ndarray:

@@ -3,19 +3,43 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from multimodal_algo.core.schema import Modality
+from multimodal_algo.core.values import category_value, is_like_missing, trimmed
 from multimodal_algo.ingest.images import ImageFiles, decode_images
 
 _MISSING_NUMBERS = frozenset({"", "nan", "na", "null"})
+
+
+@dataclass(frozen=True)
+class CellRules:
+    """Rules that the cells of a data set are read by.
+
+    Parameters
+    ----------
+    images
+        Files that image cells may name. None without an ``images`` channel.
+    missing
+        Texts that stand for a missing cell, from the hyperparameter ``missing_values``.
+    number_categories
+        Categories whose values are numbers, see `values.are_numbers`. Training learns them from all rows.
+    """
+
+    images: ImageFiles | None = None
+    missing: frozenset[str] = frozenset()
+    number_categories: frozenset[str] = frozenset()
+
+
+PLAIN = CellRules()
 
 
 class BadCell(ValueError):
     """A cell cannot be read. The message is the reason, without file, row and column."""
 
 
-def parse_cell(modality: Modality, cell: Any, images: ImageFiles | None = None) -> Any:
+def parse_cell(modality: Modality, cell: Any, rules: CellRules = PLAIN) -> Any:
     """Return the value of a raw cell.
 
     Parameters
@@ -24,32 +48,36 @@ def parse_cell(modality: Modality, cell: Any, images: ImageFiles | None = None) 
         Modality of the column.
     cell
         String, or bytes of an encoded image.
-    images
-        Files that image cells may name.
+    rules
+        Rules of the data set.
 
     Returns
     -------
     str | float | tuple[numpy.ndarray, ...]
-        Text and categories: the string itself. Only the empty cell is missing. ``NA``, ``None`` and ``null`` are
-        values.
+        Text: the string in Unicode form NFC, without white space at its ends. ``NA``, ``NaN``, ``None`` and ``null``
+        are values.
+        Categories: see `category_value`. ``NA``, ``None`` and ``null`` are values, ``NaN`` and ``NaT`` are missing.
         Numbers: a finite float, or NaN for the empty cell, ``NaN``, ``NA`` and ``null``.
         Images: the decoded images of the cell, see `decode_images`. The tuple is empty for the empty cell.
+        A missing text or category is the empty string.
 
     Raises
     ------
     BadCell
         A number does not parse, or an image does not decode.
     """
+    if rules.missing and isinstance(cell, str) and trimmed(cell) in rules.missing:
+        cell = ""
     if modality is Modality.NUM:
         return _parse_number(str(cell))
     if modality is Modality.IMAGE:
         try:
-            return decode_images(cell, images)
+            return decode_images(cell, rules.images)
         except ValueError as error:
             raise BadCell(str(error)) from None
     if isinstance(cell, bytes):
         raise BadCell("bytes, which only an image may be")
-    return cell
+    return category_value(cell) if modality is Modality.CAT else trimmed(cell)
 
 
 def is_missing(modality: Modality, value: Any) -> bool:
@@ -69,5 +97,6 @@ def _parse_number(cell: str) -> float:
         number = math.nan
     # Python reads 1_000 as a number; no other reader of CSV does.
     if not math.isfinite(number) or "_" in text:
-        raise BadCell(f"'{text[:40]}' is not a finite number")
+        hint = f"; missing_values={text} would take it for a missing number" if is_like_missing(text) else ""
+        raise BadCell(f"'{text[:40]}' is not a finite number{hint}")
     return number

@@ -12,11 +12,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,8 +25,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from multimodal_algo.core.files import move_files
-from multimodal_algo.core.schema import ID, LABEL, FeatureSchema, Modality, modality_of
+from multimodal_algo.core.schema import ID, LABEL, FeatureSchema, Modality
+from multimodal_algo.core.values import are_numbers, in_number_column
 from multimodal_algo.ingest.features import Features, VectorColumn
+from multimodal_algo.ingest.keys import vector_columns
 from multimodal_algo.ingest.pictures import PictureColumn
 
 _DESCRIPTION = "dataset.json"
@@ -57,6 +58,8 @@ class Dataset:
         See `findings.Inspection`.
     keys
         Hashes of each row, see `row_keys`.
+    number_categories
+        Categories in which each number has one spelling, see `with_number_categories`.
     """
 
     schema: FeatureSchema
@@ -66,6 +69,7 @@ class Dataset:
     probe: Mapping[str, Sequence[Any]]
     largest_row: int
     keys: np.ndarray
+    number_categories: frozenset[str] = frozenset()
 
     @classmethod
     def read(cls, directory: Path) -> Dataset:
@@ -85,7 +89,7 @@ class Dataset:
                 _mapped(directory / f"{n}.f16", np.float16, (-1, description.widths[column])),
                 np.load(directory / f"{n}.index.npy"),
             )
-            for n, column in enumerate(_vector_columns(schema))
+            for n, column in enumerate(vector_columns(schema))
         }
         pictures = {
             column: PictureColumn(
@@ -105,6 +109,21 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def find_number_categories(self) -> frozenset[str]:
+        """Return the categories whose values are numbers, see `are_numbers`."""
+        table = self.features.table
+        return frozenset(column for column in self.schema.of(Modality.CAT) if are_numbers(table[column].unique()))
+
+    def with_number_categories(self, columns: frozenset[str]) -> Dataset:
+        """Return the rows with one spelling of each number in these categories."""
+        table = self.features.table
+        spelled = {}
+        for column in sorted(columns):
+            form_of = {value: in_number_column(value) for value in table[column].unique()}
+            spelled[column] = table[column].map(form_of).astype(object)
+        features = replace(self.features, table=table.assign(**spelled))
+        return replace(self, features=features, number_categories=columns)
 
     def names(self) -> list[str]:
         """Return the name of each row: its ID, or its number among the rows, from 1, where there are no IDs."""
@@ -128,7 +147,7 @@ class DatasetWriter:
         self._schema = schema
         self._directory = directory
         self._parquet: pq.ParquetWriter | None = None
-        self._vectors = {c: (directory / f"{n}.f16").open("wb") for n, c in enumerate(_vector_columns(schema))}
+        self._vectors = {c: (directory / f"{n}.f16").open("wb") for n, c in enumerate(vector_columns(schema))}
         self._indices: dict[str, list[np.ndarray]] = {column: [] for column in self._vectors}
         self._written = dict.fromkeys(self._vectors, 0)
         self._widths: dict[str, int] = {}
@@ -275,55 +294,6 @@ def join_datasets(parts: Sequence[Path], directory: Path, largest_row: int, pict
         writer.abandon()
 
 
-def row_keys(schema: FeatureSchema, cells: Mapping[str, Sequence[Any]], rows: int) -> np.ndarray:
-    """Return short hashes, by which a row, and each of its texts and images, is recognised.
-
-    Two different rows have the same hash with a probability of 1 in 2**32. Labels, IDs, the order of columns, and case
-    and spaces of texts do not change a hash.
-
-    Parameters
-    ----------
-    schema
-        The columns.
-    cells
-        Parsed cells of each feature column, see `parse_cell`.
-    rows
-        Number of rows.
-
-    Returns
-    -------
-    numpy.ndarray
-        Hashes, uint32 (rows, 1 + n). The first is that of the whole row, and the others are those of its n text and
-        image cells. An empty cell has 0.
-    """
-    alone = _vector_columns(schema)
-    keys = np.zeros((rows, 1 + len(alone)), dtype=np.uint32)
-    order = [(column, modality_of(column)) for column in sorted(schema.features)]
-    numbers = {column: number for number, column in enumerate(alone, start=1)}
-    for row in range(rows):
-        whole = hashlib.blake2b(digest_size=4)
-        for column, modality in order:
-            value = cells[column][row]
-            if modality in (Modality.TEXT, Modality.IMAGE):
-                key = _key(value, modality)
-                keys[row, numbers[column]] = key
-                whole.update(key.to_bytes(4, "little"))
-            else:
-                whole.update(repr(value).encode("utf-8", "surrogatepass") + b"\x1f")
-        keys[row, 0] = int.from_bytes(whole.digest(), "little")
-    return keys
-
-
-def _key(value: Any, modality: Modality) -> int:
-    digest = hashlib.blake2b(digest_size=4)
-    if modality is Modality.IMAGE:
-        for image in value:
-            digest.update(np.ascontiguousarray(image).data)
-    else:
-        digest.update(" ".join(value.casefold().split()).encode("utf-8", "surrogatepass"))
-    return int.from_bytes(digest.digest(), "little") if len(value) else 0
-
-
 @dataclass(frozen=True)
 class _Description:
     """The content of ``dataset.json``. `widths` has the width of each column's vectors."""
@@ -345,10 +315,6 @@ class _Description:
 def _copy(path: Path, stream: IO[bytes]) -> None:
     with path.open("rb") as source:
         shutil.copyfileobj(source, stream, _COPIED_BYTES)
-
-
-def _vector_columns(schema: FeatureSchema) -> tuple[str, ...]:
-    return (*schema.of(Modality.TEXT), *schema.of(Modality.IMAGE))
 
 
 def _arrow_schema(schema: FeatureSchema) -> pa.Schema:

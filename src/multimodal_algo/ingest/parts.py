@@ -14,10 +14,12 @@ from typing import Any
 
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import FeatureSchema
-from multimodal_algo.ingest.dataset import DatasetWriter, join_datasets, row_keys
+from multimodal_algo.ingest.cells import CellRules
+from multimodal_algo.ingest.dataset import DatasetWriter, join_datasets
 from multimodal_algo.ingest.features import Encoders, Features, build_features
 from multimodal_algo.ingest.findings import NO_HEADER, BadRow, BadRowPolicy, Findings, Inspection
 from multimodal_algo.ingest.images import SIDE, ImageFiles
+from multimodal_algo.ingest.keys import row_keys
 from multimodal_algo.ingest.progress import Progress
 from multimodal_algo.ingest.scan import Chunk, collect
 from multimodal_algo.ingest.sources import Source, read_rows
@@ -46,6 +48,8 @@ class ReadSettings:
         The hyperparameter, see `scan`.
     images
         Directory of the files that image cells may name, the same on every host. None without an ``images`` channel.
+    missing
+        Texts that stand for a missing cell, see `CellRules`.
     keep_images
         Whether networks are fine-tuned on the images. Then every row keeps its picture, with the side that networks
         see. Otherwise the first rows keep a small picture, for the report.
@@ -61,10 +65,16 @@ class ReadSettings:
     bad_rows: BadRowPolicy
     problem_type: str = "auto"
     images: Path | None = None
+    missing: frozenset[str] = frozenset()
     keep_images: bool = False
     is_training: bool = True
     schema: FeatureSchema | None = None
     first_file: str = "training"
+
+    @property
+    def rules(self) -> CellRules:
+        """The rules that cells are read by."""
+        return CellRules(None if self.images is None else ImageFiles(self.images), self.missing)
 
 
 @dataclass(frozen=True)
@@ -177,7 +187,7 @@ def read_part(sources: Sequence[Source], directory: Path, encoders_of: EncodersO
             sources,
             findings,
             sink=sink,
-            images=None if settings.images is None else ImageFiles(settings.images),
+            rules=settings.rules,
             progress=Progress(sum(sizes) if all(sizes) else 0),
             schema=settings.schema,
             first_file=settings.first_file,

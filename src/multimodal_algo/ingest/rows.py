@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from multimodal_algo.core.schema import ID, LABEL, Modality, modality_of
-from multimodal_algo.ingest.cells import BadCell, parse_cell
-from multimodal_algo.ingest.images import ImageFiles
+from multimodal_algo.core.values import in_number_column
+from multimodal_algo.ingest.cells import PLAIN, BadCell, CellRules, parse_cell
 
 
 @dataclass(frozen=True)
@@ -60,18 +60,18 @@ class RowParser:
         Names of a row's fields, in training order, or in inference order without ``label``.
     pool
         Threads that decode images. None decodes each image at once.
-    images
-        Files that image cells may name.
+    rules
+        Rules that the cells are read by.
     """
 
-    def __init__(self, columns: Sequence[str], pool: Executor | None = None, images: ImageFiles | None = None) -> None:
+    def __init__(self, columns: Sequence[str], pool: Executor | None = None, rules: CellRules = PLAIN) -> None:
         self._features = [
             (position, column, modality)
             for position, column in enumerate(columns)
             if column not in (LABEL, ID) and (modality := modality_of(column)) is not None
         ]
         self._pool = pool
-        self._images = images
+        self._rules = rules
 
     def start(self, fields: Sequence[Any]) -> PendingRow:
         """Begin to parse a row, which has one field per column."""
@@ -80,10 +80,11 @@ class RowParser:
         for position, column, modality in self._features:
             field = fields[position]
             if modality is Modality.IMAGE and self._pool is not None and field:
-                cells[column] = self._pool.submit(parse_cell, modality, field, self._images)
+                cells[column] = self._pool.submit(parse_cell, modality, field, self._rules)
                 continue
             try:
-                cells[column] = parse_cell(modality, field, self._images)
+                value = parse_cell(modality, field, self._rules)
+                cells[column] = in_number_column(value) if column in self._rules.number_categories else value
             except BadCell as error:
                 problems.append((column, str(error)))
         return PendingRow(cells, problems)

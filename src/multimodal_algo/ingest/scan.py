@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import ID, LABEL, FeatureSchema, Modality
+from multimodal_algo.core.values import label_value
+from multimodal_algo.ingest.cells import PLAIN, CellRules
 from multimodal_algo.ingest.findings import BadRow, BadRowPolicy, Findings, Inspection
-from multimodal_algo.ingest.images import ImageFiles
 from multimodal_algo.ingest.progress import Progress
 from multimodal_algo.ingest.rows import PendingRow, RowParser
 from multimodal_algo.ingest.sources import Source, SourceRow, read_rows
@@ -53,7 +54,7 @@ def scan(
     sources: Sequence[Source],
     *,
     sink: Sink | None = None,
-    images: ImageFiles | None = None,
+    rules: CellRules = PLAIN,
     bad_rows: BadRowPolicy | None = None,
     problem_type: str = "auto",
 ) -> Inspection:
@@ -61,7 +62,7 @@ def scan(
 
     Parameters
     ----------
-    sources, sink, images
+    sources, sink, rules
         See `collect`.
     bad_rows
         Treatment of rows that cannot be read. By default they are errors.
@@ -74,7 +75,7 @@ def scan(
         Statistics, warnings and errors. `Inspection.raise_for_errors` raises the errors.
     """
     findings = Findings(bad_rows, problem_type)
-    return findings.inspection(collect(sources, findings, sink=sink, images=images))
+    return findings.inspection(collect(sources, findings, sink=sink, rules=rules))
 
 
 def collect(
@@ -82,7 +83,7 @@ def collect(
     findings: Findings,
     *,
     sink: Sink | None = None,
-    images: ImageFiles | None = None,
+    rules: CellRules = PLAIN,
     progress: Progress | None = None,
     schema: FeatureSchema | None = None,
     first_file: str = "",
@@ -97,8 +98,8 @@ def collect(
         Empty findings, which this function fills.
     sink
         Receiver of the rows that can be read.
-    images
-        Files that image cells may name.
+    rules
+        Rules that the cells are read by.
     progress
         Counter of rows and bytes.
     schema
@@ -112,7 +113,7 @@ def collect(
         The columns. None when no header could be read.
     """
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode") as pool:
-        return _Scan(sink, images, findings, progress or Progress(0), schema, first_file, pool).run(sources)
+        return _Scan(sink, rules, findings, progress or Progress(0), schema, first_file, pool).run(sources)
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class _Scan:
     def __init__(
         self,
         sink: Sink | None,
-        images: ImageFiles | None,
+        rules: CellRules,
         findings: Findings,
         progress: Progress,
         schema: FeatureSchema | None,
@@ -151,7 +152,7 @@ class _Scan:
         pool: ThreadPoolExecutor,
     ) -> None:
         self._sink = sink
-        self._images = images
+        self._rules = rules
         self._progress = progress
         self._pool = pool
         self._findings = findings
@@ -194,7 +195,7 @@ class _Scan:
         if self._parser is None:
             self._features = self._schema.features
             self._image_columns = self._schema.of(Modality.IMAGE)
-            self._parser = RowParser(self._schema.columns, self._pool, self._images)
+            self._parser = RowParser(self._schema.columns, self._pool, self._rules)
             if self._sink is not None:
                 self._sink.begin(self._schema)
 
@@ -215,7 +216,7 @@ class _Scan:
         size = sum(map(len, row.fields))
         if len(row.fields) == len(schema.columns):
             self._reading.append(self._start(row, source, schema, parser))
-            if self._images is None:
+            if self._rules.images is None:
                 self._findings.size(size)
         else:
             message = f"{len(row.fields)} fields instead of {len(schema.columns)}"
@@ -231,10 +232,14 @@ class _Scan:
             row.number,
             row.line,
             parser.start(row.fields),
-            str(named[LABEL]),
+            self._label(named[LABEL]),
             str(named[ID]) if schema.has_id else None,
             [column for column, text in named.items() if isinstance(text, str) and "\n" in text],
         )
+
+    def _label(self, cell: Any) -> str:
+        label = label_value(str(cell))
+        return "" if label in self._rules.missing else label
 
     def _turn(self) -> None:
         """Finish the chunk that was decoding, and let the chunk that was read decode."""

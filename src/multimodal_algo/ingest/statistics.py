@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from multimodal_algo.core.labels import detect_problem_type, number_of
 from multimodal_algo.core.schema import LABEL, FeatureSchema, Modality, modality_of
 from multimodal_algo.core.task import ProblemType
+from multimodal_algo.core.values import are_numbers, cut_zeros, is_like_missing, near_spellings, rows_by_class
 from multimodal_algo.ingest.cells import is_missing
 from multimodal_algo.ingest.occurrences import SHOWN, TRACKED_VALUES, Identities, Occurrences
 
@@ -17,6 +18,8 @@ MIN_ROWS = 10
 FEW_ROWS_PER_CLASS = 10
 # A category with more different values than this share of its filled rows does not repeat itself enough to teach.
 _MOSTLY_UNIQUE = 0.5
+# More values than these are not compared for likeness.
+_COMPARED_VALUES = 100_000
 # Labels are meant as numbers if at most this share of them are not numbers.
 _FEW_STRANGE = 0.1
 
@@ -42,6 +45,7 @@ class Statistics:
         self._missing: Counter[str] = Counter()
         self._values: dict[str, set[str]] = {}
         self._newlines: dict[str, Occurrences] = {}
+        self._like_missing: dict[str, Occurrences] = {}
         self._ids = Identities()
 
     def count(
@@ -68,6 +72,8 @@ class Statistics:
             modality = modality_of(column)
             assert modality is not None
             self._missing[column] += is_missing(modality, value)
+            if modality in (Modality.CAT, Modality.TEXT) and value and is_like_missing(value):
+                self._like_missing.setdefault(column, Occurrences()).add(where, value)
             if modality is Modality.CAT and value:
                 values = self._values.setdefault(column, set())
                 if len(values) < TRACKED_VALUES:
@@ -87,18 +93,25 @@ class Statistics:
             values.update(islice(new - values, TRACKED_VALUES - len(values)))
         for column, occurrences in later._newlines.items():
             self._newlines.setdefault(column, Occurrences()).merge(occurrences)
+        for column, occurrences in later._like_missing.items():
+            self._like_missing.setdefault(column, Occurrences()).merge(occurrences)
         self._ids.merge(later._ids)
 
     @property
     def problem_type(self) -> ProblemType:
         """The problem type, as set, or by the look of the labels."""
         if self._wanted == "auto":
-            return detect_problem_type(self._classes)
+            return detect_problem_type(self.rows_by_class)
         return self._wanted  # type: ignore[return-value]
 
+    @property
+    def rows_by_class(self) -> Counter[str]:
+        """The number of rows by class. Spellings of one class are counted together."""
+        return rows_by_class(self._classes)
+
     def sorted_classes(self) -> dict[str, int]:
-        """Return the number of rows with each label, the largest first."""
-        return dict(sorted(self._classes.items(), key=lambda item: (-item[1], item[0])))
+        """Return the number of rows of each class, the largest first."""
+        return dict(sorted(self.rows_by_class.items(), key=lambda item: (-item[1], item[0])))
 
     def missing_cells(self, schema: FeatureSchema | None) -> dict[str, int]:
         """Return the number of empty cells in each feature column. Empty without a schema."""
@@ -109,10 +122,11 @@ class Statistics:
         if self.rows < MIN_ROWS:
             return [f"The data has {plural(self.rows, 'row')}: training needs at least {MIN_ROWS}."]
         errors = []
-        if len(self._classes) == 1:
+        classes = self.rows_by_class
+        if len(classes) == 1:
             kind = "number" if self._wanted == "regression" else "class"
             errors.append(
-                f"The column 'label' holds one {kind} only ('{next(iter(self._classes))[:60]}'): "
+                f"The column 'label' holds one {kind} only ('{next(iter(classes))[:60]}'): "
                 "training needs rows of at least two."
             )
         empty = [group for group in modality_groups(schema) if all(map(self._is_empty, group))]
@@ -123,6 +137,9 @@ class Statistics:
         return [
             *self._strange_labels(),
             *self._rare_classes(),
+            *self._spellings_of_labels(),
+            *self._spellings_of_categories(),
+            *self._cells_like_missing(),
             *self._unique_categories(),
             *self._cells_with_newlines(),
             *self._empty_columns(schema),
@@ -149,12 +166,42 @@ class Statistics:
     def _rare_classes(self) -> Iterator[str]:
         if self.problem_type == "regression":
             return
-        rare = [label for label, rows in self._classes.items() if rows < FEW_ROWS_PER_CLASS]
+        classes = self.rows_by_class
+        rare = [label for label, rows in classes.items() if rows < FEW_ROWS_PER_CLASS]
         if rare:
-            shown = ", ".join(f"'{label[:40]}' ({self._classes[label]})" for label in rare[:SHOWN])
+            shown = ", ".join(f"'{label[:40]}' ({classes[label]})" for label in rare[:SHOWN])
             yield (
                 f"{plural(len(rare), 'class')} with fewer than {FEW_ROWS_PER_CLASS} rows: {shown}"
                 f"{', …' if len(rare) > SHOWN else ''}. They are kept, but will be predicted badly."
+            )
+
+    def _spellings_of_labels(self) -> Iterator[str]:
+        if self.problem_type == "regression":
+            return
+        classes = self.sorted_classes()
+        if are_numbers(self._classes):
+            yield from _versions("label", self._classes)
+        else:
+            yield from _near("label", classes, "classes")
+        if like := [label for label in classes if is_like_missing(label)]:
+            yield (
+                f"column label: '{like[0][:40]}' is a class of {plural(classes[like[0]], 'row')}. If it stands for a "
+                f"missing label, drop these rows, or set missing_values={like[0]} and on_bad_row=skip."
+            )
+
+    def _spellings_of_categories(self) -> Iterator[str]:
+        for column, different in self._values.items():
+            values = sorted(islice(different, _COMPARED_VALUES))
+            if are_numbers(values):
+                yield from _versions(column, values)
+            else:
+                yield from _near(column, values, "values")
+
+    def _cells_like_missing(self) -> Iterator[str]:
+        for column, cells in self._like_missing.items():
+            yield (
+                f"column {column}: {plural(cells.count, 'cell')} such as '{cells.example}' (first in {cells.first[0]}) "
+                f"count as values. Set missing_values={cells.example} if they stand for missing ones."
             )
 
     def _unique_categories(self) -> Iterator[str]:
@@ -204,6 +251,26 @@ def plural(count: int, noun: str) -> str:
     """Return a number with its noun: ``1 row``, ``2 rows``, ``2 classes``."""
     nouns = noun + ("es" if noun.endswith("s") else "s")
     return f"{count} {noun if count == 1 else nouns}"
+
+
+def _near(column: str, values: Iterable[str], noun: str) -> Iterator[str]:
+    """Warn of values that might be meant as one."""
+    pairs = near_spellings(values)
+    if pairs:
+        shown = ", ".join(f"'{a[:30]}' and '{b[:30]}'" for a, b in pairs[:SHOWN])
+        yield (
+            f"column {column}: {shown}{', …' if len(pairs) > SHOWN else ''} are different {noun}. Spell them alike if "
+            "they mean the same."
+        )
+
+
+def _versions(column: str, values: Iterable[str]) -> Iterator[str]:
+    """Warn of versions that are taken for one number."""
+    if pair := cut_zeros(values):
+        yield (
+            f"column {column}: '{pair[0][:30]}' and '{pair[1][:30]}' are taken for one number. If they are versions or "
+            "codes, put a letter in front of them."
+        )
 
 
 def _empty_columns(group: Sequence[str]) -> str:

@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from multimodal_algo.artifact import FUSION, GRAPH, IMAGE_BACKBONE, TEXT_BACKBONE, ModelConfig, read_config
+from multimodal_algo.artifact import CATEGORIES, FUSION, GRAPH, IMAGE_BACKBONE, TEXT_BACKBONE, ModelConfig, read_config
 from multimodal_algo.branches.base import BranchModel
 from multimodal_algo.branches.registry import load_model, needs_pictures
-from multimodal_algo.config.inference import Engine
+from multimodal_algo.config.inference import Engine, missing_texts
 from multimodal_algo.core.schema import FeatureSchema, Modality
 from multimodal_algo.core.task import Task
 from multimodal_algo.fusion.fusion import Fusion
 from multimodal_algo.fusion.votes import Votes, votes_of
+from multimodal_algo.ingest.categories import KnownCategories
+from multimodal_algo.ingest.cells import CellRules
 from multimodal_algo.ingest.features import Encoders, Features, build_features
 from multimodal_algo.ingest.images import SIDE
 from multimodal_algo.ingest.rows import PendingRow, RowParser
@@ -61,20 +63,34 @@ class LoadedModel:
         Fusion of the artifact.
     encoders
         Frozen networks of the artifact.
+    categories
+        Values of categories that training saw. None if the artifact does not have them.
     """
 
-    def __init__(self, config: ModelConfig, models: list[BranchModel], fusion: Fusion, encoders: Encoders) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        models: list[BranchModel],
+        fusion: Fusion,
+        encoders: Encoders,
+        categories: KnownCategories | None = None,
+    ) -> None:
         self.config = config
         self.schema: FeatureSchema = config.schema_
         self.classes = config.classes
         self.task: Task = config.task
         # More threads than cores only take them from the networks.
         decoders = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
-        self._parser = RowParser(self.schema.inference_columns, decoders)
+        rules = CellRules(
+            missing=missing_texts(str(config.hyperparameters.get("missing_values", ""))),
+            number_categories=frozenset(config.number_categories),
+        )
+        self._parser = RowParser(self.schema.inference_columns, decoders, rules)
         self._models = models
         self._fusion = fusion
         self._picture_side = SIDE if needs_pictures([entry.branch for entry in config.branches]) else 0
         self.encoders = encoders
+        self.categories = categories
 
     @classmethod
     def load(cls, directory: Path, engine: Engine = Engine.AUTO) -> LoadedModel:
@@ -102,7 +118,9 @@ class LoadedModel:
             if modality in networks:
                 _run_by(engine, networks[modality], directory / folder / GRAPH)
         encoders = {modality: network.encode for modality, network in networks.items()}
-        return cls(config, models, Fusion.load(directory / FUSION), encoders)
+        path = directory / CATEGORIES
+        categories = KnownCategories.load(path, config.schema_) if path.is_file() else None
+        return cls(config, models, Fusion.load(directory / FUSION), encoders, categories)
 
     @property
     def modalities(self) -> tuple[Modality, ...]:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from multimodal_algo.config.inference import Field, InferenceOptions
 from multimodal_algo.core.errors import PlatformError, UserError
+from multimodal_algo.core.schema import Modality
 from multimodal_algo.serving.batching import Batcher, Busy
 from multimodal_algo.serving.decoding import Header, Kind, Record, decode
 from multimodal_algo.serving.encoding import Answer, encode
+from multimodal_algo.serving.unseen import UnseenCategories, UnseenLog
 
 if TYPE_CHECKING:
     from multimodal_algo.ingest.features import Features
@@ -76,6 +78,7 @@ class ModelService:
         self._failure: str | None = None
         self._counting = threading.Lock()
         self.counts = ServedCounts()
+        self._unseen = UnseenLog()
 
     @property
     def failure(self) -> str | None:
@@ -164,18 +167,25 @@ class ModelService:
         predictions: dict[int, RowAnswer] = {}
         if problems and served.options.refuse_bad_rows:
             return predictions, problems
+        unseen = _unseen_of(served)
         readable = [index for index, record in enumerate(records) if not record.problem and not record.is_header]
-        for index, result in self._results(served, records, readable):
+        for index, result in self._results(served, records, readable, unseen):
             if isinstance(result, str):
                 problems[index] = result
             else:
                 predictions[index] = result
+        if unseen is not None:
+            self._unseen.add(unseen.summary(len(readable)))
         return predictions, problems
 
     def _results(
-        self, served: ServedModel, records: Sequence[Record], indices: Sequence[int]
+        self,
+        served: ServedModel,
+        records: Sequence[Record],
+        indices: Sequence[int],
+        unseen: UnseenCategories | None,
     ) -> Iterator[tuple[int, RowAnswer | str]]:
-        """Yield the prediction, or the problem, of each record at `indices`."""
+        """Yield the prediction, or the problem, of each record at `indices`, and count unseen categories."""
         assert self._batcher is not None
         pending: deque[tuple[list[int], Future[Sequence[RowAnswer]]]] = deque()
 
@@ -194,6 +204,8 @@ class ModelService:
                 if parsed.problem is None:
                     rows.append(index)
                     cells.append(parsed.cells)
+                    if unseen is not None:
+                        unseen.count(parsed.cells)
                 else:
                     yield index, parsed.problem
                     if served.options.refuse_bad_rows:
@@ -222,6 +234,11 @@ class ModelService:
         if rows > 1 and bad > rows / 2:
             raise UserError(f"{bad} of {rows} lines cannot be read, the first is {problem}. Fix the input.")
         _log_problems(records, problems)
+
+
+def _unseen_of(served: ServedModel) -> UnseenCategories | None:
+    columns, known = served.model.schema.of(Modality.CAT), served.model.categories
+    return UnseenCategories(known, columns) if columns and known is not None else None
 
 
 def _batcher_of(served: ServedModel) -> Batcher[Any, Features, RowAnswer]:

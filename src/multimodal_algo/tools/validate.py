@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from multimodal_algo.core.schema import ID, LABEL, modality_of
+from multimodal_algo.ingest.cells import CellRules
 from multimodal_algo.ingest.findings import Inspection
 from multimodal_algo.ingest.images import ImageFiles
 from multimodal_algo.ingest.scan import scan
@@ -39,8 +40,8 @@ def print_inspection(data: Path, images: Path | None = None, problem_type: str =
         `data` has no CSV or Parquet file.
     """
     console = Console(highlight=False, soft_wrap=True)
-    files = ImageFiles(images) if images else None
-    inspection = scan(find_sources(data), images=files, problem_type=problem_type)
+    rules = CellRules(ImageFiles(images) if images else None)
+    inspection = scan(find_sources(data), rules=rules, problem_type=problem_type)
     for error in inspection.errors:
         console.print(f"[red]error[/red]   {_plain(error)}")
     for warning in inspection.warnings:

@@ -34,10 +34,12 @@ def class_weights(wanted: Mapping[str, float] | str, target: Target) -> np.ndarr
         # A class of the previous model may have no row here.
         weights = 1.0 / np.maximum(1, np.bincount(target.values, minlength=target.task.outputs))
     else:
-        for label in wanted:
-            if label not in target.classes:
+        named = target.values_of(list(wanted))
+        for label, index in zip(wanted, named, strict=True):
+            if index < 0:
                 close = difflib.get_close_matches(label, target.classes, n=1)
                 hint = f" Did you mean '{close[0]}'?" if close else ""
                 raise UserError(f"class_weights names '{label[:60]}', which is not a label of the data.{hint}")
-        weights = np.array([wanted.get(name, 1.0) for name in target.classes])
+        weights = np.ones(len(target.classes))
+        weights[named] = list(wanted.values())
     return (weights / weights.mean()).astype(np.float32)

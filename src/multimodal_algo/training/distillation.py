@@ -144,4 +144,5 @@ class Teacher(Teaching):
             scratch=scratch / "rows",
         )
         dataset = reader.read_once("train", channels.train, None, context.hyperparameters.problem_type)
+        dataset = dataset.with_number_categories(frozenset(artifact.config.number_categories))
         return artifact.fusion.predict(artifact.votes(dataset.features))

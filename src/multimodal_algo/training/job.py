@@ -91,7 +91,7 @@ def train(
         )
         artifact = NewArtifact(
             data.dataset, data.target, fitted, fused.fusion, backbones, hyperparameters,
-            start.known_keys(data.dataset.keys),
+            start.known_keys(data.dataset.keys), start.known_categories(data.dataset),
         )  # fmt: skip
         start.ship(outcome, directories.model, artifact.write)
         _report(outcome, data, context)
@@ -169,10 +169,12 @@ def _read_data(channels: ChannelPaths, start: Start, backbones: Backbones, conte
         problem_type = start.problem_type(hyperparameters.problem_type)
         dataset = reader.read("train", channels.train, None, problem_type)
         start.check(dataset.schema)
+        dataset = dataset.with_number_categories(start.number_categories(dataset))
         target = start.target(dataset.labels, hyperparameters)
         validation = None
         if channels.validation is not None:
             validation = reader.read("validation", channels.validation, dataset.schema, target.task.problem_type)
+            validation = validation.with_number_categories(dataset.number_categories)
     log_labels(target, hyperparameters.problem_type)
     folds = folds_of(dataset, target, recipe.folds, hyperparameters.seed)
     return TrainingData(dataset, target, folds, None if validation is None else ValidationRows.of(validation, target))

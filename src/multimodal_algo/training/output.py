@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from multimodal_algo.artifact import (
+    CATEGORIES,
     FORMAT_VERSION,
     FUSION,
     ROW_KEYS,
@@ -23,6 +24,7 @@ from multimodal_algo.artifact import (
 from multimodal_algo.branches.registry import needs_pictures
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.core.labels import Target
+from multimodal_algo.ingest.categories import KnownCategories
 from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.features import Encoders, build_features
 from multimodal_algo.ingest.images import SIDE
@@ -50,6 +52,8 @@ class NewArtifact:
         The hyperparameters of the job, for the description.
     known_keys
         Keys of all rows that the model was trained on, uint32, sorted.
+    known_categories
+        Values of all categories that the model was trained on.
     """
 
     dataset: Dataset
@@ -59,6 +63,7 @@ class NewArtifact:
     backbones: Backbones
     hyperparameters: HyperParameters
     known_keys: np.ndarray
+    known_categories: KnownCategories
 
     def write(self, model_dir: Path, metrics: Metrics) -> None:
         """Write the artifact into the platform's model directory, with `metrics` in its description."""
@@ -71,6 +76,7 @@ class NewArtifact:
         self.backbones.save_graphs(directory, self._probe_predictions)
         self.fusion.save(directory / FUSION)
         np.save(directory / ROW_KEYS, self.known_keys)
+        self.known_categories.save(directory / CATEGORIES)
 
     def _probe_predictions(self, encoders: Encoders) -> np.ndarray:
         """Return the predictions of the first training rows, float32 (rows, n), with these networks."""
@@ -97,6 +103,7 @@ class NewArtifact:
             versions=current_versions(),
             metrics=metrics.as_dict(),
             largest_row=self.dataset.largest_row,
+            number_categories=tuple(sorted(self.dataset.number_categories)),
         )
 
 

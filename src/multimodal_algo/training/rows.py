@@ -142,6 +142,7 @@ class RowReader:
             BadRowPolicy(hyperparameters.on_bad_row == "skip", hyperparameters.max_bad_row_fraction),
             problem_type,
             images=self.images,
+            missing=hyperparameters.missing_texts,
             keep_images=self.keep_images,
             is_training=schema is None,
             schema=schema,

@@ -14,6 +14,8 @@ from multimodal_algo.core.labels import Target
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.fusion.selection import Selector
 from multimodal_algo.fusion.votes import Votes
+from multimodal_algo.ingest.categories import KnownCategories
+from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.report.metrics import HeldOutResults, Metrics
 from multimodal_algo.training.backbones import Backbones
 from multimodal_algo.training.context import JobContext
@@ -71,6 +73,10 @@ class Start(ABC):
         """
 
     @abstractmethod
+    def number_categories(self, dataset: Dataset) -> frozenset[str]:
+        """Return the categories whose values are numbers, see `Dataset.with_number_categories`."""
+
+    @abstractmethod
     def target(self, labels: Sequence[str], hyperparameters: HyperParameters) -> Target:
         """Return the classes or numbers to learn from the labels of the training rows."""
 
@@ -104,6 +110,10 @@ class Start(ABC):
     def known_keys(self, keys: np.ndarray) -> np.ndarray:
         """Return the keys of all rows that the new model was trained on, uint32, sorted."""
 
+    @abstractmethod
+    def known_categories(self, dataset: Dataset) -> KnownCategories:
+        """Return the values of categories that the new model was trained on."""
+
 
 class FreshStart(Start):
     """A job without a previous model."""
@@ -124,6 +134,10 @@ class FreshStart(Start):
 
     def check(self, schema: FeatureSchema) -> None:
         """See `Start.check`. All columns fit."""
+
+    def number_categories(self, dataset: Dataset) -> frozenset[str]:
+        """See `Start.number_categories`."""
+        return dataset.find_number_categories()
 
     def target(self, labels: Sequence[str], hyperparameters: HyperParameters) -> Target:
         """See `Start.target`."""
@@ -148,3 +162,7 @@ class FreshStart(Start):
     def known_keys(self, keys: np.ndarray) -> np.ndarray:
         """See `Start.known_keys`."""
         return linking_keys(keys)
+
+    def known_categories(self, dataset: Dataset) -> KnownCategories:
+        """See `Start.known_categories`."""
+        return KnownCategories.of(dataset)

@@ -47,3 +47,20 @@ def test_numbers_can_be_asked_for_and_refused() -> None:
         Target.of(["1", "2", "3"], "binary")
     with pytest.raises(UserError, match="1001 classes, more than 1000"):
         Target.of([f"class {n}" for n in range(1001)], "auto")
+
+
+def test_spellings_of_one_label_are_one_class() -> None:
+    target = Target.of(["1", "1.0", "2", "1.0"], "auto")
+    assert target.classes == ("1.0", "2")
+    assert target.task.problem_type == "binary"
+    assert target.values.tolist() == [0, 0, 1, 0]
+    assert target.values_of(["1", "1e0", "2.0", "3", "x"]).tolist() == [0, 0, 1, -1, -1]
+    assert Target.of(["True", "false", "TRUE", "False"], "auto").task.problem_type == "binary"
+    assert Target.of(["01", "1", "1.0"], "multiclass").classes == ("01", "1")
+
+
+def test_classes_of_a_previous_model_keep_their_names() -> None:
+    target = Target.of(["1.0", "2.0", "1.0"], "auto", classes=("1", "2", "3"))
+    assert target.classes == ("1", "2", "3")
+    assert target.present == ("1", "2")
+    assert Target.of(["1.0", "4"], "multiclass", classes=("1", "2")).classes == ("1", "4")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import re
 import struct
 import zlib
 
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from multimodal_algo.core.schema import Modality
-from multimodal_algo.ingest.cells import BadCell, is_missing, parse_cell
+from multimodal_algo.ingest.cells import BadCell, CellRules, is_missing, parse_cell
 
 
 def encoded(image: Image.Image, kind: str = "JPEG", **options: object) -> str:
@@ -24,11 +25,37 @@ RED = Image.new("RGB", (300, 200), (200, 30, 40))
 
 
 @pytest.mark.parametrize("modality", [Modality.TEXT, Modality.CAT])
-@pytest.mark.parametrize("cell", ["NA", "None", "null", "nan", " ", "01"])
+@pytest.mark.parametrize("cell", ["NA", "None", "null", "N/A", "-", "Nan", "01"])
 def test_only_the_empty_cell_is_missing_for_text_and_categories(modality: Modality, cell: str) -> None:
     assert parse_cell(modality, cell) == cell
     assert not is_missing(modality, parse_cell(modality, cell))
-    assert is_missing(modality, parse_cell(modality, ""))
+    for blank in ("", " ", "\t", "\u00a0", "\ufeff"):
+        assert is_missing(modality, parse_cell(modality, blank))
+
+
+@pytest.mark.parametrize("cell", ["NaN", "nan", " NaT", "<NA>"])
+def test_what_libraries_write_for_a_missing_value_is_missing_for_categories(cell: str) -> None:
+    assert is_missing(Modality.CAT, parse_cell(Modality.CAT, cell))
+    assert parse_cell(Modality.TEXT, cell) == cell.strip()  # nan is a bread
+
+
+@pytest.mark.parametrize("modality", list(Modality))
+@pytest.mark.parametrize("cell", ["N/A", " N/A ", "-"])
+def test_missing_values_are_missing_in_every_column(modality: Modality, cell: str) -> None:
+    rules = CellRules(missing=frozenset({"N/A", "-"}))
+    assert is_missing(modality, parse_cell(modality, cell, rules))
+    assert not is_missing(Modality.TEXT, parse_cell(Modality.TEXT, "n/a", rules))
+
+
+@pytest.mark.parametrize("cell", ["N/A", "<NA>", "None", "#N/A", "-", "n/a", "?"])
+def test_what_looks_like_a_missing_number_is_offered_to_be_one(cell: str) -> None:
+    with pytest.raises(BadCell, match=rf"missing_values={re.escape(cell)} "):
+        parse_cell(Modality.NUM, cell)
+
+
+def test_white_space_at_the_ends_and_the_unicode_form_do_not_matter() -> None:
+    for modality in (Modality.TEXT, Modality.CAT):
+        assert parse_cell(modality, " \u200bCafe\u0301\u00a0\n") == "Caf\u00e9"
 
 
 @pytest.mark.parametrize("cell", ["", "NaN", "NA", "null", " nan "])

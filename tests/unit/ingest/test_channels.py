@@ -18,6 +18,7 @@ from PIL import Image
 from small_job import WriteCsv
 
 from multimodal_algo.core.schema import FeatureSchema
+from multimodal_algo.ingest.cells import CellRules
 from multimodal_algo.ingest.findings import BadRowPolicy, Inspection
 from multimodal_algo.ingest.images import ImageFiles, decode_images
 from multimodal_algo.ingest.scan import Chunk, scan
@@ -136,13 +137,13 @@ def test_cells_may_name_files_of_the_images_channel(write_csv: WriteCsv, tmp_pat
     table = rows()
     table[0][4] = "deep/red one.png"
     path = write_csv("x.csv", [HEADER, *table])
-    collected, inspection = read(path, images=ImageFiles(tmp_path / "images"))
+    collected, inspection = read(path, rules=CellRules(ImageFiles(tmp_path / "images")))
     assert inspection.errors == ()
     assert collected.rows[0][3] == ((255, 0, 0),)
     assert collected.rows[1][3] == ((200, 10, 30),)
     for name in ("deep/none.png", "../secret.png", str(tmp_path / "secret.png")):
         table[0][4] = name
-        _, inspection = read(write_csv("x.csv", [HEADER, *table]), images=ImageFiles(tmp_path / "images"))
+        _, inspection = read(write_csv("x.csv", [HEADER, *table]), rules=CellRules(ImageFiles(tmp_path / "images")))
         assert f"there is no file '{name[:80]}' in the images channel" in inspection.errors[0]
 
 

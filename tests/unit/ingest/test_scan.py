@@ -9,6 +9,7 @@ from small_job import WriteCsv
 
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import FeatureSchema
+from multimodal_algo.ingest.cells import CellRules
 from multimodal_algo.ingest.findings import Inspection
 from multimodal_algo.ingest.images import ImageFiles
 from multimodal_algo.ingest.scan import Chunk, scan
@@ -52,7 +53,7 @@ def test_the_largest_row_is_known_unless_cells_name_files(write_csv: WriteCsv, t
     path = write_csv("x.csv", [HEADER, *rows])
     rest = sum(len(cell) for number, cell in enumerate(rows[3]) if number != 1)
     assert inspected(path).largest_row == 1000 + rest
-    assert scan(find_sources(path), images=ImageFiles(tmp_path)).largest_row == 0
+    assert scan(find_sources(path), rules=CellRules(ImageFiles(tmp_path))).largest_row == 0
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.fusion.folds import stratified_folds
-from multimodal_algo.ingest.dataset import row_keys
+from multimodal_algo.ingest.keys import row_keys
 from multimodal_algo.training.duplicates import find_duplicates, linking_keys
 
 SCHEMA = FeatureSchema(("a_text", "b_text", "c_image", "label"))

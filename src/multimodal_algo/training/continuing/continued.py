@@ -18,6 +18,8 @@ from multimodal_algo.core.labels import Target
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.fusion.selection import Selector
 from multimodal_algo.fusion.votes import Votes
+from multimodal_algo.ingest.categories import KnownCategories
+from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.report.metrics import Metrics, measure
 from multimodal_algo.training.backbones import Backbones
 from multimodal_algo.training.context import JobContext
@@ -65,23 +67,26 @@ class ContinuedModel(Start):
         """See `Start.check`."""
         self.previous.check(schema)
 
+    def number_categories(self, dataset: Dataset) -> frozenset[str]:
+        """See `Start.number_categories`. Those of the previous model stay, since its branches know their spelling."""
+        return dataset.find_number_categories() | frozenset(self.previous.config.number_categories)
+
     def target(self, labels: Sequence[str], hyperparameters: HyperParameters) -> Target:
         """See `Start.target`. The previous classes stay where they include all labels."""
         previous, wanted = self.previous.config, hyperparameters.problem_type
         if wanted == "regression" or previous.task.is_regression:
             return Target.of(labels, "regression" if wanted == "auto" else wanted)
-        knows_all = set(labels) <= set(previous.classes)
-        target = Target.of(labels, wanted, previous.classes if knows_all else ())
+        target = Target.of(labels, wanted, previous.classes)
         if not target.task.is_regression:
-            self._warn_of_forgetting(labels, target)
+            self._warn_of_forgetting(target)
         return target
 
-    def _warn_of_forgetting(self, labels: Sequence[str], target: Target) -> None:
+    def _warn_of_forgetting(self, target: Target) -> None:
         classes = self.previous.config.classes
         if target.classes != classes:
             new = len(set(target.classes) - set(classes))
             _LOG.info("model channel: a new task, %d of whose %d classes are new", new, len(target.classes))
-        missing = sorted(set(classes) - set(labels))
+        missing = sorted(set(classes) - set(target.present))
         if missing:
             names = ", ".join(missing[:_SHOWN_CLASSES]) + (", …" if len(missing) > _SHOWN_CLASSES else "")
             is_same_task = target.classes == classes
@@ -176,3 +181,7 @@ class ContinuedModel(Start):
     def known_keys(self, keys: np.ndarray) -> np.ndarray:
         """See `Start.known_keys`."""
         return self.previous.known_keys(keys)
+
+    def known_categories(self, dataset: Dataset) -> KnownCategories:
+        """See `Start.known_categories`. The branches of the previous model know its values."""
+        return self.previous.known_categories(dataset)

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from multimodal_algo.artifact import CONFIG, FUSION, ROW_KEYS, ModelConfig, read_config
+from multimodal_algo.artifact import CATEGORIES, CONFIG, FUSION, ROW_KEYS, ModelConfig, read_config
 from multimodal_algo.config.recipes import Branch
 from multimodal_algo.core.archive import unpack
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import FeatureSchema
+from multimodal_algo.ingest.categories import KnownCategories
+from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.features import Features
 from multimodal_algo.training.duplicates import linking_keys
 
@@ -199,6 +201,11 @@ class PreviousModel:
         """Return the keys of its training rows and of rows with `keys`, uint32, sorted."""
         linking = linking_keys(keys)
         return linking if self._keys is None else np.union1d(linking, self._keys)
+
+    def known_categories(self, dataset: Dataset) -> KnownCategories:
+        """Return the values of categories in its training rows and in the rows of `dataset`."""
+        path, new = self.directory / CATEGORIES, KnownCategories.of(dataset)
+        return KnownCategories.load(path, self.config.schema_).merged(new) if path.is_file() else new
 
     @cached_property
     def _keys(self) -> np.ndarray | None:

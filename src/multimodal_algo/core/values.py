@@ -1,0 +1,202 @@
+"""One form for each value of a category or label, whatever wrote it. Training and serving share these functions.
+
+White space at the ends, the Unicode form, and the spelling of booleans and of timestamps never matter. The spelling of
+a number does not matter in a column of numbers: there `1`, `1.0` and `1e0` are one value. `01` is a code, not a number.
+Whatever cannot be decided stays apart: case, blanks inside, characters that look alike.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from decimal import Context
+from functools import lru_cache
+
+# `str.strip` does not know the characters without width: byte order mark, zero-width space and joiner, direction marks.
+_INVISIBLE = "\ufeff\u200b\u2060\u200e\u200f"
+_BOOLEANS = frozenset({"true", "false"})
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
+_CODE = re.compile(r"[+-]?0\d", re.ASCII)
+_LONGEST_NUMBER = 60
+_TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
+_EXACT = Context(prec=400)
+# What libraries write for a missing value where they make text of it. Nobody means it as a value.
+_NULLS = frozenset({"NaN", "nan", "NaT", "<NA>"})
+# What people write for a missing value, and what may be a value as well.
+_LIKE_MISSING = frozenset(
+    {
+        "na", "n/a", "#n/a", "n.a.", "n.a", "#na", "#null!", "null", "none", "nil", "nan", "nat", "<na>", "<null>",
+        "-", "--", "---", "?", ".", "\\n", "-nan", "1.#qnan", "(null)", "[null]", "(blank)",
+    }
+)  # fmt: skip
+_LONGEST_MISSING = max(map(len, _LIKE_MISSING))
+# Letters of other scripts, and signs, that look like a Latin letter or a plain sign.
+_LOOK_ALIKES = str.maketrans(
+    "аеорсухіјѕкмтвнАВЕКМНОРСТУХІЈЅοανρτικΑΒΕΖΗΙΚΜΝΟΡΤΥΧ‐‑‒–—―−‘’‛′`´“”„″",
+    "aeopcyxijskmtbhABEKMHOPCTYXIJSoavptikABEZHIKMNOPTYX-------''''''\"\"\"\"",
+)
+
+
+def trimmed(text: str) -> str:
+    """Return a text in Unicode form NFC, without white space and invisible characters at its ends."""
+    text = text.strip()
+    if text.isascii():
+        return text
+    while text and (text[0] in _INVISIBLE or text[-1] in _INVISIBLE):
+        text = text.strip(_INVISIBLE).strip()
+    return unicodedata.normalize("NFC", text)
+
+
+def category_value(text: str) -> str:
+    """Return the form of a category's cell that does not need to know the other cells of its column.
+
+    Booleans are ``true`` and ``false``. Timestamps are ``2024-01-02 03:04:05``, with a fraction and a zone if they have
+    one, and ``2024-01-02`` at midnight without a zone. Texts that libraries write for a missing value (``NaN``,
+    ``nan``, ``NaT``, ``<NA>``) are the empty cell.
+    """
+    text = trimmed(text)
+    if text in _NULLS:
+        return ""
+    if len(text) in (4, 5) and (lowered := text.lower()) in _BOOLEANS:
+        return lowered
+    if len(text) >= 19 and text[4] == "-" and (match := _TIMESTAMP.fullmatch(text)):
+        return _timestamp(match)
+    return text
+
+
+def label_value(text: str) -> str:
+    """Return a label as messages and answers show it. Empty for a missing label.
+
+    Spellings of one class are brought together later, by `classes_of`, when all labels are known.
+    """
+    text = trimmed(text)
+    return "" if text in _NULLS else text
+
+
+def is_like_missing(text: str) -> bool:
+    """Whether people write a text for a missing value, for example ``N/A``."""
+    return len(text) <= _LONGEST_MISSING and text.lower() in _LIKE_MISSING
+
+
+@lru_cache(maxsize=100_000)
+def number_value(text: str) -> str | None:
+    """Return the one spelling of a number, exact to the last digit. None for anything else, also for ``01``."""
+    if len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(text) or _CODE.match(text):
+        return None
+    number = _EXACT.normalize(_EXACT.create_decimal(text))
+    if not number:
+        return "0"
+    return f"{number:f}" if -_LONGEST_NUMBER < number.adjusted() < _LONGEST_NUMBER else str(number)
+
+
+def are_numbers(values: Iterable[str]) -> bool:
+    """Return whether the values of a column are numbers, so that their spelling does not matter.
+
+    Parameters
+    ----------
+    values
+        Values in the form of `category_value`, in any order. Empty ones do not count, and neither do codes such as
+        ``01``.
+    """
+    has_numbers = False
+    for value in values:
+        if number_value(value) is not None:
+            has_numbers = True
+        elif value and not is_code(value):
+            return False
+    return has_numbers
+
+
+def is_code(value: str) -> bool:
+    """Return whether digits are not a number, because they begin with a zero that a number would not have."""
+    return bool(_CODE.match(value)) and bool(_NUMBER.fullmatch(value))
+
+
+def in_number_column(value: str) -> str:
+    """Return a category's value, in the form of `category_value`, as a column of numbers has it."""
+    return number_value(value) or value
+
+
+def classes_of(counts: Mapping[str, int], classes: Collection[str] = ()) -> dict[str, str]:
+    """Return the class of each label. Its name is the spelling that most rows have.
+
+    Parameters
+    ----------
+    counts
+        Number of rows by label, see `label_value`.
+    classes
+        Names that classes already have. They stay.
+    """
+    key_of = label_keys((*counts, *classes))
+    most: dict[str, str] = {}
+    for label in sorted(counts, key=lambda label: (-counts[label], label)):
+        most.setdefault(key_of[label], label)
+    most.update((key_of[name], name) for name in classes)
+    return {label: most[key_of[label]] for label in counts}
+
+
+def label_keys(labels: Iterable[str], are_like: Iterable[str] | None = None) -> dict[str, str]:
+    """Return a key for each label. Spellings of one value have the same key.
+
+    `are_like` are the keys of the labels that decide whether labels are numbers, by default those of `labels`.
+    """
+    keys = {label: category_value(label) for label in labels}
+    if are_numbers(keys.values() if are_like is None else are_like):
+        return {label: in_number_column(key) for label, key in keys.items()}
+    return keys
+
+
+def rows_by_class(counts: Mapping[str, int]) -> Counter[str]:
+    """Return the number of rows by class, where `counts` has them by label."""
+    class_of = classes_of(counts)
+    rows: Counter[str] = Counter()
+    for label, count in counts.items():
+        rows[class_of[label]] += count
+    return rows
+
+
+def near_spellings(values: Iterable[str]) -> list[tuple[str, str]]:
+    """Return pairs of values that are not the same, but might be meant so.
+
+    They differ in case, in blanks, in characters that look alike, or are numbers in a column that has other values too.
+    """
+    first: dict[str, str] = {}
+    pairs = []
+    for value in values:
+        key = _loose(value)
+        if first.setdefault(key, value) != value:
+            pairs.append((first[key], value))
+    return pairs
+
+
+def cut_zeros(values: Iterable[str]) -> tuple[str, str] | None:
+    """Return two spellings of one number that may be two versions, for example ``1.1`` and ``1.10``, if there are any."""
+    first: dict[str, str] = {}
+    for value in values:
+        whole, _, decimals = value.partition(".")
+        if not decimals.isdigit() or not decimals.strip("0"):
+            continue
+        key = f"{whole}.{decimals.rstrip('0')}"
+        if first.setdefault(key, value) != value:
+            return first[key], value
+    return None
+
+
+def _loose(value: str) -> str:
+    number = number_value(value)
+    if number is not None:
+        return number
+    text = unicodedata.normalize("NFKC", value).translate(_LOOK_ALIKES).casefold()
+    return "".join(text.split())
+
+
+def _timestamp(match: re.Match[str]) -> str:
+    date, clock, fraction, zone = match.groups()
+    fraction = (fraction or "").rstrip("0")
+    if zone:
+        zone = "+00:00" if zone == "Z" else f"{zone[:3]}:{zone[-2:]}"
+    if clock == "00:00:00" and not fraction and not zone:
+        return str(date)
+    return f"{date} {clock}" + (f".{fraction}" if fraction else "") + (zone or "")

@@ -1,0 +1,72 @@
+"""The values of categories that training saw, as hashes in the artifact."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from multimodal_algo.core.schema import FeatureSchema, Modality
+from multimodal_algo.ingest.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class KnownCategories:
+    """The values of each category.
+
+    Hashes take less memory than values. An unseen value has the hash of a known one with a probability of the number of
+    known values in 2**64.
+
+    Parameters
+    ----------
+    hashes
+        Hashes of the values by column, uint64 (values,), sorted.
+    """
+
+    hashes: Mapping[str, np.ndarray]
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> KnownCategories:
+        """Return the values in the rows of a dataset."""
+        table = dataset.features.table
+        return cls({column: _hashes(table[column].unique()) for column in dataset.schema.of(Modality.CAT)})
+
+    def merged(self, other: KnownCategories) -> KnownCategories:
+        """Return the values of both."""
+        nothing = np.empty(0, dtype=np.uint64)
+        columns = {**self.hashes, **other.hashes}
+        return KnownCategories(
+            {c: np.union1d(self.hashes.get(c, nothing), other.hashes.get(c, nothing)) for c in columns}
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the hashes to an ``.npz`` file."""
+        arrays: dict[str, Any] = {str(number): hashes for number, hashes in enumerate(self.hashes.values())}
+        np.savez(path, **arrays)
+
+    @classmethod
+    def load(cls, path: Path, schema: FeatureSchema) -> KnownCategories:
+        """Read what `save` wrote for the columns of `schema`."""
+        with np.load(path) as stored:
+            return cls({column: stored[str(n)] for n, column in enumerate(schema.of(Modality.CAT))})
+
+    def is_unseen(self, column: str, value: str) -> bool:
+        """Return whether training had no such value. A missing value is never unseen."""
+        return bool(value) and _hash(value) not in self._sets[column]
+
+    @cached_property
+    def _sets(self) -> dict[str, frozenset[int]]:
+        return {column: frozenset(hashes.tolist()) for column, hashes in self.hashes.items()}
+
+
+def _hashes(values: Iterable[str]) -> np.ndarray:
+    return np.unique(np.array([_hash(value) for value in values if value], dtype=np.uint64))
+
+
+def _hash(value: str) -> int:
+    return int.from_bytes(hashlib.blake2b(value.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
