@@ -172,7 +172,7 @@ def near_spellings(values: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def cut_zeros(values: Iterable[str]) -> tuple[str, str] | None:
-    """Return two spellings of one number that may be two versions, for example ``1.1`` and ``1.10``, if there are any."""
+    """Return two spellings of one number that may be two versions, such as ``1.1`` and ``1.10``, if there are any."""
     first: dict[str, str] = {}
     for value in values:
         whole, _, decimals = value.partition(".")

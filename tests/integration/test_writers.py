@@ -1,0 +1,184 @@
+"""One table, whoever wrote it and in whichever format, is one table: for training, and for every answer."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+from small_job import UNHURRIED
+
+from multimodal_algo.core.labels import Target
+from multimodal_algo.execution.local import LocalExecutor
+from multimodal_algo.ingest.dataset import Dataset
+from multimodal_algo.ingest.findings import BadRowPolicy
+from multimodal_algo.ingest.parts import ReadSettings
+from multimodal_algo.ingest.reading import read_channel
+from multimodal_algo.local import ChannelData, TrainingJob, train
+from multimodal_algo.serving.decoding import Kind, decode
+from multimodal_algo.serving.loaded_model import LoadedModel
+
+MakeOnce = Callable[[str, Callable[[Path], object]], Path]
+ROWS = 120
+
+
+def table(rows: int, seed: int) -> pd.DataFrame:
+    """Return a table with all that writers spell in their own ways: gaps, whole numbers, booleans, dates, marks."""
+    random = np.random.default_rng(seed)
+    rooms = random.integers(1, 4, rows)
+    is_new = random.integers(0, 2, rows)
+    shade = random.integers(0, 3, rows)
+    label = (rooms + 2 * is_new + shade + random.integers(0, 2, rows)) % 3 + 1
+    gap = random.random(rows) < 0.2
+    return pd.DataFrame(
+        {
+            "ID": 9_007_199_254_740_993 + np.arange(rows),
+            "rooms_cat": pd.Series(rooms).mask(gap).astype("Int64"),
+            "new_cat": pd.Series(is_new == 1).mask(np.roll(gap, 1)).astype("boolean"),
+            "shade_cat": pd.Series(np.array(["rouge", "Caf\u00e9", "b, c"])[shade]).mask(np.roll(gap, 2)),
+            "ratio_cat": pd.Series(np.array([0.5, 1.0, 2.25])[shade]).mask(np.roll(gap, 3)),
+            "size_num": pd.Series(random.normal(rooms, 0.3)).round(3).mask(np.roll(gap, 4)),
+            "label": label,
+        }
+    )
+
+
+def as_pandas(frame: pd.DataFrame, kind: str, path: Path) -> None:
+    # Without its nullable types, pandas makes numbers of gaps: 1.0, and True beside an empty cell.
+    frame = frame.assign(
+        rooms_cat=frame["rooms_cat"].astype("float64"),
+        new_cat=frame["new_cat"].astype(object).where(frame["new_cat"].notna(), None),
+    )
+    if kind == "csv":
+        frame.to_csv(path, index=False)
+    elif kind == "parquet":
+        frame.to_parquet(path, index=False)
+    else:
+        frame.to_json(path, orient="records", lines=kind == "jsonl")
+
+
+def as_polars(frame: pd.DataFrame, kind: str, path: Path) -> None:
+    rows = pl.from_arrow(pa.Table.from_pandas(frame, preserve_index=False))
+    assert isinstance(rows, pl.DataFrame)
+    {"csv": rows.write_csv, "jsonl": rows.write_ndjson, "json": rows.write_json, "parquet": rows.write_parquet}[kind](
+        path
+    )
+
+
+def as_arrow(frame: pd.DataFrame, kind: str, path: Path) -> None:
+    rows = pa.Table.from_pandas(frame, preserve_index=False)
+    if kind == "csv":
+        pa.csv.write_csv(rows, path)
+    else:
+        pa.parquet.write_table(rows, path)
+
+
+def as_duckdb(frame: pd.DataFrame, kind: str, path: Path) -> None:
+    with duckdb.connect() as connection:
+        connection.register("rows", pa.Table.from_pandas(frame, preserve_index=False))
+        form = {
+            "csv": "FORMAT csv, HEADER",
+            "jsonl": "FORMAT json",
+            "json": "FORMAT json, ARRAY true",
+            "parquet": "FORMAT parquet",
+        }
+        connection.execute(f"COPY rows TO '{path}' ({form[kind]})")
+
+
+def as_standard(frame: pd.DataFrame, kind: str, path: Path) -> None:
+    rows = [[None if pd.isna(cell) else cell for cell in row] for row in frame.astype(object).to_numpy().tolist()]
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        if kind == "csv":
+            csv.writer(stream).writerows([list(frame.columns), *rows])
+            return
+        objects = [dict(zip(frame.columns, row, strict=True)) for row in rows]
+        if kind == "json":
+            json.dump(objects, stream)
+        else:
+            stream.writelines(json.dumps(entry) + "\n" for entry in objects)
+
+
+WRITERS = {"pandas": as_pandas, "polars": as_polars, "pyarrow": as_arrow, "duckdb": as_duckdb, "standard": as_standard}
+WRITTEN = [
+    (writer, kind)
+    for writer in WRITERS
+    for kind in ("csv", "jsonl", "json", "parquet")
+    if not (writer == "pyarrow" and kind.startswith("json")) and not (writer == "standard" and kind == "parquet")
+]
+KINDS = {"csv": Kind.CSV, "jsonl": Kind.JSON_LINES, "json": Kind.JSON, "parquet": Kind.PARQUET}
+
+
+def read(path: Path, scratch: Path) -> tuple[Dataset, Target]:
+    settings = ReadSettings(BadRowPolicy())
+    read_channel(
+        path, scratch / "data", lambda schema: {}, settings, executor=LocalExecutor(), scratch=scratch / "parts"
+    )
+    dataset = Dataset.read(scratch / "data")
+    return dataset.with_number_categories(dataset.find_number_categories()), Target.of(dataset.labels, "auto")
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Target]:
+    directory = tmp_path_factory.mktemp("expected")
+    as_arrow(table(ROWS, 1), "parquet", directory / "train.parquet")
+    return read(directory / "train.parquet", directory)
+
+
+@pytest.mark.parametrize(("writer", "kind"), [pair for pair in WRITTEN if pair[1] in ("csv", "parquet")])
+def test_training_reads_one_table(writer: str, kind: str, expected: tuple[Dataset, Target], tmp_path: Path) -> None:
+    WRITERS[writer](table(ROWS, 1), kind, tmp_path / f"train.{kind}")
+    dataset, target = read(tmp_path / f"train.{kind}", tmp_path)
+    assert dataset.number_categories == {"rooms_cat", "ratio_cat"}
+    pd.testing.assert_frame_equal(dataset.features.table, expected[0].features.table)
+    assert np.array_equal(target.values, expected[1].values)
+    assert np.array_equal(dataset.keys, expected[0].keys)
+    assert dataset.names() == expected[0].names()
+
+
+@pytest.fixture(scope="module")
+def model(make_once: MakeOnce) -> LoadedModel:
+    """A model of the table, trained on the CSV file that pandas writes."""
+
+    def fit(directory: Path) -> None:
+        as_pandas(table(ROWS, 1), "csv", directory / "train.csv")
+        train(TrainingJob({"train": ChannelData(directory / "train.csv")}, UNHURRIED), output=directory / "job")
+        with tarfile.open(directory / "job/model.tar.gz") as tar:
+            tar.extractall(directory / "model", filter="data")
+
+    return LoadedModel.load(make_once("writers", fit) / "model")
+
+
+@pytest.fixture(scope="module")
+def answers(model: LoadedModel) -> np.ndarray:
+    stream = io.BytesIO()
+    pa.parquet.write_table(pa.Table.from_pandas(table(40, 2).drop(columns="label"), preserve_index=False), stream)
+    return model.predict([record.cells for record in decode(stream.getvalue(), Kind.PARQUET, model.schema).records])
+
+
+@pytest.mark.parametrize(("writer", "kind"), WRITTEN)
+def test_every_row_has_one_answer(
+    writer: str, kind: str, model: LoadedModel, answers: np.ndarray, tmp_path: Path
+) -> None:
+    rows = table(40, 2).drop(columns="label")
+    WRITERS[writer](rows, kind, tmp_path / "rows")
+    records = decode((tmp_path / "rows").read_bytes(), KINDS[kind], model.schema).records
+    records = [record for record in records if not record.is_header]
+    assert [record.identity for record in records] == rows["ID"].astype(str).tolist()
+    assert model.predict([record.cells for record in records]) == pytest.approx(answers, abs=1e-6)
+    parsed: list[dict[str, Any]] = [pending.finish().cells for pending in model.start([r.cells for r in records])]
+    assert model.categories is not None
+    assert not any(
+        model.categories.is_unseen(c, row[c]) for row in parsed for c in model.schema.features if c.endswith("_cat")
+    )
