@@ -473,6 +473,19 @@ def test_sigterm_ends_the_server_after_the_requests_in_flight(artifact: Path, sa
         assert served.server.process.wait(timeout=30) == 0
 
 
+def test_categories_that_training_never_saw_are_logged_once_for_each_payload(batch: Served) -> None:
+    rows = list(csv.reader(io.StringIO(b"\n".join(batch.lines).decode())))
+    for row, colour in zip(rows, ["taupe", "mauve", " green "], strict=False):
+        row[5] = colour
+    body = io.StringIO()
+    csv.writer(body, lineterminator="\n").writerows(rows)
+    before = batch.server.log_text()
+    assert all(answer[1] for answer in batch.rows(body.getvalue().encode()))
+    logged = batch.server.log_text()[len(before) :]
+    assert "categories have values that training never saw: colour_cat in 2 of 12 rows (for example 'taupe')" in logged
+    assert logged.count("never saw") == 1
+
+
 def test_the_log_lists_the_devices_and_has_one_line_per_event(batch: Served) -> None:
     batch.post(batch.lines[0])
     lines = batch.server.log_text().splitlines()

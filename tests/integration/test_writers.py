@@ -47,7 +47,7 @@ def table(rows: int, seed: int) -> pd.DataFrame:
             "ID": 9_007_199_254_740_993 + np.arange(rows),
             "rooms_cat": pd.Series(rooms).mask(gap).astype("Int64"),
             "new_cat": pd.Series(is_new == 1).mask(np.roll(gap, 1)).astype("boolean"),
-            "shade_cat": pd.Series(np.array(["rouge", "Caf\u00e9", "b, c"])[shade]).mask(np.roll(gap, 2)),
+            "shade_cat": pd.Series(np.array(["rosso", "Caf\u00e9", "b, c"])[shade]).mask(np.roll(gap, 2)),
             "ratio_cat": pd.Series(np.array([0.5, 1.0, 2.25])[shade]).mask(np.roll(gap, 3)),
             "size_num": pd.Series(random.normal(rooms, 0.3)).round(3).mask(np.roll(gap, 4)),
             "label": label,

@@ -7,6 +7,7 @@
     keys.npy                     hashes of each row, see `row_keys`
     <n>.f16  <n>.index.npy       vectors of the n-th text or image column, and the position of each row's vector
     <n>.jpegs  <n>.spans.npy     pictures of the n-th image column, and the span of each row's picture
+    warnings.json                warnings about the rows, for the report, where there are any
     probe.json  <n>.probe.npz    parsed cells of a few rows, and images of the n-th image column
 """
 
@@ -35,6 +36,7 @@ _DESCRIPTION = "dataset.json"
 _TABLE = "table.parquet"
 _KEYS = "keys.npy"
 _PROBE = "probe.json"
+_WARNINGS = "warnings.json"
 _COPIED_BYTES = 1024 * 1024
 
 
@@ -60,6 +62,8 @@ class Dataset:
         Hashes of each row, see `row_keys`.
     number_categories
         Categories in which each number has one spelling, see `with_number_categories`.
+    warnings
+        Warnings about the rows, see `Inspection`.
     """
 
     schema: FeatureSchema
@@ -70,6 +74,7 @@ class Dataset:
     largest_row: int
     keys: np.ndarray
     number_categories: frozenset[str] = frozenset()
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, directory: Path) -> Dataset:
@@ -105,6 +110,7 @@ class Dataset:
             _read_probe(directory, schema),
             description.largest_row,
             np.load(directory / _KEYS),
+            warnings=read_warnings(directory),
         )
 
     def __len__(self) -> int:
@@ -255,6 +261,18 @@ class DatasetWriter:
             self._parquet.close()
         for stream in [*self._vectors.values(), *self._pictures.values()]:
             stream.close()
+
+
+def write_warnings(warnings: Sequence[str], directory: Path) -> None:
+    """Add warnings about the rows to a finished dataset."""
+    if warnings:
+        (directory / _WARNINGS).write_text(json.dumps(list(warnings), ensure_ascii=False), encoding="utf-8")
+
+
+def read_warnings(directory: Path) -> tuple[str, ...]:
+    """Return the warnings of `write_warnings`."""
+    path = directory / _WARNINGS
+    return tuple(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else ()
 
 
 def join_datasets(parts: Sequence[Path], directory: Path, largest_row: int, picture_rows: int | None = None) -> None:

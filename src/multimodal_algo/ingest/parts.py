@@ -15,7 +15,7 @@ from typing import Any
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.ingest.cells import CellRules
-from multimodal_algo.ingest.dataset import DatasetWriter, join_datasets
+from multimodal_algo.ingest.dataset import DatasetWriter, join_datasets, write_warnings
 from multimodal_algo.ingest.features import Encoders, Features, build_features
 from multimodal_algo.ingest.findings import NO_HEADER, BadRow, BadRowPolicy, Findings, Inspection
 from multimodal_algo.ingest.images import SIDE, ImageFiles
@@ -239,6 +239,7 @@ def join_parts(parts: Sequence[tuple[Part, Path]], directory: Path, settings: Re
     inspection.raise_for_errors()
     filled = [path for part, path in parts if part.rows]
     join_datasets(filled, directory, inspection.largest_row, None if settings.keep_images else _SMALL_ROWS)
+    write_warnings(inspection.warnings, directory)
     return inspection.rows
 
 

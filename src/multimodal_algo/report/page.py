@@ -25,7 +25,14 @@ _SHOWN_CHARACTERS = 160
 _PLOTTED = 1500
 
 
-def write_page(results: HeldOutResults, target: Target, metrics: Metrics, quality: str, directory: Path) -> None:
+def write_page(
+    results: HeldOutResults,
+    target: Target,
+    metrics: Metrics,
+    quality: str,
+    directory: Path,
+    warnings: Sequence[str] = (),
+) -> None:
     """Write ``report.html`` into the platform's output directory.
 
     Parameters
@@ -40,6 +47,8 @@ def write_page(results: HeldOutResults, target: Target, metrics: Metrics, qualit
         Name of the recipe.
     directory
         The platform's output directory.
+    warnings
+        Warnings about the training rows.
     """
     environment = Environment(
         loader=PackageLoader("multimodal_algo.report", "."), autoescape=select_autoescape(["html"]),
@@ -52,6 +61,7 @@ def write_page(results: HeldOutResults, target: Target, metrics: Metrics, qualit
         intervals=intervals(results.targets, results.predictions, target.task),
         quality=quality,
         target=target,
+        warnings=warnings,
         rows=len(results.targets),
         mistakes=_mistakes(results, target),
         **(_regression_values(results) if target.task.is_regression else _class_values(results, target)),

@@ -197,5 +197,6 @@ def _report(outcome: Outcome, data: TrainingData, context: JobContext) -> None:
     directory = context.output_dir
     write_metrics(outcome.metrics, directory)
     write_predictions(outcome.results, data.target, directory)
-    write_page(outcome.results, data.target, outcome.metrics, context.hyperparameters.quality, directory)
+    quality = context.hyperparameters.quality
+    write_page(outcome.results, data.target, outcome.metrics, quality, directory, data.dataset.warnings)
     log_metrics(outcome.metrics)

@@ -94,8 +94,15 @@ def test_many_bad_cells_of_a_column_are_one_finding_with_the_first_rows(write_cs
         (lambda rows: [row.__setitem__(3, row[0]) for row in rows], "column c_cat: mostly unique (24 values"),
         (lambda rows: rows[3].__setitem__(4, "rare"), "'rare' (1)"),
         (lambda rows: rows[3].__setitem__(0, "00"), "column ID: 1 ID more than once"),
+        (lambda rows: rows[3].__setitem__(3, rows[2][3].upper()), "column c_cat: '"),
+        (lambda rows: rows[3].__setitem__(1, "N/A"), "Set missing_values=N/A if they stand for missing ones"),
+        (lambda rows: rows[3].__setitem__(4, rows[3][4].upper()), "are different classes. Spell them alike"),
+        (
+            lambda rows: [row.__setitem__(3, "1.10" if n else "1.1") for n, row in enumerate(rows)],
+            "taken for one number",
+        ),
     ],
-    ids=["newline", "unique", "rare class", "repeated ID"],
+    ids=["newline", "unique", "rare class", "repeated ID", "case", "like missing", "case of a label", "versions"],
 )
 def test_a_bad_prediction_to_come_is_a_warning(write_csv: WriteCsv, change: object, message: str) -> None:
     rows = good_rows(24)
