@@ -28,6 +28,7 @@ OnBadRow = Literal["error", "skip"]
 OnCheckpointMismatch = Literal["error", "restart"]
 Switch = Literal["true", "false"]
 Distribution = Literal["auto", "off"]
+CsvDelimiter = Literal[",", ";", "|", "tab", "\\t"]
 DistillFrom = Literal["none", "model"]
 
 _UNSET = frozenset({"", "none", "null"})
@@ -116,6 +117,11 @@ class HyperParameters(BaseModel):
         le=1,
         description="Largest share of rows that on_bad_row=skip may leave out. Above it, training stops.",
     )
+    csv_delimiter: CsvDelimiter = Field(
+        ",",
+        description="Separator of the cells in CSV files of the train and validation channels. \\t is tab. Inference "
+        "reads commas.",
+    )
     on_checkpoint_mismatch: OnCheckpointMismatch = Field(
         "error",
         description="Treatment of checkpoints of a job with other data, hyperparameters or versions. error: training "
@@ -159,6 +165,11 @@ class HyperParameters(BaseModel):
     def budget_s(self) -> float:
         """The wall-clock budget of fitting, in seconds."""
         return self.n_hours * 3600 + self.n_mins * 60 + self.n_secs
+
+    @property
+    def delimiter(self) -> str:
+        """The character that `csv_delimiter` stands for."""
+        return "\t" if self.csv_delimiter in ("tab", "\\t") else self.csv_delimiter
 
     def customised(self, name: Customised) -> dict[str, Any]:
         """Return the value of a hyperparameter that is a JSON object.
@@ -229,7 +240,7 @@ class HyperParameters(BaseModel):
                 continue
             if name not in cls.model_fields:
                 raise UserError(_unknown(name, list(cls.model_fields)))
-            plain = _unquoted(value)
+            plain = _unquoted(_visible_tab(value) if name == "csv_delimiter" else value)
             if _choices(cls.model_fields[name]) == ["true", "false"]:
                 plain = plain.lower()
             if plain.lower() not in _UNSET:
@@ -287,7 +298,7 @@ def specification_markdown() -> str:
 def _values(entry: Mapping[str, Any]) -> str:
     for span in entry.get("Range", {}).values():
         if "Values" in span:
-            return ", ".join(f"`{value}`" for value in span["Values"])
+            return ", ".join(f"`{value}`" for value in span["Values"]).replace("|", r"\|")
         return f"{span['MinValue']} to {span['MaxValue']}" + (", whole" if entry["Type"] == "Integer" else "")
     return "text"
 
@@ -345,6 +356,11 @@ def _unquoted(value: Any) -> str:
         except json.JSONDecodeError:
             return text[1:-1].strip()
     return text
+
+
+def _visible_tab(value: Any) -> str:
+    """Return the value of csv_delimiter with the word for a tab, which counts as a blank elsewhere."""
+    return "tab" if str(value).strip(" \"'") in ("\t", "\\t") else str(value)
 
 
 def _is_weight(value: Any) -> bool:

@@ -56,6 +56,8 @@ class ReadSettings:
         single part with all files.
     first_file
         Name for messages of the file, or the files, that `schema` comes from.
+    delimiter
+        Separator of the cells in text files.
     """
 
     bad_rows: BadRowPolicy
@@ -65,6 +67,7 @@ class ReadSettings:
     is_training: bool = True
     schema: FeatureSchema | None = None
     first_file: str = "training"
+    delimiter: str = ","
 
 
 @dataclass(frozen=True)
