@@ -28,6 +28,7 @@ OnBadRow = Literal["error", "skip"]
 OnCheckpointMismatch = Literal["error", "restart"]
 Switch = Literal["true", "false"]
 Distribution = Literal["auto", "off"]
+CsvDelimiter = Literal[",", ";", "|", "tab", "\\t"]
 DistillFrom = Literal["none", "model"]
 
 _UNSET = frozenset({"", "none", "null"})
@@ -121,6 +122,11 @@ class HyperParameters(BaseModel):
         description="Texts that stand for a missing cell, in every column, separated by commas, for example N/A,-. A "
         'JSON list may hold commas, for example ["N/A", ","]. The artifact stores it, for inference.',
     )
+    csv_delimiter: CsvDelimiter = Field(
+        ",",
+        description="Separator of the cells in CSV files of the train and validation channels. \\t is tab. Inference "
+        "reads commas.",
+    )
     on_checkpoint_mismatch: OnCheckpointMismatch = Field(
         "error",
         description="Treatment of checkpoints of a job with other data, hyperparameters or versions. error: training "
@@ -169,6 +175,11 @@ class HyperParameters(BaseModel):
     def missing_texts(self) -> frozenset[str]:
         """The texts of `missing_values`."""
         return missing_texts(self.missing_values)
+
+    @property
+    def delimiter(self) -> str:
+        """The character that `csv_delimiter` stands for."""
+        return "\t" if self.csv_delimiter in ("tab", "\\t") else self.csv_delimiter
 
     def customised(self, name: Customised) -> dict[str, Any]:
         """Return the value of a hyperparameter that is a JSON object.
@@ -239,7 +250,7 @@ class HyperParameters(BaseModel):
                 continue
             if name not in cls.model_fields:
                 raise UserError(_unknown(name, list(cls.model_fields)))
-            plain = _unquoted(value)
+            plain = _unquoted(_visible_tab(value) if name == "csv_delimiter" else value)
             if _choices(cls.model_fields[name]) == ["true", "false"]:
                 plain = plain.lower()
             if plain.lower() not in _UNSET:
@@ -298,7 +309,7 @@ def specification_markdown() -> str:
 def _values(entry: Mapping[str, Any]) -> str:
     for span in entry.get("Range", {}).values():
         if "Values" in span:
-            return ", ".join(f"`{value}`" for value in span["Values"])
+            return ", ".join(f"`{value}`" for value in span["Values"]).replace("|", r"\|")
         return f"{span['MinValue']} to {span['MaxValue']}" + (", whole" if entry["Type"] == "Integer" else "")
     return "text"
 
@@ -356,6 +367,11 @@ def _unquoted(value: Any) -> str:
         except json.JSONDecodeError:
             return text[1:-1].strip()
     return text
+
+
+def _visible_tab(value: Any) -> str:
+    """Return the value of csv_delimiter with the word for a tab, which counts as a blank elsewhere."""
+    return "tab" if str(value).strip(" \"'") in ("\t", "\\t") else str(value)
 
 
 def _is_weight(value: Any) -> bool:

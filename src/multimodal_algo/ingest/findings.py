@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.headers import header_warnings
 from multimodal_algo.core.labels import number_of
 from multimodal_algo.core.schema import LABEL, FeatureSchema, Modality, modality_of
 from multimodal_algo.core.task import ProblemType
 from multimodal_algo.ingest.occurrences import SHOWN, Occurrences
+from multimodal_algo.ingest.records import RowProblem
 from multimodal_algo.ingest.statistics import Statistics, plural
 
 _LISTED = 100
+# A number with a decimal comma, as a message about a cell quotes it.
+_DECIMAL_COMMA = re.compile(r"'\s*[-+]?[\d.\s]*\d,\d+\s*[%€$]?'")
 NO_HEADER = "The data has no header line and no rows. Put a header line and rows into it."
 
 
@@ -129,7 +134,9 @@ class Findings:
         self._bad_count = 0
         self._bad: list[BadRow] = []
         self._errors: list[str] = []
-        self._widths = Occurrences()
+        self._rows: dict[str, Occurrences] = {}
+        self._headers = Occurrences()
+        self._headerless = Occurrences()
         self._labels = Occurrences()
         self._cells: dict[str, Occurrences] = {}
         self.statistics = Statistics(problem_type)
@@ -138,7 +145,7 @@ class Findings:
     @property
     def has_errors(self) -> bool:
         """Whether training stops on what was collected so far."""
-        return bool(self._errors or (self._bad_count and not self._policy.skip))
+        return bool(self._errors or self._headerless.count or (self._bad_count and not self._policy.skip))
 
     def error(self, message: str) -> None:
         """Add an error that is a whole sentence, for example about a file that cannot be read."""
@@ -154,9 +161,17 @@ class Findings:
         if len(self._bad) < _LISTED:
             self._bad.append(row)
 
-    def bad_width(self, where: str, message: str) -> None:
-        """Add a row with a wrong number of fields."""
-        self._widths.add(where, message)
+    def broken_row(self, where: str, problem: RowProblem) -> None:
+        """Add a row that cannot be separated into cells, or has a wrong number of them."""
+        self._rows.setdefault(problem.remedy, Occurrences()).add(where, problem.reason)
+
+    def repeated_header(self, where: str) -> None:
+        """Add a row that repeats the header, since files were joined."""
+        self._headers.add(where)
+
+    def headerless(self, name: str, first_file: str) -> None:
+        """Add a file that begins with a row, where `first_file` begins with a header."""
+        self._headerless.add(name, first_file)
 
     def empty_label(self, where: str) -> None:
         """Add a row without a label."""
@@ -181,7 +196,10 @@ class Findings:
         self._bad_count += later._bad_count
         self._bad = (self._bad + later._bad)[:_LISTED]
         self._errors += later._errors
-        self._widths.merge(later._widths)
+        for remedy, occurrences in later._rows.items():
+            self._rows.setdefault(remedy, Occurrences()).merge(occurrences)
+        self._headers.merge(later._headers)
+        self._headerless.merge(later._headerless)
         self._labels.merge(later._labels)
         for column, occurrences in later._cells.items():
             self._cells.setdefault(column, Occurrences()).merge(occurrences)
@@ -199,9 +217,10 @@ class Findings:
             Whether models learn from the rows. Other rows may be few, and of one class.
         """
         statistics = self.statistics
-        errors = [*self._errors, *self._bad_row_errors()]
-        warnings = self._bad_row_warnings()
+        errors = [*self._errors, *self._headerless_errors(), *self._bad_row_errors()]
+        warnings = [*self._bad_row_warnings(), *self._header_warnings()]
         if schema is not None:
+            warnings += header_warnings(schema.columns)
             errors += self._statistics_errors(schema, is_training, bool(errors))
             warnings += statistics.warnings(schema)
         elif not errors:
@@ -217,6 +236,24 @@ class Findings:
         if self.statistics.rows or has_errors:
             return []
         return ["The data has no row that can be read. Put rows below its header line."]
+
+    def _headerless_errors(self) -> list[str]:
+        if not self._headerless.count:
+            return []
+        more = f" (and {self._headerless.count - 1} more files)" if self._headerless.count > 1 else ""
+        return [
+            f"{self._headerless.first[0]}{more}: the first line is a row, and not the header line of "
+            f"{self._headerless.example}. Put the same header line into every file."
+        ]
+
+    def _header_warnings(self) -> list[str]:
+        if not self._headers.count:
+            return []
+        repeat, are = ("repeats", "is") if self._headers.count == 1 else ("repeat", "are")
+        return [
+            f"{plural(self._headers.count, 'row')} {repeat} the header, as in files that were joined, and {are} passed "
+            f"over: {self._headers.first[0]}{_others(self._headers)}."
+        ]
 
     @property
     def _are_too_many_bad(self) -> bool:
@@ -241,11 +278,8 @@ class Findings:
 
     def _row_errors(self) -> list[str]:
         errors = []
-        if self._widths.count:
-            errors.append(
-                f"{self._widths.first[0]}: {self._widths.example}{_others(self._widths)}. "
-                "Give each row one field per column, and quote cells that hold commas."
-            )
+        for remedy, rows in self._rows.items():
+            errors.append(f"{rows.first[0]}: {rows.example}{_others(rows)}. {remedy}")
         if self._labels.count:
             errors.append(
                 f"{self._labels.first[0]}: the label is empty{_others(self._labels)}. Fill it or drop the row."
@@ -256,6 +290,8 @@ class Findings:
                 remedy = "Fix it, drop the row, or set problem_type=multiclass."
             if modality_of(column) is Modality.NUM:
                 remedy = "Fix the cell, leave it empty, or rename the column to end in _cat or _text."
+                if _DECIMAL_COMMA.search(cells.example):
+                    remedy = "Write numbers with a decimal point: 1.5, and not 1,5."
             errors.append(f"{cells.first[0]}, column {column}: {cells.example}{_others(cells)}. {remedy}")
         return errors
 

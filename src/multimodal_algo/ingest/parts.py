@@ -60,6 +60,8 @@ class ReadSettings:
         single part with all files.
     first_file
         Name for messages of the file, or the files, that `schema` comes from.
+    delimiter
+        Separator of the cells in text files.
     """
 
     bad_rows: BadRowPolicy
@@ -70,6 +72,7 @@ class ReadSettings:
     is_training: bool = True
     schema: FeatureSchema | None = None
     first_file: str = "training"
+    delimiter: str = ","
 
     @property
     def rules(self) -> CellRules:

@@ -8,22 +8,26 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from multimodal_algo.core.errors import UserError
-from multimodal_algo.core.schema import ID, LABEL, FeatureSchema, Modality
+from multimodal_algo.core.headers import is_header, other_separator, shortened, wrong_separator
+from multimodal_algo.core.schema import ID, LABEL, FeatureSchema, Modality, modality_of
 from multimodal_algo.core.values import label_value
 from multimodal_algo.ingest.cells import PLAIN, CellRules
 from multimodal_algo.ingest.findings import BadRow, BadRowPolicy, Findings, Inspection
 from multimodal_algo.ingest.progress import Progress
+from multimodal_algo.ingest.records import BACKSLASHES, NUL, RowProblem
 from multimodal_algo.ingest.rows import PendingRow, RowParser
 from multimodal_algo.ingest.sources import Source, SourceRow, read_rows
 
 # Memory holds two chunks: threads decode the images of one, while the other is read or encoded.
 CHUNK_ROWS = 256
 CHUNK_BYTES = 24 * 1024 * 1024
-_BOM = "\ufeff"
+# A name of a column in a header line in the middle of a file is not longer.
+_NAME_CHARACTERS = 200
+_SUFFIXES = tuple(modality.suffix for modality in Modality)
 
 
 @dataclass
@@ -120,13 +124,13 @@ def collect(
 class _Row:
     """A row whose images may still be decoding.
 
-    `pending` has the cells. For a row with a wrong number of fields it is the message instead.
+    `pending` has the cells. For a row that is not well-formed, or has a wrong number of fields, it is the problem.
     """
 
     file: str
     number: int
     line: int
-    pending: PendingRow | str
+    pending: PendingRow | RowProblem
     label: str = ""
     identity: str | None = None
     with_newlines: Sequence[str] = ()
@@ -170,10 +174,11 @@ class _Scan:
         for source in sources:
             begin = 0 if source.section is None else source.section.offset
             try:
-                for row in read_rows(source):
+                for row in read_rows(source, reports_broken=True):
                     if row.number == 0:
-                        self._take_header(row.fields, source)
-                    elif not (source.is_pipe and self._is_next_header(row.fields, source)):
+                        if not self._take_header(row.fields, source):
+                            break
+                    elif not self._is_next_header(row, source):
                         self._take(row, source)
                     # The header of a section lies before the section's begin.
                     self._progress.at(done + max(0, row.offset - begin))
@@ -186,11 +191,17 @@ class _Scan:
         self._turn()
         return self._schema
 
-    def _take_header(self, header: list[str], source: Source) -> None:
+    def _take_header(self, header: list[str], source: Source) -> bool:
+        """Take the header of a file, and return whether its rows can be read."""
         if self._schema is None:
             self._schema = FeatureSchema.from_header(header, source.name)
             self._first_file = source.name
         elif tuple(header) != self._schema.columns:
+            if len(header) == 1 and (separator := other_separator(header[0])):
+                raise UserError(f"{source.name}: {wrong_separator(separator)}")
+            if not is_header(header) and not set(header) & set(self._schema.columns):
+                self._findings.headerless(source.name, self._first_file)
+                return False
             raise UserError(_other_header(self._schema, header, source.name, self._first_file))
         if self._parser is None:
             self._features = self._schema.features
@@ -198,16 +209,29 @@ class _Scan:
             self._parser = RowParser(self._schema.columns, self._pool, self._rules)
             if self._sink is not None:
                 self._sink.begin(self._schema)
-
-    def _is_next_header(self, fields: list[Any], source: Source) -> bool:
-        """Return whether a row of a FIFO is the header of the channel's next file."""
-        assert self._schema is not None
-        names = [str(fields[0]).removeprefix(_BOM), *fields[1:]]
-        if LABEL not in names or set(names) != set(self._schema.columns):
-            return False
-        if tuple(names) != self._schema.columns:
-            raise UserError(_other_header(self._schema, names, source.name, self._first_file))
         return True
+
+    def _is_next_header(self, row: SourceRow, source: Source) -> bool:
+        """Return whether a row is a header: of the next file of a FIFO, or of a file that was joined to another."""
+        fields = row.fields
+        # Most rows are known by their first cell. Parquet has bytes in it, and rows that are not well-formed no cell.
+        first = fields[0] if fields else None
+        if (
+            not isinstance(first, str)
+            or len(first) > _NAME_CHARACTERS
+            or not (first.endswith(_SUFFIXES) or first in (LABEL, ID))
+        ):
+            return False
+        assert self._schema is not None
+        columns = self._schema.columns
+        if tuple(fields) == columns:
+            if not source.is_pipe:
+                self._findings.repeated_header(_Row(source.name, row.number, row.line, NUL).where)
+            return True
+        if LABEL not in fields or not all(_is_name(field) for field in fields):
+            return False
+        where = f"{source.name}, line {row.line}"
+        raise UserError(_other_header(self._schema, fields, where, self._first_file))
 
     def _take(self, row: SourceRow, source: Source) -> None:
         schema, parser = self._schema, self._parser
@@ -219,8 +243,8 @@ class _Scan:
             if self._rules.images is None:
                 self._findings.size(size)
         else:
-            message = f"{len(row.fields)} fields instead of {len(schema.columns)}"
-            self._reading.append(_Row(source.name, row.number, row.line, message))
+            problem = row.problem or _wrong_width(row.fields, schema.columns)
+            self._reading.append(_Row(source.name, row.number, row.line, problem))
         self._reading_bytes += size
         if len(self._reading) >= CHUNK_ROWS or self._reading_bytes >= CHUNK_BYTES:
             self._turn()
@@ -252,9 +276,9 @@ class _Scan:
             self._sink.append(chunk)
 
     def _finish(self, row: _Row, chunk: Chunk) -> None:
-        if isinstance(row.pending, str):
-            self._findings.bad_width(row.where, row.pending)
-            self._findings.bad_row(BadRow(row.file, row.number, row.line, "", row.pending))
+        if isinstance(row.pending, RowProblem):
+            self._findings.broken_row(row.where, row.pending)
+            self._findings.bad_row(BadRow(row.file, row.number, row.line, "", row.pending.reason))
             return
         parsed = row.pending.finish()
         if not self._findings.is_label(row.label):
@@ -278,14 +302,38 @@ class _Scan:
             chunk.cells.setdefault(column, []).append(parsed.cells[column])
 
 
+def _is_name(field: Any) -> bool:
+    return isinstance(field, str) and (field in (LABEL, ID) or modality_of(field) is not None)
+
+
+def _wrong_width(fields: Sequence[Any], columns: Sequence[str]) -> RowProblem:
+    """Return the problem of a row that has not one field per column, with the likely cause."""
+    width = len(columns)
+    reason = f"{len(fields)} fields instead of {width}"
+    if any(str(field).endswith("\\") for field in fields):
+        return replace(BACKSLASHES, reason=f"{reason} ({BACKSLASHES.reason.partition('(')[2]}")
+    if len(fields) > width and not any(fields[width:]):
+        return RowProblem(
+            f"{reason}, since the line ends with a separator", "Remove the separators from the ends of lines."
+        )
+    if len(fields) > width and list(fields[width:]) == list(columns[1:]):
+        return RowProblem(
+            f"{reason}, since the header of another file follows on the same line",
+            "Put a newline at the end of each file before you join files.",
+        )
+    if any(str(field).startswith(' "') for field in fields):
+        return RowProblem(f"{reason}, since a blank stands before a quote", "Begin cells in quotes with the quote.")
+    return RowProblem(reason, "Give each row one field per column, and quote cells that hold commas.")
+
+
 def _other_header(schema: FeatureSchema, header: Sequence[str], name: str, first: str) -> str:
     missing = [c for c in schema.columns if c not in header]
     extra = [c for c in header if c not in schema.columns]
     what = "; ".join(
         text
         for text in (
-            f"missing {', '.join(missing[:5])}" if missing else "",
-            f"unexpected {', '.join(extra[:5])}" if extra else "",
+            f"missing {', '.join(map(shortened, missing[:5]))}" if missing else "",
+            f"unexpected {', '.join(map(shortened, extra[:5]))}" if extra else "",
             "" if missing or extra else "the order differs",
         )
         if text

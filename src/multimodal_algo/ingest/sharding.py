@@ -48,6 +48,8 @@ class Shard:
         Rows of the file that count. None for all rows.
     is_pipe
         Whether it is a FIFO of Pipe mode.
+    delimiter
+        Separator of the cells in a text file.
     """
 
     name: str
@@ -55,12 +57,13 @@ class Shard:
     hosts: tuple[str, ...]
     section: Section | None = None
     is_pipe: bool = False
+    delimiter: str = ","
 
     def source(self, location: Path) -> Source:
         """Return the file, or its section, of the channel at `location`."""
         path = location / self.name if self.name else location
         name = f"{location.name}/{self.name}" if self.name else location.name
-        return Source(path, name, is_pipe=self.is_pipe, section=self.section)
+        return Source(path, name, is_pipe=self.is_pipe, section=self.section, delimiter=self.delimiter)
 
     @property
     def label(self) -> str:
@@ -125,7 +128,7 @@ def _digests(location: Path, whole: bool) -> dict[str, tuple[int, str]]:
     return {_relative(path, location): (path.stat().st_size, sha256(path) if whole else "") for path in files}
 
 
-def find_shards(location: Path, executor: Executor) -> list[Shard]:
+def find_shards(location: Path, executor: Executor, delimiter: str = ",") -> list[Shard]:
     """Return the files of a channel that hold rows, in their order.
 
     Parameters
@@ -134,6 +137,8 @@ def find_shards(location: Path, executor: Executor) -> list[Shard]:
         The channel's directory, file or FIFO, the same on all hosts.
     executor
         Executor that asks the hosts.
+    delimiter
+        Separator of the cells in text files.
 
     Raises
     ------
@@ -143,11 +148,11 @@ def find_shards(location: Path, executor: Executor) -> list[Shard]:
         Files with the same name differ.
     """
     if location.is_fifo():
-        return [_pipe(location, executor.resources.hosts)]
+        return [replace(_pipe(location, executor.resources.hosts), delimiter=delimiter)]
     files = _merged(executor.ask_hosts(partial(_sizes, location)), location)
     if not files:
         find_sources(location)  # raises, with the reason
-    return [Shard(name, size, hosts) for name, (size, hosts) in files.items()]
+    return [Shard(name, size, hosts, delimiter=delimiter) for name, (size, hosts) in files.items()]
 
 
 def _pipe(location: Path, hosts: tuple[str, ...]) -> Shard:

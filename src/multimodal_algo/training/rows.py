@@ -146,6 +146,7 @@ class RowReader:
             keep_images=self.keep_images,
             is_training=schema is None,
             schema=schema,
+            delimiter=hyperparameters.delimiter,
         )
         encoders_of = encoders_for(self.backbones, executor)
         scratch = self.scratch / f"{channel}.parts"

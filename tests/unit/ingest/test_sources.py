@@ -26,7 +26,7 @@ def read(path: Path) -> list[list[str]]:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
-    rows=st.lists(st.lists(CELLS, min_size=2, max_size=4), min_size=1, max_size=6),
+    rows=st.integers(2, 4).flatmap(lambda n: st.lists(st.lists(CELLS, min_size=n, max_size=n), min_size=1, max_size=6)),
     end=st.sampled_from(["\n", "\r\n"]),
     bom=st.booleans(),
     zipped=st.booleans(),
@@ -76,7 +76,7 @@ def test_rows_know_their_number_and_their_line(tmp_path: Path) -> None:
 def read_until_an_error(source: Source) -> tuple[list[SourceRow], str]:
     rows = []
     try:
-        for row in read_rows(source):
+        for row in read_rows(source, reports_broken=True):
             rows.append(row)
     except UserError as error:
         return rows, str(error)
@@ -95,8 +95,8 @@ def assert_sections_are_the_whole(source: Source, least_bytes: int = 1, least_ro
         collected += rest
         errors += [error] if error else []
     if sections:
-        expected_rows = [(row.number, row.line, row.fields, row.position) for row in expected]
-        assert [(row.number, row.line, row.fields, row.position) for row in collected] == expected_rows
+        expected_rows = [(row.number, row.line, row.fields, row.position, row.problem) for row in expected]
+        assert [(row.number, row.line, row.fields, row.position, row.problem) for row in collected] == expected_rows
         assert errors == ([rows[1]] if rows[1] else [])
         assert sum(section.size for section in sections) == source.size - sections[0].offset
     return len(sections)

@@ -110,7 +110,16 @@ def test_a_fifo_is_read_once(tmp_path: Path) -> None:
 
 @given(
     st.lists(
-        st.tuples(*[st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('\r\n",;\u2028\x00'))] * 4),
+        # A NUL is refused, and a BOM at the begin of a line is not data.
+        st.tuples(
+            *[
+                st.text(
+                    st.characters(exclude_categories=["Cs"], exclude_characters="\0\ufeff")
+                    | st.sampled_from('\r\n",;\u2028')
+                )
+            ]
+            * 4
+        ),
         min_size=1,
         max_size=5,
     )

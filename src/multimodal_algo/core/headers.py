@@ -1,0 +1,225 @@
+"""Problems of training headers, each with a proposal, and the separators that header lines may have."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from multimodal_algo.core.schema import ID, LABEL, Modality, modality_of
+
+SEPARATORS = (",", ";", "\t", "|")
+"""Separators of cells that can be read."""
+
+_SUFFIXES = "Training files need a header line with 'label' and columns that end in _text, _num, _cat or _image."
+_SHOWN = 12
+# Names that people give to the label, and abbreviations of the suffixes.
+_LABELS = frozenset({"label", "labels", "target", "class", "y", "outcome", "response", "category"})
+_ALIASES = {
+    Modality.TEXT: ("text", "texts", "txt", "str", "string", "description", "desc"),
+    Modality.NUM: ("num", "nums", "number", "numeric", "numerical", "nr", "int", "integer", "float", "real", "double"),
+    Modality.CAT: ("cat", "cats", "category", "categorical", "categ", "enum", "bool", "flag"),
+    Modality.IMAGE: ("image", "images", "img", "imgs", "pic", "picture", "photo", "jpg", "jpeg", "png"),
+}
+_MODALITY = {alias: modality for modality, aliases in _ALIASES.items() for alias in aliases}
+_ALIAS = "|".join(sorted(_MODALITY, key=len, reverse=True))
+_GAP = r"(?:[\s_.\-:/]+)"
+# titleText, title-text, title_text_1, title_text1; then text_title.
+_AT_END = re.compile(rf"(?P<stem>.+?)(?:{_GAP}|(?<=[a-z])(?=[A-Z]))(?P<alias>(?i:{_ALIAS}))(?P<number>{_GAP}?\d+)?")
+_AT_BEGIN = re.compile(rf"(?P<alias>(?i:{_ALIAS})){_GAP}(?P<stem>.+)")
+_INDEX = re.compile(r"|Unnamed: ?\d+(?:_level_\d+)?(?:\.\d+)?|__index_level_\d+__|\.\.\.\d+")
+_WORDS = {",": "a comma", ";": "';'", "\t": "a tab", "|": "'|'"}
+_VALUES = {";": ";", "\t": "tab", "|": "|"}
+
+
+def header_problems(header: Sequence[str]) -> list[str]:
+    """Return all problems of a training header as sentences, each with its proposal. Empty for a correct header."""
+    separator = other_separator(header[0]) if len(header) == 1 else None
+    if separator is not None:
+        return [wrong_separator(separator)]
+    if not is_header(header):
+        shown = ", ".join(shortened(column) for column in header[:4])
+        return [f"the first line is not a header ({shown}, …). {_SUFFIXES}"]
+    problems = [*_label_problems(header), *_repeated(header)]
+    problems += _suffix_problems(header)
+    if not any(column not in (LABEL, ID) for column in header):
+        problems.append("there is no feature column. Add columns that end in _text, _num, _cat or _image.")
+    return problems
+
+
+def header_warnings(header: Sequence[str]) -> list[str]:
+    """Return warnings about the names of a correct header, as sentences."""
+    decomposed = [column for column in header if unicodedata.normalize("NFC", column) != column]
+    if not decomposed:
+        return []
+    return [
+        f"column {shortened(decomposed[0])}: the name is in decomposed Unicode form (NFD), as macOS writes it. A "
+        "client must write it in the same way. Rename the column to the composed form (NFC)."
+    ]
+
+
+def is_header(fields: Sequence[str]) -> bool:
+    """Return whether fields look like names of columns, maybe wrong ones, and not like a row."""
+    if LABEL in fields or any(modality_of(field) for field in fields if len(field) < 200):
+        return True
+    names = [_cleaned(field).casefold() for field in fields if len(field) < 200]
+    if len(names) < len(fields) or any(map(_is_number, names)):
+        return False
+    return any(name in (LABEL, "target", ID.casefold()) or modality_of(name) for name in names)
+
+
+def other_separator(line: str) -> str | None:
+    """Return the separator with which a line looks like a header, or None."""
+    if len(line) > 100_000:
+        return None
+    for separator in SEPARATORS:
+        names = [name.strip('" ') for name in line.split(separator)]
+        if len(names) > 1 and is_header(names) and len(max(names, key=len)) < 200:
+            return separator
+    return None
+
+
+def wrong_separator(separator: str) -> str:
+    """Return the message about a file whose separator is not the one that is expected, without its place."""
+    looks = f"the separator of its cells looks like {_WORDS.get(separator, repr(separator))}"
+    if separator == ",":
+        return f"{looks}. Leave the hyperparameter csv_delimiter out."
+    if separator not in _VALUES:
+        return f"{looks}. Save the file with commas."
+    return f"{looks}. Set the hyperparameter csv_delimiter to '{_VALUES[separator]}', or save the file with commas."
+
+
+def shortened(text: str, limit: int = 60) -> str:
+    """Return a text for a message: at most `limit` characters, with escapes for characters that cannot be seen."""
+    text = text if len(text) <= limit else text[: limit - 1] + "…"
+    return "".join(
+        character if character == " " or unicodedata.category(character)[0] not in "CZ" else _escaped(character)
+        for character in text
+    )
+
+
+def _label_problems(header: Sequence[str]) -> list[str]:
+    problems = []
+    if LABEL not in header:
+        problems.append(
+            f"there is no 'label' column among {_listed(header)}.{_nearest_label(header)} "
+            "Training needs a 'label' column."
+        )
+    ids = [column for column in header if _cleaned(column).casefold() == ID.casefold() and column != ID]
+    if ids and ID not in header:
+        problems.append(f"the column '{shortened(ids[0])}' has no known suffix. Rename it to 'ID', or drop it.")
+    return problems
+
+
+def _nearest_label(header: Sequence[str]) -> str:
+    names = {column: _cleaned(column).casefold() for column in header if not modality_of(column)}
+    for column, name in names.items():
+        if name == LABEL:
+            return f" Rename '{shortened(column)}' to 'label'."
+    likely = [column for column, name in names.items() if name in _LABELS]
+    close = difflib.get_close_matches(LABEL, names.values(), n=1, cutoff=0.75)
+    likely += [column for column, name in names.items() if name in close]
+    return f" Rename '{shortened(likely[0])}' to 'label', if it is the label." if likely else ""
+
+
+def _repeated(header: Sequence[str]) -> list[str]:
+    return [
+        f"the column '{shortened(column)}' occurs {header.count(column)} times. Rename or drop one."
+        for column in dict.fromkeys(header)
+        if header.count(column) > 1 and not _INDEX.fullmatch(_cleaned(column))
+    ]
+
+
+def _suffix_problems(header: Sequence[str]) -> list[str]:
+    """Return sentences about columns that are neither the label, nor the ID, nor have a known suffix."""
+    problems: list[str] = []
+    renamed: dict[str, str] = {}
+    unknown: list[str] = []
+    named = _nearest_label(header) if LABEL not in header else ""
+    trailing = len(header) - len(_without_trailing_blanks(header))
+    for column in dict.fromkeys(header[: len(header) - trailing]):
+        cleaned = _cleaned(column)
+        is_correct = column in (LABEL, ID) or (modality_of(column) is not None and column == _visible(column))
+        if is_correct or cleaned.casefold() in (LABEL, ID.casefold()) or f"'{shortened(column)}'" in named:
+            continue
+        if _INDEX.fullmatch(cleaned):
+            what = (
+                f"the column '{shortened(column)}'" if cleaned else f"column {header.index(column) + 1}, without name,"
+            )
+            problems.append(f"{what} looks like the index of pandas or R. Leave it out (in pandas: index=False).")
+        elif proposal := _proposal(cleaned, header):
+            renamed[column] = proposal
+        else:
+            unknown.append(column)
+    if trailing:
+        problems.append("the line ends with a separator. Remove it from the end of every line (an empty last column).")
+    if renamed:
+        problems.append(_renaming(renamed))
+    if unknown:
+        noun, has, them = ("column", "has", "it") if len(unknown) == 1 else ("columns", "have", "them")
+        problems.append(
+            f"the {noun} {_listed(unknown)} {has} no known suffix. "
+            f"Rename {them} to end in _text, _num, _cat or _image, or drop {them}."
+        )
+    return problems
+
+
+def _renaming(renamed: dict[str, str]) -> str:
+    first, proposal = next(iter(renamed.items()))
+    is_suffix_known = all(modality_of(_cleaned(column)) for column in renamed)
+    what = "blanks or invisible characters around its name" if is_suffix_known else "no known suffix"
+    pairs = [f"'{shortened(old)}' to '{shortened(new)}'" for old, new in renamed.items()]
+    if len(pairs) == 1:
+        return f"the column '{shortened(first)}' has {what}. Rename it to '{shortened(proposal)}'."
+    more = ", …" if len(pairs) > _SHOWN else ""
+    what = what.replace("its name", "their names")
+    return f"{len(pairs)} columns have {what}. Rename {', '.join(pairs[:_SHOWN])}{more}."
+
+
+def _proposal(cleaned: str, header: Sequence[str]) -> str | None:
+    """Return the likely name of a column. None where nothing is likely, or another column has that name."""
+    match = None
+    proposal = cleaned
+    if modality_of(cleaned) is None:
+        match = _AT_END.fullmatch(cleaned) or _AT_BEGIN.fullmatch(cleaned)
+        if match is None:
+            alias = _MODALITY.get(cleaned.casefold())
+            proposal = f"{cleaned}{alias.suffix}" if alias else cleaned
+        else:
+            number = re.sub(r"\D", "", match.groupdict().get("number") or "")
+            proposal = f"{match['stem']}{number}{_MODALITY[match['alias'].casefold()].suffix}"
+    return None if modality_of(proposal) is None or proposal in header else proposal
+
+
+def _without_trailing_blanks(header: Sequence[str]) -> list[str]:
+    names = list(header)
+    while len(names) > 1 and not _cleaned(names[-1]):
+        names.pop()
+    return names
+
+
+def _visible(name: str) -> str:
+    """Return a name without what cannot be seen: blanks around it, and control and format characters anywhere."""
+    return "".join(character for character in name if unicodedata.category(character)[0] != "C").strip()
+
+
+def _cleaned(name: str) -> str:
+    return unicodedata.normalize("NFC", _visible(name)).strip("'\"")
+
+
+def _escaped(character: str) -> str:
+    return f"\\u{ord(character):04x}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _listed(header: Sequence[str]) -> str:
+    shown = ", ".join(f"'{shortened(column)}'" for column in header[:_SHOWN])
+    return shown + (", …" if len(header) > _SHOWN else "")

@@ -1,0 +1,320 @@
+"""Records of a text file with separators: lines to cells, and a sentence for each row that is not well-formed.
+
+The rules are those of RFC 4180 and of Python's strict reader. A cell that begins with a quote ends with a quote, and
+may hold separators, newlines and doubled quotes. In any other cell a quote is a character like any other.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+import sys
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import IO
+
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.headers import other_separator, wrong_separator
+from multimodal_algo.ingest.formats import GZIP, foreign_format, narrow_encoding, wide_encoding
+
+# By default the standard library refuses fields over 128 KiB, but a photo in base64 is larger.
+csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+
+# Most characters of a row after its first line. A quote that is never closed would take the rest of the file.
+_MOST_CHARACTERS = 128 * 1024 * 1024
+_BOM = "\ufeff"
+# The begin of the csv module's message.
+_CARRIAGE_RETURN_ERROR = "new-line character seen"
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class RowProblem:
+    """The reason why a row cannot be read, and what to do about it: a sentence without its place.
+
+    Parameters
+    ----------
+    reason
+        Reason in words, without a full stop.
+    remedy
+        A sentence.
+    """
+
+    reason: str
+    remedy: str
+
+
+BACKSLASHES = RowProblem(
+    'not well-formed CSV (a quote in a cell is written \\", as Spark does by default, and not "")',
+    'Double the quotes in quoted cells. In Spark, write with .option("escape", "\\"").',
+)
+CARRIAGE_RETURN = RowProblem(
+    "not well-formed CSV (a carriage return, CR, in a cell without quotes)",
+    "End all lines with LF or CRLF, and quote cells that hold a CR. Where every line ends with CR alone, "
+    r"`tr '\r' '\n' < old.csv > new.csv` converts the file.",
+)
+NUL = RowProblem("a NUL byte (0x00)", "Remove it. Such bytes are left by broken transfers and by other encodings.")
+TEXT_AFTER_QUOTE = RowProblem(
+    "not well-formed CSV (text follows the closing quote of a cell)",
+    "Quote cells that hold quotes, commas or newlines, and double the quotes in them.",
+)
+OPEN_QUOTE = RowProblem(
+    "not well-formed CSV (a quote that begins a cell is not closed)",
+    "Quote cells that hold quotes, commas or newlines, and double the quotes in them.",
+)
+
+
+class BrokenRecord(ValueError):
+    """A row is not well-formed, and where the next one begins is not certain. It has the problem and the line."""
+
+    def __init__(self, problem: RowProblem, line: int) -> None:
+        super().__init__(problem.reason)
+        self.problem = problem
+        self.line = line
+
+
+class Lines:
+    r"""The lines of an open file, decoded one by one.
+
+    Bytes are split at ``\n`` alone, and then decoded. So characters such as U+2028 stay inside their cell, and an error
+    names the line of the byte that cannot be decoded. Only sections seek, since a FIFO cannot.
+
+    Parameters
+    ----------
+    file
+        The file, opened with a buffer.
+    name
+        Name of the file in messages.
+    is_pipe
+        Whether it is a FIFO, which has no position.
+    delimiter
+        Separator of the cells.
+
+    Attributes
+    ----------
+    position
+        Number of bytes of the lines read so far, unpacked.
+    number
+        Number of the lines read so far.
+
+    Raises
+    ------
+    UserError
+        The file has another format or encoding, or its lines end with carriage returns.
+    """
+
+    def __init__(self, file: IO[bytes], name: str, is_pipe: bool, delimiter: str) -> None:
+        self._file = file
+        self._name = name
+        self._is_pipe = is_pipe
+        self._compressed = first_bytes(file).startswith(GZIP)
+        self._stream: IO[bytes] = gzip.GzipFile(fileobj=file) if self._compressed else file  # type: ignore[assignment]
+        self._again: deque[tuple[int, str]] = deque()
+        self._lines = self._read()
+        self.position = 0
+        self.number = 0
+        _require_text(first_bytes(self._stream), name, delimiter)
+
+    def __iter__(self) -> Iterator[str]:
+        return self._lines
+
+    def runs(self) -> Iterator[Iterator[str]]:
+        """Yield iterators of lines. There is a further one where lines were given back at the end of the file."""
+        yield self._lines
+        while self._again:
+            self._lines = self._read()
+            yield self._lines
+
+    @property
+    def offset(self) -> int:
+        """Number of bytes read so far: compressed bytes of a file, unpacked bytes of a FIFO, which has no position."""
+        return self._file.tell() if self._compressed and not self._is_pipe else self.position
+
+    def skip_to(self, position: int, number: int) -> None:
+        """Go on after the line with this number, which ends at this position."""
+        self._stream.seek(position)
+        self.position = position
+        self.number = number
+
+    def give_back(self, lines: list[tuple[int, str]]) -> None:
+        """Yield the last lines again. Each comes with the number of its bytes."""
+        self._again.extendleft(reversed(lines))
+        self.number -= len(lines)
+        self.position -= sum(size for size, _ in lines)
+
+    def _read(self) -> Iterator[str]:
+        yield from self._given_back()
+        for raw in self._stream:
+            self.number += 1
+            self.position += len(raw)
+            try:
+                yield raw.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(_not_utf8(raw, error.start, f"{self._name}, line {self.number}")) from None
+            if self._again:
+                yield from self._given_back()
+
+    def _given_back(self) -> Iterator[str]:
+        while self._again:
+            size, text = self._again.popleft()
+            self.number += 1
+            self.position += size
+            yield text
+
+
+def records(lines: Lines, delimiter: str, name: str) -> Iterator[list[str] | RowProblem]:
+    """Yield the fields of each record, or its problem. A blank line yields an empty list.
+
+    One line that is not well-formed costs its neighbours nothing where that is safe: where the line after it is a whole
+    row, with as many fields as the first record of the file. A byte order mark at the begin of a record is not a part
+    of it, since files with one may have been joined.
+
+    Parameters
+    ----------
+    lines
+        Lines of the file.
+    delimiter
+        Separator of the cells.
+    name
+        Name of the file in messages.
+
+    Raises
+    ------
+    BrokenRecord
+        A row is not well-formed, and where the next one begins is not certain. Or the header is not well-formed.
+    UserError
+        The file has another separator: the first line is like ``sep=;``, or looks like a header with it.
+    """
+    width = 0
+    for line in chain.from_iterable(lines.runs()):
+        text = line.removesuffix("\n").removesuffix("\r")
+        if text.startswith(_BOM):
+            text = text.lstrip(_BOM)
+            line = line.lstrip(_BOM)
+        if not width and (declared := _SEPARATOR_LINE.fullmatch(text)):
+            if declared[1] != delimiter:
+                raise UserError(f"{name}: {wrong_separator(declared[1])}")
+            continue
+        if '"' in text or "\r" in text or "\0" in text:
+            # Quotes may hold newlines, so the reader takes as many lines as the record has.
+            record = _quoted(line, lines, delimiter, width, name)
+        else:
+            # Lines with images are long, and `split` is many times faster than the reader.
+            record = text.split(delimiter) if text else []
+        if not width and isinstance(record, list):
+            width = len(record)
+        yield record
+
+
+def _quoted(line: str, lines: Lines, delimiter: str, width: int, name: str) -> list[str] | RowProblem:
+    """Return the fields of the record that begins with `line`, or its problem. See `records`."""
+    taken: list[tuple[int, str]] = []
+    number = lines.number
+    problem: RowProblem | None = None
+    try:
+        fields = next(csv.reader(_from(line, lines, taken), delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        fields, problem = [], _problem_of(line, taken, str(error))
+    else:
+        if any("\0" in field for field in fields):
+            return NUL
+        if len(fields) == width or not width or not taken:
+            return fields
+    if taken and _is_row(taken[0][1], delimiter, width):
+        lines.give_back(taken)
+        return _problem_of(line, taken, "")
+    if problem is None:
+        return fields
+    # A quote that is open at the end of the file may be a sign that the rest of the file is missing.
+    if not taken and width and problem is not OPEN_QUOTE and _is_row_next(lines, delimiter, width):
+        return problem
+    if not width and (other := other_separator(line)):
+        raise UserError(f"{name}: {wrong_separator(other)}")
+    raise BrokenRecord(problem, number)
+
+
+def _from(line: str, lines: Lines, taken: list[tuple[int, str]]) -> Iterator[str]:
+    """Yield `line` and the lines after it. Those after it are added to `taken`, with their sizes."""
+    yield line
+    position, characters = lines.position, 0
+    for text in lines:
+        taken.append((lines.position - position, text))
+        position = lines.position
+        characters += len(text)
+        if characters > _MOST_CHARACTERS:
+            raise csv.Error("a row is too long")
+        yield text
+
+
+def _problem_of(line: str, taken: list[tuple[int, str]], error: str) -> RowProblem:
+    if '\\"' in line or any('\\"' in text for _, text in taken[:100]):
+        return BACKSLASHES
+    if error.startswith(_CARRIAGE_RETURN_ERROR):
+        return CARRIAGE_RETURN
+    return OPEN_QUOTE if taken or not error.endswith("expected after '\"'") else TEXT_AFTER_QUOTE
+
+
+def _is_row(line: str, delimiter: str, width: int) -> bool:
+    """Return whether a line is a row by itself, with as many fields as the header."""
+    try:
+        return width > 1 and len(next(csv.reader([line], delimiter=delimiter, strict=True))) == width
+    except csv.Error:
+        return False
+
+
+def _is_row_next(lines: Lines, delimiter: str, width: int) -> bool:
+    """Return whether the next line is a row by itself, or the file ends."""
+    position = lines.position
+    following = next(iter(lines), None)
+    if following is None:
+        return True
+    lines.give_back([(lines.position - position, following)])
+    return _is_row(following, delimiter, width)
+
+
+def first_bytes(stream: IO[bytes]) -> bytes:
+    """Return some bytes from the begin of a stream, which stay in it. A FIFO may yield a single byte."""
+    assert isinstance(stream, io.BufferedReader | gzip.GzipFile)
+    return stream.peek(4096)
+
+
+def _require_text(begin: bytes, name: str, delimiter: str) -> None:
+    r"""Raise unless a file begins as a text in UTF-8 whose lines end with ``\n``."""
+    if foreign := foreign_format(begin):
+        raise UserError(f"{name}: the file is {foreign.name}, which is not read. {foreign.remedy}.")
+    if encoding := wide_encoding(begin):
+        raise UserError(f"{name}: not UTF-8 but {encoding}. {_conversion(encoding)}")
+    if b"\r" in begin and b"\n" not in begin and _has_carriage_return(begin.decode("utf-8", "replace"), delimiter):
+        raise UserError(
+            f"{name}: not well-formed CSV (its lines end with CR alone, as classic Mac OS writes them). "
+            r"Save it with LF or CRLF, for example `tr '\r' '\n' < old.csv > new.csv`."
+        )
+
+
+def _has_carriage_return(text: str, delimiter: str) -> bool:
+    """Return whether a CR stands between characters that are not in quotes."""
+    try:
+        next(csv.reader([text], delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        return str(error).startswith(_CARRIAGE_RETURN_ERROR)
+    return False
+
+
+def _not_utf8(raw: bytes, position: int, where: str) -> str:
+    # A part that begins at the byte is enough, since a line may hold images. It ends with a whole character.
+    part = raw[position : position + 4000]
+    encoding = narrow_encoding(part[: max(part.rfind(b","), part.rfind(b"\n"), part.rfind(b" "), 0) or len(part)])
+    looks = f" It looks like {encoding}." if encoding else ""
+    return (
+        f"{where}: not UTF-8 (byte 0x{raw[position]:02x} at position {position + 1} of the line).{looks} "
+        f"{_conversion(encoding)}"
+    )
+
+
+def _conversion(encoding: str | None) -> str:
+    command = f", or run `iconv -f {encoding} -t UTF-8 old.csv > new.csv`" if encoding else ""
+    return f"Save the file as UTF-8 (in Excel: CSV UTF-8){command}."
