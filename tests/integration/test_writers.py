@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import tarfile
+import unicodedata
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from small_job import UNHURRIED
 
 from multimodal_algo.core.labels import Target
@@ -182,3 +186,63 @@ def test_every_row_has_one_answer(
     assert not any(
         model.categories.is_unseen(c, row[c]) for row in parsed for c in model.schema.features if c.endswith("_cat")
     )
+
+
+def number_spellings(text: str) -> list[str]:
+    """Return spellings of one number."""
+    value = Decimal(text)
+    return [text, f" {text}", f"{value:e}", f"{value:.4f}", f"+{text}" if value >= 0 else text, f"{text}e0"]
+
+
+def spellings(column: str, cell: Any) -> list[str]:
+    """Return what writers may make of a cell."""
+    if pd.isna(cell):
+        return ["", "  "] if column != "size_num" else ["", " ", "NaN", "NA"]
+    if column == "new_cat":
+        return [str(cell), str(cell).lower(), str(cell).upper(), f"{cell} "]
+    if column == "shade_cat":
+        return [cell, f" {cell}\u00a0", unicodedata.normalize("NFD", cell)]
+    return number_spellings(repr(float(cell)) if column in ("ratio_cat", "size_num") else str(cell))
+
+
+@st.composite
+def written_rows(draw: st.DrawFn) -> tuple[list[int], list[str], list[list[str]], str]:
+    """Rows of the table, by number, with columns in any order and cells in any spelling, and a format."""
+    rows = table(40, 2).drop(columns="label")
+    numbers = draw(st.lists(st.integers(0, len(rows) - 1), min_size=1, max_size=8))
+    columns = list(draw(st.permutations(list(rows.columns))))
+    cells = [
+        [
+            str(rows[column][number])
+            if column == "ID"
+            else draw(st.sampled_from(spellings(column, rows[column][number])))
+            for column in columns
+        ]
+        for number in numbers
+    ]
+    return numbers, columns, cells, draw(st.sampled_from(sorted(KINDS)))
+
+
+def body_of(columns: list[str], cells: list[list[str]], kind: str) -> bytes:
+    if kind == "csv":
+        text = io.StringIO()
+        csv.writer(text).writerows([columns, *cells])
+        return text.getvalue().encode()
+    if kind == "parquet":
+        stream = io.BytesIO()
+        pa.parquet.write_table(pa.table(dict(zip(columns, map(list, zip(*cells, strict=True)), strict=True))), stream)
+        return stream.getvalue()
+    objects = [dict(zip(columns, row, strict=True)) for row in cells]
+    return json.dumps(objects).encode() if kind == "json" else "\n".join(map(json.dumps, objects)).encode()
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(written=written_rows())
+def test_spelling_order_and_format_change_no_answer(
+    model: LoadedModel, answers: np.ndarray, written: tuple[list[int], list[str], list[list[str]], str]
+) -> None:
+    numbers, columns, cells, kind = written
+    records = decode(body_of(columns, cells, kind), KINDS[kind], model.schema).records
+    rows = [record for record in records if not record.is_header]
+    assert [record.problem for record in rows] == [None] * len(numbers)
+    assert model.predict([record.cells for record in rows]) == pytest.approx(answers[numbers], abs=1e-6)

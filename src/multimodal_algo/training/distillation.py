@@ -11,6 +11,7 @@ from multimodal_algo.branches.registry import needs_pictures
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.labels import Target
 from multimodal_algo.core.schema import FeatureSchema
+from multimodal_algo.core.values import label_keys
 from multimodal_algo.training.backbones import Backbones
 from multimodal_algo.training.context import JobContext
 from multimodal_algo.training.continuing.export import write_networks
@@ -105,10 +106,12 @@ class Teacher(Teaching):
             With the difference.
         """
         self.artifact.check(schema)
-        if target.task.is_regression or target.classes != self.artifact.config.classes:
+        classes = self.artifact.config.classes
+        # The names of the classes may be spelled in other ways.
+        if target.task.is_regression or [*label_keys(target.classes).values()] != [*label_keys(classes).values()]:
             raise UserError(
                 "distill_from needs a teacher with the classes of the training data: "
-                f"the teacher has {len(self.artifact.config.classes)}, the data {len(target.classes)}."
+                f"the teacher has {len(classes)}, the data {len(target.classes)}."
             )
 
     def soft_labels(self, channels: ChannelPaths, data: TrainingData, context: JobContext) -> np.ndarray | None:
