@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -168,11 +169,17 @@ def test_in_batch_mostly_bad_lines_are_refused_as_a_mistake(batch: Served) -> No
     assert "line 2: 3 fields instead of 8 (ID, title_text" in response.json()["error"]
 
 
-def test_an_open_quote_is_refused_in_batch_too_because_the_rest_of_the_cell_may_look_like_a_row(batch: Served) -> None:
-    response = batch.post(batch.lines[0] + b'\n77,"torn\n' + batch.lines[1] + b"\n")
+def test_a_torn_cell_is_refused_in_batch_too_because_its_rest_may_look_like_a_row(batch: Served) -> None:
+    response = batch.post(batch.lines[0] + b'\n77,"torn\n')
     assert response.status_code == 400
     assert "line 2: a quote is not closed" in response.json()["error"]
     assert "multimodal-algo prepare" in response.json()["error"]
+
+
+def test_a_quote_that_is_not_closed_costs_no_other_line_where_these_are_whole(batch: Served) -> None:
+    answers = batch.rows(b'76,mug,b,1,2,red,Eiko,\n77,"torn\n78,27" lamp,b,1,2,red,Eiko,\n79,"mug,b,1,2,red,Eiko,\n')
+    assert [row[0] for row in answers] == ["76", "77", "78", "79"]
+    assert [row[1] == "" for row in answers] == [False, True, False, True]
 
 
 def test_a_whole_body_with_quoted_newlines_is_one_row_each(batch: Served) -> None:
@@ -201,7 +208,14 @@ def test_an_endpoint_refuses_a_bad_line_with_its_place(endpoint: Served, line: b
         ({"Content-Type": "application/x-parquet"}, 400),
         ({"Content-Type": "application/pdf"}, 415),
         ({"Content-Type": "text/csv; header=maybe"}, 415),
+        ({"Content-Type": "text/csv; id=maybe"}, 415),
         ({"Content-Type": "text/csv; charset=klingon"}, 400),
+        ({"Content-Type": "text/csv", "Content-Encoding": "br"}, 400),
+        ({"Content-Type": "Text/CSV;charset=UTF-8", "Accept": "text/csv; charset=utf-8"}, 200),
+        ({"Content-Type": "application/csv", "Accept": "application/json;verbose=True"}, 200),
+        ({"Content-Type": "text/csv", "Accept": "application/json;q=0.9"}, 200),
+        ({"Content-Type": "text/csv", "Accept": "text/html, application/csv;q=0.5, image/*;q=0.1"}, 200),
+        ({"Content-Type": "text/csv", "Accept": "text/html, */*;q=0.1"}, 200),
         ({"Content-Type": "text/csv", "Accept": "image/png"}, 406),
         ({"Content-Type": "text/csv", "Accept": "application/jsonlines, text/csv;q=0.5"}, 200),
     ],
@@ -235,6 +249,46 @@ def as_parquet(rows: list[dict[str, str]]) -> bytes:
     stream = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows), stream)
     return stream.getvalue()
+
+
+def test_gzip_is_unpacked_and_named_where_it_is_broken(endpoint: Served) -> None:
+    body = b"\n".join(endpoint.lines)
+    expected = endpoint.rows(body)
+    for headers in (CSV, CSV | {"Content-Encoding": "gzip"}):
+        response = endpoint.post(gzip.compress(body), headers)
+        assert_same(list(csv.reader(io.StringIO(response.text))), expected)
+    assert "cut off" in endpoint.post(gzip.compress(body)[:-9]).json()["error"]
+    response = endpoint.post(gzip.compress(b"0" * (30 << 20)))
+    assert response.status_code == 413
+    assert "once unpacked" in response.json()["error"]
+
+
+def test_a_header_in_another_order_is_matched_by_name_on_endpoints_and_refused_in_batch(
+    endpoint: Served, batch: Served
+) -> None:
+    rows = objects(endpoint.lines[:3])
+    body = as_csv([COLUMNS, *(row.values() for row in rows)])
+    names, *answers = endpoint.rows(body)
+    assert names == ["ID", "predicted_label", "probability"]
+    assert_same(answers, endpoint.rows(b"\n".join(endpoint.lines[:3])))
+    assert "line 1 is a header" in batch.post(body).json()["error"]
+
+
+def test_lines_without_id_are_read_where_the_content_type_says_so(endpoint: Served) -> None:
+    body = b"\n".join(line.split(b",", 1)[1] for line in endpoint.lines[:3])
+    assert "is ID missing? Set inference_id=absent" in endpoint.post(body).json()["error"]
+    response = endpoint.post(body, CSV | {"Content-Type": "text/csv; id=absent"})
+    expected = endpoint.rows(b"\n".join(endpoint.lines[:3]))
+    answers = [["", *row] for row in csv.reader(io.StringIO(response.text))]
+    assert_same(answers, [["", *row[1:]] for row in expected])
+
+
+def test_keys_of_their_own_are_logged_once_for_a_payload(batch: Served) -> None:
+    rows = [row | {"_source": "web"} for row in objects(batch.lines[:3])]
+    body = b"\n".join(json.dumps(row).encode() for row in rows)
+    response = batch.post(body, {"Content-Type": "application/jsonlines"})
+    assert response.text.count("\n") == 3
+    assert "keys that are not columns of the model are ignored: '_source' (3 rows)" in batch.server.log_text()
 
 
 BODIES = {

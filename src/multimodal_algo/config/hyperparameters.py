@@ -15,7 +15,14 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.fields import FieldInfo
 
-from multimodal_algo.config.inference import BadRows, Engine, missing_texts, parse_fields
+from multimodal_algo.config.inference import (
+    BadRows,
+    Engine,
+    InferenceId,
+    UnknownKeys,
+    missing_texts,
+    parse_fields,
+)
 from multimodal_algo.core.errors import UserError
 
 Quality = Literal["toy", "very_light", "light", "default", "high", "best"]
@@ -158,6 +165,16 @@ class HyperParameters(BaseModel):
         description="Treatment of rows that cannot be read, in inference. report: the answer has their ID and empty "
         "fields. error: the request is refused. auto is report in batch transform and error on endpoints. The "
         "artifact stores it. BAD_ROWS overrides it.",
+    )
+    inference_id: InferenceId = Field(
+        InferenceId.PRESENT,
+        description="Whether inference lines have the ID that training had. absent reads lines without it. The "
+        "artifact stores it. INFERENCE_ID overrides it.",
+    )
+    unknown_keys: UnknownKeys = Field(
+        UnknownKeys.IGNORE,
+        description="Treatment of keys of JSON rows that are not columns, in inference. ignore: they are counted and "
+        "logged. error: their row is a bad row. The artifact stores it. UNKNOWN_KEYS overrides it.",
     )
     inference_engine: Engine = Field(
         Engine.AUTO,

@@ -37,6 +37,23 @@ class BadRows(StrEnum):
     """The request is refused."""
 
 
+class InferenceId(StrEnum):
+    """Whether lines have the ID that the model was trained with. Content types say the same with ``id=``."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    """Lines lack it, for example after an input filter."""
+
+
+class UnknownKeys(StrEnum):
+    """The treatment of keys of JSON rows that are not columns of the model."""
+
+    IGNORE = "ignore"
+    """They are counted and logged."""
+    ERROR = "error"
+    """Their row is a bad row."""
+
+
 class Field(StrEnum):
     """A field of an answer. SageMaker Autopilot has the same names, except `ID`, `MODALITY_WEIGHTS` and `ERROR`."""
 
@@ -74,11 +91,20 @@ class InferenceOptions:
         Whether a request with a row that cannot be read is refused.
     engine
         Engine of the frozen networks.
+    id_absent
+        Whether lines lack the ID that the model was trained with.
+    refuse_unknown_keys
+        Whether a JSON row with a key that is not a column is a bad row.
+    has_default_fields
+        Whether no setting lists the fields. Answers to lines without ID then have no ID.
     """
 
     fields: tuple[Field, ...]
     refuse_bad_rows: bool
     engine: Engine
+    id_absent: bool = False
+    refuse_unknown_keys: bool = False
+    has_default_fields: bool = False
 
     @classmethod
     def of(
@@ -95,10 +121,11 @@ class InferenceOptions:
         Parameters
         ----------
         hyperparameters
-            Hyperparameters of the artifact, with ``inference_output``, ``bad_rows`` and ``inference_engine``. One that
-            is missing means the default.
+            Hyperparameters of the artifact, with ``inference_output``, ``bad_rows``, ``inference_engine``,
+            ``inference_id`` and ``unknown_keys``. One that is missing means the default.
         environment
-            Environment variables: ``SAGEMAKER_INFERENCE_OUTPUT``, ``BAD_ROWS`` and ``INFERENCE_ENGINE``, if set.
+            Environment variables: ``SAGEMAKER_INFERENCE_OUTPUT``, ``BAD_ROWS``, ``INFERENCE_ENGINE``,
+            ``INFERENCE_ID`` and ``UNKNOWN_KEYS``, if set.
         schema, task
             Columns and task of the model.
         is_batch
@@ -124,7 +151,22 @@ class InferenceOptions:
         bad_rows = parse_choice(BadRows, *setting("BAD_ROWS", "bad_rows"))
         refuse = bad_rows is BadRows.ERROR or (bad_rows is BadRows.AUTO and not is_batch)
         engine = parse_choice(Engine, *setting("INFERENCE_ENGINE", "inference_engine"))
-        return cls(fields or _default_fields(schema, task), refuse, engine)
+        inference_id = parse_choice(InferenceId, *setting("INFERENCE_ID", "inference_id"))
+        unknown_keys = parse_choice(UnknownKeys, *setting("UNKNOWN_KEYS", "unknown_keys"))
+        return cls(
+            fields or _default_fields(schema, task),
+            refuse,
+            engine,
+            id_absent=inference_id is InferenceId.ABSENT,
+            refuse_unknown_keys=unknown_keys is UnknownKeys.ERROR,
+            has_default_fields=not fields,
+        )
+
+    def fields_of(self, *, id_absent: bool) -> tuple[Field, ...]:
+        """Return the fields of answers to lines with or without ID. An ID field that a setting lists stays."""
+        if not (id_absent and self.has_default_fields):
+            return self.fields
+        return tuple(field for field in self.fields if field is not Field.ID)
 
 
 def missing_texts(text: str) -> frozenset[str]:
@@ -184,7 +226,7 @@ def parse_fields(text: str, where: str) -> tuple[Field, ...]:
 
 
 def parse_choice(kind: type[_Choice], text: str, where: str) -> _Choice:
-    """Return the member of `kind` called `text`. An empty text means ``auto``.
+    """Return the member of `kind` called `text`. An empty text means its first member.
 
     Raises
     ------
@@ -192,7 +234,7 @@ def parse_choice(kind: type[_Choice], text: str, where: str) -> _Choice:
         `kind` has no such member. The message begins with `where`, the name of the setting.
     """
     try:
-        return kind((text or "auto").strip().lower())
+        return kind(text.strip().lower() or next(iter(kind)))
     except ValueError:
         raise UserError(f"{where} is '{text[:60]}': it must be one of {', '.join(kind)}.") from None
 

@@ -17,7 +17,7 @@ from multimodal_algo.config.transform import (
 from multimodal_algo.core.errors import PlatformError
 from multimodal_algo.sagemaker.paths import MLPaths
 
-_INFERENCE = ("SAGEMAKER_INFERENCE_OUTPUT", "BAD_ROWS", "INFERENCE_ENGINE")
+_INFERENCE = ("SAGEMAKER_INFERENCE_OUTPUT", "BAD_ROWS", "INFERENCE_ENGINE", "INFERENCE_ID", "UNKNOWN_KEYS")
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,19 @@ from collections.abc import Callable
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.datastructures import MIMEAccept
-from werkzeug.exceptions import HTTPException, RequestTimeout
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, RequestTimeout
 
 from multimodal_algo.core.errors import PlatformError, UserError
 from multimodal_algo.serving.batching import Busy
-from multimodal_algo.serving.decoding import Header, Kind
+from multimodal_algo.serving.decoding import Header, Kind, Reading
+from multimodal_algo.serving.decoding.packed import BodyTooLarge, unpacked
 from multimodal_algo.serving.service import ModelService
 
 _LOG = logging.getLogger(__name__)
 
 # Some clients send this type by default.
 _ANY = "application/octet-stream"
+_ID = {"present": False, "absent": True, "auto": None}
 _ANSWERED = tuple(kind for kind in Kind if kind is not Kind.PARQUET)
 _READ_BYTES = 1 << 20
 # A client that needs more than 60 s for its body, and sends it slower than this rate, is cut off.
@@ -61,14 +63,16 @@ def create_app(service: ModelService, execution_parameters: Callable[[], dict[st
             wanted = request.headers.get("Accept", "")[:80]
             possible = ", ".join(kind.value[0] for kind in _ANSWERED)
             return _refused(406, f"None of the accepted types ({wanted}) can be answered: accept {possible}.")
-        header = request.mimetype_params.get("header", "auto").lower()
-        if header not in [member.value for member in Header]:
-            return _refused(415, f"The content type says header={header[:20]}. Use present or absent.")
-        body = _body()
+        given = request.mimetype_params
+        header, lines_id = (given.get(name, "auto").strip("\"' ").lower() for name in ("header", "id"))
+        for name, value, values in (("header", header, [member.value for member in Header]), ("id", lines_id, _ID)):
+            if value not in values:
+                return _refused(415, f"The content type says {name}={value[:20]}. Use present or absent.")
+        body = _body(max_body_bytes)
         if not body:
             return Response(b"", mimetype=accepted.value[0])
-        charset = request.mimetype_params.get("charset", "utf-8")
-        answers = service.answer(body, kind, accepted, charset=charset, header=Header(header))
+        reading = Reading(given.get("charset", "utf-8"), Header(header), _ID[lines_id])
+        answers = service.answer(body, kind, accepted, reading)
         return Response(answers, mimetype=accepted.value[0])
 
     @app.errorhandler(UserError)
@@ -97,8 +101,18 @@ def create_app(service: ModelService, execution_parameters: Callable[[], dict[st
     return app
 
 
-def _body() -> bytes:
-    """Return the body of the request. Raise `RequestTimeout` if the client sends it too slowly."""
+def _body(most_bytes: int) -> bytes:
+    """Return the unpacked body of the request.
+
+    Raises
+    ------
+    RequestTimeout
+        The client sends it too slowly.
+    RequestEntityTooLarge
+        It is larger than `most_bytes` once unpacked.
+    UserError
+        It cannot be unpacked.
+    """
     started = time.monotonic()
     parts: list[bytes] = []
     size = 0
@@ -107,7 +121,10 @@ def _body() -> bytes:
         size += len(part)
         if time.monotonic() - started > _BODY_S + size / _BYTES_PER_S:
             raise RequestTimeout("The body came too slowly.")
-    return b"".join(parts)
+    try:
+        return unpacked(b"".join(parts), request.headers.get("Content-Encoding", ""), most_bytes)
+    except BodyTooLarge as error:
+        raise RequestEntityTooLarge(str(error)) from None
 
 
 def _kind(mimetype: str) -> Kind | None:
@@ -117,13 +134,17 @@ def _kind(mimetype: str) -> Kind | None:
 
 
 def _accepted(accept: MIMEAccept, kind: Kind) -> Kind | None:
-    """Return the format of the answers to a body of `kind`: its own kind where the client accepts any."""
+    """Return the format of the answers to a body of `kind`: its own kind where the client accepts any.
+
+    Parameters of the accepted types, for example a character set, do not matter.
+    """
     default = Kind.CSV if kind is Kind.PARQUET else kind
-    if not accept or _ANY in accept.values():
+    plain = MIMEAccept([(name.split(";")[0].strip().lower(), quality) for name, quality in accept])
+    if not plain or any(name == _ANY and quality for name, quality in plain):
         return default
     # Of several types that the client accepts equally, the first of these names wins.
     names = [*default.value, *(name for other in _ANSWERED if other is not default for name in other.value)]
-    best = accept.best_match(names)
+    best = plain.best_match(names)
     return None if best is None else _kind(best)
 
 

@@ -156,7 +156,8 @@ class Server(BaseApplication):
             is_batch=self._settings.is_batch,
         )
         rows = batch_rows(config, has_gpu=self._devices.gpus > 0, is_batch=self._settings.is_batch)
-        return ServedModel(LoadedModel.load(directory, options.engine), options, rows)
+        model = LoadedModel.load(directory, options.engine)
+        return ServedModel(model, options, rows, self._settings.is_batch, self._settings.single_record)
 
 
 def _assign_gpu(arbiter: Any, worker: Any) -> None:

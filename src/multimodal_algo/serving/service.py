@@ -7,14 +7,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from multimodal_algo.config.inference import Field, InferenceOptions
 from multimodal_algo.core.errors import PlatformError, UserError
 from multimodal_algo.core.schema import Modality
 from multimodal_algo.serving.batching import Batcher, Busy
-from multimodal_algo.serving.decoding import Header, Kind, Record, decode
+from multimodal_algo.serving.decoding import Kind, Reading, Record, decode
 from multimodal_algo.serving.encoding import Answer, encode
 from multimodal_algo.serving.unseen import UnseenCategories, UnseenLog
 
@@ -28,6 +29,7 @@ _LOGGED_PROBLEMS = 10
 # Number of batches of a request that are decoded while other batches of it are computed.
 _BATCHES_AHEAD = 2
 _DIGITS = 6
+_AS_IT_IS = Reading()
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,28 @@ class ServedModel:
         Fields of the answers and treatment of bad rows.
     batch_rows
         Most rows that are computed at once.
+    is_batch
+        Whether a batch transform job started the server.
+    single_record
+        Whether each body of that job has one row.
     """
 
     model: LoadedModel
     options: InferenceOptions
     batch_rows: int = 64
+    is_batch: bool = False
+    single_record: bool = False
+
+    def reading(self, request: Reading) -> Reading:
+        """Return what the request says about its body, completed by the options and the kind of server."""
+        id_absent = self.options.id_absent if request.id_absent is None else request.id_absent
+        return replace(
+            request,
+            id_absent=id_absent and self.model.schema.has_id,
+            in_batch=self.is_batch,
+            single_record=self.single_record,
+            refuse_unknown_keys=self.options.refuse_unknown_keys,
+        )
 
 
 @dataclass
@@ -126,17 +145,17 @@ class ModelService:
         if self._batcher is not None:
             self._batcher.abandon(Busy(reason))
 
-    def answer(
-        self, body: bytes, kind: Kind, accepted: Kind, *, charset: str = "utf-8", header: Header = Header.AUTO
-    ) -> bytes:
+    def answer(self, body: bytes, kind: Kind, accepted: Kind, request: Reading = _AS_IT_IS) -> bytes:
         """Return a body with one answer for each record of `body`, in order.
 
         Parameters
         ----------
-        body, kind, charset, header
+        body, kind
             See `decode`.
         accepted
             Format of the answers.
+        request
+            What the content type says about the body.
 
         Raises
         ------
@@ -147,16 +166,21 @@ class ModelService:
             The model could not be loaded, or it hangs.
         """
         served = self.wait()
-        decoded = decode(body, kind, served.model.schema, charset=charset, header=header)
+        reading = served.reading(request)
+        decoded = decode(body, kind, served.model.schema, reading)
         del body
+        for warning in decoded.warnings:
+            _LOG.warning("%s", warning)
         records = decoded.records
         predictions, problems = self._predict(served, records)
         self._report(records, problems, refuse=served.options.refuse_bad_rows)
+        fields = served.options.fields_of(id_absent=bool(reading.id_absent))
+        answer_of = partial(_answer_of, served.model, fields)
         answers = (
-            {} if record.is_header else _answer_of(served, record, predictions.get(index), problems.get(index))
+            {} if record.is_header else answer_of(record, predictions.get(index), problems.get(index))
             for index, record in enumerate(records)
         )
-        return encode(answers, served.options.fields, accepted, is_single=decoded.is_single)
+        return encode(answers, fields, accepted, is_single=decoded.is_single)
 
     def _predict(self, served: ServedModel, records: Sequence[Record]) -> tuple[dict[int, RowAnswer], dict[int, str]]:
         """Return the predictions of the good records and the problems of the bad ones, by the index of the record.
@@ -255,16 +279,18 @@ def _log_problems(records: Sequence[Record], problems: Mapping[int, str]) -> Non
         _LOG.warning("%d more bad rows in this payload", len(problems) - _LOGGED_PROBLEMS)
 
 
-def _answer_of(served: ServedModel, record: Record, row: RowAnswer | None, problem: str | None) -> Answer:
+def _answer_of(
+    model: LoadedModel, fields: Sequence[Field], record: Record, row: RowAnswer | None, problem: str | None
+) -> Answer:
     """Return the fields of the answer to `record`, empty ones where it has no prediction."""
-    answer: Answer = dict.fromkeys(served.options.fields)
-    for field in served.options.fields:
+    answer: Answer = dict.fromkeys(fields)
+    for field in fields:
         if field is Field.ID:
             answer[field] = record.identity
         elif field is Field.ERROR:
             answer[field] = problem
         elif row is not None:
-            answer[field] = _value_of(field, row, served.model)
+            answer[field] = _value_of(field, row, model)
     return answer
 
 

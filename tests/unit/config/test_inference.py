@@ -32,11 +32,21 @@ def test_nothing_set_means_id_label_and_probability_and_bad_rows_by_the_kind_of_
 
 def test_the_environment_overrides_what_the_artifact_keeps() -> None:
     kept = {"inference_output": "predicted_label", "bad_rows": "error", "inference_engine": "torch"}
-    assert options(kept, {}) == InferenceOptions((Field.PREDICTED_LABEL,), True, Engine.TORCH)
+    kept |= {"inference_id": "absent", "unknown_keys": "error"}
+    expected = InferenceOptions((Field.PREDICTED_LABEL,), True, Engine.TORCH, id_absent=True, refuse_unknown_keys=True)
+    assert options(kept, {}) == expected
     environment = {
         "SAGEMAKER_INFERENCE_OUTPUT": " Labels, probabilities ", "BAD_ROWS": "Report", "INFERENCE_ENGINE": "onnx",
+        "INFERENCE_ID": "present", "UNKNOWN_KEYS": "Ignore",
     }  # fmt: skip
     assert options(kept, environment) == InferenceOptions((Field.LABELS, Field.PROBABILITIES), False, Engine.ONNX)
+
+
+def test_answers_to_lines_without_id_have_none_unless_a_setting_lists_it() -> None:
+    assert options({}, {}).fields_of(id_absent=True) == (Field.PREDICTED_LABEL, Field.PROBABILITY)
+    listed = options({}, {"SAGEMAKER_INFERENCE_OUTPUT": "id,predicted_label"})
+    assert listed.fields_of(id_absent=True) == (Field.ID, Field.PREDICTED_LABEL)
+    assert options({}, {}).fields_of(id_absent=False) == options({}, {}).fields
 
 
 @pytest.mark.parametrize(
@@ -48,6 +58,8 @@ def test_the_environment_overrides_what_the_artifact_keeps() -> None:
         ({"SAGEMAKER_INFERENCE_OUTPUT": "labels"}, SCHEMA, Task.regression(), "predicts numbers"),
         ({"BAD_ROWS": "ignore"}, SCHEMA, CLASSES, "BAD_ROWS is 'ignore': it must be one of auto, report, error"),
         ({"INFERENCE_ENGINE": "tflite"}, SCHEMA, CLASSES, "INFERENCE_ENGINE is 'tflite'"),
+        ({"INFERENCE_ID": "none"}, SCHEMA, CLASSES, "INFERENCE_ID is 'none': it must be one of present, absent"),
+        ({"UNKNOWN_KEYS": "drop"}, SCHEMA, CLASSES, "UNKNOWN_KEYS is 'drop': it must be one of ignore, error"),
     ],
 )
 def test_what_the_model_has_no_answer_for_is_reported(

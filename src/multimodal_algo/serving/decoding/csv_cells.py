@@ -1,0 +1,100 @@
+"""One record of CSV to its cells. A quote has a meaning only at the beginning of a cell, as for other CSV readers."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Sequence
+
+from multimodal_algo.serving.decoding.encodings import BOM
+
+csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+
+_MISSING_NUMBERS = frozenset({"", "nan", "na", "null"})
+BACKSLASH = "; a backslash stands before a quote, as Spark writes it: set Spark's option escape='\"'"
+
+
+class OpenQuote(ValueError):
+    """The last cell begins with a quote and is not closed. The argument has the fields, with that quote as a letter."""
+
+
+class NotARow(ValueError):
+    """A line is not well-formed CSV. The message is the reason."""
+
+
+class CarriageReturn(NotARow):
+    """A carriage return stands outside quotes."""
+
+
+def fields_of(text: str) -> list[str]:
+    """Return the cells of the one record in `text`. An empty text is one empty cell.
+
+    Raises
+    ------
+    OpenQuote
+        The last cell begins with a quote and is not closed.
+    NotARow
+        The text is not one record.
+    """
+    if '"' not in text and "\r" not in text:
+        return text.split(",")
+    try:
+        # The text is given as one line, so that a newline outside quotes is an error and not the end of a record.
+        return next(csv.reader([text], strict=True)) or [""]
+    except csv.Error as error:
+        reason = str(error)
+    if "end of data" in reason:
+        *fields, opened = next(csv.reader([text + '"'], strict=True))
+        raise OpenQuote([*fields, *f'"{opened}'.split(",")])
+    if "new-line" in reason:
+        raise CarriageReturn(
+            "a carriage return (CR) stands outside quotes; quote cells that hold one, or replace it by a blank"
+        )
+    if '\\"' in text:
+        raise NotARow(f"not well-formed CSV: text follows the closing quote of a cell{BACKSLASH}")
+    if "expected after" in reason:
+        raise NotARow("not well-formed CSV: text follows the closing quote of a cell; double quotes inside it")
+    raise NotARow(f"not well-formed CSV ({reason})")
+
+
+def structure_of(line: bytes) -> str:
+    """Return a line in which each byte is a character. Quotes and commas are where they are in its text."""
+    return line.decode("latin-1").rstrip("\r")
+
+
+def stripped(line: bytes) -> bytes:
+    """Return a line without a byte order mark and carriage returns at its ends."""
+    return line.removeprefix(BOM).rstrip(b"\r")
+
+
+def joined_width(rows: Sequence[Sequence[str]]) -> int:
+    """Return the number of fields if carriage returns are letters."""
+    return sum(max(len(fields), 1) - 1 for fields in rows) + 1
+
+
+def is_number(text: str) -> bool:
+    """Return whether a cell without blanks around it is a number or a missing one."""
+    if text.lower() in _MISSING_NUMBERS:
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def cut_at_carriage_returns(line: bytes) -> list[bytes]:
+    """Return the parts of a line between carriage returns outside quotes, without the blank one at its end."""
+    parts = line.decode("latin-1").rstrip("\r").split("\r")
+    reader = csv.reader((part + "\r" for part in parts), strict=True)
+    pieces: list[str] = []
+    start = 0
+    while start < len(parts):
+        try:
+            next(reader)
+        except csv.Error:
+            # A quote is wrong in one of the lines. They are cut at each carriage return.
+            return [part.encode("latin-1") for part in parts]
+        pieces.append("\r".join(parts[start : reader.line_num]))
+        start = reader.line_num
+    return [piece.encode("latin-1") for piece in pieces]

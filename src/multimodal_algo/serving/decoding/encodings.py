@@ -1,0 +1,110 @@
+"""Text bodies become UTF-8. What is another encoding as a whole is refused with its name."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable
+
+from multimodal_algo.core.errors import UserError
+
+BOM = codecs.BOM_UTF8
+_UTF8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "utf-8-sig", ""})
+_MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+_SAMPLE_BYTES = 4096
+# Fewer lines may be accidents.
+_WHOLLY_ANOTHER = 3
+
+
+def utf8_of(body: bytes, charset: str) -> bytes:
+    """Return a text body in UTF-8, without byte order marks at its beginning.
+
+    Raises
+    ------
+    UserError
+        The body is not in this character set, or it is UTF-16 or UTF-32 and the character set does not say so.
+    """
+    name = charset.strip("\"' ").lower().replace("_", "-")
+    if name not in _UTF8:
+        try:
+            body = body.decode(name).encode("utf-8")
+        except (LookupError, ValueError):
+            raise UserError(f"The body cannot be read as charset {charset[:40]}. Send UTF-8.") from None
+    elif utf := _utf_16_or_32(body):
+        raise UserError(
+            f"The body is {utf}, not UTF-8. Save it as UTF-8, since SplitType Line cannot cut it, or send a whole "
+            f"body with charset={utf.lower()} in the content type."
+        )
+    while body.startswith(BOM):
+        body = body.removeprefix(BOM)
+    return body
+
+
+def not_utf8(line: bytes, error: UnicodeDecodeError) -> str:
+    """Return the problem of a line that is not UTF-8."""
+    return f"not UTF-8 (byte 0x{line[error.start]:02x} at position {error.start + 1})"
+
+
+def refuse_another_encoding(lines: Iterable[bytes]) -> None:
+    """Refuse the lines of a body if they are not UTF-8 as a whole.
+
+    One line with a wrong byte is a bad row. But where several lines have characters beyond ASCII, and none of them is
+    UTF-8, the file has another encoding.
+
+    Raises
+    ------
+    UserError
+        The lines are in another encoding.
+    """
+    wrong = []
+    for line in lines:
+        if line.isascii():
+            continue
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError:
+            wrong.append(line)
+        else:
+            return
+    if len(wrong) < _WHOLLY_ANOTHER:
+        return
+    name = "likely Latin-1 (Windows-1252), " if _is_like_latin(wrong) else ""
+    charset = "windows-1252" if name else "…"
+    raise UserError(
+        f"The body is {name}not UTF-8: {len(wrong)} lines have bytes of another encoding. Save it as UTF-8, or send "
+        f"charset={charset} in the content type. No row of this request was answered."
+    )
+
+
+def _utf_16_or_32(body: bytes) -> str | None:
+    """Return UTF-16 or UTF-32 if the body is that. Otherwise return None."""
+    for mark, name in _MARKS.items():
+        if body.startswith(mark):
+            return name
+    sample = body[:_SAMPLE_BYTES]
+    zeros = sample.count(0)
+    if zeros < 2 or zeros * 10 < len(sample):
+        return None
+    # Digits, commas and newlines of UTF-16 have a zero as every other byte, at even or at odd positions.
+    odd = sample[1::2].count(0)
+    if max(odd, zeros - odd) * 20 < zeros * 19:
+        return None
+    # Cut at newlines, the text may begin with the second byte of a newline. The order does not matter to the message.
+    return "UTF-16LE" if odd * 2 > zeros else "UTF-16BE"
+
+
+def _is_like_latin(lines: Iterable[bytes]) -> bool:
+    """Return whether most bytes beyond ASCII stand alone between ASCII letters and signs, as in Western languages."""
+    alone = together = 0
+    for line in lines:
+        for word in line.translate(_HIGH_OR_BLANK).split():
+            alone += len(word) == 1
+            together += len(word) > 1
+    return alone > together
+
+
+_HIGH_OR_BLANK = bytes(byte if byte >= 128 else 32 for byte in range(256))

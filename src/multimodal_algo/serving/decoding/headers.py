@@ -1,0 +1,142 @@
+"""Lines of a CSV body that name the columns instead of holding a row.
+
+A line that consists of the model's column names is a header, in whatever order, with or without ID or label. It may
+stand in the middle of a body that was made by joining parts. On an endpoint, the fields that follow are matched by
+name. In batch, where ``SplitType: Line`` gives the header to the first body alone, later bodies are read by position.
+Another order is therefore refused there, unless the content type says ``header=present`` for every body. Names that
+nearly are those of the model are refused too, so that a header never gets a prediction.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.schema import ID, LABEL, FeatureSchema
+from multimodal_algo.serving.decoding.records import Header, Layout, Reading
+
+# Quotes, blanks and columns that the model does not have.
+_SLACK_BYTES = 200
+
+
+class Headers:
+    """The header lines that a body may have.
+
+    Parameters
+    ----------
+    schema
+        Columns of the model.
+    reading
+        Facts about the request.
+
+    Attributes
+    ----------
+    most_bytes, mark
+        A line that is longer than `most_bytes`, or without `mark` in lower case, is not a header. This check is cheap.
+    """
+
+    def __init__(self, schema: FeatureSchema, reading: Reading) -> None:
+        self._schema = schema
+        self._lines = Layout.of_lines(schema, id_absent=bool(reading.id_absent))
+        self._is_present = reading.header is Header.PRESENT
+        self._by_name = self._is_present or not reading.in_batch
+        self._id_is_needed = schema.has_id and reading.in_batch and not reading.id_absent
+        self._features = set(schema.features)
+        self._allowed = self._features | {ID, LABEL}
+        self._nearest = {folded(name): name for name in (LABEL, ID, *schema.features)}
+        self.most_bytes = 2 * len(",".join(schema.columns).encode()) + _SLACK_BYTES
+        parts = re.findall("[!-~]+", max(schema.features, key=len))
+        self.mark = max(parts, key=len).lower().encode() if parts else b""
+
+    def find(self, fields: Sequence[str], number: int, layout: Layout) -> Layout | None:
+        """Return the layout that a line names. Return None if the line is a row.
+
+        Parameters
+        ----------
+        fields
+            Fields of the line.
+        number
+            Number of the line in the body.
+        layout
+            Layout of the lines before it.
+
+        Raises
+        ------
+        UserError
+            The line is a header, but its names or their order cannot be used.
+        """
+        if tuple(fields) == layout.columns:
+            return layout
+        named = set(fields)
+        if self._features <= named and (named <= self._allowed or self._is_present):
+            return self._layout(fields, number)
+        if self._is_like_header(fields):
+            raise UserError(self._difference(fields, number))
+        return None
+
+    def first(self, fields: Sequence[str]) -> Layout:
+        """Return the layout that the first line names, where the content type says that it is a header.
+
+        Raises
+        ------
+        UserError
+            The line lacks a column of the model.
+        """
+        missing = [column for column in self._schema.features if column not in fields]
+        if self._id_is_needed and ID not in fields:
+            missing.insert(0, ID)
+        if not missing:
+            return self._layout(fields, 1)
+        if any(name in missing for _, name in self._misspelt(fields)):
+            raise UserError(self._difference(fields, 1))
+        raise UserError(
+            f"The content type says header=present, but line 1 does not name the column {missing[0]}. With SplitType "
+            "Line only the first request has the header: leave header=present out, the training header is recognised."
+        )
+
+    def _layout(self, fields: Sequence[str], number: int) -> Layout:
+        if len(set(fields)) < len(fields):
+            raise UserError(f"The header in line {number} names a column twice.")
+        if tuple(fields) == self._lines.columns:
+            return self._lines
+        if not self._by_name:
+            expected = ",".join(self._lines.columns)
+            raise UserError(
+                f"line {number} is a header with other columns or another order than the lines of this model. In a "
+                "batch transform job only the first request has the header, so lines are read by position. Write the "
+                f"columns as {expected[:400]}, or send JSON Lines (application/jsonlines). No row of this request was "
+                "answered."
+            )
+        return Layout(self._schema, fields)
+
+    def _is_like_header(self, fields: Sequence[str]) -> bool:
+        """Return whether at least half of the fields, or all for a model with one feature, are names of the model."""
+        names = [self._nearest[text] for field in fields if (text := folded(field)) in self._nearest]
+        least = len(fields) if len(self._features) == 1 else len(fields) / 2
+        return len(names) >= least and not self._features.isdisjoint(names)
+
+    def _misspelt(self, fields: Sequence[str]) -> list[tuple[str, str]]:
+        """Return the fields that differ from a name of the model in case, blanks or Unicode form, with that name."""
+        pairs = [(field, self._nearest.get(folded(field), field)) for field in fields if field not in self._allowed]
+        return [(field, name) for field, name in pairs if field != name]
+
+    def _difference(self, fields: Sequence[str], number: int) -> str:
+        """Return the sentence that says how a header differs from the names of the model."""
+        end = "No row of this request was answered."
+        if misspelt := self._misspelt(fields):
+            shown = ", ".join(f"'{field[:60]}' to '{name[:60]}'" for field, name in misspelt[:6])
+            return f"line {number} is a header, but its names are not those of the model: change {shown}. {end}"
+        if missing := [column for column in self._schema.features if column not in fields]:
+            return f"line {number} is a header, but the column {missing[0][:60]} is not in it. Add it. {end}"
+        unknown = next(field for field in fields if field not in self._allowed)
+        return (
+            f"line {number} is a header with the column '{unknown[:60]}', which the model does not have. Remove it, or "
+            f"send header=present in the content type. {end}"
+        )
+
+
+def folded(name: str) -> str:
+    """Return a name without the differences that writers make: case, blanks around it, and Unicode form."""
+    return unicodedata.normalize("NFC", name).strip().casefold()
