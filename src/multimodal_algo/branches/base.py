@@ -21,6 +21,7 @@ import pandas as pd
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.task import Task
 from multimodal_algo.ingest.features import Features
+from multimodal_algo.ingest.informed import too_few_to_distinguish
 from multimodal_algo.predictors.base import BranchPredictor, FitSettings
 from multimodal_algo.predictors.tabular import AutoGluonPredictor
 
@@ -133,10 +134,7 @@ class BranchModel(ABC):
         informed = self.informed(rows.features, min_completeness)
         targets = rows.targets[informed]
         if len(np.unique(targets)) < 2:
-            raise UserError(
-                f"The columns {', '.join(self.columns)} are filled in {len(targets)} of {len(informed)} rows, "
-                "which is too few to distinguish labels. Fill or drop them."
-            )
+            raise UserError(too_few_to_distinguish(self.columns, len(targets), len(informed)))
         inputs = self.inputs(rows.features.take(np.flatnonzero(informed)))
         self._predictor, out_of_fold = self.predictor_class.fit(inputs, targets, rows.folds[informed], settings)
         seconds = time.monotonic() - started

@@ -12,7 +12,7 @@ import click
 from multimodal_algo import __version__
 from multimodal_algo.cli.aws import aws
 from multimodal_algo.cli.local import local
-from multimodal_algo.cli.options import FILE_OR_FOLDER, FOLDER, NEW_FOLDER
+from multimodal_algo.cli.options import FILE_OR_FOLDER, FOLDER, NEW_FOLDER, hyperparameter_option, pairs
 from multimodal_algo.core.errors import MultimodalError
 from multimodal_algo.core.log import configure_logging
 
@@ -61,17 +61,20 @@ def serve() -> None:
 @click.option(
     "--problem-type",
     type=click.Choice(["auto", "binary", "multiclass", "regression"]),
-    default="auto",
-    help="The hyperparameter problem_type of the job.",
+    help="The hyperparameter problem_type of the job, as -p sets it.",
 )
-def validate(data: Path, images: Path | None, problem_type: str) -> None:
+@hyperparameter_option
+def validate(data: Path, images: Path | None, problem_type: str | None, parameters: tuple[str, ...]) -> None:
     """Check training data as training does. Exit code 1 on errors.
 
-    DATA is a CSV or Parquet file, or a folder of such files.
+    DATA is a CSV or Parquet file, or a folder of such files. Hyperparameters of the job decide how files are read and
+    which labels suit: for example csv_delimiter, on_bad_row, class_weights and eval_metric.
     """
+    from multimodal_algo.config.hyperparameters import HyperParameters
     from multimodal_algo.tools.validate import print_inspection
 
-    sys.exit(print_inspection(data, images, problem_type))
+    values = pairs(parameters, "-p") | ({"problem_type": problem_type} if problem_type else {})
+    sys.exit(print_inspection(data, images, HyperParameters.parse(values)))
 
 
 @main.command()

@@ -13,7 +13,8 @@ from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.task import ProblemType, Task
 from multimodal_algo.core.values import classes_of, label_keys, rows_by_class
 
-MOST_CLASSES = 1000
+# Beyond this number of different values, numbers are amounts and not the names of classes.
+_MOST_CLASS_NUMBERS = 1000
 # Share of different values among the rows. Above it, AutoGluon takes whole numbers for amounts, and not for classes.
 _SHARE_OF_FEW_ROWS, _SHARE_OF_MANY_ROWS, _MANY_ROWS = 0.1, 0.05, 1000
 
@@ -45,12 +46,17 @@ def detect_problem_type(counts: Mapping[str, int]) -> ProblemType:
     if None in numbers or any(_has_leading_zero(label) for label in counts):
         return "multiclass"
     values = sorted({number for number in numbers if number is not None})
-    whole = all(value.is_integer() for value in values)
-    if whole and values[0] in (0, 1) and values[-1] - values[0] == len(values) - 1 and len(values) <= MOST_CLASSES:
+    whole = len(values) <= _MOST_CLASS_NUMBERS and all(value.is_integer() for value in values)
+    if whole and values[0] in (0, 1) and values[-1] - values[0] == len(values) - 1:
         return "multiclass"
     rows = sum(counts.values())
     few = len(values) <= (_SHARE_OF_MANY_ROWS if rows > _MANY_ROWS else _SHARE_OF_FEW_ROWS) * rows
-    return "multiclass" if whole and few and len(values) <= MOST_CLASSES else "regression"
+    return "multiclass" if whole and few else "regression"
+
+
+def binary_problem(classes: int) -> str | None:
+    """Return the problem of this number of classes where ``problem_type`` is ``binary``."""
+    return None if classes == 2 else f"problem_type is binary, but there are {classes} different labels, not 2."
 
 
 @dataclass(frozen=True)
@@ -99,12 +105,8 @@ class Target:
         kind = detect_problem_type(counts) if problem_type == "auto" else problem_type
         if kind == "regression":
             return cls(Task.regression(), (), _numbers(labels))
-        if kind == "binary" and len(counts) != 2:
-            raise UserError(f"problem_type is binary, but there are {len(counts)} different labels, not 2.")
-        if len(counts) > MOST_CLASSES:
-            numeric = all(number_of(label) is not None for label in counts)
-            hint = "Set problem_type=regression to predict them as numbers." if numeric else "Merge the rarest ones."
-            raise UserError(f"There are {len(counts)} classes, more than {MOST_CLASSES}. {hint}")
+        if kind == "binary" and (problem := binary_problem(len(counts))):
+            raise UserError(problem)
         return cls._of_classes([class_of[label] for label in labels], tuple(sorted(names)))
 
     @classmethod

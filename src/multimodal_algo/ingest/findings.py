@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.headers import header_warnings
+from multimodal_algo.core.label_checks import LabelSettings, label_problems
 from multimodal_algo.core.labels import number_of
 from multimodal_algo.core.schema import LABEL, FeatureSchema, Modality, modality_of
 from multimodal_algo.core.task import ProblemType
+from multimodal_algo.ingest.informed import InformedRows
 from multimodal_algo.ingest.occurrences import SHOWN, Occurrences
 from multimodal_algo.ingest.records import RowProblem
 from multimodal_algo.ingest.statistics import Statistics, plural
@@ -121,14 +123,20 @@ class Findings:
     problem_type
         The hyperparameter. With ``auto`` all labels decide. With ``regression`` a label that is not a number is a bad
         cell.
+    min_completeness
+        The hyperparameter: least share of a modality's cells that must be filled.
 
     Attributes
     ----------
     statistics
         Statistics of the rows that can be read. `Statistics.count` adds such a row.
+    informed
+        The rows that can be read and that branches can learn from. `InformedRows.count` adds a row.
     """
 
-    def __init__(self, bad_rows: BadRowPolicy | None = None, problem_type: str = "auto") -> None:
+    def __init__(
+        self, bad_rows: BadRowPolicy | None = None, problem_type: str = "auto", min_completeness: float = 0.0
+    ) -> None:
         self._policy = bad_rows or BadRowPolicy()
         self._problem_type = problem_type
         self._bad_count = 0
@@ -140,6 +148,7 @@ class Findings:
         self._labels = Occurrences()
         self._cells: dict[str, Occurrences] = {}
         self.statistics = Statistics(problem_type)
+        self.informed = InformedRows(min_completeness)
         self.largest_row = 0
 
     @property
@@ -204,9 +213,12 @@ class Findings:
         for column, occurrences in later._cells.items():
             self._cells.setdefault(column, Occurrences()).merge(occurrences)
         self.statistics.merge(later.statistics)
+        self.informed.merge(later.informed)
         self.largest_row = max(self.largest_row, later.largest_row)
 
-    def inspection(self, schema: FeatureSchema | None, *, is_training: bool = True) -> Inspection:
+    def inspection(
+        self, schema: FeatureSchema | None, *, is_training: bool = True, labels: LabelSettings | None = None
+    ) -> Inspection:
         """Return the outcome, with errors and warnings as sentences.
 
         Parameters
@@ -215,13 +227,16 @@ class Findings:
             The columns. None when no header could be read.
         is_training
             Whether models learn from the rows. Other rows may be few, and of one class.
+        labels
+            What the hyperparameters demand of the labels. By default the problem type alone.
         """
         statistics = self.statistics
         errors = [*self._errors, *self._headerless_errors(), *self._bad_row_errors()]
         warnings = [*self._bad_row_warnings(), *self._header_warnings()]
         if schema is not None:
             warnings += header_warnings(schema.columns)
-            errors += self._statistics_errors(schema, is_training, bool(errors))
+            labels = labels or LabelSettings(self._problem_type)
+            errors += self._statistics_errors(schema, labels if is_training else None, bool(errors))
             warnings += statistics.warnings(schema)
         elif not errors:
             errors.append(NO_HEADER)
@@ -230,9 +245,12 @@ class Findings:
             tuple(warnings), self._bad_count, tuple(self._bad), statistics.problem_type, self.largest_row,
         )  # fmt: skip
 
-    def _statistics_errors(self, schema: FeatureSchema, is_training: bool, has_errors: bool) -> list[str]:
-        if is_training:
-            return [] if self.has_errors else self.statistics.errors(schema)
+    def _statistics_errors(self, schema: FeatureSchema, labels: LabelSettings | None, has_errors: bool) -> list[str]:
+        if labels is not None:
+            if self.has_errors:
+                return []
+            errors = self.statistics.errors(schema) or self.informed.problems(self.statistics.rows)
+            return errors or label_problems(self.statistics.sorted_classes(), schema, labels)
         if self.statistics.rows or has_errors:
             return []
         return ["The data has no row that can be read. Put rows below its header line."]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.label_checks import LabelSettings
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.ingest.cells import CellRules
 from multimodal_algo.ingest.dataset import DatasetWriter, join_datasets, write_warnings
@@ -62,6 +63,10 @@ class ReadSettings:
         Name for messages of the file, or the files, that `schema` comes from.
     delimiter
         Separator of the cells in text files.
+    labels
+        What the hyperparameters demand of the labels. By default the problem type alone.
+    min_completeness
+        The hyperparameter: least share of a modality's cells that must be filled.
     """
 
     bad_rows: BadRowPolicy
@@ -73,6 +78,8 @@ class ReadSettings:
     schema: FeatureSchema | None = None
     first_file: str = "training"
     delimiter: str = ","
+    labels: LabelSettings | None = None
+    min_completeness: float = 0.0
 
     @property
     def rules(self) -> CellRules:
@@ -183,7 +190,7 @@ def read_part(sources: Sequence[Source], directory: Path, encoders_of: EncodersO
     """
     directory.mkdir(parents=True, exist_ok=True)
     sizes = [source.size for source in sources]
-    findings = Findings(settings.bad_rows, settings.problem_type)
+    findings = Findings(settings.bad_rows, settings.problem_type, settings.min_completeness)
     sink = _DatasetSink(directory, encoders_of, settings.keep_images)
     try:
         schema = collect(
@@ -231,11 +238,11 @@ def join_parts(parts: Sequence[tuple[Part, Path]], directory: Path, settings: Re
         Anything that the user can fix in the data.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    findings = Findings(settings.bad_rows, settings.problem_type)
+    findings = Findings(settings.bad_rows, settings.problem_type, settings.min_completeness)
     for part, _ in parts:
         findings.merge(part.findings)
     schema = next((part.schema for part, _ in parts if part.schema is not None), None)
-    inspection = findings.inspection(schema, is_training=settings.is_training)
+    inspection = findings.inspection(schema, is_training=settings.is_training, labels=settings.labels)
     _write_bad_rows(inspection, directory)
     for warning in inspection.warnings:
         _LOG.warning("%s", warning)

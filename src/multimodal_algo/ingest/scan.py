@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.headers import is_header, other_separator, shortened, wrong_separator
+from multimodal_algo.core.label_checks import LabelSettings
 from multimodal_algo.core.schema import ID, LABEL, FeatureSchema, Modality, modality_of
 from multimodal_algo.core.values import label_value
 from multimodal_algo.ingest.cells import PLAIN, CellRules
@@ -61,6 +62,8 @@ def scan(
     rules: CellRules = PLAIN,
     bad_rows: BadRowPolicy | None = None,
     problem_type: str = "auto",
+    labels: LabelSettings | None = None,
+    min_completeness: float = 0.0,
 ) -> Inspection:
     """Read every row of `sources` once, and check it as training does.
 
@@ -72,14 +75,18 @@ def scan(
         Treatment of rows that cannot be read. By default they are errors.
     problem_type
         The hyperparameter. With ``regression`` a label that is not a number is an error of its row.
+    labels
+        What the hyperparameters demand of the labels. By default the problem type alone.
+    min_completeness
+        The hyperparameter.
 
     Returns
     -------
     Inspection
         Statistics, warnings and errors. `Inspection.raise_for_errors` raises the errors.
     """
-    findings = Findings(bad_rows, problem_type)
-    return findings.inspection(collect(sources, findings, sink=sink, rules=rules))
+    findings = Findings(bad_rows, problem_type, min_completeness)
+    return findings.inspection(collect(sources, findings, sink=sink, rules=rules), labels=labels)
 
 
 def collect(
@@ -292,6 +299,7 @@ class _Scan:
             self._findings.bad_row(BadRow(row.file, row.number, row.line, column, reason))
             return
         self._findings.statistics.count(row.where, row.label, row.identity, parsed.cells, row.with_newlines)
+        self._findings.informed.count(row.label, parsed.cells)
         self._progress.rows(1, sum(len(parsed.cells[column]) for column in self._image_columns))
         if self._sink is None:
             return

@@ -7,9 +7,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.core.label_checks import LabelSettings
 from multimodal_algo.core.schema import ID, LABEL, modality_of
 from multimodal_algo.ingest.cells import CellRules
-from multimodal_algo.ingest.findings import Inspection
+from multimodal_algo.ingest.channel_files import find_files
+from multimodal_algo.ingest.findings import BadRowPolicy, Inspection
 from multimodal_algo.ingest.images import ImageFiles
 from multimodal_algo.ingest.scan import scan
 from multimodal_algo.ingest.sources import find_sources
@@ -17,7 +20,7 @@ from multimodal_algo.ingest.sources import find_sources
 _SHOWN_CLASSES = 30
 
 
-def print_inspection(data: Path, images: Path | None = None, problem_type: str = "auto") -> int:
+def print_inspection(data: Path, images: Path | None = None, hyperparameters: HyperParameters | None = None) -> int:
     """Scan the files at `data` and print errors, warnings, columns and classes.
 
     Parameters
@@ -26,8 +29,8 @@ def print_inspection(data: Path, images: Path | None = None, problem_type: str =
         CSV or Parquet file, or a folder of such files.
     images
         Folder of the image files that cells may name.
-    problem_type
-        Value of the hyperparameter of that name.
+    hyperparameters
+        Hyperparameters of the job. By default those that nobody set.
 
     Returns
     -------
@@ -40,14 +43,26 @@ def print_inspection(data: Path, images: Path | None = None, problem_type: str =
         `data` has no CSV or Parquet file.
     """
     console = Console(highlight=False, soft_wrap=True)
-    rules = CellRules(ImageFiles(images) if images else None)
-    inspection = scan(find_sources(data), rules=rules, problem_type=problem_type)
+    settings = hyperparameters or HyperParameters.parse({})
+    rules = CellRules(ImageFiles(images) if images else None, settings.missing_texts)
+    sources = find_sources(data, settings.delimiter)
+    if data.is_dir() and (note := find_files(data).note):
+        console.print(f"[cyan]note[/cyan]    {_plain(note)}")
+    inspection = scan(
+        sources,
+        rules=rules,
+        bad_rows=BadRowPolicy(settings.on_bad_row == "skip", settings.max_bad_row_fraction),
+        problem_type=settings.problem_type,
+        min_completeness=settings.min_completeness,
+        labels=LabelSettings(settings.problem_type, settings.eval_metric, settings.class_weights_by_label()),
+    )
     for error in inspection.errors:
         console.print(f"[red]error[/red]   {_plain(error)}")
     for warning in inspection.warnings:
         console.print(f"[yellow]warning[/yellow] {_plain(warning)}")
     if inspection.schema is not None:
         console.print(_columns(inspection))
+    if inspection.classes:
         console.print(_numbers(inspection) if inspection.problem_type == "regression" else _classes(inspection))
     counts = {"error": len(inspection.errors), "warning": len(inspection.warnings), "row": inspection.rows}
     verdict = ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for noun, count in counts.items())

@@ -11,8 +11,9 @@ import numpy as np
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.core.budget import Budget
 from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.label_checks import metric_problem
 from multimodal_algo.core.labels import Target
-from multimodal_algo.core.metrics import default_metric, metrics_of
+from multimodal_algo.core.metrics import default_metric
 from multimodal_algo.fusion.fit import FusionSettings, fit_fusion
 from multimodal_algo.fusion.folds import HeldOut, OutOfFold
 from multimodal_algo.fusion.fusion import Fusion
@@ -40,13 +41,10 @@ def selector_of(target: Target, hyperparameters: HyperParameters) -> Selector:
         The labels do not have this metric, or no row has a label that the class weights name.
     """
     metric: str = hyperparameters.eval_metric
+    if problem := metric_problem(metric, target.task):
+        raise UserError(problem)
     if metric == "auto":
         metric = default_metric(target.task)
-    elif metric not in metrics_of(target.task):
-        raise UserError(
-            f"eval_metric is {metric}, but the labels ask for {target.task.problem_type}: choose one of "
-            f"{', '.join(metrics_of(target.task))}, or set problem_type."
-        )
     return Selector(target.task, metric, class_weights(hyperparameters.class_weights_by_label(), target))
 
 

@@ -165,6 +165,7 @@ def _read_data(channels: ChannelPaths, start: Start, backbones: Backbones, conte
             images=channels.images,
             keep_images=needs_pictures(recipe.models),
             scratch=context.scratch / "dataset",
+            known_classes=start.known_classes,
         )
         problem_type = start.problem_type(hyperparameters.problem_type)
         dataset = reader.read("train", channels.train, None, problem_type)

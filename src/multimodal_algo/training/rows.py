@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multimodal_algo.core.files import move_files
+from multimodal_algo.core.label_checks import LabelSettings
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.execution.protocol import Executor
 from multimodal_algo.ingest.dataset import Dataset
@@ -81,6 +83,8 @@ class RowReader:
         Whether networks are fine-tuned on the images, see `ReadSettings`.
     scratch
         Directory for rows that are being read.
+    known_classes
+        Classes of the previous model. Empty without one.
     """
 
     context: JobContext
@@ -88,6 +92,7 @@ class RowReader:
     images: Path | None
     keep_images: bool
     scratch: Path
+    known_classes: Sequence[str] = ()
 
     def read(self, channel: str, location: Path, schema: FeatureSchema | None, problem_type: str) -> Dataset:
         """Return the rows of one channel, and save them in the checkpoints.
@@ -147,6 +152,13 @@ class RowReader:
             is_training=schema is None,
             schema=schema,
             delimiter=hyperparameters.delimiter,
+            min_completeness=hyperparameters.min_completeness,
+            labels=LabelSettings(
+                problem_type,
+                hyperparameters.eval_metric,
+                hyperparameters.class_weights_by_label(),
+                self.known_classes,
+            ),
         )
         encoders_of = encoders_for(self.backbones, executor)
         scratch = self.scratch / f"{channel}.parts"

@@ -62,6 +62,11 @@ class Start(ABC):
     def problem_type(self, wanted: str) -> str:
         """Return the problem type by which labels are checked, where `wanted` is the hyperparameter."""
 
+    @property
+    @abstractmethod
+    def known_classes(self) -> Sequence[str]:
+        """The classes of the previous model. Empty without one, and for a regression."""
+
     @abstractmethod
     def check(self, schema: FeatureSchema) -> None:
         """Refuse training data that this start does not fit.
@@ -131,6 +136,11 @@ class FreshStart(Start):
     def problem_type(self, wanted: str) -> str:
         """See `Start.problem_type`."""
         return wanted
+
+    @property
+    def known_classes(self) -> Sequence[str]:
+        """See `Start.known_classes`."""
+        return ()
 
     def check(self, schema: FeatureSchema) -> None:
         """See `Start.check`. All columns fit."""

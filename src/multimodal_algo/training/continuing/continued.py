@@ -63,6 +63,11 @@ class ContinuedModel(Start):
         """See `Start.problem_type`. A regression stays one unless the hyperparameter says otherwise."""
         return "regression" if wanted == "auto" and self.previous.config.task.is_regression else wanted
 
+    @property
+    def known_classes(self) -> Sequence[str]:
+        """See `Start.known_classes`."""
+        return self.previous.config.classes
+
     def check(self, schema: FeatureSchema) -> None:
         """See `Start.check`."""
         self.previous.check(schema)

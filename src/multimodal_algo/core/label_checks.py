@@ -1,0 +1,134 @@
+"""Checks of the labels against the hyperparameters and the memory, which training and ``validate`` share."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from multimodal_algo.core.labels import binary_problem, detect_problem_type, number_of
+from multimodal_algo.core.memory import available_bytes
+from multimodal_algo.core.metrics import metrics_of
+from multimodal_algo.core.schema import FeatureSchema, Modality
+from multimodal_algo.core.task import Task
+from multimodal_algo.core.values import classes_of, label_keys, rows_by_class
+
+_VOTE_BYTES = 4
+# The votes, and what is computed from them while they are combined.
+_TIMES_IN_MEMORY = 2
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """Demands of the hyperparameters of a job on its labels.
+
+    Parameters
+    ----------
+    problem_type, eval_metric
+        The hyperparameters.
+    class_weights
+        ``even``, ``balanced``, or weights by label.
+    known_classes
+        Classes of the previous model, which stay if they include all labels. Empty without one.
+    """
+
+    problem_type: str = "auto"
+    eval_metric: str = "auto"
+    class_weights: Mapping[str, float] | str = "even"
+    known_classes: Sequence[str] = ()
+
+
+def label_problems(counts: Mapping[str, int], schema: FeatureSchema, settings: LabelSettings) -> list[str]:
+    """Return the reasons why a job with these settings cannot learn the labels, as sentences.
+
+    Parameters
+    ----------
+    counts
+        Number of rows by label.
+    schema
+        The columns.
+    settings
+        What the hyperparameters demand.
+    """
+    kind, known = settings.problem_type, set(settings.known_classes)
+    classes = tuple(dict.fromkeys(classes_of(counts, known).values()))
+    if kind != "regression" and known.issuperset(classes):
+        kind, classes = "multiclass", tuple(settings.known_classes)
+    elif kind == "auto":
+        kind = detect_problem_type(rows_by_class(counts))
+    task = Task.regression() if kind == "regression" else Task.of_classes(len(classes))
+    problems = [
+        binary_problem(len(classes)) if kind == "binary" else None,
+        metric_problem(settings.eval_metric, task),
+        weights_problem(settings.class_weights, () if task.is_regression else classes),
+    ]
+    if not task.is_regression:
+        problems.append(memory_problem(counts, len(classes), schema))
+    return [problem for problem in problems if problem is not None]
+
+
+def metric_problem(metric: str, task: Task) -> str | None:
+    """Return the problem of an ``eval_metric`` that the task does not have."""
+    if metric == "auto" or metric in metrics_of(task):
+        return None
+    return (
+        f"eval_metric is {metric}, but the labels ask for {task.problem_type}: choose one of "
+        f"{', '.join(metrics_of(task))}, or set problem_type."
+    )
+
+
+def weights_problem(wanted: Mapping[str, float] | str, classes: Sequence[str]) -> str | None:
+    """Return the problem of class weights. `classes` is empty for a regression."""
+    if wanted == "even":
+        return None
+    if not classes:
+        return "class_weights is set, but the labels are numbers, which have no classes."
+    keys = set(label_keys(classes).values())
+    named = {} if isinstance(wanted, str) else label_keys(wanted, are_like=keys)
+    for label, key in named.items():
+        if key not in keys:
+            close = difflib.get_close_matches(label, classes, n=1)
+            hint = f" Did you mean '{close[0][:60]}'?" if close else ""
+            return f"class_weights names '{label[:60]}', which is not a label of the data.{hint}"
+    return None
+
+
+def memory_problem(counts: Mapping[str, int], classes: int, schema: FeatureSchema) -> str | None:
+    """Return the problem of votes that do not fit into memory: float32 (rows, branches, classes + 1).
+
+    Parameters
+    ----------
+    counts
+        Number of rows by label.
+    classes
+        Number of classes.
+    schema
+        The columns, which give the branches.
+    """
+    rows, branches = sum(counts.values()), branch_count(schema)
+    needed = rows * branches * (classes + 1) * _VOTE_BYTES
+    available = available_bytes()
+    # Where the available memory is not known, it counts as 0.
+    if not available or needed * _TIMES_IN_MEMORY <= available:
+        return None
+    remedy = "Merge the rarest classes, use fewer rows, or use an instance with more memory."
+    if all(number_of(label) is not None for label in counts):
+        remedy = f"Set problem_type=regression to predict the labels as numbers. Otherwise: {remedy}"
+    return (
+        f"There are {classes:,} classes. The votes of {branches} branches on {rows:,} rows take {_gigabytes(needed)} "
+        f"({rows:,} x {branches} x {classes + 1:,} x {_VOTE_BYTES} bytes), and {_TIMES_IN_MEMORY} times that where "
+        f"they are combined, but {_gigabytes(available)} of memory are available. {remedy}"
+    )
+
+
+def branch_count(schema: FeatureSchema) -> int:
+    """Return the number of branches that vote on rows with these columns, without those that are fine-tuned."""
+    images = len(schema.of(Modality.IMAGE))
+    text, numbers, categories = (bool(schema.of(modality)) for modality in (Modality.TEXT, Modality.NUM, Modality.CAT))
+    kinds = images + text + numbers + categories
+    joint = kinds > 1 and (text or images > 0)
+    return kinds + joint + (numbers and categories)
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"

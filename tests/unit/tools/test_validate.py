@@ -1,0 +1,137 @@
+"""``multimodal-algo validate`` makes the checks of training, with the hyperparameters of the job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from small_job import WriteCsv
+
+from multimodal_algo.cli import main
+
+HEADER = ["ID", "a_text", "b_num", "label"]
+
+
+def rows(count: int = 40) -> list[list[str]]:
+    return [[str(n), f"words {n}", f"{n}.5", "pq"[n % 2]] for n in range(count)]
+
+
+def validate(path: Path, *options: str) -> Result:
+    return CliRunner().invoke(main, ["validate", str(path), *options])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-p", "eval_metric=rmse"], "eval_metric is rmse, but the labels ask for binary"),
+        (["-p", 'class_weights={"rare": 5}'], "class_weights names 'rare', which is not a label of the data."),
+        (["-p", "problem_type=regression"], "'p' is not a finite number"),
+        (["--problem-type", "regression"], "'p' is not a finite number"),
+        (["-p", "csv_delimiter=;"], "Leave the hyperparameter csv_delimiter out."),
+    ],
+)
+def test_hyperparameters_that_do_not_suit_the_data_are_errors(
+    write_csv: WriteCsv, options: list[str], message: str
+) -> None:
+    path = write_csv("x.csv", [HEADER, *rows()])
+    assert validate(path).exit_code == 0
+    result = validate(path, *options)
+    assert result.exit_code == 1
+    assert message in result.output
+    assert "training would stop" in result.output
+
+
+def test_three_labels_are_not_binary(write_csv: WriteCsv) -> None:
+    table = [[*row[:-1], "pqr"[n % 3]] for n, row in enumerate(rows())]
+    result = validate(write_csv("x.csv", [HEADER, *table]), "-p", "problem_type=binary")
+    assert "problem_type is binary, but there are 3 different labels, not 2." in result.output
+
+
+@pytest.mark.parametrize(("delimiter", "value"), [(";", ";"), ("\t", "tab"), ("\t", "\\t"), ("|", "|")])
+def test_another_separator_is_read(tmp_path: Path, delimiter: str, value: str) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join(delimiter.join(row) for row in [HEADER, *rows()]))
+    assert f"csv_delimiter to '{'tab' if delimiter == chr(9) else value}'" in validate(path).output
+    assert "0 errors, 0 warnings, 40 rows" in validate(path, "-p", f"csv_delimiter={value}").output
+
+
+def test_numbers_with_decimal_commas_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join(";".join(row).replace(".5", ",5") for row in [HEADER, *rows()]))
+    assert "Write numbers with a decimal point" in validate(path, "-p", "csv_delimiter=;").output
+
+
+def test_bad_rows_are_skipped_as_the_job_skips_them(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join([*(",".join(row) for row in [HEADER, *rows()]), '40,"27" wide",1.5,p', "41,a,1.5,q"]))
+    assert "text follows the closing quote" in validate(path).output
+    result = validate(path, "-p", "on_bad_row=skip", "-p", "max_bad_row_fraction=0.1")
+    assert result.exit_code == 0
+    assert "0 errors, 1 warning, 41 rows" in result.output
+
+
+def test_columns_that_are_filled_in_rows_of_one_class_alone_are_an_error(write_csv: WriteCsv) -> None:
+    table = [[*row[:2], row[2] if row[-1] == "p" else "", row[-1]] for row in rows()]
+    result = validate(write_csv("x.csv", [HEADER, *table]))
+    assert "The columns b_num are filled in 20 of 40 rows, which is too few to distinguish labels." in result.output
+    table[1][2] = "1"
+    assert validate(write_csv("x.csv", [HEADER, *table])).exit_code == 0
+
+
+def test_files_that_are_passed_over_are_named(write_csv: WriteCsv) -> None:
+    path = write_csv("train/x.csv", [HEADER, *rows()])
+    (path.parent / "_SUCCESS").touch()
+    assert "1 file is not data and passed over: _SUCCESS" in validate(path.parent).output
+
+
+def test_joined_files_are_read_without_their_headers(tmp_path: Path) -> None:
+    lines = [",".join(row) for row in rows()]
+    header = ",".join(HEADER)
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join([header, *lines[:20], f"\ufeff{header}", *lines[20:], header]))
+    result = validate(path)
+    assert "2 rows repeat the header, as in files that were joined, and are passed over: x.csv, row 21" in result.output
+    assert "0 errors, 1 warning, 40 rows" in result.output
+    path.write_text("\n".join([header, *lines, ",".join(reversed(HEADER)), *lines]))
+    assert "x.csv, line 42: its header differs from that of x.csv (the order differs)" in validate(path).output
+
+
+def test_shards_without_header_are_named_in_one_sentence(write_csv: WriteCsv) -> None:
+    path = write_csv("train/a.csv", [HEADER, *rows()])
+    for name in "bcd":
+        write_csv(f"train/{name}.csv", rows())
+    result = validate(path.parent)
+    assert (
+        "train/b.csv (and 2 more files): the first line is a row, and not the header line of train/a.csv"
+        in result.output
+    )
+    assert "1 error," in result.output
+
+
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        ("40,a,1.5,p,", "since the line ends with a separator"),
+        ('40,"say \\", then",1.5,p', "as Spark does by default"),
+        ('40, "a, b",1.5,p', "since a blank stands before a quote"),
+        ("40,a,1.5,pID,a_text,b_num,label", "since the header of another file follows on the same line"),
+        ("40,a,b,1.5,p", "quote cells that hold commas"),
+    ],
+)
+def test_the_cause_of_a_wrong_number_of_fields_is_named(tmp_path: Path, line: str, remedy: str) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join([*(",".join(row) for row in [HEADER, *rows()]), line]))
+    assert remedy in validate(path).output
+
+
+def test_no_message_prints_a_long_cell(tmp_path: Path) -> None:
+    long = "x" * 1000
+    path = tmp_path / "x.csv"
+    lines = [",".join(row) for row in rows()]
+    for bad in (f"40,a,{long},p", f'40,"a"{long},1,p', f"{long},a,1,{long}", f"{long},a,1,p\n{long},a,1,p"):
+        path.write_text("\n".join([",".join(HEADER), *lines, bad]))
+        for options in ([], ["-p", "problem_type=regression"], ["-p", f'class_weights={{"{long}": 2}}']):
+            assert "x" * 61 not in validate(path, *options).output
+    path.write_text(f"{long},label\n{long},p\n")
+    assert "x" * 61 not in validate(path).output
