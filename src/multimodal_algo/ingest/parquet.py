@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import ID, LABEL, Modality, modality_of
 from multimodal_algo.ingest.images import SeveralImages
-from multimodal_algo.ingest.parquet_values import is_binary, text_of
+from multimodal_algo.ingest.parquet_values import is_binary, is_text, text_of, without_nulls
 
+_BUFFER_BYTES = 1024 * 1024
 _BATCH_ROWS = 64
 _BATCH_BYTES = 16 * 1024 * 1024
 _REMEDIES = {
@@ -36,7 +37,8 @@ def open_parquet(source: Path | IO[bytes]) -> pq.ParquetFile:
         It is not Parquet.
     """
     # Spark's INT96 timestamps are nanoseconds by default, which wrap silently after the year 2262.
-    return pq.ParquetFile(source, pre_buffer=False, coerce_int96_timestamp_unit="us")
+    # Without a buffer, a column of a whole row group is in memory.
+    return pq.ParquetFile(source, pre_buffer=False, buffer_size=_BUFFER_BYTES, coerce_int96_timestamp_unit="us")
 
 
 def read_parquet(path: Path, name: str, first: int = 0) -> Iterator[tuple[int, list[Any], int]]:
@@ -130,6 +132,8 @@ class _Column:
             inner = self._converter(name, kind.value_type)
             return inner and (lambda values: inner(values.dictionary_decode()))
         modality = modality_of(name)
+        if modality is Modality.IMAGE and is_binary(kind):
+            return without_nulls
         if modality is Modality.IMAGE and _holds_images(kind):
             return lambda values: [_image_cell(value) for value in values.to_pylist()]
         if not pa.types.is_nested(kind):
@@ -152,9 +156,7 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        return _is_text(kind.value_type)
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return _is_text(kind.value_type) if pa.types.is_dictionary(kind) else is_text(kind)
 
 
 def _holds_images(kind: pa.DataType) -> bool:
@@ -167,7 +169,7 @@ def _holds_images(kind: pa.DataType) -> bool:
         return bool(known) and all(pa.types.is_null(field) or is_binary(field) or _is_text(field) for field in known)
     if pa.types.is_dictionary(kind):
         return _holds_images(kind.value_type)
-    return is_binary(kind) or _is_text(kind)
+    return is_binary(kind) or is_text(kind)
 
 
 def _image_cell(value: Any) -> Any:

@@ -19,9 +19,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.ingest import parquet
 from multimodal_algo.ingest.images import SeveralImages, decode_images
 from multimodal_algo.ingest.parquet import open_parquet, read_parquet, rows_of
+from multimodal_algo.serving.decoding import Kind, decode
 
 
 def jpeg(colour: tuple[int, int, int] = (200, 10, 30)) -> bytes:
@@ -226,3 +228,21 @@ def test_batches_of_large_cells_have_few_rows(monkeypatch: pytest.MonkeyPatch) -
     images_of_40_rows = pa.array([[bytes(100_000)] * 10] * 40, pa.list_(pa.binary()))
     cells_of(images_of_40_rows, "a_image", use_dictionary=False)
     assert sizes == [16, 16, 8]
+
+
+def test_inference_reads_what_training_reads() -> None:
+    table = pa.table(
+        {
+            "a_text": pa.array([["x", "y"], None]),
+            "b_num": pa.array([Decimal("1.50"), None]),
+            "c_cat": moments(MIDNIGHT, SECONDS, kind=pa.timestamp("s")),
+            "d_image": pa.array([[RED, BLUE], [RED]], pa.list_(pa.binary())),
+        }
+    )
+    stream = io.BytesIO()
+    pq.write_table(table, stream)
+    schema = FeatureSchema((*table.column_names, "label"))
+    records = decode(stream.getvalue(), Kind.PARQUET, schema).records
+    rows = list(rows_of(open_parquet(stream), "x"))
+    assert [list(record.cells) for record in records] == rows
+    assert rows[0] == ["x y", "1.5", "2024-01-02", SeveralImages((RED, BLUE))]
