@@ -1,55 +1,69 @@
-"""Image cells, which hold one or several images. Images are decoded for a network, or made smaller."""
+"""Image cells, which hold one or several images. Images are decoded for a network, or made smaller.
+
+`ingest.image_text` turns their text into bytes, and `ingest.image_formats` knows the formats.
+"""
 
 from __future__ import annotations
 
-import binascii
 import io
-import re
-from collections.abc import Iterator
+import itertools
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
 
 import numpy as np
-import pybase64
-from PIL import Image, ImageOps
+from PIL import Image
+
+from multimodal_algo.ingest.image_files import ImageFiles
+from multimodal_algo.ingest.image_formats import is_heic, is_known, not_an_image, without_metadata
+from multimodal_algo.ingest.image_text import encoded_image, texts_of
+
+T = TypeVar("T")
 
 SIDE = 224
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 _SHORT_SIDE = 256
 _MAX_PIXELS = 100_000_000
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-_LONGEST_NAME = 1024
-_FILE_NAME = re.compile(rf"[^;]{{1,255}}(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))})", re.IGNORECASE)
-_DATA_PREFIX = re.compile(r"data:[^,;]*(?:;[^,;]*)*,")
+_FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+# Cells of Excel end here.
+_EXCEL_CHARACTERS = 32_767
+_MOST_WARNINGS = 10
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_LOG = logging.getLogger(__name__)
+_WARNINGS = itertools.count(1)
 
 # `_opened` checks a limit of our own before any pixel is decoded, and raises an error instead of a warning.
 Image.MAX_IMAGE_PIXELS = None
 
 
-class ImageFiles:
-    """The files of the ``images`` channel, which cells may name in place of base64.
+@dataclass(frozen=True)
+class SeveralImages:
+    """The images of a Parquet cell with several of them. Its length is their size, as for bytes and strings.
 
     Parameters
     ----------
-    directory
-        Directory of the channel.
+    images
+        Encoded images, or cells as in CSV.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory.resolve()
+    images: tuple[bytes | str, ...]
 
-    def read(self, name: str) -> bytes | None:
-        """Return the bytes of the file at the path `name` below the channel. None where there is no file."""
-        if len(name) > _LONGEST_NAME:
-            return None
-        try:
-            path = (self._directory / name).resolve()
-            return path.read_bytes() if path.is_relative_to(self._directory) and path.is_file() else None
-        except (OSError, ValueError):  # base64, which the file system refuses as a name
-            return None
+    def __len__(self) -> int:
+        return sum(map(len, self.images))
 
 
-def decode_images(cell: str | bytes, files: ImageFiles | None = None) -> tuple[np.ndarray, ...]:
+def decode_images(cell: str | bytes | SeveralImages, files: ImageFiles | None = None) -> tuple[np.ndarray, ...]:
     """Decode the images of one cell.
 
     Parameters
@@ -67,10 +81,15 @@ def decode_images(cell: str | bytes, files: ImageFiles | None = None) -> tuple[n
     ValueError
         An image is not base64, has an unknown format, is truncated or has too many pixels. The message is the reason.
     """
-    return tuple(_pixels(data) for data in encoded_images(cell, files))
+    try:
+        return tuple(_pixels(data) for data in encoded_images(cell, files))
+    except ValueError as error:
+        if isinstance(cell, str) and len(cell) == _EXCEL_CHARACTERS:
+            raise ValueError(f"{error}; cells of Excel end at 32,767 characters, as this one does") from None
+        raise
 
 
-def encoded_images(cell: str | bytes, files: ImageFiles | None = None) -> Iterator[bytes]:
+def encoded_images(cell: str | bytes | SeveralImages, files: ImageFiles | None = None) -> Iterator[bytes]:
     """Yield the encoded images of one cell.
 
     Parameters
@@ -86,19 +105,16 @@ def encoded_images(cell: str | bytes, files: ImageFiles | None = None) -> Iterat
     ValueError
         An image is neither base64 nor the name of a file. The message is the reason.
     """
-    if isinstance(cell, bytes):
+    if isinstance(cell, SeveralImages):
+        for image in cell.images:
+            yield from encoded_images(image, files)
+    elif isinstance(cell, bytes):
         if cell:
             yield cell
-        return
-    if "data:" in cell:
-        cell = _DATA_PREFIX.sub("", cell)
-    parts = [part.strip() for part in cell.split(";")]
-    yield from (_encoded(part, files) for part in parts if part)
-
-
-def names_a_file(cell: str) -> bool:
-    """Whether a cell looks like the name of an image file. Base64 never does, since it has no dots."""
-    return "." in cell and any(_FILE_NAME.fullmatch(part.strip()) for part in cell.split(";"))
+    elif files is not None and ";" in cell and (data := files.read(cell)) is not None:
+        yield data
+    else:
+        yield from (encoded_image(text, files) for text in texts_of(cell))
 
 
 def shrink_image(data: bytes, side: int, quality: int) -> bytes:
@@ -122,34 +138,28 @@ def shrink_image(data: bytes, side: int, quality: int) -> bytes:
         `decode_images` would refuse the image. The message is the reason.
     """
     with _as_value_error():
-        image = _opened(data)
-        if image.format == "JPEG" and min(image.size) <= side:
-            image.draft("RGB", (1, 1))
-            image.load()  # raises now for a truncated image, and not later in training
-            return data
-        image.draft("RGB", (side, side))
-        picture = _upright(image)
-        width, height = picture.size
-        if (scale := side / min(width, height)) < 1:
-            size = (round(width * scale), round(height * scale))
-            picture = picture.resize(size, Image.Resampling.BILINEAR)
-        stream = io.BytesIO()
-        # Without the argument, Pillow copies the comment of the original.
-        picture.save(stream, "JPEG", quality=quality, comment=b"")
-        return stream.getvalue()
+        return _despite_metadata(data, lambda data: _shrunk(data, side, quality))
 
 
-def _encoded(part: str, files: ImageFiles | None) -> bytes:
-    data = files.read(part) if files is not None else None
-    if data is not None:
+def _shrunk(data: bytes, side: int, quality: int) -> bytes:
+    image = _opened(data)
+    if image.format == "JPEG" and min(image.size) <= side:
+        image.draft("RGB", (1, 1))
+        image.load()  # raises now for a truncated image, and not later in training
         return data
-    try:
-        return pybase64.b64decode(part, validate=True)
-    except (binascii.Error, ValueError):
-        if _FILE_NAME.fullmatch(part):
-            where = "the images channel" if files is not None else "this job, which has no images channel"
-            raise ValueError(f"there is no file '{part[:80]}' in {where}") from None
-        raise ValueError(_why_not_base64(part)) from None
+    picture = _upright(image, side)
+    width, height = picture.size
+    if (scale := side / min(width, height)) < 1:
+        size = (round(width * scale), round(height * scale))
+        picture = picture.resize(size, Image.Resampling.BILINEAR)
+    stream = io.BytesIO()
+    # Without the argument, Pillow copies the comment of the original.
+    picture.save(stream, "JPEG", quality=quality, comment=b"")
+    return stream.getvalue()
+
+
+class _NotAnImage(ValueError):
+    """An image is refused before it is decoded. The message is the reason."""
 
 
 @contextmanager
@@ -157,7 +167,7 @@ def _as_value_error() -> Iterator[None]:
     """Turn any exception of the block, which decodes an image, into a `ValueError`."""
     try:
         yield
-    except ValueError:
+    except _NotAnImage:
         raise
     except Exception as error:  # for hostile bytes, Pillow's decoders raise exceptions of any kind
         reason = str(error).split("\n")[0][:80] or type(error).__name__
@@ -166,38 +176,113 @@ def _as_value_error() -> Iterator[None]:
 
 def _pixels(data: bytes) -> np.ndarray:
     with _as_value_error():
-        image = _opened(data)
-        # Decoding a JPEG at a reduced scale is many times faster for photos. The crop still has enough pixels.
-        image.draft("RGB", (SIDE, SIDE))
-        return np.asarray(_cropped(_upright(image)), dtype=np.uint8)
+        # The crop of a JPEG that is decoded for this side still has enough pixels.
+        image = _despite_metadata(data, lambda data: _upright(_opened(data), SIDE))
+        return np.asarray(_cropped(image), dtype=np.uint8)
+
+
+def _despite_metadata(data: bytes, read: Callable[[bytes], T]) -> T:
+    """Return ``read(data)``. Where that fails because of the image's metadata, they are dropped first."""
+    try:
+        return read(data)
+    except Exception as error:
+        for bare in without_metadata(data):
+            try:
+                image = read(bare)
+            except Exception:
+                continue
+            _warn(error)
+            return image
+        raise
+
+
+def _warn(error: Exception) -> None:
+    """Log that metadata of an image are broken, for the first images of this process."""
+    if (number := next(_WARNINGS)) <= _MOST_WARNINGS:
+        rest = ". Further ones are not logged" if number == _MOST_WARNINGS else ""
+        reason = str(error).split("\n")[0][:80] or type(error).__name__
+        _LOG.warning("images: the metadata of an image are broken and ignored (%s)%s", reason, rest)
 
 
 def _opened(data: bytes) -> Image.Image:
     """Read the header of an image, and check its format and size."""
+    formats = _FORMATS
+    if is_heic(data):
+        _register_heic()
+        formats = ("HEIF",)
     try:
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        image = Image.open(io.BytesIO(data), formats=formats)
     except OSError:
-        raise ValueError(f"not a JPEG, PNG, WebP, GIF or BMP image ({len(data)} bytes)") from None
+        if is_known(data):
+            raise _NotAnImage(f"the image cannot be decoded (its header is broken, {len(data)} bytes)") from None
+        raise _NotAnImage(not_an_image(data)) from None
     width, height = image.size
+    if image.format == "TIFF":  # a tile is decoded as a whole, and may be larger than its image
+        width, height = max(width, _tag(image, 322)), max(height, _tag(image, 323))
     if width * height > _MAX_PIXELS:
-        raise ValueError(f"the image has {width} x {height} pixels (at most {_MAX_PIXELS // 10**6} million are read)")
+        raise _NotAnImage(f"the image has {width} x {height} pixels (at most {_MAX_PIXELS // 10**6} million are read)")
     return image
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Return the image in RGB, turned as its EXIF orientation says."""
+def _tag(image: Image.Image, number: int) -> int:
+    value = image.tag_v2.get(number, 0)  # type: ignore[attr-defined]
+    return value if isinstance(value, int) else 0
+
+
+@cache
+def _register_heic() -> None:
+    """Let Pillow read HEIC by the package of the extra `heic`."""
+    try:
+        import pillow_heif
+    except ImportError:
+        raise _NotAnImage(
+            "a HEIC image, and the package that reads it is not installed; convert it to JPEG, or install "
+            "multimodal-algo[heic] and use `multimodal-algo prepare`"
+        ) from None
+    pillow_heif.register_heif_opener()
+
+
+def _upright(image: Image.Image, side: int) -> Image.Image:
+    """Return the image in RGB, turned as its EXIF orientation says.
+
+    Decoding a JPEG at a reduced scale, of at least `side` pixels, is many times faster for photos.
+    """
+    image.draft("RGB", (side, side))
     image.load()
-    return _rgb(ImageOps.exif_transpose(image))
+    return _rgb(_turned(image))
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    # `ImageOps.exif_transpose` also writes all of the metadata anew, and fails if it cannot.
+    try:
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception as error:  # for broken metadata, Pillow raises exceptions of any kind
+        _warn(error)
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
+    if image.mode.startswith("I;16"):
         # Pillow clips 16-bit grey at 255 and does not scale it.
         image = Image.fromarray((np.asarray(image) // 257).clip(0, 255).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        image = Image.fromarray(_scaled(np.asarray(image, dtype=np.float32)))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)
     return image.convert("RGB")
+
+
+def _scaled(values: np.ndarray) -> np.ndarray:
+    """Return grey values of any range as uint8. Pillow clips them at 255 and does not scale them."""
+    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 65_535:
+        values, white = values - low, (high - low) or 1.0
+    else:
+        white = next(white for white in (1.0, 255.0, 65_535.0) if high <= white)
+    return (values * (255 / white)).clip(0, 255).astype(np.uint8)
 
 
 def _cropped(image: Image.Image) -> Image.Image:
@@ -207,11 +292,3 @@ def _cropped(image: Image.Image) -> Image.Image:
     crop = SIDE / scale
     left, top = (width - crop) / 2, (height - crop) / 2
     return image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=(left, top, left + crop, top + crop))
-
-
-def _why_not_base64(encoded: str) -> str:
-    if foreign := re.search(r"[^A-Za-z0-9+/=\s]", encoded):
-        return f"not base64 (character {foreign.group()!r} at position {foreign.start() + 1})"
-    if len(encoded) % 4:
-        return f"not base64 (length {len(encoded)} is not a multiple of 4)"
-    return "not base64 (padding in the wrong place)"

@@ -1,26 +1,48 @@
 """Rows of Parquet files, with the same column names and cells as rows of CSV files.
 
-Every cell becomes a string. An image may be base64, as in CSV, or the bytes of the encoded image.
+Every cell becomes a string. Images may be base64 or names of files, as in CSV, or the bytes of encoded images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.schema import ID, LABEL, Modality, modality_of
+from multimodal_algo.ingest.images import SeveralImages
+from multimodal_algo.ingest.parquet_values import is_binary, is_text, text_of, without_nulls
 
+_BUFFER_BYTES = 1024 * 1024
 _BATCH_ROWS = 64
+_BATCH_BYTES = 16 * 1024 * 1024
+_REMEDIES = {
+    Modality.IMAGE: "Store bytes or base64, structs of bytes and path, or lists of these.",
+    Modality.TEXT: "Store strings or lists of strings.",
+}
+_REMEDY = "Store strings, numbers or booleans, each field of a structure in a column of its own."
+
+
+def open_parquet(source: Path | IO[bytes]) -> pq.ParquetFile:
+    """Open a file, or the body of a request. The caller closes it.
+
+    Raises
+    ------
+    pyarrow.ArrowException, OSError
+        It is not Parquet.
+    """
+    # Spark's INT96 timestamps are nanoseconds by default, which wrap silently after the year 2262.
+    # Without a buffer, a column of a whole row group is in memory.
+    return pq.ParquetFile(source, pre_buffer=False, buffer_size=_BUFFER_BYTES, coerce_int96_timestamp_unit="us")
 
 
 def read_parquet(path: Path, name: str, first: int = 0) -> Iterator[tuple[int, list[Any], int]]:
     """Yield the column names as row 0, and then the rows.
-
-    Null becomes the empty cell. Whole numbers do not get a decimal point. Booleans become ``true`` and ``false``.
 
     Parameters
     ----------
@@ -34,15 +56,15 @@ def read_parquet(path: Path, name: str, first: int = 0) -> Iterator[tuple[int, l
     Yields
     ------
     tuple
-        Number of the row, its cells, and the bytes of the file that were read so far.
+        Number of the row, its cells as in `rows_of`, and the bytes of the file that were read so far.
 
     Raises
     ------
     UserError
-        The file is not Parquet, or a column holds lists, structures or another nested type.
+        The file is not Parquet, or a column has a type that is not read.
     """
     try:
-        with pq.ParquetFile(path, pre_buffer=False) as file:
+        with open_parquet(path) as file:
             yield 0, list(file.schema_arrow.names), 0
             size, rows = path.stat().st_size, max(file.metadata.num_rows, 1)
             for number, cells in enumerate(rows_of(file, name, first), start=first + 1):
@@ -55,34 +77,110 @@ def read_parquet(path: Path, name: str, first: int = 0) -> Iterator[tuple[int, l
 def rows_of(file: pq.ParquetFile, name: str, first: int = 0) -> Iterator[list[Any]]:
     """Yield the cells of each row, in the order of the file's columns. The `first` rows are passed over.
 
+    A cell is a string, see `parquet_values.text_of`. Null and NaN become the empty cell. In image columns a cell may
+    also be bytes or `SeveralImages`. In text columns, lists of strings are joined with one blank. Nested columns whose
+    names have no modality are empty, since nobody reads them.
+
     Raises
     ------
     UserError
-        A column holds lists, structures or another nested type. `name` is the file's name in the message.
+        A column has a type that is not read, or text that is not UTF-8. `name` is the file's name in the message.
     """
-    for field in file.schema_arrow:
-        if pa.types.is_nested(field.type):
-            raise UserError(
-                f"{name}, column {field.name}: the type {field.type} is not read. "
-                "Store strings, numbers, booleans or (for images) bytes."
-            )
+    readers = [_Column(field, name) for field in file.schema_arrow]
     group = 0
     while group < file.num_row_groups and first >= (rows := file.metadata.row_group(group).num_rows):
         first -= rows
         group += 1
-    for batch in file.iter_batches(batch_size=_BATCH_ROWS, row_groups=range(group, file.num_row_groups)):
-        passed = min(first, batch.num_rows)
-        first -= passed
-        columns = [column.to_pylist() for column in batch.slice(passed).columns]
-        for cells in zip(*columns, strict=True):
-            yield [_cell(cell) for cell in cells]
+    for batch_rows, groups in groupby(range(group, file.num_row_groups), lambda number: _batch_rows(file, number)):
+        for batch in file.iter_batches(batch_size=batch_rows, row_groups=list(groups)):
+            passed = min(first, batch.num_rows)
+            first -= passed
+            columns = batch.slice(passed).columns
+            yield from map(list, zip(*map(_Column.cells, readers, columns), strict=True))
 
 
-def _cell(value: Any) -> Any:
-    if value is None:
-        return ""
-    if isinstance(value, str | bytes):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
+def _batch_rows(file: pq.ParquetFile, group: int) -> int:
+    """Return the number of rows of a row group that are in memory at the same time."""
+    metadata = file.metadata.row_group(group)
+    rows = _BATCH_BYTES * metadata.num_rows // max(metadata.total_byte_size, 1)
+    # Powers of two, so that neighbouring groups mostly share a batch size.
+    return min(_BATCH_ROWS, 1 << max(rows, 1).bit_length() - 1)
+
+
+class _Column:
+    """Reader of the cells of one column."""
+
+    def __init__(self, field: pa.Field, file: str) -> None:
+        self._where = f"{file}, column {field.name}"
+        self._convert = self._converter(field.name.strip(), field.type)
+        if self._convert is None or b"pandas." in (field.metadata or {}).get(b"ARROW:extension:name", b""):
+            modality = modality_of(field.name.strip())
+            remedy = _REMEDIES.get(modality, _REMEDY) if modality is not None else _REMEDY
+            raise UserError(f"{self._where}: the type {str(field.type)[:60]} is not read. {remedy}")
+
+    def cells(self, values: pa.Array) -> list[Any]:
+        """Return the cells of an array of the column."""
+        assert self._convert is not None
+        try:
+            return self._convert(values)
+        except UnicodeDecodeError:
+            raise UserError(f"{self._where}: not UTF-8. Store text as UTF-8 strings, or images as `_image`.") from None
+
+    def _converter(self, name: str, kind: pa.DataType) -> Callable[[pa.Array], list[Any]] | None:
+        """Return the function that turns an array into cells. None for a type that is not read."""
+        if pa.types.is_dictionary(kind):
+            inner = self._converter(name, kind.value_type)
+            return inner and (lambda values: inner(values.dictionary_decode()))
+        modality = modality_of(name)
+        if modality is Modality.IMAGE and is_binary(kind):
+            return without_nulls
+        if modality is Modality.IMAGE and _holds_images(kind):
+            return lambda values: [_image_cell(value) for value in values.to_pylist()]
+        if not pa.types.is_nested(kind):
+            return text_of(kind, strict=name in (ID, LABEL))
+        if modality is Modality.TEXT and _is_list(kind) and _is_text(kind.value_type):
+            return lambda values: [" ".join(text for text in texts or () if text) for texts in values.to_pylist()]
+        if modality is None and name not in (ID, LABEL):
+            return lambda values: [""] * len(values)
+        return None
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return (
+        pa.types.is_list(kind)
+        or pa.types.is_large_list(kind)
+        or pa.types.is_fixed_size_list(kind)
+        or pa.types.is_list_view(kind)
+        or pa.types.is_large_list_view(kind)
+    )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return _is_text(kind.value_type) if pa.types.is_dictionary(kind) else is_text(kind)
+
+
+def _holds_images(kind: pa.DataType) -> bool:
+    """Return whether cells of the type are encoded images, with their bytes or as strings, or lists of them."""
+    if _is_list(kind):
+        return not _is_list(kind.value_type) and _holds_images(kind.value_type)
+    if pa.types.is_struct(kind):
+        fields = {field.name: field.type for field in kind}
+        known = [fields[name] for name in ("bytes", "path") if name in fields]
+        return bool(known) and all(pa.types.is_null(field) or is_binary(field) or _is_text(field) for field in known)
+    if pa.types.is_dictionary(kind):
+        return _holds_images(kind.value_type)
+    return is_binary(kind) or is_text(kind)
+
+
+def _image_cell(value: Any) -> Any:
+    if not isinstance(value, list):
+        return _image(value)
+    images = tuple(image for image in map(_image, value) if image)
+    return SeveralImages(images) if len(images) > 1 else images[0] if images else ""
+
+
+def _image(value: Any) -> bytes | str:
+    """Return an encoded image, or its base64 or name. A struct, as Hugging Face writes it, has bytes or a path."""
+    if isinstance(value, dict):
+        value = value.get("bytes") or value.get("path")
+    return value or ""

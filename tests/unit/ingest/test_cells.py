@@ -135,7 +135,7 @@ def huge_png(side: int) -> str:
         ("abcde", "not base64 (length 5 is not a multiple of 4)"),
         ("ab*d", "not base64 (character '*' at position 3)"),
         ("=abc", "not base64"),
-        (base64.b64encode(b"hello world!").decode(), "not a JPEG, PNG, WebP, GIF or BMP image (12 bytes)"),
+        (base64.b64encode(b"hello world!").decode(), "not a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF image (12 bytes)"),
         (base64.b64encode(base64.b64decode(encoded(RED))[:900]).decode(), "cannot be decoded"),
         (huge_png(50_000), "50000 x 50000 pixels"),
     ],

@@ -94,7 +94,7 @@ def test_a_photo_reads_as_its_original_does() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "not a JPEG, PNG, WebP, GIF or BMP image (0 bytes)"),
+        (b"", "not a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF image (0 bytes)"),
         (encoded(PHOTO)[:-900], "the image cannot be decoded"),
         (encoded(PHOTO.resize((60, 40)))[:-20], "the image cannot be decoded"),
         (encoded(PHOTO.resize((50, 70_000)), "PNG"), "the image cannot be decoded"),

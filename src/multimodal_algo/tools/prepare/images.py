@@ -10,7 +10,8 @@ import pybase64
 
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import Modality, modality_of
-from multimodal_algo.ingest.images import ImageFiles, encoded_images, names_a_file, shrink_image
+from multimodal_algo.ingest.image_text import names_a_file
+from multimodal_algo.ingest.images import ImageFiles, SeveralImages, encoded_images, shrink_image
 from multimodal_algo.tools.prepare.rows import InputRow
 
 
@@ -106,22 +107,24 @@ class ImageCells:
             cells.append(";".join(encoded))
         return WrittenRow(cells, images, emptied, row.done)
 
-    def _encoded(self, cell: str | bytes | Path) -> Iterator[str]:
+    def _encoded(self, cell: str | bytes | SeveralImages | Path) -> Iterator[str]:
         if self._lacks_folder(cell):
             raise ValueError(f"'{str(cell)[:60]}' names a file, and its folder is not given")
         if self._rules is None:
-            yield _base64(cell) if isinstance(cell, bytes) else str(cell)
+            for image in cell.images if isinstance(cell, SeveralImages) else [cell]:
+                yield _base64(image) if isinstance(image, bytes) else str(image)
             return
         for data in _of_file(cell) if isinstance(cell, Path) else encoded_images(cell, self._files):
             yield _base64(shrink_image(data, self._rules.side, self._rules.quality))
 
-    def _lacks_folder(self, cell: str | bytes | Path) -> bool:
+    def _lacks_folder(self, cell: str | bytes | SeveralImages | Path) -> bool:
         """Return whether a cell names a file although no folder of files is given."""
         if self._files is not None or (self._rules is None and self.training):
             return False
-        return isinstance(cell, str) and names_a_file(cell)
+        images = cell.images if isinstance(cell, SeveralImages) else [cell]
+        return any(isinstance(image, str) and names_a_file(image) for image in images)
 
-    def _remedy(self, cell: str | bytes | Path) -> str:
+    def _remedy(self, cell: str | bytes | SeveralImages | Path) -> str:
         if self._lacks_folder(cell):
             return "Give the folder as --images."
         return "Correct it, or leave such cells empty with --on-bad-image empty."

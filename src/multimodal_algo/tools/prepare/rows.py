@@ -11,7 +11,8 @@ from typing import Any
 
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import ID, LABEL, FeatureSchema
-from multimodal_algo.ingest.images import IMAGE_SUFFIXES
+from multimodal_algo.ingest.image_formats import IMAGE_SUFFIXES
+from multimodal_algo.ingest.images import SeveralImages
 from multimodal_algo.ingest.sources import Source, find_sources, read_rows
 
 PHOTO = "photo_image"
@@ -39,7 +40,7 @@ class InputRow:
     @property
     def size(self) -> int:
         """Approximate size of the cells in bytes."""
-        return sum(len(cell) for cell in self.cells if isinstance(cell, str | bytes))
+        return sum(len(cell) for cell in self.cells if isinstance(cell, str | bytes | SeveralImages))
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,20 @@ def test_bytes_in_parquet_are_made_smaller(tmp_path: Path) -> None:
     assert last == ["", "y"]
 
 
+@pytest.mark.parametrize("rules", [None, ImageRules(side=100)])
+def test_lists_and_structs_of_images_in_parquet_are_joined(tmp_path: Path, rules: ImageRules | None) -> None:
+    kind = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    images = [{"bytes": photo(), "path": "a.jpg"}, {"bytes": photo(BLUE), "path": None}]
+    table = pa.table({"ID": ["1", "2"], "photo_image": pa.array([images, []], kind), "label": ["a", "b"]})
+    pq.write_table(table, tmp_path / "x.parquet")
+    prepare_data(tmp_path / "x.parquet", tmp_path / "train.csv", training=True, images=rules)
+    _, first, second = written(tmp_path / "train.csv")
+    red, blue = images_of(first[1])
+    assert min(red.size) == min(blue.size) == (100 if rules else 480)
+    assert np.abs(np.asarray(blue).mean(axis=(0, 1)) - BLUE).max() < 6
+    assert second[1] == ""
+
+
 @pytest.mark.parametrize(
     ("cell", "message"),
     [

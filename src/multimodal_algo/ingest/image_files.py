@@ -1,0 +1,153 @@
+"""The files of the ``images`` channel, found by the names that cells give them."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import threading
+import unicodedata
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+
+_LOG = logging.getLogger(__name__)
+_LONGEST_NAME = 1024
+# A file needs some 60 bytes of memory in the index.
+_MOST_INDEXED = 5_000_000
+# Most files among which the nearest name is searched, and most searches, since a search takes up to a second.
+_MOST_COMPARED = 5_000
+_MOST_SEARCHES = 20
+
+
+class ImageFiles:
+    """The files of the ``images`` channel, which cells may name in place of base64.
+
+    Parameters
+    ----------
+    directory
+        Directory of the channel.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory.resolve()
+        self._lock = threading.Lock()
+        self._index: _Index | None = None
+        self._searches = 0
+
+    def read(self, name: str) -> bytes | None:
+        """Return the bytes of the file at the path `name` below the channel. None where there is no file."""
+        if len(name) > _LONGEST_NAME:
+            return None
+        try:
+            path = (self._directory / name).resolve()
+            return path.read_bytes() if path.is_relative_to(self._directory) and path.is_file() else None
+        except (OSError, ValueError):  # base64, which the file system refuses as a name
+            return None
+
+    def read_similar(self, name: str) -> bytes | None:
+        r"""Return the bytes of the one file whose name is `name` in another spelling. None without such a file.
+
+        Spellings differ in the Unicode form, in upper and lower case, in ``\`` and ``/``, in ``./`` or ``/`` at the
+        begin, in blanks around names, or in ``%20`` for a blank.
+
+        Raises
+        ------
+        ValueError
+            Several files have such a name.
+        """
+        if len(name) > _LONGEST_NAME:
+            return None
+        # These spellings need no index, which takes long to make for a channel in FastFile mode.
+        for form in ("NFC", "NFD"):
+            if (data := self.read(unicodedata.normalize(form, _cleaned(name)))) is not None:
+                return data
+        names = self._indexed().similar(name)
+        if len(names) > 1:
+            raise ValueError(f"several files fit '{name[:60]}', for example '{names[0][:60]}' and '{names[1][:60]}'")
+        return self.read(names[0]) if names else None
+
+    def nearest(self, name: str) -> str | None:
+        """Return the file whose name is most like `name`. None without such a file, or after many such calls."""
+        with self._lock:
+            self._searches += 1
+            if self._searches > _MOST_SEARCHES:
+                return None
+        return self._indexed().nearest(name)
+
+    def _indexed(self) -> _Index:
+        with self._lock:
+            if self._index is None:
+                self._index = _Index(self._directory)
+            return self._index
+
+
+class _Index:
+    """The names of all files below a directory, in compact arrays.
+
+    Names are found by the hashes of their keys. Equal keys are equal names but for their spelling.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        hashes, ends, names = array("q"), array("Q", [0]), bytearray()
+        for name in _names_below(directory):
+            if len(hashes) >= _MOST_INDEXED:
+                _LOG.warning(
+                    "images: more than %d files: upper and lower case must be that of the files", _MOST_INDEXED
+                )
+                hashes, ends, names = array("q"), array("Q", [0]), bytearray()
+                break
+            hashes.append(hash(_key(name)))
+            names += os.fsencode(name)
+            ends.append(len(names))
+        order = np.argsort(np.frombuffer(hashes, dtype=np.int64), kind="stable")
+        self._order = order
+        self._hashes = np.frombuffer(hashes, dtype=np.int64)[order]
+        self._ends = ends
+        self._names = bytes(names)
+
+    def similar(self, name: str) -> list[str]:
+        """Return the names with the key of `name`."""
+        key = _key(name)
+        begin, end = np.searchsorted(self._hashes, [hash(key), hash(key) + 1])
+        candidates = (self._name(int(number)) for number in self._order[begin:end])
+        return [candidate for candidate in candidates if _key(candidate) == key]
+
+    def nearest(self, name: str) -> str | None:
+        """Return the name that is most like `name`, or one with the same last part."""
+        key = _key(name)
+        if not key:
+            return None
+        keys = {_key(self._name(number)): number for number in range(min(len(self._order), _MOST_COMPARED))}
+        last = key.rpartition("/")[2]
+        for candidate, number in keys.items():
+            if candidate.rpartition("/")[2] == last:
+                return self._name(number)
+        close = difflib.get_close_matches(key, keys, n=1, cutoff=0.7)
+        return self._name(keys[close[0]]) if close else None
+
+    def _name(self, number: int) -> str:
+        return os.fsdecode(self._names[self._ends[number] : self._ends[number + 1]])
+
+
+def _names_below(directory: Path) -> Iterator[str]:
+    # Links to directories are not followed, since they may lead out of the channel or in circles.
+    for here, folders, files in os.walk(directory):
+        folders.sort()
+        prefix = Path(here).relative_to(directory).as_posix()
+        for file in sorted(files):
+            yield file if prefix == "." else f"{prefix}/{file}"
+
+
+def _key(name: str) -> str:
+    """Return the form of a name that all its spellings share."""
+    folded = unicodedata.normalize("NFC", _cleaned(name)).casefold()
+    return unicodedata.normalize("NFC", folded)
+
+
+def _cleaned(name: str) -> str:
+    parts = (part.strip() for part in unquote(name).replace("\\", "/").split("/"))
+    return "/".join(part for part in parts if part not in ("", "."))
