@@ -6,15 +6,18 @@ default and description. A new hyperparameter is one field.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 from collections.abc import Mapping
 from enum import StrEnum
+from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.fields import FieldInfo
 
+from multimodal_algo.config.client_values import read_object, unquoted
 from multimodal_algo.config.inference import BadRows, Engine, parse_fields
 from multimodal_algo.core.errors import UserError
 
@@ -31,6 +34,11 @@ Distribution = Literal["auto", "off"]
 DistillFrom = Literal["none", "model"]
 
 _UNSET = frozenset({"", "none", "null"})
+_DEFAULT_BUDGET_S = 300.0
+_BUDGET = (
+    "the wall-clock budget for fitting, which is the sum of n_hours, n_mins and n_secs. "
+    "Without any of them it is 5 minutes."
+)
 _TUNABLE: dict[str, JsonValue] = {"tunable": True}
 
 
@@ -39,9 +47,10 @@ class HyperParameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    n_hours: float = Field(0, ge=0, le=672, description="Hours of the wall-clock budget for fitting.")
-    n_mins: float = Field(5, ge=0, le=40320, description="Minutes of the wall-clock budget for fitting.")
-    n_secs: float = Field(0, ge=0, le=2419200, description="Seconds of the wall-clock budget for fitting.")
+    # SDK 2 sends every default of an algorithm. So the parts of the budget have none: it would be added to the others.
+    n_hours: float | None = Field(None, ge=0, le=672, description=f"Hours of {_BUDGET}")
+    n_mins: float | None = Field(None, ge=0, le=40320, description=f"Minutes of {_BUDGET}")
+    n_secs: float | None = Field(None, ge=0, le=2419200, description=f"Seconds of {_BUDGET}")
     n_epochs: int = Field(
         50,
         ge=1,
@@ -157,8 +166,15 @@ class HyperParameters(BaseModel):
 
     @property
     def budget_s(self) -> float:
-        """The wall-clock budget of fitting, in seconds."""
-        return self.n_hours * 3600 + self.n_mins * 60 + self.n_secs
+        """The wall-clock budget of fitting, in seconds: the sum of its parts, or 5 minutes where none is set."""
+        if not self.sets_budget:
+            return _DEFAULT_BUDGET_S
+        return (self.n_hours or 0) * 3600 + (self.n_mins or 0) * 60 + (self.n_secs or 0)
+
+    @property
+    def sets_budget(self) -> bool:
+        """Whether any part of the budget is set."""
+        return any(part is not None for part in (self.n_hours, self.n_mins, self.n_secs))
 
     def customised(self, name: Customised) -> dict[str, Any]:
         """Return the value of a hyperparameter that is a JSON object.
@@ -168,13 +184,7 @@ class HyperParameters(BaseModel):
         UserError
             The value is not a JSON object.
         """
-        try:
-            values = json.loads(getattr(self, name))
-        except json.JSONDecodeError as error:
-            raise UserError(f"The hyperparameter {name} is not JSON ({error}): {getattr(self, name)[:60]}") from None
-        if not isinstance(values, dict):
-            raise UserError(f"The hyperparameter {name} must be a JSON object, for example {{}}.")
-        return values
+        return read_object(getattr(self, name), f"The hyperparameter {name}")
 
     def class_weights_by_label(self) -> Mapping[str, float] | Literal["even", "balanced"]:
         """Return `class_weights`: the word, or a mapping from labels to weights where it is JSON.
@@ -186,16 +196,14 @@ class HyperParameters(BaseModel):
         """
         if self.class_weights in ("even", "balanced"):
             return self.class_weights  # type: ignore[return-value]
-        try:
-            weights = json.loads(self.class_weights)
-        except json.JSONDecodeError:
-            weights = None
-        if not isinstance(weights, dict) or not all(_is_weight(value) for value in weights.values()):
-            raise UserError(
-                f"The hyperparameter class_weights is '{self.class_weights[:60]}': it must be even, balanced, or JSON "
-                'of labels and weights above 0, for example {"rare": 5}.'
-            )
-        return weights
+        with contextlib.suppress(UserError):
+            weights = read_object(self.class_weights, "class_weights")
+            if all(_is_weight(value) for value in weights.values()):
+                return weights
+        raise UserError(
+            f"The hyperparameter class_weights is '{self.class_weights[:60]}': it must be even, balanced, or JSON "
+            'of labels and weights above 0, for example {"rare": 5}.'
+        )
 
     def _check_metric(self) -> None:
         is_for_numbers = self.eval_metric in ("rmse", "mae", "r2")
@@ -214,9 +222,9 @@ class HyperParameters(BaseModel):
     def parse(cls, values: Mapping[str, Any]) -> HyperParameters:
         """Read the hyperparameters of a job from the strings that the platform passes.
 
-        Clients write values in three ways: ``True`` and ``None``, ``true`` and ``null``, or JSON with extra quotes. An
-        integer may be ``10.0``. An empty value means the default. Names that the platform and its clients add are
-        ignored: ``_tuning_objective_metric`` and ``sagemaker_*``.
+        Clients write values in three ways: as Python does (``True``, ``None``), as JSON does (``true``, ``null``), or
+        with extra quotes. An integer may be ``10.0``. An empty value means the default. Names that the platform and its
+        clients add are ignored: ``_tuning_objective_metric`` and ``sagemaker_*``.
 
         Raises
         ------
@@ -229,11 +237,11 @@ class HyperParameters(BaseModel):
                 continue
             if name not in cls.model_fields:
                 raise UserError(_unknown(name, list(cls.model_fields)))
-            plain = _unquoted(value)
+            plain = unquoted(value)
             if _choices(cls.model_fields[name]) == ["true", "false"]:
                 plain = plain.lower()
             if plain.lower() not in _UNSET:
-                given[name] = _integral(plain) if cls.model_fields[name].annotation is int else plain
+                given[name] = _integral(plain) if _kind(cls.model_fields[name]) is int else plain
         try:
             parsed = cls(**given)
         except ValidationError as error:
@@ -270,7 +278,8 @@ def specification_markdown() -> str:
         "`make spec` writes this page from the code. All values arrive as strings. "
         "A hyperparameter that is not set has its default. "
         "An unknown name or a value out of range stops training. "
-        "The time for fitting is the sum of `n_hours`, `n_mins` and `n_secs`.",
+        "The time for fitting is the sum of `n_hours`, `n_mins` and `n_secs`, or 5 minutes where none of them is set. "
+        "They have no default of their own: `n_secs=30` alone means 30 seconds.",
         "",
         "| name | default | values | tunable | meaning |",
         "| --- | --- | --- | --- | --- |",
@@ -278,9 +287,8 @@ def specification_markdown() -> str:
     for entry in specification():
         tunable = "yes" if entry["IsTunable"] else ""
         values = _values(entry)
-        lines.append(
-            f"| `{entry['Name']}` | `{entry['DefaultValue']}` | {values} | {tunable} | {entry['Description']} |"
-        )
+        default = f"`{entry['DefaultValue']}`" if "DefaultValue" in entry else ""
+        lines.append(f"| `{entry['Name']}` | {default} | {values} | {tunable} | {entry['Description']} |")
     return "\n".join(lines) + "\n"
 
 
@@ -299,13 +307,20 @@ def _specified(name: str, field: FieldInfo) -> dict[str, Any]:
         entry["Range"] = span
     entry["IsTunable"] = bool(extra.get("tunable", False))
     entry["IsRequired"] = False
-    entry["DefaultValue"] = _as_string(field.default)
+    if field.default is not None:
+        entry["DefaultValue"] = _as_string(field.default)
     return entry
+
+
+def _kind(field: FieldInfo) -> Any:
+    """Return the type of a field, without the None of one that has no default."""
+    kinds = [kind for kind in get_args(field.annotation) if kind is not NoneType]
+    return kinds[0] if NoneType in get_args(field.annotation) else field.annotation
 
 
 def _choices(field: FieldInfo) -> list[str]:
     """Return the values of a field with a fixed list of values. Empty for other fields."""
-    kind = field.annotation
+    kind = _kind(field)
     if get_origin(kind) is Literal:
         return list(get_args(kind))
     return list(kind) if isinstance(kind, type) and issubclass(kind, StrEnum) else []
@@ -314,7 +329,7 @@ def _choices(field: FieldInfo) -> list[str]:
 def _type_of(field: FieldInfo) -> str:
     if _choices(field):
         return "Categorical"
-    return {int: "Integer", float: "Continuous", str: "FreeText"}[field.annotation]  # type: ignore[index]
+    return {int: "Integer", float: "Continuous", str: "FreeText"}[_kind(field)]
 
 
 def _range(field: FieldInfo) -> dict[str, Any] | None:
@@ -335,16 +350,6 @@ def _bounds(field: FieldInfo) -> tuple[Any, Any]:
 
 def _as_string(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) and value < 1e6 else str(value)
-
-
-def _unquoted(value: Any) -> str:
-    text = str(value).strip()
-    if len(text) >= 2 and text[0] == text[-1] == '"':
-        try:
-            return str(json.loads(text)).strip()
-        except json.JSONDecodeError:
-            return text[1:-1].strip()
-    return text
 
 
 def _is_weight(value: Any) -> bool:
@@ -375,6 +380,6 @@ def _invalid(error: ValidationError, fields: Mapping[str, FieldInfo]) -> str:
         wanted = f"one of {', '.join(values)}" + (f" (did you mean '{close[0]}'?)" if close else "")
     else:
         low, high = _bounds(field)
-        kind = "an integer" if field.annotation is int else "a number"
+        kind = "an integer" if _kind(field) is int else "a number"
         wanted = f"{kind} from {_as_string(low)} to {_as_string(high)}"
     return f"The hyperparameter {name} is '{str(first['input'])[:60]}': it must be {wanted}."
