@@ -163,7 +163,7 @@ def sample(output: Path) -> None:
 @click.argument("predictions", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("truth", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def score(predictions: Path, truth: Path) -> None:
-    """Compare the output of a transform with a CSV file of the labels, row by row."""
+    """Compare the output of a transform, or the predictions.csv of a training job, with a file of the labels."""
     from multimodal_algo.tools.score import score_predictions
 
     click.echo(score_predictions(predictions, truth).sentence)
