@@ -27,6 +27,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from multimodal_algo import __version__
+from multimodal_algo.core.archive import log_left_out, unpack
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.files import sha256
 from multimodal_algo.core.schema import FeatureSchema
@@ -144,6 +145,47 @@ def write_artifact(directory: Path, config: ModelConfig, write_files: Callable[[
         os.replace(child, target)
     staging.rmdir()
     return complete
+
+
+def artifact_folder(directory: Path) -> Path:
+    """Return the folder of the artifact: `directory`, or the folder below it that clients often pack with a model.
+
+    Where there is no artifact, it is `directory`.
+
+    Raises
+    ------
+    UserError
+        There are several artifacts next to each other.
+    """
+    if (directory / CONFIG).is_file():
+        return directory
+    folders = [path.parent for path in sorted(directory.rglob(CONFIG)) if path.is_file()]
+    depth = min((len(folder.parts) for folder in folders), default=0)
+    first, *more = [folder for folder in folders if len(folder.parts) == depth] or [directory]
+    if more:
+        raise UserError(f"{directory}: the folders {first.name} and {more[0].name} hold one artifact each. Keep one.")
+    return first
+
+
+def unpack_artifact(archive: Path, directory: Path) -> Path:
+    """Unpack a model archive into a new `directory`, and return the folder of the artifact there.
+
+    Files that ``model_config.json`` does not list are not kept.
+
+    Raises
+    ------
+    UserError
+        See `unpack` and `read_description`.
+    """
+    left_out = unpack(archive, directory)
+    folder = artifact_folder(directory)
+    listed = {folder / name for name in (CONFIG, *read_description(folder).files)}
+    for path in sorted(directory.rglob("*")):
+        if path.is_file() and path not in listed:
+            path.unlink()
+            left_out.append(path.relative_to(directory).as_posix())
+    log_left_out(archive, left_out)
+    return folder
 
 
 def read_config(directory: Path) -> ModelConfig:

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from answering import Answering
 
-from multimodal_algo.config.hyperparameters import specification
+from multimodal_algo.config.specification import specification
 from multimodal_algo.core.metrics import CLASSIFICATION
 
 FAULT = os.environ.get("FAULT", "")

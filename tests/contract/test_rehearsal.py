@@ -63,7 +63,7 @@ def test_a_promise_that_is_broken_is_found(
     ("change", "message"),
     [
         (lambda r: hyperparameters(r).append({"Name": "depth", "Type": "FreeText"}), "depth"),
-        (lambda r: hyperparameters(r)[0].update(IsRequired=True), "n_hours is required and has a default"),
+        (lambda r: hyperparameters(r)[0].update(IsRequired=True, DefaultValue="1"), "n_hours is required and has"),
         (lambda r: metrics(r)[0].update(Regex="accuracy=.*"), "has 0 groups"),
         (lambda r: metrics(r)[0].update(Regex="accuracy=("), "is not valid"),
         (lambda r: metrics(r).pop(0), "The objective validation:accuracy is not one of the metrics"),

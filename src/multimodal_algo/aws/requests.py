@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from multimodal_algo.aws.specification import find_objective, input_channel, resources, transform_resources
-from multimodal_algo.config.hyperparameters import HyperParameters, specification
+from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.config.specification import specification
 from multimodal_algo.config.transform import TransformSettings
 from multimodal_algo.core.errors import UserError
 

@@ -8,7 +8,7 @@ from typing import Any
 from multimodal_algo import __version__
 from multimodal_algo.aws.model import enum_of
 from multimodal_algo.config.channels import CHANNELS, IMAGES, TRAIN, Channel, find_channel
-from multimodal_algo.config.hyperparameters import specification
+from multimodal_algo.config.specification import specification
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.metrics import METRICS, Metric
 from multimodal_algo.sagemaker.devices import BATCH_AMI

@@ -121,7 +121,7 @@ class BranchModel(ABC):
         Returns
         -------
         numpy.ndarray
-            Out-of-fold votes, float32 (rows, n + 1).
+            Out-of-fold votes: float32 (rows, n + 1), or float64 (rows, 2) for a regression.
 
         Raises
         ------
@@ -142,18 +142,18 @@ class BranchModel(ABC):
         return self._votes(out_of_fold, informed)
 
     def predict(self, features: Features, *, min_completeness: float) -> np.ndarray:
-        """Return the votes of new rows, float32 (rows, n + 1)."""
+        """Return the votes of new rows, as `fit` does."""
         assert self._predictor is not None
         informed = self.informed(features, min_completeness)
-        predictions = np.zeros((int(informed.sum()), self.task.outputs), dtype=np.float32)
+        predictions = np.zeros((int(informed.sum()), self.task.outputs), dtype=self.task.dtype)
         if informed.any():
             voting = features if informed.all() else features.take(np.flatnonzero(informed))
             predictions = self._predictor.predict(self.inputs(voting))
         return self._votes(predictions, informed)
 
     def _votes(self, predictions: np.ndarray, informed: np.ndarray) -> np.ndarray:
-        """Return the votes, float32 (rows, n + 1), from the predictions of the rows that have one."""
-        votes = np.zeros((len(informed), self.task.outputs + 1), dtype=np.float32)
+        """Return the votes, (rows, n + 1), from the predictions of the rows that have one."""
+        votes = np.zeros((len(informed), self.task.outputs + 1), dtype=self.task.dtype)
         votes[informed, : self.task.outputs] = predictions
         votes[~informed, self.task.outputs] = 1.0
         return votes

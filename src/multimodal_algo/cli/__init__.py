@@ -82,7 +82,7 @@ def validate(data: Path, images: Path | None, problem_type: str | None, paramete
 @click.option("--markdown", is_flag=True, help="Write the page of the documentation instead of the JSON.")
 def spec(output: Path | None, markdown: bool) -> None:
     """Print the hyperparameter specification for CreateAlgorithm or the console's page."""
-    from multimodal_algo.config.hyperparameters import specification_json, specification_markdown
+    from multimodal_algo.config.specification import specification_json, specification_markdown
 
     text = specification_markdown() if markdown else specification_json()
     if output is None:
@@ -166,7 +166,7 @@ def sample(output: Path) -> None:
 @click.argument("predictions", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("truth", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def score(predictions: Path, truth: Path) -> None:
-    """Compare the output of a transform with a CSV file of the labels, row by row."""
+    """Compare the output of a transform, or the predictions.csv of a training job, with a file of the labels."""
     from multimodal_algo.tools.score import score_predictions
 
     click.echo(score_predictions(predictions, truth).sentence)

@@ -6,15 +6,16 @@ default and description. A new hyperparameter is one field.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-import json
 from collections.abc import Mapping
-from enum import StrEnum
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.fields import FieldInfo
 
+from multimodal_algo.config.client_values import read_object, unquoted
+from multimodal_algo.config.fields import as_string, bounds, choices, kind_of, type_of
 from multimodal_algo.config.inference import (
     BadRows,
     Engine,
@@ -39,6 +40,11 @@ CsvDelimiter = Literal[",", ";", "|", "tab", "\\t"]
 DistillFrom = Literal["none", "model"]
 
 _UNSET = frozenset({"", "none", "null"})
+_DEFAULT_BUDGET_S = 300.0
+_BUDGET = (
+    "the wall-clock budget for fitting, which is the sum of n_hours, n_mins and n_secs. "
+    "Without any of them it is 5 minutes."
+)
 _TUNABLE: dict[str, JsonValue] = {"tunable": True}
 
 
@@ -47,9 +53,10 @@ class HyperParameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    n_hours: float = Field(0, ge=0, le=672, description="Hours of the wall-clock budget for fitting.")
-    n_mins: float = Field(5, ge=0, le=40320, description="Minutes of the wall-clock budget for fitting.")
-    n_secs: float = Field(0, ge=0, le=2419200, description="Seconds of the wall-clock budget for fitting.")
+    # SDK 2 sends every default of an algorithm. So the parts of the budget have none: it would be added to the others.
+    n_hours: float | None = Field(None, ge=0, le=672, description=f"Hours of {_BUDGET}")
+    n_mins: float | None = Field(None, ge=0, le=40320, description=f"Minutes of {_BUDGET}")
+    n_secs: float | None = Field(None, ge=0, le=2419200, description=f"Seconds of {_BUDGET}")
     n_epochs: int = Field(
         50,
         ge=1,
@@ -185,8 +192,15 @@ class HyperParameters(BaseModel):
 
     @property
     def budget_s(self) -> float:
-        """The wall-clock budget of fitting, in seconds."""
-        return self.n_hours * 3600 + self.n_mins * 60 + self.n_secs
+        """The wall-clock budget of fitting, in seconds: the sum of its parts, or 5 minutes where none is set."""
+        if not self.sets_budget:
+            return _DEFAULT_BUDGET_S
+        return (self.n_hours or 0) * 3600 + (self.n_mins or 0) * 60 + (self.n_secs or 0)
+
+    @property
+    def sets_budget(self) -> bool:
+        """Whether any part of the budget is set."""
+        return any(part is not None for part in (self.n_hours, self.n_mins, self.n_secs))
 
     @property
     def missing_texts(self) -> frozenset[str]:
@@ -206,13 +220,7 @@ class HyperParameters(BaseModel):
         UserError
             The value is not a JSON object.
         """
-        try:
-            values = json.loads(getattr(self, name))
-        except json.JSONDecodeError as error:
-            raise UserError(f"The hyperparameter {name} is not JSON ({error}): {getattr(self, name)[:60]}") from None
-        if not isinstance(values, dict):
-            raise UserError(f"The hyperparameter {name} must be a JSON object, for example {{}}.")
-        return values
+        return read_object(getattr(self, name), f"The hyperparameter {name}")
 
     def class_weights_by_label(self) -> Mapping[str, float] | Literal["even", "balanced"]:
         """Return `class_weights`: the word, or a mapping from labels to weights where it is JSON.
@@ -224,16 +232,14 @@ class HyperParameters(BaseModel):
         """
         if self.class_weights in ("even", "balanced"):
             return self.class_weights  # type: ignore[return-value]
-        try:
-            weights = json.loads(self.class_weights)
-        except json.JSONDecodeError:
-            weights = None
-        if not isinstance(weights, dict) or not all(_is_weight(value) for value in weights.values()):
-            raise UserError(
-                f"The hyperparameter class_weights is '{self.class_weights[:60]}': it must be even, balanced, or JSON "
-                'of labels and weights above 0, for example {"rare": 5}.'
-            )
-        return weights
+        with contextlib.suppress(UserError):
+            weights = read_object(self.class_weights, "class_weights")
+            if all(_is_weight(value) for value in weights.values()):
+                return weights
+        raise UserError(
+            f"The hyperparameter class_weights is '{self.class_weights[:60]}': it must be even, balanced, or JSON "
+            'of labels and weights above 0, for example {"rare": 5}.'
+        )
 
     def _check_metric(self) -> None:
         is_for_numbers = self.eval_metric in ("rmse", "mae", "r2")
@@ -252,9 +258,9 @@ class HyperParameters(BaseModel):
     def parse(cls, values: Mapping[str, Any]) -> HyperParameters:
         """Read the hyperparameters of a job from the strings that the platform passes.
 
-        Clients write values in three ways: ``True`` and ``None``, ``true`` and ``null``, or JSON with extra quotes. An
-        integer may be ``10.0``. An empty value means the default. Names that the platform and its clients add are
-        ignored: ``_tuning_objective_metric`` and ``sagemaker_*``.
+        Clients write values in three ways: as Python does (``True``, ``None``), as JSON does (``true``, ``null``), or
+        with extra quotes. An integer may be ``10.0``. An empty value means the default. Names that the platform and its
+        clients add are ignored: ``_tuning_objective_metric`` and ``sagemaker_*``.
 
         Raises
         ------
@@ -267,11 +273,11 @@ class HyperParameters(BaseModel):
                 continue
             if name not in cls.model_fields:
                 raise UserError(_unknown(name, list(cls.model_fields)))
-            plain = _unquoted(_visible_tab(value) if name == "csv_delimiter" else value)
-            if _choices(cls.model_fields[name]) == ["true", "false"]:
+            plain = unquoted(_visible_tab(value) if name == "csv_delimiter" else value)
+            if choices(cls.model_fields[name]) == ["true", "false"]:
                 plain = plain.lower()
             if plain.lower() not in _UNSET:
-                given[name] = _integral(plain) if cls.model_fields[name].annotation is int else plain
+                given[name] = _integral(plain) if kind_of(cls.model_fields[name]) is int else plain
         try:
             parsed = cls(**given)
         except ValidationError as error:
@@ -285,105 +291,6 @@ class HyperParameters(BaseModel):
                 "The hyperparameters n_hours, n_mins and n_secs add up to 0 seconds. Set one of them above 0."
             )
         return parsed
-
-
-def specification() -> list[dict[str, Any]]:
-    """Return the ``SupportedHyperParameters`` of ``CreateAlgorithm``, which the console also shows.
-
-    Every value is a string. No hyperparameter is required, because the platform refuses a required one with a default.
-    Source: API, ``HyperParameterSpecification``.
-    """
-    return [_specified(name, field) for name, field in HyperParameters.model_fields.items()]
-
-
-def specification_json() -> str:
-    """Return the content of ``hyperparameter_specification.json``, with a final newline."""
-    return json.dumps(specification(), indent=2, ensure_ascii=False) + "\n"
-
-
-def specification_markdown() -> str:
-    """Return the content of ``docs/hyperparameters.md``, the page for users."""
-    lines = [
-        "# Hyperparameters",
-        "",
-        "`make spec` writes this page from the code. All values arrive as strings. "
-        "A hyperparameter that is not set has its default. "
-        "An unknown name or a value out of range stops training. "
-        "The time for fitting is the sum of `n_hours`, `n_mins` and `n_secs`.",
-        "",
-        "| name | default | values | tunable | meaning |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for entry in specification():
-        tunable = "yes" if entry["IsTunable"] else ""
-        values = _values(entry)
-        lines.append(
-            f"| `{entry['Name']}` | `{entry['DefaultValue']}` | {values} | {tunable} | {entry['Description']} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _values(entry: Mapping[str, Any]) -> str:
-    for span in entry.get("Range", {}).values():
-        if "Values" in span:
-            return ", ".join(f"`{value}`" for value in span["Values"]).replace("|", r"\|")
-        return f"{span['MinValue']} to {span['MaxValue']}" + (", whole" if entry["Type"] == "Integer" else "")
-    return "text"
-
-
-def _specified(name: str, field: FieldInfo) -> dict[str, Any]:
-    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    entry: dict[str, Any] = {"Name": name, "Description": field.description, "Type": _type_of(field)}
-    if span := _range(field):
-        entry["Range"] = span
-    entry["IsTunable"] = bool(extra.get("tunable", False))
-    entry["IsRequired"] = False
-    entry["DefaultValue"] = _as_string(field.default)
-    return entry
-
-
-def _choices(field: FieldInfo) -> list[str]:
-    """Return the values of a field with a fixed list of values. Empty for other fields."""
-    kind = field.annotation
-    if get_origin(kind) is Literal:
-        return list(get_args(kind))
-    return list(kind) if isinstance(kind, type) and issubclass(kind, StrEnum) else []
-
-
-def _type_of(field: FieldInfo) -> str:
-    if _choices(field):
-        return "Categorical"
-    return {int: "Integer", float: "Continuous", str: "FreeText"}[field.annotation]  # type: ignore[index]
-
-
-def _range(field: FieldInfo) -> dict[str, Any] | None:
-    kind = _type_of(field)
-    if kind == "FreeText":
-        return None
-    if kind == "Categorical":
-        return {"CategoricalParameterRangeSpecification": {"Values": _choices(field)}}
-    low, high = _bounds(field)
-    return {f"{kind}ParameterRangeSpecification": {"MinValue": _as_string(low), "MaxValue": _as_string(high)}}
-
-
-def _bounds(field: FieldInfo) -> tuple[Any, Any]:
-    low = next(item.ge for item in field.metadata if hasattr(item, "ge"))
-    high = next(item.le for item in field.metadata if hasattr(item, "le"))
-    return low, high
-
-
-def _as_string(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) and value < 1e6 else str(value)
-
-
-def _unquoted(value: Any) -> str:
-    text = str(value).strip()
-    if len(text) >= 2 and text[0] == text[-1] == '"':
-        try:
-            return str(json.loads(text)).strip()
-        except json.JSONDecodeError:
-            return text[1:-1].strip()
-    return text
 
 
 def _visible_tab(value: Any) -> str:
@@ -413,12 +320,12 @@ def _invalid(error: ValidationError, fields: Mapping[str, FieldInfo]) -> str:
     first = error.errors()[0]
     name = str(first["loc"][0])
     field = fields[name]
-    if _type_of(field) == "Categorical":
-        values = _choices(field)
+    if type_of(field) == "Categorical":
+        values = choices(field)
         close = difflib.get_close_matches(str(first["input"]).lower(), values, n=1, cutoff=0.5)
         wanted = f"one of {', '.join(values)}" + (f" (did you mean '{close[0]}'?)" if close else "")
     else:
-        low, high = _bounds(field)
-        kind = "an integer" if field.annotation is int else "a number"
-        wanted = f"{kind} from {_as_string(low)} to {_as_string(high)}"
+        low, high = bounds(field)
+        kind = "an integer" if kind_of(field) is int else "a number"
+        wanted = f"{kind} from {as_string(low)} to {as_string(high)}"
     return f"The hyperparameter {name} is '{str(first['input'])[:60]}': it must be {wanted}."

@@ -42,3 +42,8 @@ class Task:
     def is_regression(self) -> bool:
         """Whether the label is a number."""
         return self.problem_type == "regression"
+
+    @property
+    def dtype(self) -> Literal["float32", "float64"]:
+        """The type of votes and predictions: numbers keep the digits of their labels, probabilities need fewer."""
+        return "float64" if self.is_regression else "float32"

@@ -21,9 +21,9 @@ Tensors = Mapping[str, np.ndarray]
 
 
 class Combiner(ABC):
-    """Combines the votes of branches that all have one, float32 (rows, branches, n).
+    """Combines the votes of branches that all have one, (rows, branches, n).
 
-    For a classification the votes are probabilities. For a regression n is 1, and they are numbers.
+    For a classification the votes are probabilities, float32. For a regression n is 1, and they are numbers, float64.
     """
 
     name: ClassVar[str]
@@ -38,7 +38,7 @@ class Combiner(ABC):
 
     @abstractmethod
     def predict(self, vectors: np.ndarray) -> np.ndarray:
-        """Return probabilities, or numbers, float32 (rows, n)."""
+        """Return probabilities, float32 (rows, n), or numbers, float64 (rows, 1)."""
 
     @abstractmethod
     def tensors(self) -> dict[str, np.ndarray]:
@@ -96,10 +96,10 @@ class Mean(Combiner):
         numbers = vectors[:, :, 0].astype(np.float64)
         centered, rest = numbers - numbers.mean(axis=0), labels - labels.mean()
         even = np.full(numbers.shape[1], 1.0 / numbers.shape[1])
-        pull = _PULL * max(float(rest.var()), 1e-12) * np.eye(len(even))
+        pull = _PULL * (float(rest.var()) or 1.0) * np.eye(len(even))
         weights = even + np.linalg.solve(centered.T @ centered + pull, centered.T @ (rest - centered @ even))
         bias = labels.mean() - numbers.mean(axis=0) @ weights
-        return cls(weights.astype(np.float32), np.array([bias], dtype=np.float32))
+        return cls(weights, np.array([bias]))
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
         """See `Combiner.predict`."""

@@ -106,7 +106,7 @@ def fit_fusion(
     fusion
         The fusion that ships.
     predictions
-        Held-out predictions, float32 (rows, n), for `held_out` if it is given, otherwise for `rows`.
+        Held-out predictions, (rows, n), for `held_out` if it is given, otherwise for `rows`.
     choice
         The losses, and the name of the blend that ships.
     """
@@ -182,10 +182,10 @@ class _Fit:
         return possible
 
     def _held_out_predictions(self, combiners: Sequence[type[Combiner]], epochs: int) -> dict[str, np.ndarray]:
-        """Return the predictions of each combiner, float32 (rows, n), each by a fit without the row."""
+        """Return the predictions of each combiner, (rows, n), each by a fit without the row."""
         measured = self._measured()
         shape = (len(measured.targets), self.selector.task.outputs)
-        predictions = {combiner.name: np.empty(shape, dtype=np.float32) for combiner in combiners}
+        predictions = {combiner.name: np.empty(shape, dtype=self.selector.task.dtype) for combiner in combiners}
         for outside, inside in self._splits():
             known, asked = self.rows.take(outside), measured.votes.take(inside)
             patterns = patterns_of(asked)

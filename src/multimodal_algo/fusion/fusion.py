@@ -36,7 +36,7 @@ class Fusion:
         Fitted combiners by pattern. Their mean is the prediction. A row of another pattern gets the largest pattern
         inside its own.
     prior
-        Share of each class, or the mean number, float32 (n,): the prediction where no branch has a vote.
+        Share of each class, float32 (n,), or the mean number, float64 (1,): the prediction where no branch has a vote.
     finish
         The last step. None for a regression.
     """
@@ -49,7 +49,7 @@ class Fusion:
         self.finish = finish
 
     def predict(self, votes: Votes) -> np.ndarray:
-        """Return calibrated probabilities, or numbers, float32 (rows, n)."""
+        """Return calibrated probabilities, float32 (rows, n), or numbers, float64 (rows, 1)."""
         predictions = np.tile(self.prior, (len(votes), 1))
         for row_pattern in patterns_of(votes):
             inside = [pattern for pattern in self._combinations if set(pattern) <= set(row_pattern)]
@@ -72,7 +72,8 @@ class Fusion:
             for combiner in combiners:
                 for name, value in combiner.tensors().items():
                     key = f"{'-'.join(map(str, pattern))}/{combiner.name}/{name}"
-                    tensors[key] = np.ascontiguousarray(value, dtype=np.float32)
+                    dtype = np.float64 if value.dtype == np.float64 else np.float32
+                    tensors[key] = np.ascontiguousarray(value, dtype=dtype)
         metadata: dict[str, float | None] = {"temperature": None}
         if self.finish is not None:
             metadata["temperature"] = self.finish.temperature

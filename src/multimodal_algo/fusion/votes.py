@@ -23,14 +23,15 @@ class Votes:
     Parameters
     ----------
     array
-        float32 (rows, branches, n + 1). Entry n is 1 where the branch has no vote for the row; then all others are 0.
+        float32 (rows, branches, n + 1), or float64 (rows, branches, 2) for a regression. The last entry is 1 where the
+        branch has no vote for the row; then all others are 0.
     """
 
     array: np.ndarray
 
     @classmethod
     def stack(cls, vectors: Sequence[np.ndarray]) -> Votes:
-        """Join the vectors of each branch, float32 (rows, n + 1)."""
+        """Join the vectors of each branch, (rows, n + 1)."""
         return cls(np.stack(vectors, axis=1))
 
     def __len__(self) -> int:
@@ -53,7 +54,7 @@ class Votes:
 
     def silence(self, rows: Rows, branches: Sequence[int]) -> Votes:
         """Return the same votes, but without those of `branches` for `rows`."""
-        no_vote = np.zeros(self.array.shape[2], dtype=np.float32)
+        no_vote = np.zeros(self.array.shape[2], dtype=self.array.dtype)
         no_vote[-1] = 1.0
         array = self.array.copy()
         for branch in branches:
@@ -61,7 +62,7 @@ class Votes:
         return Votes(array)
 
     def alone(self, branch: int, prior: np.ndarray) -> np.ndarray:
-        """Return the predictions of one branch, float32 (rows, n), with `prior` (n,) where it has no vote."""
+        """Return the predictions of one branch, (rows, n), with `prior` (n,) where it has no vote."""
         return np.asarray(self.array[:, branch, :-1] + self.array[:, branch, -1:] * prior)
 
     def take(self, rows: Rows) -> Votes:
@@ -74,13 +75,13 @@ class Votes:
 
     def spread_to(self, rows: np.ndarray, total: int) -> Votes:
         """Return votes for `total` rows: these votes at the positions `rows`, and no vote elsewhere."""
-        array = np.zeros((total, *self.array.shape[1:]), dtype=np.float32)
+        array = np.zeros((total, *self.array.shape[1:]), dtype=self.array.dtype)
         array[:, :, -1] = 1.0
         array[rows] = self.array
         return Votes(array)
 
     def probabilities(self, rows: Rows, branches: Sequence[int]) -> np.ndarray:
-        """Return the first n entries of `branches` for `rows`, float32 (rows, branches, n)."""
+        """Return the first n entries of `branches` for `rows`, (rows, branches, n)."""
         return np.asarray(self.array[rows][:, list(branches), :-1])
 
 

@@ -21,7 +21,7 @@ from multimodal_algo.config.transform import (
     CompressionType,
     TransformSettings,
 )
-from multimodal_algo.core.archive import unpack
+from multimodal_algo.core.archive import log_left_out, unpack
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.progress import Progress
 from multimodal_algo.core.storage import Location, is_s3, local_data, local_file, local_path, output_folder
@@ -140,7 +140,7 @@ def extract(archive: Path, directory: Path) -> None:
     UserError
         The file is not a model archive.
     """
-    unpack(archive, directory)
+    log_left_out(archive, unpack(archive, directory))
     for path in [directory, *directory.rglob("*")]:
         path.chmod(0o555 if path.is_dir() else 0o444)
 

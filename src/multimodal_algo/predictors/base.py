@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -94,12 +96,13 @@ class BranchPredictor(ABC):
         predictor
             The predictor that ships.
         out_of_fold
-            Predictions of each row by a model that was fitted without its fold, float32 (rows, n).
+            Predictions of each row by a model that was fitted without its fold: float32 (rows, n), or float64 (rows, 1)
+            for a regression.
         """
 
     @abstractmethod
     def predict(self, inputs: pd.DataFrame) -> np.ndarray:
-        """Return class probabilities, or numbers, float32 (rows, n).
+        """Return class probabilities, float32 (rows, n), or numbers, float64 (rows, 1).
 
         The probability of a class that `fit` did not see is 0.
         """
@@ -114,11 +117,61 @@ class BranchPredictor(ABC):
         """Read a predictor that `save` wrote, with its models in memory."""
 
 
+@dataclass(frozen=True)
+class TargetScale:
+    """The mean and the deviation of the numbers that a regression learns.
+
+    Models compute in float32, which has seven digits: numbers near 1.7e9 are rounded to 128. So models get standardised
+    numbers, and their predictions are restored in float64.
+
+    Parameters
+    ----------
+    mean, deviation
+        Mean and standard deviation. With 0 and 1 nothing changes.
+    """
+
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    @classmethod
+    def of(cls, targets: np.ndarray, task: Task) -> TargetScale:
+        """Return the scale of numbers, float64 (rows,). Class indices have the scale that changes nothing."""
+        if not task.is_regression:
+            return cls()
+        largest = float(np.abs(targets).max()) or 1.0  # the squares of huge numbers are infinite, those of tiny ones 0
+        shares = targets / largest
+        return cls(float(shares.mean()) * largest, float(shares.std()) * largest or 1.0)
+
+    def standardised(self, targets: np.ndarray) -> np.ndarray:
+        """Return numbers in units of the deviation, float64 of the same shape. Class indices stay as they are."""
+        return targets if self == TargetScale() else (targets - self.mean) / self.deviation
+
+    def restored(self, predictions: np.ndarray) -> np.ndarray:
+        """Return the numbers for standardised predictions, float64 of the same shape."""
+        return np.asarray(predictions, dtype=np.float64) * self.deviation + self.mean
+
+
 def prior_of(targets: np.ndarray, task: Task) -> np.ndarray:
-    """Return the share of each class, or the mean of the numbers, float32 (n,)."""
+    """Return the share of each class, float32 (n,), or the mean of the numbers, float64 (1,)."""
     if task.is_regression:
-        return np.array([targets.mean()], dtype=np.float32)
+        return np.array([TargetScale.of(targets, task).mean])
     return (np.bincount(targets, minlength=task.outputs) / len(targets)).astype(np.float32)
+
+
+def state_of(prior: np.ndarray, scale: TargetScale | None) -> dict[str, Any]:
+    """Return the prior and the scale of a predictor as JSON, for `read_state`."""
+    return {
+        "prior": prior.tolist(),
+        "is_regression": scale is not None,
+        "scale": None if scale is None else asdict(scale),
+    }
+
+
+def read_state(state: Mapping[str, Any]) -> tuple[np.ndarray, TargetScale | None]:
+    """Return the prior and the scale that `state_of` wrote. A regression without a scale was fitted to its numbers."""
+    if not state["is_regression"]:
+        return np.array(state["prior"], dtype=np.float32), None
+    return np.array(state["prior"], dtype=np.float64), TargetScale(**state.get("scale", {}))
 
 
 def sample_rows(rows: int, most: int, seed: int) -> np.ndarray:

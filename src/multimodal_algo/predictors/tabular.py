@@ -16,7 +16,15 @@ import pandas as pd
 
 from multimodal_algo.config.recipes import ModelSettings
 from multimodal_algo.core.memory import available_bytes
-from multimodal_algo.predictors.base import BranchPredictor, FitSettings, prior_of, sample_rows
+from multimodal_algo.predictors.base import (
+    BranchPredictor,
+    FitSettings,
+    TargetScale,
+    prior_of,
+    read_state,
+    sample_rows,
+    state_of,
+)
 from multimodal_algo.predictors.fast_predict import FastPredictor
 
 _LOG = logging.getLogger(__name__)
@@ -52,15 +60,15 @@ class AutoGluonPredictor(BranchPredictor):
     predictor
         AutoGluon's predictor, or None.
     prior
-        Share of each class among the rows of `fit`, or their mean: float32 (n,).
-    is_regression
-        Whether the predictor predicts a number.
+        Share of each class among the rows of `fit`, float32 (n,), or their mean, float64 (1,).
+    scale
+        Scale of the numbers that the predictor predicts. None for classes.
     """
 
-    def __init__(self, predictor: Any, prior: np.ndarray, is_regression: bool) -> None:
+    def __init__(self, predictor: Any, prior: np.ndarray, scale: TargetScale | None) -> None:
         self._predictor = predictor
         self._prior = prior
-        self._is_regression = is_regression
+        self._scale = scale
         self._fast: FastPredictor | None = None
 
     @classmethod
@@ -84,13 +92,14 @@ class AutoGluonPredictor(BranchPredictor):
         """
         task, seed, name = settings.task, settings.seed, settings.name
         prior = prior_of(targets, task)
-        nothing = cls(None, prior, task.is_regression)
+        scale = TargetScale.of(targets, task)
+        nothing = cls(None, prior, scale if task.is_regression else None)
         if len(np.unique(targets)) < 2:
             return nothing, nothing.predict(inputs)
         rows = sample_rows(len(inputs), _most_rows(inputs), seed)
         if len(rows) < len(inputs):
             _LOG.warning("%s: fitted to %d of %d rows, which is what memory allows", name, len(rows), len(inputs))
-        fitting = _TabularFit(settings, inputs, targets, folds)
+        fitting = _TabularFit(settings, inputs, scale.standardised(targets), folds)
         limit_s = max(_LEAST_LIMIT_S, settings.budget.remaining_s * _COUNTED_SHARE)
         predictor = fitting.fit(rows, settings.model_settings, limit_s)
         if predictor is None:
@@ -113,8 +122,8 @@ class AutoGluonPredictor(BranchPredictor):
         # AutoGluon appends the row of a class that has only one row once more, so that it can fold it.
         held_out = predictor.predict_proba_oof(model=predictor.model_best).loc[: len(rows) - 1]
         predictor.refit_full(model="best", set_best_to_refit_full=True)
-        shipped = cls(predictor, nothing._prior, nothing._is_regression)
-        out_of_fold = np.empty((len(inputs), len(nothing._prior)), dtype=np.float32)
+        shipped = cls(predictor, nothing._prior, nothing._scale)
+        out_of_fold = np.empty((len(inputs), len(nothing._prior)), dtype=nothing._prior.dtype)
         out_of_fold[rows] = shipped._in_order_of_classes(held_out)
         left_out = np.setdiff1d(np.arange(len(inputs)), rows)
         for start in range(0, len(left_out), len(rows)):
@@ -128,13 +137,13 @@ class AutoGluonPredictor(BranchPredictor):
             return np.tile(self._prior, (len(inputs), 1))
         if self._fast is not None:
             return self._in_order_of_classes(self._fast(inputs))
-        if self._is_regression:
+        if self._scale is not None:
             return self._in_order_of_classes(self._predictor.predict(inputs))
         return self._in_order_of_classes(self._predictor.predict_proba(inputs, as_multiclass=True))
 
     def _in_order_of_classes(self, predictions: Any) -> np.ndarray:
-        if self._is_regression:
-            return np.asarray(predictions, dtype=np.float32).reshape(-1, 1)
+        if self._scale is not None:
+            return self._scale.restored(np.asarray(predictions).reshape(-1, 1))
         ordered = np.zeros((len(predictions), len(self._prior)), dtype=np.float32)
         ordered[:, [int(column) for column in predictions.columns]] = predictions.to_numpy(dtype=np.float32)
         return ordered
@@ -142,23 +151,22 @@ class AutoGluonPredictor(BranchPredictor):
     def save(self, directory: Path) -> None:
         """See `BranchPredictor.save`."""
         directory.mkdir(parents=True, exist_ok=True)
-        state = {"prior": self._prior.tolist(), "is_regression": self._is_regression}
-        (directory / _STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
+        state = json.dumps(state_of(self._prior, self._scale))
+        (directory / _STATE).write_text(state + "\n", encoding="utf-8")
         if self._predictor is not None:
             self._predictor.clone_for_deployment(str(directory / _PREDICTOR), model="best")
 
     @classmethod
     def load(cls, directory: Path) -> AutoGluonPredictor:
         """See `BranchPredictor.load`."""
-        state = json.loads((directory / _STATE).read_text(encoding="utf-8"))
-        prior = np.array(state["prior"], dtype=np.float32)
+        prior, scale = read_state(json.loads((directory / _STATE).read_text(encoding="utf-8")))
         if not (directory / _PREDICTOR).is_dir():
-            return cls(None, prior, state["is_regression"])
+            return cls(None, prior, scale)
         from autogluon.tabular import TabularPredictor
 
         predictor = TabularPredictor.load(str(directory / _PREDICTOR), verbosity=0)
         predictor.persist(max_memory=None)  # without this argument it spends a second on weighing every model
-        loaded = cls(predictor, prior, state["is_regression"])
+        loaded = cls(predictor, prior, scale)
         loaded._fast = FastPredictor.of(predictor)
         return loaded
 

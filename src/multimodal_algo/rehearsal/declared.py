@@ -133,11 +133,16 @@ def declared(request: Request) -> list[Mapping[str, Any]]:
 
 
 def any_value(entry: Mapping[str, Any]) -> str:
-    """Return a value that a declared hyperparameter must take: its default, or one of its range without a default."""
+    """Return a value that a declared hyperparameter must take: its default, or one of its range without a default.
+
+    Of a range, 1 is preferred to the least value: a program may refuse to run for 0 hours, minutes and seconds.
+    """
     if "DefaultValue" in entry:
         return entry["DefaultValue"]
     for span in entry.get("Range", {}).values():
-        return span["Values"][0] if "Values" in span else span["MinValue"]
+        if "Values" in span:
+            return span["Values"][0]
+        return span["MinValue"] if _outside(entry, "1") else "1"
     return "1"
 
 

@@ -171,11 +171,15 @@ def _column_groups(schema: FeatureSchema) -> dict[str, tuple[str, ...]]:
 
 
 def log_metrics(metrics: Metrics) -> None:
-    """Log one line per metric, in the form that the platform's metric definitions look for."""
+    """Log one line per metric, in the form that the platform's metric definitions look for.
+
+    The errors of a regression have the unit of the label, and may be as small as the labels are.
+    """
+    digits = ".6g" if metrics.problem_type == "regression" else ".4f"
     for name, value in metrics.fused.items():
-        _LOG.info("validation:%s=%.4f;", name, value)
+        _LOG.info("validation:%s=%s;", name, format(value, digits))
     for branch, scores in metrics.modalities.items():
-        _LOG.info("%s", " ".join(f"validation:{branch}:{name}={value:.4f};" for name, value in scores.items()))
+        _LOG.info("%s", " ".join(f"validation:{branch}:{name}={value:{digits}};" for name, value in scores.items()))
 
 
 def write_metrics(metrics: Metrics, directory: Path) -> None:
@@ -209,7 +213,7 @@ def _regression_lines(results: HeldOutResults) -> Iterator[Sequence[str]]:
     errors = results.predictions[:, 0] - results.targets
     for row in np.argsort(-np.abs(errors), kind="stable"):
         numbers = (results.targets[row], results.predictions[row, 0], errors[row])
-        yield [names[row], *(f"{number:.7g}" for number in numbers)]
+        yield [names[row], *(repr(float(number)) for number in numbers)]
 
 
 def _class_lines(results: HeldOutResults, target: Target) -> Iterator[Sequence[str]]:

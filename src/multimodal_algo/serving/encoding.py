@@ -49,7 +49,7 @@ def _cell(field: Field, value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.6f}" if field is Field.PROBABILITY else f"{value:.7g}"
+        return f"{value:.6f}" if field is Field.PROBABILITY else repr(value)
     if isinstance(value, str):
         return on_one_line(value)
     return json.dumps(value, ensure_ascii=False)

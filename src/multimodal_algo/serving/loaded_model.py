@@ -30,8 +30,8 @@ from multimodal_algo.networks.frozen import Backbone, BackboneInfo, ImageBackbon
 
 _LOG = logging.getLogger(__name__)
 
-# A smaller sum of differences is rounding: no modality moved the answer.
-_NOTHING = 1e-9
+# A smaller sum of differences is rounding: no modality moved the answer. For a number it is a share of the number.
+_NOTHING, _NOTHING_OF_NUMBER = 1e-9, 1e-15
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class RowAnswer:
     Parameters
     ----------
     answer
-        Calibrated probabilities in the order of the class list, or the number, float32 (n,).
+        Calibrated probabilities in the order of the class list, float32 (n,), or the number, float64 (1,).
     weights
         Share of each modality in moving the answer, float (modalities,). None if the request does not ask for it.
     """
@@ -144,7 +144,7 @@ class LoadedModel:
         return [RowAnswer(answer, weight) for answer, weight in zip(answers, weights, strict=True)]
 
     def predict(self, rows: Sequence[Sequence[Any]]) -> np.ndarray:
-        """Return the predictions for raw cells, float32 (rows, n). All cells must be readable."""
+        """Return the predictions for raw cells, see `fuse`. All cells must be readable."""
         features, problems = self.features(rows)
         assert not any(problems)
         return self.fuse(self.votes(features))
@@ -159,7 +159,7 @@ class LoadedModel:
         return votes_of(self._models, features, min_completeness=self.config.min_completeness)
 
     def fuse(self, votes: Votes) -> np.ndarray:
-        """Return the fused predictions: calibrated probabilities, or numbers, float32 (rows, n)."""
+        """Return the fused predictions: calibrated probabilities, float32 (rows, n), or numbers, float64 (rows, 1)."""
         return self._fusion.predict(votes)
 
     def _weights(self, votes: Votes, answers: np.ndarray) -> np.ndarray:
@@ -175,7 +175,8 @@ class LoadedModel:
             without = votes.silence(slice(None), concerned)
             moved[:, number] = np.abs(self.fuse(without) - answers).sum(axis=1) / 2
         total = moved.sum(axis=1, keepdims=True)
-        return np.divide(moved, total, out=np.zeros_like(moved), where=total > _NOTHING)
+        nothing = _NOTHING_OF_NUMBER * np.abs(answers) if self.task.is_regression else _NOTHING
+        return np.divide(moved, total, out=np.zeros_like(moved), where=total > nothing)
 
 
 def _run_by(engine: Engine, network: Backbone, graph: Path) -> None:

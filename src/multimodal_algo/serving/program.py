@@ -17,7 +17,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger as GunicornLogger
 
-from multimodal_algo.artifact import read_description
+from multimodal_algo.artifact import artifact_folder, read_description
 from multimodal_algo.config.inference import InferenceOptions
 from multimodal_algo.sagemaker.devices import find_devices, require_torch_sees_gpus, require_usable
 from multimodal_algo.sagemaker.settings import Settings
@@ -96,7 +96,7 @@ class Server(BaseApplication):
 
     def _execution_parameters(self) -> dict[str, int]:
         # The platform asks before the models are loaded.
-        config = read_description(self._settings.paths.model)
+        config = read_description(artifact_folder(self._settings.paths.model))
         return execution_parameters(config, has_gpu=self._devices.gpus > 0, single_record=self._settings.single_record)
 
     def _use_gpu(self, arbiter: Any, worker: Any) -> None:
@@ -146,7 +146,9 @@ class Server(BaseApplication):
         require_torch_sees_gpus(self._devices, allow_cpu_fallback=allow)
         from multimodal_algo.serving.loaded_model import LoadedModel
 
-        directory = self._settings.paths.model
+        directory = artifact_folder(self._settings.paths.model)
+        if directory != self._settings.paths.model:
+            _LOG.info("the artifact is in the folder %s", directory)
         config = read_description(directory)
         options = InferenceOptions.of(
             config.hyperparameters,

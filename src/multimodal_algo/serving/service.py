@@ -300,7 +300,7 @@ def _value_of(field: Field, row: RowAnswer, model: LoadedModel) -> Any:
         shares = zip(model.modalities, row.weights, strict=True)
         return {modality.value: _rounded(share) for modality, share in shares}
     if model.task.is_regression:
-        return float(f"{row.answer[0]:.7g}")
+        return float(row.answer[0])
     if field is Field.LABELS:
         return list(model.classes)
     if field is Field.PROBABILITIES:

@@ -1,16 +1,15 @@
-"""Compares predictions with the labels of a CSV file."""
+"""Compares predictions with the labels of a file."""
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from multimodal_algo.core.errors import UserError
-from multimodal_algo.core.schema import ID, LABEL
-from multimodal_algo.ingest.sources import Source, read_rows
+from multimodal_algo.core.labels import number_of
+from multimodal_algo.tools.answers import Answers, Truth, canonical, read_answers
 
 
 @dataclass(frozen=True)
@@ -38,54 +37,79 @@ class Outcome:
 
 
 def score_predictions(predictions: Path, truth: Path) -> Outcome:
-    """Compare the output of a transform with a CSV file that has labels.
+    """Compare predictions with a file that has labels.
 
     Parameters
     ----------
     predictions
-        File of lines ``ID,label,probability``. Lines of a regression are ``ID,label``.
+        The output of a transform, or ``predictions.csv`` of a training job, see `read_answers`.
     truth
-        CSV file of the same rows, with header and label.
+        CSV or Parquet file of the same rows, with column names and label.
 
     Raises
     ------
     UserError
-        `truth` has no label. Or the number of lines is not the number of rows, or a line has the ID of another row.
+        See `read_answers`. Or `truth` has no label, or an answer has the ID of another row.
     """
-    header, *rows = [row.fields for row in read_rows(Source(truth, truth.name))]
-    if LABEL not in header:
-        raise UserError(f"{truth}: there is no '{LABEL}' column to compare with. Give a file that has one.")
-    with predictions.open(encoding="utf-8", newline="") as stream:
-        # The SDK's local mode ends the answers of each payload with a blank line. An answer is never blank.
-        answers = [answer for answer in csv.reader(stream) if answer]
-    if len(answers) != len(rows):
-        raise UserError(
-            f"{predictions} has {len(answers)} lines, {truth} has {len(rows)} rows: they do not belong together."
-        )
-    label_field = 1 if ID in header else 0
-    for line, (answer, row) in enumerate(zip(answers, rows, strict=True), start=1):
-        if label_field and answer[0] != row[header.index(ID)]:
-            raise UserError(
-                f"{predictions}, line {line}: the ID is '{answer[0][:60]}', but {truth} has "
-                f"'{row[header.index(ID)][:60]}'. Give the file that was transformed."
-            )
-    predicted = [answer[label_field] for answer in answers]
-    expected = [row[header.index(LABEL)] for row in rows]
-    is_regression = all(len(answer) == label_field + 1 for answer in answers)
-    if is_regression:
-        return Outcome(predictions, _regression_summary(predicted, expected), None)
-    right = sum(a == b for a, b in zip(predicted, expected, strict=True))
-    accuracy = right / len(rows)
-    return Outcome(predictions, f"{right} of {len(rows)} right ({accuracy:.1%})", accuracy)
-
-
-def _regression_summary(predicted: Sequence[str], expected: Sequence[str]) -> str:
-    # The label is empty where the row could not be read. Such rows are left out.
-    pairs = [(float(a), float(b)) for a, b in zip(predicted, expected, strict=True) if a]
+    known = Truth.read(truth)
+    answers = read_answers(predictions, known)
+    expected = _labels_in_order(answers, predictions, known) if answers.in_order else _labels_by_id(answers, known)
+    pairs = [(a, b) for a, b in zip(answers.labels, expected, strict=True) if b.strip()]
     if not pairs:
+        return Outcome(predictions, "no row has a label", None)
+    if _are_numbers(answers, pairs):
+        return Outcome(predictions, _regression_summary(pairs), None)
+    by_value = all(number_of(b) is not None for _, b in pairs)
+    right = sum(canonical(a, by_value=by_value) == canonical(b, by_value=by_value) for a, b in pairs)
+    unanswered = sum(not a.strip() for a, _ in pairs)
+    more = f", {unanswered} of them without an answer" if unanswered else ""
+    return Outcome(predictions, f"{right} of {len(pairs)} right ({right / len(pairs):.1%}){more}", right / len(pairs))
+
+
+def _labels_in_order(answers: Answers, predictions: Path, truth: Truth) -> list[str]:
+    """Return the labels of the rows, after a check that the answers have their IDs."""
+    if answers.ids is None or truth.ids is None:
+        return truth.labels
+    for line, (given, known) in enumerate(zip(answers.ids, truth.ids, strict=True), start=1):
+        if canonical(given) != canonical(known):
+            raise UserError(
+                f"{predictions}, line {line}: the ID is '{given[:60]}', but {truth.path} has '{known[:60]}'. "
+                "Give the file that was transformed."
+            )
+    return truth.labels
+
+
+def _labels_by_id(answers: Answers, truth: Truth) -> list[str]:
+    """Return the label of the row with each answer's ID, which is the number of the row where rows have no ID."""
+    ids = truth.ids or [str(number) for number in range(1, len(truth.rows) + 1)]
+    labels: dict[str, str] = {}
+    for each, label in zip(map(canonical, ids), truth.labels, strict=True):
+        if labels.setdefault(each, label) != label:
+            raise UserError(f"{truth.path} has rows with the ID '{each[:60]}' and other labels. Make the IDs unique.")
+    given = [canonical(each) for each in answers.ids or []]
+    if missing := [each for each in given if each not in labels]:
+        raise UserError(f"{truth.path} has no row with the ID '{missing[0][:60]}'. Give the file that was predicted.")
+    return [labels[each] for each in given]
+
+
+def _are_numbers(answers: Answers, pairs: Sequence[tuple[str, str]]) -> bool:
+    """Whether the predictions are those of a regression. Classes may be numbers too, but each is one of the labels."""
+    if answers.with_probability or any(number_of(b) is None for _, b in pairs):
+        return False
+    labels = {canonical(b) for _, b in pairs}
+    predicted = [a for a, _ in pairs if a.strip()]
+    if any(number_of(a) is None for a in predicted):
+        return False
+    return not predicted or any(canonical(a) not in labels for a in predicted)
+
+
+def _regression_summary(pairs: Sequence[tuple[str, str]]) -> str:
+    # The label is empty where the row could not be read. Such rows are left out.
+    numbers = [(float(a), float(b)) for a, b in pairs if a.strip()]
+    if not numbers:
         return "no row has a prediction"
-    error = sum((a - b) ** 2 for a, b in pairs) / len(pairs)
-    mean = sum(b for _, b in pairs) / len(pairs)
-    variance = sum((b - mean) ** 2 for _, b in pairs) / len(pairs)
+    error = sum((a - b) ** 2 for a, b in numbers) / len(numbers)
+    mean = sum(b for _, b in numbers) / len(numbers)
+    variance = sum((b - mean) ** 2 for _, b in numbers) / len(numbers)
     explained = f", {1 - error / variance:.1%} of the variance explained" if variance else ""
-    return f"{len(pairs)} of {len(expected)} rows, root mean squared error {math.sqrt(error):.6g}{explained}"
+    return f"{len(numbers)} of {len(pairs)} rows, root mean squared error {math.sqrt(error):.6g}{explained}"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-# The largest difference between predictions: of a probability, or as a share of a regression's largest number.
+# The largest difference between predictions: of a probability, or in units of a regression's deviation.
 _TOLERANCE = 0.01
 
 
@@ -132,7 +132,8 @@ class Backbones:
         directory
             Directory of the artifact.
         predict
-            Function that returns the model's predictions of a few rows, float32 (rows, n), with given encoders.
+            Function that returns the model's predictions of a few rows, (rows, n), with given encoders. Numbers
+            are in units of the deviation of the labels.
         """
         networks = self._networks()
         for network in networks.values():

@@ -99,6 +99,6 @@ def log_labels(target: Target, problem_type: str) -> None:
     if not target.task.is_regression:
         _LOG.info("labels: %d classes", len(target.classes))
         return
-    _LOG.info("labels: numbers from %.7g to %.7g, a regression", target.values.min(), target.values.max())
+    _LOG.info("labels: numbers from %r to %r, a regression", float(target.values.min()), float(target.values.max()))
     if problem_type == "auto" and np.all(target.values == target.values.round()):
         _LOG.warning("labels: whole numbers, taken for amounts. Set problem_type=multiclass if they name classes")

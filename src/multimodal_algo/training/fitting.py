@@ -171,7 +171,7 @@ class Fitting:
         Returns
         -------
         dict
-            Out-of-fold votes by the number of the branch, float32 (rows, n + 1).
+            Out-of-fold votes by the number of the branch, see `BranchModel.fit`.
         """
         if not fits:
             return {}
@@ -205,7 +205,7 @@ class Fitting:
         model.load(part)
         self.seconds[model.name] = round(self.checkpoints.spent_s(name), 2)
         _LOG.info("%s: taken from the checkpoint of a previous start", model.name)
-        return np.asarray(np.load(part / _VOTES), dtype=np.float32)
+        return np.asarray(np.load(part / _VOTES))
 
     def save(self, result: WorkResult, model: BranchModel, used_s: float) -> np.ndarray:
         """Save a branch that was fitted, load its model, and return its out-of-fold votes."""

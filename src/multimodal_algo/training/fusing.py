@@ -57,7 +57,7 @@ class Fused:
     fusion
         The fusion.
     predictions
-        Its held-out predictions, float32 (rows, n).
+        Its held-out predictions, (rows, n).
     held_out
         The rows of the validation channel. None where the training rows are held out by folds.
     """
@@ -156,7 +156,7 @@ def _fit(
         budget=budget,
         held_out=held_out,
     )
-    losses = ", ".join(f"{name} {loss:.3f}" for name, loss in choice.losses.items())
+    losses = ", ".join(f"{name} {loss:.4g}" for name, loss in choice.losses.items())
     temperature = "" if fusion.finish is None else f", temperature {fusion.finish.temperature:.2f}"
     _LOG.info("fusion: %s (%s: %s)%s", choice.chosen, selector.loss_name, losses, temperature)
     return fusion, predictions

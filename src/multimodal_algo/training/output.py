@@ -28,6 +28,7 @@ from multimodal_algo.ingest.categories import KnownCategories
 from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.features import Encoders, build_features
 from multimodal_algo.ingest.images import SIDE
+from multimodal_algo.predictors.base import TargetScale
 from multimodal_algo.report.metrics import Metrics
 from multimodal_algo.training.backbones import Backbones
 from multimodal_algo.training.fitting import FittedBranches
@@ -79,12 +80,16 @@ class NewArtifact:
         self.known_categories.save(directory / CATEGORIES)
 
     def _probe_predictions(self, encoders: Encoders) -> np.ndarray:
-        """Return the predictions of the first training rows, float32 (rows, n), with these networks."""
+        """Return the predictions of the first training rows, (rows, n), with these networks.
+
+        Numbers are in units of the deviation of the labels.
+        """
         dataset = self.dataset
         rows = len(next(iter(dataset.probe.values())))
         side = SIDE if needs_pictures(branch for branch, _ in self.fitted.models) else 0
         features = build_features(dataset.schema, dataset.probe, rows, encoders, side)
-        return self.fusion.predict(self.fitted.predict(features, self.hyperparameters.min_completeness))
+        predictions = self.fusion.predict(self.fitted.predict(features, self.hyperparameters.min_completeness))
+        return TargetScale.of(self.target.values, self.target.task).standardised(predictions)
 
     def _config(self, metrics: Metrics) -> ModelConfig:
         return ModelConfig(

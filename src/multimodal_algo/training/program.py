@@ -201,7 +201,10 @@ class _LeadingHost:
         gpus = self._host.usable_gpus()
         hyperparameters = read_hyperparameters(paths)
         train_data = train_path(paths)
-        _LOG.info("training: quality %s, %g s for fitting", hyperparameters.quality, hyperparameters.budget_s)
+        default = "" if hyperparameters.sets_budget else ", since neither n_hours, n_mins nor n_secs is set"
+        _LOG.info(
+            "training: quality %s, %g s for fitting%s", hyperparameters.quality, hyperparameters.budget_s, default
+        )
         _warn_of_unused_channels(paths)
         require_torch_sees_gpus(devices, allow_cpu_fallback=settings.allow_cpu_fallback)
         channels = _channel_paths(paths, train_data)

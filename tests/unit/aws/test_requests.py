@@ -14,7 +14,7 @@ from multimodal_algo.aws.requests import (
     model_request,
     parameter_ranges,
 )
-from multimodal_algo.config.hyperparameters import specification
+from multimodal_algo.config.specification import specification
 from multimodal_algo.config.transform import BatchStrategy, JoinSource, SplitType, TransformSettings
 from multimodal_algo.core.errors import UserError
 

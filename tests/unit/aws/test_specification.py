@@ -20,7 +20,8 @@ from multimodal_algo.aws.specification import (
     transform_resources,
 )
 from multimodal_algo.config.channels import CHANNELS, MODEL, PRETRAINED, Channel
-from multimodal_algo.config.hyperparameters import HyperParameters, specification
+from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.config.specification import specification
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.metrics import CLASSIFICATION, METRICS, REGRESSION, Metric
 from multimodal_algo.report.metrics import Metrics, log_metrics
@@ -64,7 +65,7 @@ def test_what_the_service_would_refuse_is_reported(change: Any, sentence: str) -
 def test_no_declared_hyperparameter_is_required_and_each_default_is_accepted() -> None:
     declared = request()["TrainingSpecification"]["SupportedHyperParameters"]
     assert not any(entry["IsRequired"] for entry in declared)
-    HyperParameters.parse({entry["Name"]: entry["DefaultValue"] for entry in declared})
+    HyperParameters.parse({entry["Name"]: entry["DefaultValue"] for entry in declared if "DefaultValue" in entry})
 
 
 def test_free_text_has_no_range_and_is_not_tunable() -> None:

@@ -170,6 +170,23 @@ def test_numbers_are_fused_to_less_error_than_each_branch_makes() -> None:
     assert nothing[0, 0] == pytest.approx(truth.mean(), rel=1e-4)
 
 
+@pytest.mark.fits
+@pytest.mark.parametrize(("offset", "unit"), [(1.7e9, 10.0), (0.0, 1e-12), (1e15, 100.0)])
+def test_numbers_are_fused_without_losing_digits(offset: float, unit: float, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    truth = offset + unit * generator.normal(size=400)
+    vectors = np.zeros((400, 2, 2))
+    vectors[:, :, 0] = truth[:, None] + unit * generator.normal(0, 0.5, size=(400, 2))
+    vectors[generator.random((400, 2)) < 0.1] = [0, 1]
+    fusion, held_out, choice = fit(Votes(vectors), truth, selector=Selector(Task.regression(), "rmse"))
+    assert choice.losses["mean"] < 0.85 * min(choice.losses["text alone"], choice.losses["num alone"])
+    assert np.sqrt(np.mean((held_out[:, 0] - truth) ** 2)) == pytest.approx(choice.losses[choice.chosen], rel=1e-6)
+    fusion.save(tmp_path / "fusion")
+    np.testing.assert_array_equal(
+        Fusion.load(tmp_path / "fusion").predict(Votes(vectors)), fusion.predict(Votes(vectors))
+    )
+
+
 def test_a_branch_that_is_wrong_out_of_fold_is_not_believed_the_other_way_round() -> None:
     """Held-out votes of a branch of noise lean away from the truth. On new rows they lean nowhere."""
     votes, labels = two_branches(600, seed=1)

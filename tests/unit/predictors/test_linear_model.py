@@ -136,6 +136,21 @@ def test_numbers_are_fitted(tmp_path: Path) -> None:
 
 
 @pytest.mark.fits
+@pytest.mark.parametrize(("offset", "unit"), [(1.7e9, 3.0), (0.0, 1e-12), (1e15, 64.0), (-5.0, 1e200)])
+def test_predicted_numbers_keep_the_digits_of_their_labels(offset: float, unit: float, tmp_path: Path) -> None:
+    frame, labels = table()
+
+    def fit(numbers: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+        how = settings(Task.regression(), {"WIDE": {}, "GBM": {"num_boost_round": 20}}, tmp_path / name)
+        predictor, held_out = AutoGluonPredictor.fit(frame, numbers, np.arange(240) % 4, how)
+        predictor.save(tmp_path / name / "saved")
+        return held_out, AutoGluonPredictor.load(tmp_path / name / "saved").predict(frame)
+
+    for plain, shifted in zip(fit(labels * 1.0, "plain"), fit(offset + unit * labels, "shifted"), strict=True):
+        np.testing.assert_allclose((shifted - offset) / unit, plain, atol=1e-3)
+
+
+@pytest.mark.fits
 def test_as_many_rows_are_fitted_as_memory_allows_and_all_are_predicted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,16 @@ def test_each_answer_is_exactly_one_line(rows: list[tuple[str, str]]) -> None:
     assert len(list(csv.reader(io.StringIO(encoded.decode(), newline="")))) == len(rows)
 
 
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_predicted_number_is_read_back_as_it_was(number: float) -> None:
+    answers: list[Answer] = [{Field.PREDICTED_LABEL: number}]
+    line = encode(answers, FIELDS[1:2], Kind.CSV, is_single=False).decode().strip()
+    assert float(line) == number
+    assert line == repr(number)
+    entry = json.loads(encode(answers, FIELDS[1:2], Kind.JSON_LINES, is_single=True))
+    assert entry == {"predicted_label": number}
+
+
 def test_lists_are_json_in_a_cell_and_a_header_line_has_the_names() -> None:
     encoded = encode([{}, answer(probabilities=[0.25, 0.75]), answer(label=None)], FIELDS, Kind.CSV, is_single=False)
     assert list(csv.reader(io.StringIO(encoded.decode()))) == [

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from multimodal_algo.core.task import ProblemType, Task
-from multimodal_algo.predictors.base import BranchPredictor, FitSettings, prior_of
+from multimodal_algo.predictors.base import BranchPredictor, FitSettings, TargetScale, prior_of, read_state, state_of
 from multimodal_algo.predictors.finetune.files import read_predictor, write_networks, write_predictor
 from multimodal_algo.predictors.finetune.parts import STATE, PartRows, fit_parts
 from multimodal_algo.predictors.finetune.prediction import predictions_of
@@ -29,15 +29,15 @@ class FineTunedPredictor(BranchPredictor):
     predictors
         AutoGluon's predictors. None of them where nothing could be learned, and then every row gets the prior.
     prior
-        Share of each class among the rows of `fit`, or their mean: float32 (n,).
-    is_regression
-        Whether they predict numbers.
+        Share of each class among the rows of `fit`, float32 (n,), or their mean, float64 (1,).
+    scale
+        Scale of the numbers that they predict. None for classes.
     """
 
-    def __init__(self, predictors: list[Any], prior: np.ndarray, is_regression: bool) -> None:
+    def __init__(self, predictors: list[Any], prior: np.ndarray, scale: TargetScale | None) -> None:
         self._predictors = predictors
         self._prior = prior
-        self._is_regression = is_regression
+        self._scale = scale
 
     @classmethod
     def fit(
@@ -56,35 +56,34 @@ class FineTunedPredictor(BranchPredictor):
         settings
             Settings of the fit. The model settings are AutoMM's dotted hyperparameters, which override our defaults.
         """
-        prior = prior_of(targets, settings.task)
+        prior, scale = prior_of(targets, settings.task), TargetScale.of(targets, settings.task)
+        restores = settings.task.is_regression
         out_of_fold = np.tile(prior, (len(inputs), 1))
         predictors = {}
-        rows = PartRows(inputs, targets, folds)
+        rows = PartRows(inputs, scale.standardised(targets), folds)
         for fitted in fit_parts(rows, settings):
-            out_of_fold[rows.held_out(fitted.part)] = fitted.out_of_fold
+            held_out = fitted.out_of_fold
+            out_of_fold[rows.held_out(fitted.part)] = scale.restored(held_out) if restores else held_out
             predictors[fitted.part] = read_predictor(fitted.directory)
         ordered = [predictors[part] for part in sorted(predictors)]
-        return cls(ordered, prior, settings.task.is_regression), out_of_fold
+        return cls(ordered, prior, scale if restores else None), out_of_fold
 
     def predict(self, inputs: pd.DataFrame) -> np.ndarray:
         """See `BranchPredictor.predict`."""
         if not self._predictors:
             return np.tile(self._prior, (len(inputs), 1))
-        problem_type: ProblemType = "regression" if self._is_regression else "multiclass"
+        problem_type: ProblemType = "multiclass" if self._scale is None else "regression"
         task = Task(problem_type, len(self._prior))
         total = np.zeros((len(inputs), task.outputs), dtype=np.float32)
         for predictor in self._predictors:
             total += predictions_of(predictor, inputs, task)
-        return total / len(self._predictors)
+        mean = total / len(self._predictors)
+        return mean if self._scale is None else self._scale.restored(mean)
 
     def save(self, directory: Path) -> None:
         """See `BranchPredictor.save`."""
         directory.mkdir(parents=True, exist_ok=True)
-        state = {
-            "prior": self._prior.tolist(),
-            "is_regression": self._is_regression,
-            "predictors": len(self._predictors),
-        }
+        state = {**state_of(self._prior, self._scale), "predictors": len(self._predictors)}
         (directory / STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
         for number, predictor in enumerate(self._predictors):
             target = directory / str(number)
@@ -105,4 +104,4 @@ class FineTunedPredictor(BranchPredictor):
         """See `BranchPredictor.load`."""
         state = json.loads((directory / STATE).read_text(encoding="utf-8"))
         predictors = [read_predictor(directory / str(number)) for number in range(state["predictors"])]
-        return cls(predictors, np.array(state["prior"], dtype=np.float32), state["is_regression"])
+        return cls(predictors, *read_state(state))

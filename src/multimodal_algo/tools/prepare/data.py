@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tarfile
@@ -9,13 +10,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, TypeVar
 
 from multimodal_algo.artifact import CONFIG, ModelConfig
 from multimodal_algo.config.inference import on_one_line
+from multimodal_algo.core.archive import is_of_desktop
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.progress import Progress
 from multimodal_algo.core.schema import FeatureSchema
@@ -168,7 +169,7 @@ def _in_order(work: Callable[[InputRow], _T], rows: Iterable[InputRow]) -> Itera
         pool.shutdown(cancel_futures=True)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _complete_file(path: Path) -> Iterator[IO[str]]:
     """Open a file for writing that gets its name when it is complete."""
     partial = path.with_name(path.name + ".partial")
@@ -207,11 +208,14 @@ def _quoted(cell: str) -> str:
 
 
 def _schema_of(model: Path) -> FeatureSchema:
-    try:
+    descriptions: dict[int, bytes] = {}
+    with contextlib.suppress(tarfile.TarError, OSError, ValueError):
         with tarfile.open(model) as tar:
             for member in tar:
-                if member.name.removeprefix("./") == CONFIG and (stream := tar.extractfile(member)) is not None:
-                    return ModelConfig.model_validate_json(stream.read()).schema_
-    except (tarfile.TarError, OSError, ValueError):
-        pass
+                name = PurePosixPath(member.name)
+                is_description = name.name == CONFIG and not is_of_desktop(name)
+                if is_description and (stream := tar.extractfile(member)) is not None:
+                    descriptions.setdefault(len(name.parts), stream.read())
+        if descriptions:  # the model may be in a folder
+            return ModelConfig.model_validate_json(descriptions[min(descriptions)]).schema_
     raise UserError(f"{model}: this file is not the model.tar.gz of a training job.")

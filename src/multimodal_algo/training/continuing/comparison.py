@@ -97,7 +97,7 @@ def compare(
     is_better = sign * (before[name] - now[name]) > 0
     comparison = Comparison(len(rows) or metrics.rows, before, now, is_better, compared)
     _LOG.info(
-        "model channel: %s of the previous model %.4f, of the new one %.4f, on %d rows that neither was fitted to",
+        "model channel: %s of the previous model %.6g, of the new one %.6g, on %d rows that neither was fitted to",
         name, before[name], now[name], comparison.rows,
     )  # fmt: skip
     return comparison

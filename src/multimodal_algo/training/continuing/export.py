@@ -13,13 +13,13 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from multimodal_algo.artifact import CONFIG, GRAPH, IMAGE_BACKBONE, TEXT_BACKBONE, ModelConfig
+from multimodal_algo.artifact import CONFIG, GRAPH, IMAGE_BACKBONE, TEXT_BACKBONE, ModelConfig, artifact_folder
 from multimodal_algo.branches.registry import FINE_TUNED
 from multimodal_algo.config.recipes import Branch
-from multimodal_algo.core.archive import unpack
+from multimodal_algo.core.archive import log_left_out, unpack
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import Modality
-from multimodal_algo.training.continuing.previous import find_artifact
+from multimodal_algo.training.continuing.previous import archives_in, find_artifact
 
 _FOLDERS = {Modality.TEXT: "text", Modality.IMAGE: "image"}
 _SIGNS = {Modality.TEXT: "config.json", Modality.IMAGE: "backbone.json"}
@@ -109,6 +109,12 @@ def find_networks(directory: Path) -> Networks:
     }
 
 
+def _networks_below(directory: Path) -> Networks:
+    """Return the networks in `directory`, or in the folder below it that was packed with them."""
+    folders = [directory, *sorted(path for path in directory.iterdir() if path.is_dir())]
+    return next((networks for folder in folders if (networks := find_networks(folder))), {})
+
+
 def pretrained_networks(location: Path, scratch: Path) -> Networks:
     """Return the networks of the ``pretrained`` channel.
 
@@ -126,22 +132,22 @@ def pretrained_networks(location: Path, scratch: Path) -> Networks:
     UserError
         The channel holds none of them.
     """
-    if not (location / CONFIG).is_file():
-        if networks := find_networks(location):
+    folder = artifact_folder(location)
+    if not (folder / CONFIG).is_file():
+        if networks := _networks_below(location):
             return networks
-        archives = sorted(path for path in location.rglob("*.tar.gz") if path.is_file())
+        archives = archives_in(location)
         if len(archives) != 1:
             raise UserError(
                 f"{location.name}: there are no networks. Put what multimodal-algo export-backbones wrote there "
                 "(text/ and image/, or a tar.gz of them), or a model.tar.gz."
             )
-        unpack(archives[0], scratch / "unpacked")
-        if not (scratch / "unpacked" / CONFIG).is_file():
-            networks = find_networks(scratch / "unpacked")
+        log_left_out(archives[0], unpack(archives[0], scratch / "unpacked"))
+        folder = artifact_folder(scratch / "unpacked")
+        if not (folder / CONFIG).is_file():
+            networks = _networks_below(scratch / "unpacked")
             if not networks:
                 raise UserError(f"{location.name}: {archives[0].name} holds neither networks nor a model.")
             return networks
-    directory, config = find_artifact(
-        location if (location / CONFIG).is_file() else scratch / "unpacked", scratch / "artifact"
-    )
+    directory, config = find_artifact(folder, scratch / "artifact")
     return write_networks(directory, config, scratch / "networks", fine_tuned=True)

@@ -61,7 +61,8 @@ def test_files_of_a_folder_are_one_after_the_other_with_the_columns_of_the_first
     assert (tmp_path / "out.csv").read_text().endswith("2,y,l\n")
 
 
-def test_a_models_columns_are_written_in_its_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", [".", "model", "export/1"])
+def test_a_models_columns_are_written_in_its_order(tmp_path: Path, folder: str) -> None:
     config = ModelConfig(
         format_version=1,
         columns=("b_num", "label", "ID", "a_text"),
@@ -76,8 +77,10 @@ def test_a_models_columns_are_written_in_its_order(tmp_path: Path) -> None:
         metrics={},
     )
     (tmp_path / CONFIG).write_text(config.model_dump_json())
+    (tmp_path / "._x").write_text("of a desktop")
     with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as tar:
-        tar.add(tmp_path / CONFIG, f"./{CONFIG}")
+        tar.add(tmp_path / "._x", f"{folder}/._{CONFIG}")
+        tar.add(tmp_path / CONFIG, f"{folder}/{CONFIG}")
     (tmp_path / "data.csv").write_text("ID,note,a_text,b_num\n1,n,x,3\n")
     prepare_data(tmp_path / "data.csv", tmp_path / "out.csv", model=tmp_path / "model.tar.gz")
     assert (tmp_path / "out.csv").read_text() == "3,1,x\n"

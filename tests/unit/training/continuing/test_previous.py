@@ -34,10 +34,10 @@ def small(tmp_path: Path) -> Path:
     return tmp_path / "small"
 
 
-def packed(directory: Path, archive: Path, *others: tarfile.TarInfo) -> Path:
+def packed(directory: Path, archive: Path, *others: tarfile.TarInfo, folder: str = ".") -> Path:
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(archive, "w:gz") as tar:
-        tar.add(directory, arcname=".")
+        tar.add(directory, arcname=folder)
         for member in others:
             tar.addfile(member)
     return archive
@@ -51,6 +51,48 @@ def test_an_artifact_is_found_extracted_as_an_archive_and_in_a_channel(small: Pa
         assert (directory / "text/part").read_text() == "of a model"
 
 
+@pytest.mark.parametrize("folder", [".", "model", "export/1", "my model"])
+def test_an_artifact_is_found_in_a_folder_of_its_archive(small: Path, tmp_path: Path, folder: str) -> None:
+    archive = packed(small, tmp_path / "channel/model.tar.gz", folder=folder)
+    shutil.copytree(small, tmp_path / "extracted" / folder, dirs_exist_ok=True)
+    for number, location in enumerate((archive, archive.parent, tmp_path / "extracted")):
+        directory, config = find_artifact(location, tmp_path / f"scratch-{number}")
+        assert config.classes == ("x", "y")
+        assert (directory / "text/part").read_text() == "of a model"
+
+
+def test_files_that_the_description_does_not_list_are_not_extracted_and_logged_once(
+    small: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = (
+        "._model_config.json",
+        "text/._part",
+        "__MACOSX/._text",
+        ".DS_Store",
+        "text/Thumbs.db",
+        "code/inference.py",
+    )
+    for name in names:
+        (small / name).parent.mkdir(exist_ok=True)
+        (small / name).write_text("of a desktop")
+    archive = packed(small, tmp_path / "channel/model.tar.gz", folder="model")
+    (archive.parent / "._model.tar.gz").write_text("of a desktop")
+    with caplog.at_level("INFO"):
+        directory, config = find_artifact(archive.parent, tmp_path / "scratch")
+    left = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()}
+    assert left == {CONFIG, *config.files}
+    (line,) = [record.getMessage() for record in caplog.records if "not extracted" in record.getMessage()]
+    assert line.startswith(f"model.tar.gz: {len(names)} files that do not belong to a model")
+
+
+def test_two_artifacts_in_one_archive_are_refused(small: Path, tmp_path: Path) -> None:
+    both = tmp_path / "both"
+    shutil.copytree(small, both / "a")
+    shutil.copytree(small, both / "b")
+    with pytest.raises(UserError, match="the folders a and b hold one artifact each"):
+        find_artifact(packed(both, tmp_path / "model.tar.gz"), tmp_path / "scratch")
+
+
 def test_rows_and_copies_of_rows_are_known_again(small: Path) -> None:
     previous = PreviousModel(*find_artifact(small, small / "scratch"))
     keys = np.array([[3, 9], [4, 5], [4, 9], [4, 0]], dtype=np.uint32)
@@ -59,8 +101,6 @@ def test_rows_and_copies_of_rows_are_known_again(small: Path) -> None:
 
 
 def change(files: Path, kind: str) -> None:
-    if kind == "foreign file":
-        (files / "run.py").write_text("print('here')")
     if kind == "changed file":
         (files / "text/part").write_text("of another")
     if kind == "missing file":
@@ -85,7 +125,6 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
 @pytest.mark.parametrize(
     ("kind", "others", "told"),
     [
-        ("foreign file", [], "holds 'run.py', of which its model_config.json knows nothing"),
         ("changed file", [], "damaged: text/part"),
         ("missing file", [], "incomplete: text/part"),
         ("outside", [], "lies outside the artifact"),

@@ -1,0 +1,85 @@
+"""Tokens of texts in any script, for TF-IDF.
+
+Blanks separate the words of most scripts. Chinese, Japanese, Thai and their like have none, so their characters and
+pairs of characters are tokens. So are emoji and other symbols.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from operator import add
+
+import regex
+
+_ASCII_WORDS = re.compile(r"\w+", re.ASCII)
+_WORDS = re.compile(r"\w+")
+# Anything but Latin, Greek, Cyrillic and Armenian letters, with the signs that texts in them have.
+_BEYOND_ALPHABETS = re.compile(r"[^\0-\u02ff\u0370-\u0482\u048a-\u058f\u1e00-\u1fff\u2010-\u2027\u2030-\u203b\u20ac]")
+_UNSPACED = (
+    r"\p{Han}\p{Hiragana}\p{Katakana}\u30fc\p{Bopomofo}\p{Yi}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tai_Le}"
+    r"\p{New_Tai_Lue}\p{Tai_Tham}\p{Javanese}\p{Balinese}"
+)
+_PICTURE = r"(?![\0-\u00ff])\p{Extended_Pictographic}[\p{Emoji_Modifier}\U000e0020-\U000e007f]*"
+_EMOJI = rf"\p{{Regional_Indicator}}{{2}}|[0-9#*]\u20e3|{_PICTURE}(?:\u200d{_PICTURE})*"
+_HANGUL = r"[\p{Hangul}][\p{Hangul}\p{M}]*"
+# Marks belong to words: they are the vowels of Indian scripts. So do joiners, which only shape letters.
+_WORD = (
+    rf"[[\p{{L}}\p{{N}}_]--[{_UNSPACED}\p{{Hangul}}]][[\p{{L}}\p{{M}}\p{{N}}_\u200c\u200d]--[{_UNSPACED}\p{{Hangul}}]]*"
+)
+_SYMBOL = r"(?![\0-\u00ff])[\p{S}\p{Co}]"
+_RUNS = regex.compile(rf"{_EMOJI}|(?:[{_UNSPACED}]\p{{M}}*)+|{_HANGUL}|{_WORD}|{_SYMBOL}", regex.VERSION1)
+# The first script without blanks. Runs that begin before it are words.
+_FIRST_CUT = "\u0e00"
+_CLUSTERS = regex.compile(r"[\p{L}\p{N}]\p{M}*")
+_PICTURES = regex.compile(r"\p{Extended_Pictographic}")
+_IS_CUT = regex.compile(rf"[{_UNSPACED}\p{{Hangul}}]", regex.VERSION1)
+_IS_HANGUL = regex.compile(r"\p{Hangul}")
+_SELECTORS = str.maketrans("", "", "\ufe0e\ufe0f")
+
+
+def normalised(text: str) -> str:
+    """Return a text in lower case and in one spelling: with NFKC, and without the selectors of an emoji's style."""
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFKC", text).lower().translate(_SELECTORS)
+
+
+def tokens_of(text: str) -> list[str]:
+    """Return the tokens of a text in any script.
+
+    Examples
+    --------
+    >>> tokens_of("Très bon, 5 €")
+    ['très', 'bon', '5']
+    >>> tokens_of("東京都")
+    ['東', '京', '都', '東京', '京都']
+    >>> tokens_of("good👍🏽")
+    ['good', '👍🏽', '👍']
+    """
+    if text.isascii():
+        return _ASCII_WORDS.findall(text.lower())
+    text = normalised(text)
+    if not _BEYOND_ALPHABETS.search(text):
+        return _WORDS.findall(text)
+    tokens: list[str] = []
+    for run in _RUNS.findall(text):
+        if len(run) == 1 or run[0] < _FIRST_CUT:
+            tokens.append(run)
+        else:
+            _add_parts(run, tokens)
+    return tokens
+
+
+def _add_parts(run: str, tokens: list[str]) -> None:
+    """Add the tokens of an emoji of several characters, of a word, or of characters of a script without blanks."""
+    if not _IS_CUT.match(run):
+        tokens.append(run)
+        # A skin tone, or a person in a group, is a variant: the emoji that it is made of are tokens too.
+        tokens.extend(_PICTURES.findall(run))
+        return
+    clusters = list(run) if run.isalnum() else _CLUSTERS.findall(run)
+    if _IS_HANGUL.match(run):
+        tokens.append(run)  # Korean has blanks between words, and endings at the words
+    tokens.extend(clusters)
+    tokens.extend(map(add, clusters, clusters[1:]))
