@@ -56,7 +56,7 @@ def arrow(kind: str) -> bytes:
         (lzma.compress(TEXT.encode()), "compressed with xz", "Unpack it"),
         (b"\x28\xb5\x2f\xfd" + bytes(20), "compressed with Zstandard", "Unpack it"),
         (tarred(), "a tar archive", "Unpack it"),
-        (gzip.compress(tarred()), "a tar archive", "Unpack it"),
+        (gzip.compress(tarred(), mtime=0), "a tar archive", "Unpack it"),
         (arrow("orc"), "an ORC file", "Convert it"),
         (arrow("feather"), "an Arrow (Feather) file", "Convert it"),
         (b"Obj\x01\x04\x14avro.codec", "an Avro file", "Convert it"),
