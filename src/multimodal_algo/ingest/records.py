@@ -190,6 +190,7 @@ def records(lines: Lines, delimiter: str, name: str) -> Iterator[list[str] | Row
         The file has another separator: the first line is like ``sep=;``, or looks like a header with it.
     """
     width = 0
+    dialect = csv.reader((), delimiter=delimiter, strict=True).dialect
     for line in chain.from_iterable(lines.runs()):
         text = line.removesuffix("\n").removesuffix("\r")
         if text.startswith(_BOM):
@@ -199,9 +200,15 @@ def records(lines: Lines, delimiter: str, name: str) -> Iterator[list[str] | Row
             if declared[1] != delimiter:
                 raise UserError(f"{name}: {wrong_separator(declared[1])}")
             continue
-        if '"' in text or "\r" in text or "\0" in text:
-            # Quotes may hold newlines, so the reader takes as many lines as the record has.
+        record: list[str] | RowProblem
+        if "\0" in text or "\r" in text:
             record = _quoted(line, lines, delimiter, width, name)
+        elif '"' in text:
+            try:
+                record = next(csv.reader((line,), dialect))
+            except csv.Error:
+                # Quotes may hold newlines, so the reader takes as many lines as the record has.
+                record = _quoted(line, lines, delimiter, width, name)
         else:
             # Lines with images are long, and `split` is many times faster than the reader.
             record = text.split(delimiter) if text else []
