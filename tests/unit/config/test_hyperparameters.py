@@ -92,3 +92,11 @@ def test_the_platforms_own_model_accepts_the_specification() -> None:
 def test_every_default_of_the_specification_parses_to_the_default() -> None:
     defaults = {entry["Name"]: entry["DefaultValue"] for entry in specification()}
     assert HyperParameters.parse(defaults) == HyperParameters()
+
+
+@pytest.mark.parametrize(
+    ("value", "delimiter"),
+    [(";", ";"), ("|", "|"), ("tab", "\t"), ("\t", "\t"), ("\\t", "\t"), ('"\\t"', "\t"), ('";"', ";"), ("", ",")],
+)
+def test_a_separator_arrives_in_any_dialect(value: str, delimiter: str) -> None:
+    assert HyperParameters.parse({"csv_delimiter": value}).delimiter == delimiter
