@@ -99,11 +99,17 @@ def shortened(text: str, limit: int = 60) -> str:
     )
 
 
+def listed(header: Sequence[str]) -> str:
+    """Return the first names of a header in quotes, for a message."""
+    shown = ", ".join(f"'{shortened(column)}'" for column in header[:_SHOWN])
+    return shown + (", …" if len(header) > _SHOWN else "")
+
+
 def _label_problems(header: Sequence[str]) -> list[str]:
     problems = []
     if LABEL not in header:
         problems.append(
-            f"there is no 'label' column among {_listed(header)}.{_nearest_label(header)} "
+            f"there is no 'label' column among {listed(header)}.{_nearest_label(header)} "
             "Training needs a 'label' column."
         )
     ids = [column for column in header if _cleaned(column).casefold() == ID.casefold() and column != ID]
@@ -159,7 +165,7 @@ def _suffix_problems(header: Sequence[str]) -> list[str]:
     if unknown:
         noun, has, them = ("column", "has", "it") if len(unknown) == 1 else ("columns", "have", "them")
         problems.append(
-            f"the {noun} {_listed(unknown)} {has} no known suffix. "
+            f"the {noun} {listed(unknown)} {has} no known suffix. "
             f"Rename {them} to end in _text, _num, _cat or _image, or drop {them}."
         )
     return problems
@@ -218,8 +224,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _listed(header: Sequence[str]) -> str:
-    shown = ", ".join(f"'{shortened(column)}'" for column in header[:_SHOWN])
-    return shown + (", …" if len(header) > _SHOWN else "")

@@ -26,6 +26,8 @@ csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
 
 # Most characters of a row after its first line. A quote that is never closed would take the rest of the file.
 _MOST_CHARACTERS = 128 * 1024 * 1024
+# Most rows that are not well-formed one after the other. Where there are more, the file as a whole is wrong.
+_MOST_BROKEN = 1000
 _BOM = "\ufeff"
 # The begin of the csv module's message.
 _CARRIAGE_RETURN_ERROR = "new-line character seen"
@@ -100,6 +102,8 @@ class Lines:
         Number of bytes of the lines read so far, unpacked.
     number
         Number of the lines read so far.
+    certain
+        Number of a line that is a row by itself, and to which no line above it belongs. 0 where none is known.
 
     Raises
     ------
@@ -117,6 +121,7 @@ class Lines:
         self._lines = self._read()
         self.position = 0
         self.number = 0
+        self.certain = 0
         _require_text(first_bytes(self._stream), name, delimiter)
 
     def __iter__(self) -> Iterator[str]:
@@ -169,9 +174,10 @@ class Lines:
 def records(lines: Lines, delimiter: str, name: str) -> Iterator[list[str] | RowProblem]:
     """Yield the fields of each record, or its problem. A blank line yields an empty list.
 
-    One line that is not well-formed costs its neighbours nothing where that is safe: where the line after it is a whole
-    row, with as many fields as the first record of the file. A byte order mark at the begin of a record is not a part
-    of it, since files with one may have been joined.
+    One line that is not well-formed costs its neighbours nothing where that is safe: where the line after it, or after
+    further lines that are not well-formed, is a whole row, with as many fields as the first record of the file.
+
+    A byte order mark at the begin of a record is not a part of it, since files with one may have been joined.
 
     Parameters
     ----------
@@ -190,6 +196,7 @@ def records(lines: Lines, delimiter: str, name: str) -> Iterator[list[str] | Row
         The file has another separator: the first line is like ``sep=;``, or looks like a header with it.
     """
     width = 0
+    dialect = csv.reader((), delimiter=delimiter, strict=True).dialect
     for line in chain.from_iterable(lines.runs()):
         text = line.removesuffix("\n").removesuffix("\r")
         if text.startswith(_BOM):
@@ -199,9 +206,15 @@ def records(lines: Lines, delimiter: str, name: str) -> Iterator[list[str] | Row
             if declared[1] != delimiter:
                 raise UserError(f"{name}: {wrong_separator(declared[1])}")
             continue
-        if '"' in text or "\r" in text or "\0" in text:
-            # Quotes may hold newlines, so the reader takes as many lines as the record has.
+        record: list[str] | RowProblem
+        if "\0" in text or "\r" in text:
             record = _quoted(line, lines, delimiter, width, name)
+        elif '"' in text:
+            try:
+                record = next(csv.reader((line,), dialect))
+            except csv.Error:
+                # Quotes may hold newlines, so the reader takes as many lines as the record has.
+                record = _quoted(line, lines, delimiter, width, name)
         else:
             # Lines with images are long, and `split` is many times faster than the reader.
             record = text.split(delimiter) if text else []
@@ -224,14 +237,14 @@ def _quoted(line: str, lines: Lines, delimiter: str, width: int, name: str) -> l
             return NUL
         if len(fields) == width or not width or not taken:
             return fields
-    if taken and _is_row(taken[0][1], delimiter, width):
+    end = len(taken)
+    # A quote that is open at the end of the file may be a sign that the rest of the file is missing.
+    if (taken or problem is not OPEN_QUOTE) and _is_row_next(taken, lines, number, delimiter, width):
         lines.give_back(taken)
-        return _problem_of(line, taken, "")
+        return problem if problem is not None and not end else _problem_of(line, taken[:end], "")
+    lines.give_back(taken[end:])
     if problem is None:
         return fields
-    # A quote that is open at the end of the file may be a sign that the rest of the file is missing.
-    if not taken and width and problem is not OPEN_QUOTE and _is_row_next(lines, delimiter, width):
-        return problem
     if not width and (other := other_separator(line)):
         raise UserError(f"{name}: {wrong_separator(other)}")
     raise BrokenRecord(problem, number)
@@ -258,22 +271,44 @@ def _problem_of(line: str, taken: list[tuple[int, str]], error: str) -> RowProbl
     return OPEN_QUOTE if taken or not error.endswith("expected after '\"'") else TEXT_AFTER_QUOTE
 
 
-def _is_row(line: str, delimiter: str, width: int) -> bool:
-    """Return whether a line is a row by itself, with as many fields as the header."""
-    try:
-        return width > 1 and len(next(csv.reader([line], delimiter=delimiter, strict=True))) == width
-    except csv.Error:
-        return False
+def _is_row_next(taken: list[tuple[int, str]], lines: Lines, number: int, delimiter: str, width: int) -> bool:
+    """Return whether a row by itself follows, after lines that are not well-formed by themselves, or the file ends.
 
-
-def _is_row_next(lines: Lines, delimiter: str, width: int) -> bool:
-    """Return whether the next line is a row by itself, or the file ends."""
-    position = lines.position
-    following = next(iter(lines), None)
-    if following is None:
+    Parameters
+    ----------
+    taken
+        Lines that follow. Further lines that are read for this are added.
+    lines
+        Lines of the file.
+    number
+        Number of the line before `taken`.
+    delimiter, width
+        Separator of the cells, and number of them in a row.
+    """
+    if number < lines.certain:
         return True
-    lines.give_back([(lines.position - position, following)])
-    return _is_row(following, delimiter, width)
+    if width < 2:
+        return False
+    for position in range(_MOST_BROKEN):
+        if position == len(taken) and not _take(lines, taken):
+            return True
+        try:
+            fields = next(csv.reader([taken[position][1]], delimiter=delimiter, strict=True))
+        except csv.Error:
+            continue
+        if len(fields) == width:
+            lines.certain = number + 1 + position
+        return len(fields) == width
+    return False
+
+
+def _take(lines: Lines, taken: list[tuple[int, str]]) -> bool:
+    """Add the next line to `taken`. Return whether there is one."""
+    position = lines.position
+    if (line := next(iter(lines), None)) is None:
+        return False
+    taken.append((lines.position - position, line))
+    return True
 
 
 def first_bytes(stream: IO[bytes]) -> bytes:

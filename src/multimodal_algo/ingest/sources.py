@@ -7,10 +7,10 @@ import logging
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.ingest.channel_files import find_files, listed
@@ -77,8 +77,7 @@ class Source:
         return 0 if self.is_pipe else self.path.stat().st_size
 
 
-@dataclass(frozen=True)
-class SourceRow:
+class SourceRow(NamedTuple):
     """One row of a source.
 
     Parameters
@@ -171,35 +170,28 @@ def read_rows(source: Source, *, reports_broken: bool = False) -> Iterator[Sourc
         ):
             yield from _parquet_rows(source)
             return
-        number = 0
+        section, number = source.section, 0
         try:
-            for row in _text_rows(Lines(file, source.name, source.is_pipe, source.delimiter), source):
-                if row.problem is not None and not reports_broken:
-                    raise BrokenRecord(row.problem, row.line)
-                yield row
-                number = 1 + (row.number or (source.section.row if source.section is not None else 0))
+            lines = Lines(file, source.name, source.is_pipe, source.delimiter)
+            for fields in records(lines, source.delimiter, source.name):
+                if fields:
+                    if not isinstance(fields, RowProblem):
+                        yield SourceRow(number, lines.number, fields, lines.offset, lines.position)
+                    elif reports_broken:
+                        yield SourceRow(number, lines.number, [], lines.offset, lines.position, fields)
+                    else:
+                        raise BrokenRecord(fields, lines.number)
+                    number += 1
+                    if number == 1 and section is not None:
+                        lines.skip_to(section.position, section.line)
+                        number += section.row
+                if section is not None and section.end is not None and lines.position >= section.end:
+                    return
         except BrokenRecord as error:
             where = f"row {number} (line {error.line})" if number else f"line {error.line}"
             raise UserError(f"{source.name}, {where}: {error.problem.reason}. {error.problem.remedy}") from None
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise UserError(f"{source.name}: the gzip file is broken ({error}). Upload it again.") from None
-
-
-def _text_rows(lines: Lines, source: Source) -> Iterator[SourceRow]:
-    section = source.section
-    number = 0
-    for fields in records(lines, source.delimiter, source.name):
-        if fields:
-            if isinstance(fields, RowProblem):
-                yield SourceRow(number, lines.number, [], lines.offset, lines.position, fields)
-            else:
-                yield SourceRow(number, lines.number, fields, lines.offset, lines.position)
-            number += 1
-            if number == 1 and section is not None:
-                lines.skip_to(section.position, section.line)
-                number += section.row
-        if section is not None and section.end is not None and lines.position >= section.end:
-            return
 
 
 def cut(source: Source, header: Sequence[str], least_bytes: int, least_rows: int) -> list[Section]:
@@ -230,7 +222,7 @@ def cut(source: Source, header: Sequence[str], least_bytes: int, least_rows: int
                     return []
                 bounds.append(row)
             elif row.offset - bounds[-1].offset >= least_bytes and row.number - bounds[-1].number >= least_rows:
-                bounds.append(replace(row, fields=[]))
+                bounds.append(row._replace(fields=[]))
     if len(bounds) < 2:
         return []
     inner = [_section(before, last.position, last.offset) for before, last in pairwise(bounds)]

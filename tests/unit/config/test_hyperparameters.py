@@ -136,3 +136,11 @@ def test_python_words_inside_an_object_are_read() -> None:
 def test_what_is_neither_json_nor_a_dict_is_named(value: str) -> None:
     with pytest.raises(UserError, match="class_weights is"):
         HyperParameters.parse({"class_weights": value})
+
+
+@pytest.mark.parametrize(
+    ("value", "delimiter"),
+    [(";", ";"), ("|", "|"), ("tab", "\t"), ("\t", "\t"), ("\\t", "\t"), ('"\\t"', "\t"), ('";"', ";"), ("", ",")],
+)
+def test_a_separator_arrives_in_any_dialect(value: str, delimiter: str) -> None:
+    assert HyperParameters.parse({"csv_delimiter": value}).delimiter == delimiter

@@ -52,7 +52,7 @@ def png(colour: tuple[int, int, int]) -> bytes:
 def rows(count: int = 24) -> list[list[str]]:
     image = base64.b64encode(png((200, 10, 30))).decode()
     return [
-        [f"{n:02d}", f'he said "{n}",\nthen left', str(n), f"{n % 3}", image if n % 2 else "", "pq"[n % 2]]
+        [f"{n:02d}", f'he said "{n}",\nthen left', str(n), f"{n % 3}", image if n % 3 else "", "pq"[n % 2]]
         for n in range(count)
     ]
 

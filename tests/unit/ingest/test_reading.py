@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.label_checks import LabelSettings
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.execution.local import HERE, LocalExecutor
 from multimodal_algo.execution.protocol import Resources, WorkItem, WorkResult
@@ -44,9 +45,9 @@ def no_networks(schema: FeatureSchema) -> Encoders:
     return {}
 
 
-def read(location: Path, directory: Path, executor: LocalExecutor) -> Dataset:
+def read(location: Path, directory: Path, executor: LocalExecutor, settings: ReadSettings = SETTINGS) -> Dataset:
     scratch = directory.with_name(f"{directory.name}.parts")
-    rows = read_channel(location, directory, no_networks, SETTINGS, executor=executor, scratch=scratch)
+    rows = read_channel(location, directory, no_networks, settings, executor=executor, scratch=scratch)
     assert not scratch.exists()
     dataset = Dataset.read(directory)
     assert len(dataset) == rows
@@ -82,6 +83,41 @@ def test_many_work_items_read_the_dataset_that_one_reads(train: Path, tmp_path: 
     assert dataset.labels == expected.labels
     pd.testing.assert_frame_equal(dataset.features.table, expected.features.table)
     np.testing.assert_array_equal(dataset.keys, expected.keys)
+
+
+@pytest.mark.parametrize("resources", [Resources((HERE,)), Resources((HERE,), width=4)], ids=["one", "four at once"])
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_another_separator_changes_nothing(train: Path, tmp_path: Path, resources: Resources, delimiter: str) -> None:
+    expected = read(train, tmp_path / "one", LocalExecutor())
+    for path in train.iterdir():
+        path.write_text(path.read_text().replace(",", delimiter))
+    settings = replace(SETTINGS, delimiter=delimiter)
+    dataset = read(train, tmp_path / "other", Recording(resources), settings)
+    assert dataset.labels == expected.labels
+    pd.testing.assert_frame_equal(dataset.features.table, expected.features.table)
+
+
+@pytest.mark.parametrize("resources", [Resources((HERE,)), Resources((HERE,), width=4)], ids=["one", "four at once"])
+def test_broken_rows_and_repeated_headers_are_passed_over_wherever_files_are_cut(
+    train: Path, tmp_path: Path, resources: Resources, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = read(train, tmp_path / "one", LocalExecutor())
+    lines = table(900).splitlines(keepends=True)
+    for number in range(890, 0, -30):
+        lines.insert(number, "label,x_num\n" if number % 4 else 'p,"1" 2\n')
+    (train / "b.csv").write_text("".join(lines))
+    settings = replace(SETTINGS, bad_rows=BadRowPolicy(skip=True, max_fraction=0.1))
+    dataset = read(train, tmp_path / "other", Recording(resources), settings)
+    assert dataset.labels == expected.labels
+    pd.testing.assert_frame_equal(dataset.features.table, expected.features.table)
+    assert "15 rows that cannot be read were skipped: train/b.csv, row 20: not well-formed CSV" in caplog.text
+    assert "15 rows repeat the header, as in files that were joined, and are passed over" in caplog.text
+
+
+def test_labels_that_do_not_suit_the_job_stop_the_reading(train: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, labels=LabelSettings(eval_metric="rmse"))
+    with pytest.raises(UserError, match="eval_metric is rmse, but the labels ask for binary"):
+        read(train, tmp_path / "dataset", LocalExecutor(), settings)
 
 
 def test_one_host_that_does_one_item_at_a_time_reads_all_files_in_one(train: Path, tmp_path: Path) -> None:

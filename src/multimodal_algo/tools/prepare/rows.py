@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.headers import listed
 from multimodal_algo.core.schema import ID, LABEL, FeatureSchema
 from multimodal_algo.ingest.image_formats import IMAGE_SUFFIXES
 from multimodal_algo.ingest.images import SeveralImages
@@ -167,6 +168,8 @@ class _Table:
         """Yield the cells of `columns` in each row. `before` is the number of bytes of the files before this one."""
         indices = _indices(self.header, columns, self._source.name)
         for row in self._rows:
+            if row.fields == self.header:  # of a file that was joined to another
+                continue
             where = f"{self._source.name}, row {row.number} (line {row.line})"
             if len(row.fields) != len(self.header):
                 raise UserError(
@@ -177,7 +180,7 @@ class _Table:
 
 def _indices(header: Sequence[str], columns: Sequence[str], where: str) -> list[int]:
     if missing := [column for column in columns if column not in header]:
-        raise UserError(f"{where}: there is no column '{missing[0]}'. The columns are {', '.join(header)[:200]}.")
+        raise UserError(f"{where}: there is no column '{missing[0]}'. The columns are {listed(header)}.")
     return [header.index(column) for column in columns]
 
 

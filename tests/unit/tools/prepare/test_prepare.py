@@ -228,3 +228,9 @@ def test_the_command_tells_in_one_line_what_it_wrote(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["prepare", str(tmp_path / "data.csv"), "--output", str(tmp_path / "out.csv")])
     assert done.exit_code == 0, done.output
     assert done.output == f"{tmp_path}/out.csv: 2 rows, 0.0 MB in 0.0 s\n"
+
+
+def test_header_lines_of_joined_files_are_not_rows(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("a_text,label\nx,p\na_text,label\ny,q\n")
+    assert prepare_data(tmp_path / "data.csv", tmp_path / "out.csv").rows == 2
+    assert (tmp_path / "out.csv").read_text() == "x\ny\n"
