@@ -5,8 +5,8 @@ get a prediction as if it were a row. These rules separate records:
 
 - A cell is quoted only if it begins with a quote. Another quote in it is a letter, for example in ``27" monitor``.
 - A quoted cell that is not closed in its line is continued by the next lines, if they give one row with the right
-  number of fields. If each of the lines can also be read as a row of its own, the body is refused, since both readings
-  are possible.
+  number of fields. If each of two lines is also a row of its own, with its numbers in their places, both readings are
+  possible, and the body is refused. Three such lines and more are rows.
 - Where the lines cannot be joined, the line is a bad row and its neighbours are read, if it is not half of a torn row:
   its numbers are in their places, or the lines up to the next quote are rows. The one line of a body is a bad row too,
   where other bodies cannot have its rest.
@@ -65,12 +65,10 @@ class _CsvBody:
         self._headers = Headers(schema, reading)
         self._finds_headers = reading.header is not Header.ABSENT
         self._layout = Layout.of_lines(schema, id_absent=bool(reading.id_absent))
-        # Joined parts each begin with a mark.
-        self._has_marks = BOM in body
         self._records: list[Record] = []
         self._not_utf8 = 0
         self._searched = 0
-        self._open_until = 0
+        self._open_until = self._broken_at = 0
 
     def records(self) -> list[Record]:
         """Read all lines."""
@@ -79,10 +77,12 @@ class _CsvBody:
         mark, most_bytes = self._headers.mark, self._headers.most_bytes
         index = 0
         if self._reading.header is Header.PRESENT and lines:
+            most_bytes = max(most_bytes, 2 * len(lines[0]))
             index = self._announced_header()
         while index < len(lines):
             line = lines[index]
             if finds_headers and len(line) <= most_bytes and mark in line.lower() and self._is_header(line, index):
+                most_bytes = max(most_bytes, 2 * len(line))
                 index += 1
                 continue
             index = self._read(line, index)
@@ -122,7 +122,7 @@ class _CsvBody:
 
     def _read(self, line: bytes, index: int) -> int:
         """Read the record that begins with a line, and return the index of the line after it."""
-        if self._has_marks:
+        if line.startswith(BOM):  # joined parts each begin with a mark
             self._lines[index] = line = line.removeprefix(BOM)
         try:
             text = line.decode("utf-8")
@@ -134,7 +134,13 @@ class _CsvBody:
         except CarriageReturn as error:
             self._read_carriage_returns(line, index, str(error))
         except NotARow as error:
-            self._add_bad(index, str(error), () if text.startswith('"') else text.split(","))
+            letters = text.split(",")
+            # Some writers do not double quotes. Their rows may be torn too.
+            if len(letters) < self._layout.width and text.replace('\\"', "").count('"') % 2:
+                self._broken_at = 0
+                if self._is_torn(index, letters):
+                    raise self._torn(index) from None
+            self._add_bad(index, str(error), () if text.startswith('"') else letters)
         else:
             self._add(index, fields, line)
         return index + 1
@@ -192,11 +198,16 @@ class _CsvBody:
                 self._not_utf8 += 1
                 self._add_bad(index, not_utf8(record, error))
             return end
+        if self._is_torn(index, letters):
+            raise self._torn(index)
         hint = BACKSLASH if b'\\"' in self._lines[index] else ""
-        if not self._is_torn(index, letters):
-            self._add_bad(index, f"a quote begins a cell and is not closed; double it, or remove it{hint}", letters)
-            return index + 1
-        raise UserError(
+        self._add_bad(index, f"a quote begins a cell and is not closed; double it, or remove it{hint}", letters)
+        return index + 1
+
+    def _torn(self, index: int) -> UserError:
+        """Return the error of a row that is torn."""
+        hint = BACKSLASH if b'\\"' in self._lines[index] else ""
+        return UserError(
             f"line {index + 1}: a quote is not closed{hint}. SplitType Line cuts cells with newlines apart: write "
             "files that may be cut with `multimodal-algo prepare`, or send JSON Lines (application/jsonlines). "
             f"{_NOT_ANSWERED}"
@@ -213,6 +224,7 @@ class _CsvBody:
         except csv.Error as error:
             is_at_end = index + reader.line_num == len(self._lines) and "end of data" in str(error)
             self._open_until = index + reader.line_num - (0 if is_at_end else 1)
+            self._broken_at = 0 if is_at_end else self._open_until
             self._count_search(reader.line_num, index)
             return None
         end = index + reader.line_num
@@ -222,6 +234,9 @@ class _CsvBody:
             # Well-formed, but with a wrong number of fields: one bad row, if no row was swallowed.
             return None if any(len(row) == self._layout.width for row in rows[1:]) else end
         if self._may_be_rows(rows):
+            if len(rows) > 2 and self._layout.number_positions:
+                self._count_search(reader.line_num, index)
+                return None  # A whole row, with its numbers in their places, between two others is not text.
             raise UserError(
                 f"line {index + 1}: a quote is not closed in its line. Lines {index + 1} to {end} may be one row with "
                 f"newlines in a cell, or {len(rows)} rows. Double the quotes inside quoted cells, or send JSON Lines "
@@ -271,10 +286,12 @@ class _CsvBody:
         if len(self._lines) == 1:
             return self._reading.in_batch and not self._reading.single_record
         rows = 0
-        for line in self._lines[index + 1 :]:
+        for number in range(index + 1, len(self._lines)):
+            line = self._lines[number]
             if b'"' in line:
-                # It may close the cell, if it does not begin one itself, as only the rows of another writer do.
-                rows += self._begins_cell(line)
+                # It may close the cell, unless it begins one itself, or text follows where the cell would end.
+                is_broken = number == self._broken_at
+                rows += self._begins_cell(line) or (is_broken and self._has_numbers(self._letters(line)))
                 break
             commas = line.count(b",")
             if not commas and not line.rstrip(b"\r"):

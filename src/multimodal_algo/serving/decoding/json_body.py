@@ -90,9 +90,10 @@ def wrong_names(names: Mapping[str, Any], schema: FeatureSchema) -> str | None:
         return _none_is_there(unknown, schema)
     if not missing or not unknown:
         return None
-    close = difflib.get_close_matches(unknown[0], missing, n=1, cutoff=0.6)
-    hint = f"is it {close[0]}?" if close else f"{missing[0]} is missing"
-    return f"there is no column '{unknown[0][:60]}'; {hint}"
+    for name in unknown[:100]:
+        if near := _nearest(name, missing):
+            return f"there is no column '{name[:60]}'; is it {near}?"
+    return f"there is no column '{unknown[0][:60]}'; {missing[0]} is missing"
 
 
 class _Rows:

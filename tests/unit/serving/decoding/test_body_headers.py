@@ -96,6 +96,13 @@ def test_joined_parts_have_their_headers_answered() -> None:
         assert records(body, reading)[3].cells == ("2", "v", "w")
 
 
+def test_a_long_header_is_recognised_again() -> None:
+    header = ",".join(["ID", "a_text", *(f"other_{number}" for number in range(100)), "b_text"])
+    row = ",".join(["1", "x", *("?" for _ in range(100)), "y"])
+    read = records(f"{header}\n{row}\n{header}\n{row}\n", PRESENT)
+    assert [record.is_header for record in read] == [True, False, True, False]
+
+
 def test_a_header_that_the_content_type_announces_names_the_columns() -> None:
     for reading in (PRESENT, Reading(header=Header.PRESENT, in_batch=True)):
         _, record = records("b_text,label,extra,ID,a_text\ny,books,?,7,x\n", reading)

@@ -146,9 +146,10 @@ def test_a_bad_line_says_why_and_costs_no_other_line(line: bytes, message: str) 
         (b'2,x,2\n1,"torn', 2),
         (b'1,x,2\n2,"torn\n', 2),
         (b'1,"torn\n', 1),
-        (b'1,"a\n2,"b",3\n', 1),
         (b'1,"two\nlines" and more,3\n2,x,4\n', 1),
         (b'1,"two\n\xffines" and more,3\n2,x,4\n', 1),
+        (b'1,"say "hi"\nthere, all",3\n2,x,4\n', 1),
+        (b'1,"say \\"hi\\"\nthere, all",3\n2,x,4\n', 1),
     ],
 )
 def test_a_torn_row_is_refused_with_its_line_and_the_remedies(body: bytes, line: int) -> None:
@@ -161,11 +162,17 @@ def test_a_quote_that_is_not_closed_costs_its_own_row_where_the_others_are_whole
     records = csv_records(body)
     assert [record.problem is None for record in records] == [True, False, True, False, True, False]
     assert [record.identity for record in records] == list("123456")
+    records = csv_records(b'1,"no number\n2,27" monitor,3\n3,y,4\n')
+    assert [record.problem is None for record in records] == [False, True, True]
+    records = csv_records(b'1,"never closed,2\n2,x,3\n3,screen 32",4\n')
+    assert [record.problem is None for record in records] == [False, True, True]
+    records = csv_records(b'1,"a\n2,"b",3\n')
+    assert [record.problem is None for record in records] == [False, True]
 
 
 def test_lines_that_are_rows_or_one_row_together_are_refused() -> None:
     for body, schema in (
-        (b'1,"torn,2\n2,x,3\n3,screen 32",4\n', SCHEMA),
+        (b'1,"torn,2\n2,screen 32",4\n', SCHEMA),
         (b'1,"torn,b\n2,screen 32",c\n', TEXTS),
     ):
         with pytest.raises(UserError, match=r"^line 1: a quote is not closed in its line\. Lines 1 to"):
