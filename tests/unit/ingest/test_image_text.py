@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -37,6 +38,7 @@ COATS = {
     "indented lines": lambda text: wrapped(text, "\n    ", 64),
     "escaped newlines": lambda text: wrapped(text, "\\n") + "\\n",
     "escaped carriage returns": lambda text: wrapped(text, "\\r\\n"),
+    "line breaks of Excel": lambda text: wrapped(text, "_x000D_\n"),
     "lines joined with blanks": lambda text: wrapped(text, " "),
     "URL-safe": lambda text: text.translate(str.maketrans("+/", "-_")),
     "URL-safe without padding": lambda text: text.translate(str.maketrans("+/", "-_")).rstrip("="),
@@ -138,6 +140,21 @@ def test_a_cell_that_excel_cut_is_named() -> None:
     cell = base64.b64encode(data[:400] + data[-39_000:]).decode()[:32_767]
     with pytest.raises(ValueError, match="cells of Excel end at 32,767 characters"):
         decode_images(cell)
+
+
+def test_hostile_text_is_refused_in_linear_time() -> None:
+    begin = time.process_time()
+    for text in (
+        "data:" * 200_000,
+        "data:;" * 200_000,
+        " \\n" * 200_000,
+        "%25" * 200_000,
+        "b' " * 200_000,
+        "00" * 500_000,
+    ):
+        with pytest.raises(ValueError, match="not"):
+            decode_images(text)
+    assert time.process_time() - begin < 10  # a quadratic way takes hours
 
 
 @given(st.text(min_size=1), st.sampled_from([None, ImageFiles(Path(__file__).parent / "none")]))
