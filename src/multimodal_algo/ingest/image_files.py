@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import difflib
+import heapq
 import logging
 import os
 import threading
@@ -16,10 +18,11 @@ import numpy as np
 
 _LOG = logging.getLogger(__name__)
 _LONGEST_NAME = 1024
-# A file needs some 60 bytes of memory in the index.
-_MOST_INDEXED = 5_000_000
+# A file needs some 90 bytes of memory in the index.
+_MOST_INDEXED = 2_000_000
 # Most files among which the nearest name is searched, and most searches, since a search takes up to a second.
-_MOST_COMPARED = 5_000
+_MOST_COMPARED = 50_000
+_MOST_LIKELY = 100
 _MOST_SEARCHES = 20
 
 
@@ -117,17 +120,28 @@ class _Index:
         return [candidate for candidate in candidates if _key(candidate) == key]
 
     def nearest(self, name: str) -> str | None:
-        """Return the name that is most like `name`, or one with the same last part."""
+        """Return a name with the same last part as `name`, or the name that is most like it."""
         key = _key(name)
         if not key:
             return None
-        keys = {_key(self._name(number)): number for number in range(min(len(self._order), _MOST_COMPARED))}
         last = key.rpartition("/")[2]
-        for candidate, number in keys.items():
-            if candidate.rpartition("/")[2] == last:
+        for number in self._numbers_with(_cleaned(name).rpartition("/")[2]):
+            if _key(self._name(number)).rpartition("/")[2] == last:
                 return self._name(number)
-        close = difflib.get_close_matches(key, keys, n=1, cutoff=0.7)
-        return self._name(keys[close[0]]) if close else None
+        candidates = {_key(self._name(number)): number for number in range(min(len(self._order), _MOST_COMPARED))}
+        # The exact comparison is slow. Most misspelt names begin or end as the right ones do.
+        likely = heapq.nlargest(_MOST_LIKELY, candidates, key=lambda candidate: _common_ends(candidate, key))
+        close = difflib.get_close_matches(key, likely, n=1, cutoff=0.7)
+        return self._name(candidates[close[0]]) if close else None
+
+    def _numbers_with(self, text: str) -> Iterator[int]:
+        """Yield the numbers of some of the names that hold `text`."""
+        at = -1
+        for _ in range(_MOST_LIKELY):
+            at = self._names.find(os.fsencode(text), at + 1)
+            if at < 0:
+                return
+            yield bisect.bisect_right(self._ends, at) - 1
 
     def _name(self, number: int) -> str:
         return os.fsdecode(self._names[self._ends[number] : self._ends[number + 1]])
@@ -151,3 +165,14 @@ def _key(name: str) -> str:
 def _cleaned(name: str) -> str:
     parts = (part.strip() for part in unquote(name).replace("\\", "/").split("/"))
     return "/".join(part for part in parts if part not in ("", "."))
+
+
+def _common_ends(left: str, right: str) -> int:
+    """Return the number of characters at the begin and at the end that two names share, without their endings."""
+    left, right = left.rpartition(".")[0] or left, right.rpartition(".")[0] or right
+    return _common_beginning(left, right) + _common_beginning(left[::-1], right[::-1])
+
+
+def _common_beginning(left: str, right: str) -> int:
+    pairs = enumerate(zip(left, right, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(left), len(right)))

@@ -44,6 +44,8 @@ _OTHERS = (
     (rb"\0+\Z", "zero bytes alone"),
 )
 _PATTERNS = [(re.compile(pattern, re.DOTALL | re.IGNORECASE), name) for pattern, name in _OTHERS]
+# Entries of versions 2 and 3 for items, up to the item's type.
+_AVIF_METADATA = re.compile(rb"(infe(?:\x02.{7}|\x03.{9}))(?:Exif|mime)", re.DOTALL)
 # Tags of a TIFF file without which its pixels cannot be read.
 _TIFF_TAGS = frozenset(
     tag
@@ -96,6 +98,8 @@ def without_metadata(data: bytes) -> Iterator[bytes]:
         strip = _bare_webp
     elif data.startswith(_TIFF[:2]):
         strip = _bare_tiff
+    elif data[4:8] == b"ftyp":
+        strip = _bare_avif
     else:
         return
     for keep_rotation in (True, False):
@@ -172,3 +176,8 @@ def _bare_tiff(data: bytes, keep_rotation: bool) -> bytes:
     ]
     directory = struct.pack(order + "H", len(needed)) + b"".join(needed) + bytes(4)
     return data[:at] + directory + data[at + len(directory) :]
+
+
+def _bare_avif(data: bytes, keep_rotation: bool) -> bytes:
+    """Give the items with EXIF and XMP a type that nobody reads. The rotation is a property of the image item."""
+    return _AVIF_METADATA.sub(rb"\1skip", data)

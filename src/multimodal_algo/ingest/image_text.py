@@ -15,10 +15,12 @@ from multimodal_algo.ingest.image_files import ImageFiles
 from multimodal_algo.ingest.image_formats import IMAGE_SUFFIXES, description_of, is_known, not_an_image
 
 _FILE_NAME = re.compile(rf"[^;]{{1,255}}(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))})", re.IGNORECASE)
-_DATA_URL = re.compile(r"data:([^,;]*)(?:;[^,;]*)*,", re.IGNORECASE)
+# The lengths are bounded, since hostile text may hold "data:" very often.
+_DATA_URL = re.compile(r"data:([^,;:]{0,100})(?:;[^,;:]{0,100}){0,9},", re.IGNORECASE)
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=\s]")
 _HEX = re.compile(r"(?:0x|\\x)?((?:[0-9a-f]{2})+)", re.IGNORECASE)
-_BREAKS = re.compile(r"(?:\\r|\\n|[\r\n\t\v\f\u2028\u2029])+[ \t]*")
+# Line breaks, or the texts that programs write for them: Excel writes _x000D_.
+_BREAKS = re.compile(r"(?:\\r|\\n|_x000[AD]_|[\r\n\t\v\f\u2028\u2029])+[ \t]*")
 _URL_SAFE = str.maketrans("-_", "+/")
 _COAT = " \t\r\n\v\f\"'\ufeff\u200b\xa0"
 _LONGEST_PLAIN_NAME = 255
@@ -129,9 +131,7 @@ def _reason(text: str, data: bytes | None, files: ImageFiles | None) -> str:
     if _FILE_NAME.fullmatch(text):
         where = "this job, which has no images channel" if files is None else f"the images channel{_hint(text, files)}"
         return f"there is no file '{text[:60]}' in {where}"
-    reason = (
-        _why_not_base64(text) if data is None or not (_strict(text) or description_of(data)) else not_an_image(data)
-    )
+    reason = _why_not_base64(text) if data is None else not_an_image(data)
     if files is not None and len(text) <= _LONGEST_PLAIN_NAME:
         return f"{reason}, and not a file in the images channel{_hint(text, files)}"
     return reason

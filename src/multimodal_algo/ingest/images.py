@@ -187,6 +187,8 @@ def _despite_metadata(data: bytes, read: Callable[[bytes], T]) -> T:
         return read(data)
     except Exception as error:
         for bare in without_metadata(data):
+            if bare == data:
+                continue
             try:
                 image = read(bare)
             except Exception:

@@ -112,37 +112,55 @@ class _Column:
 
     def __init__(self, field: pa.Field, file: str) -> None:
         self._where = f"{file}, column {field.name}"
-        self._convert = self._converter(field.name.strip(), field.type)
-        if self._convert is None or b"pandas." in (field.metadata or {}).get(b"ARROW:extension:name", b""):
-            modality = modality_of(field.name.strip())
-            remedy = _REMEDIES.get(modality, _REMEDY) if modality is not None else _REMEDY
-            raise UserError(f"{self._where}: the type {str(field.type)[:60]} is not read. {remedy}")
+        name = field.name.strip()
+        modality = modality_of(name)
+        convert = None if _is_of_pandas(field) else _converter(field.type, modality, is_name=name in (ID, LABEL))
+        if convert is None:
+            if modality is not None or name in (ID, LABEL):
+                remedy = _REMEDY if modality is None else _REMEDIES.get(modality, _REMEDY)
+                raise UserError(f"{self._where}: the type {str(field.type)[:60]} is not read. {remedy}")
+            convert = _empty_cells
+        self._convert = convert
 
     def cells(self, values: pa.Array) -> list[Any]:
         """Return the cells of an array of the column."""
-        assert self._convert is not None
         try:
             return self._convert(values)
         except UnicodeDecodeError:
-            raise UserError(f"{self._where}: not UTF-8. Store text as UTF-8 strings, or images as `_image`.") from None
+            raise UserError(f"{self._where}: not UTF-8. Store text as strings in UTF-8.") from None
 
-    def _converter(self, name: str, kind: pa.DataType) -> Callable[[pa.Array], list[Any]] | None:
-        """Return the function that turns an array into cells. None for a type that is not read."""
-        if pa.types.is_dictionary(kind):
-            inner = self._converter(name, kind.value_type)
-            return inner and (lambda values: inner(values.dictionary_decode()))
-        modality = modality_of(name)
-        if modality is Modality.IMAGE and is_binary(kind):
-            return without_nulls
-        if modality is Modality.IMAGE and _holds_images(kind):
-            return lambda values: [_image_cell(value) for value in values.to_pylist()]
-        if not pa.types.is_nested(kind):
-            return text_of(kind, strict=name in (ID, LABEL))
-        if modality is Modality.TEXT and _is_list(kind) and _is_text(kind.value_type):
-            return lambda values: [" ".join(text for text in texts or () if text) for texts in values.to_pylist()]
-        if modality is None and name not in (ID, LABEL):
-            return lambda values: [""] * len(values)
-        return None
+
+def _converter(
+    kind: pa.DataType, modality: Modality | None, *, is_name: bool
+) -> Callable[[pa.Array], list[Any]] | None:
+    """Return the function that turns an array into cells. None for a type that is not read.
+
+    `is_name` says whether the column is the ID or the label, which bytes cannot be.
+    """
+    if pa.types.is_dictionary(kind):
+        inner = _converter(kind.value_type, modality, is_name=is_name)
+        return inner and (lambda values: inner(values.dictionary_decode()))
+    if modality is Modality.IMAGE and is_binary(kind):
+        return without_nulls
+    if modality is Modality.IMAGE and _holds_images(kind):
+        return lambda values: [_image_cell(value) for value in values.to_pylist()]
+    if not pa.types.is_nested(kind):
+        return text_of(kind, strict=is_name)
+    if modality is Modality.TEXT and _is_list(kind) and _is_text(kind.value_type):
+        return lambda values: [" ".join(text for text in texts or () if text) for texts in values.to_pylist()]
+    return None
+
+
+def _is_of_pandas(field: pa.Field) -> bool:
+    """Return whether the column holds periods or intervals. They are stored as numbers or structs."""
+    if isinstance(field.type, pa.BaseExtensionType):
+        return field.type.extension_name.startswith("pandas.")
+    # The type is not registered where pandas is not imported.
+    return (field.metadata or {}).get(b"ARROW:extension:name", b"").startswith(b"pandas.")
+
+
+def _empty_cells(values: pa.Array) -> list[Any]:
+    return [""] * len(values)
 
 
 def _is_list(kind: pa.DataType) -> bool:

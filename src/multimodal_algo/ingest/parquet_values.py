@@ -80,7 +80,7 @@ def _text_function(kind: pa.DataType, strict: bool) -> Callable[[Any], Any]:
         days = 1 if pa.types.is_date32(kind) else _DAY * 1000
         return lambda value: _moment(value // days * _DAY, None)[:-9]
     if pa.types.is_timestamp(kind):
-        zone = pa.lib.string_to_tzinfo(kind.tz) if kind.tz else None
+        zone = _zone(kind.tz)
         return lambda value: _timestamp(value, kind.unit, zone)
     if pa.types.is_time(kind):
         return lambda value: _time(value, kind.unit)
@@ -119,6 +119,13 @@ def _moment(seconds: int, zone: tzinfo | None) -> str:
         return (moment.replace(tzinfo=None) if zone is None else moment.astimezone(zone)).isoformat(" ")
     except OverflowError:  # a year that Python does not have
         return str(np.datetime64(seconds, "s")).replace("T", " ") + ("" if zone is None else "+00:00")
+
+
+def _zone(name: str | None) -> tzinfo | None:
+    try:
+        return pa.lib.string_to_tzinfo(name) if name else None
+    except (KeyError, ValueError):  # a name that this machine does not have
+        return UTC
 
 
 def _timestamp(value: int, unit: str, zone: tzinfo | None) -> str:

@@ -75,6 +75,15 @@ def test_a_name_without_file_is_named_with_the_nearest_file(channel: Path, cell:
     assert message in str(caught.value)
 
 
+def test_the_nearest_of_many_files_is_named(tmp_path: Path) -> None:
+    for number in range(3000):
+        (tmp_path / f"{number % 7}").mkdir(exist_ok=True)
+        (tmp_path / f"{number % 7}/IMG_{number:06}.jpg").touch()
+    files = ImageFiles(tmp_path)
+    assert files.nearest("IMG_002998.jpg") == f"{2998 % 7}/IMG_002998.jpg"
+    assert files.nearest(f"{2997 % 7}/IMG-002997.jpeg") == f"{2997 % 7}/IMG_002997.jpg"
+
+
 @pytest.mark.parametrize("name", ["../secret.jpg", "%2e%2e/secret.jpg", "..\\secret.jpg", "2024/../../secret.jpg"])
 def test_no_spelling_leads_out_of_the_channel(channel: Path, name: str) -> None:
     with pytest.raises(ValueError, match="there is no file") as caught:

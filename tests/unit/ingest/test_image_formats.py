@@ -230,6 +230,15 @@ def test_the_rotation_survives_other_broken_metadata(data: bytes) -> None:
     assert pixels[:, :100].mean() < 25
 
 
+def test_broken_exif_of_an_avif_is_ignored() -> None:
+    tags = Image.Exif()
+    tags[0x010E], tags[0x0112] = "a description", 6
+    data = encoded(HALVES, "AVIF", exif=tags.tobytes(), xmp=b"<x>")
+    at = data.index(b"MM\0*")
+    (pixels,) = decode_images(data[:at] + b"\xff" * 8 + data[at + 8 :])
+    assert pixels[:, -100:].mean() > 230  # the rotation is not in EXIF
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation_is_that_of_pillow(orientation: int) -> None:
     corner = HALVES.copy()

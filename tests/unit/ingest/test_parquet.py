@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import uuid
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -75,6 +76,10 @@ MIDNIGHT = 1_704_153_600
         (moments(MIDNIGHT * 10**6, kind=pa.timestamp("us", "UTC")), ["2024-01-02 00:00:00+00:00"]),
         (moments(MIDNIGHT * 10**3 + 5, kind=pa.timestamp("ms", "Europe/Berlin")), ["2024-01-02 01:00:00.005+01:00"]),
         (moments(-1, kind=pa.timestamp("ms", "-03:30")), ["1969-12-31 20:29:59.999-03:30"]),
+        (moments(MIDNIGHT, kind=pa.timestamp("s", "Mars/Base")), ["2024-01-02 00:00:00+00:00"]),
+        (pa.array([uuid.UUID(int=5).bytes, None], pa.uuid()), ["00000000-0000-0000-0000-000000000005", ""]),
+        (pa.array(['{"a":1}', None], pa.json_()), ['{"a":1}', ""]),
+        (pa.array([1, None], pa.int8()).cast(pa.bool_()), ["true", ""]),
         (moments(253402300800, kind=pa.timestamp("s")), ["10000-01-01"]),
         (moments(-62135596801, kind=pa.timestamp("s", "UTC")), ["0000-12-31 23:59:59+00:00"]),
         (pa.array([3_723_250], pa.int32()).cast(pa.time32("ms")), ["01:02:03.25"]),
@@ -156,6 +161,9 @@ STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
         (pa.binary(len(RED)), RED, RED),
         (pa.binary_view(), RED, RED),
         (pa.large_binary(), None, ""),
+        (pa.dictionary(pa.int8(), pa.binary()), RED, RED),
+        (pa.dictionary(pa.int8(), pa.string()), "a.jpg", "a.jpg"),
+        (pa.float64(), float("nan"), ""),
     ],
     ids=str,
 )
@@ -188,6 +196,21 @@ def test_a_cell_of_several_images_has_the_size_of_its_images_and_all_are_decoded
 def test_a_type_that_is_not_read_has_a_remedy(name: str, values: pa.Array, remedy: str) -> None:
     with pytest.raises(UserError, match=f"^x.parquet, column {name}: the type .* is not read. {remedy}"):
         cells_of(values, name)
+
+
+@pytest.mark.parametrize("is_registered", [True, False])
+def test_periods_of_pandas_are_not_read_as_numbers(is_registered: bool) -> None:
+    stream = io.BytesIO()
+    pd.DataFrame({"a_cat": pd.period_range("2024-01", periods=2, freq="M")}).to_parquet(stream)
+    kind = pq.ParquetFile(stream).schema_arrow.field(0).type
+    if not is_registered:
+        pa.unregister_extension_type(kind.extension_name)
+    try:
+        with pytest.raises(UserError, match=r"column a_cat: the type .* is not read"):
+            list(rows_of(open_parquet(stream), "x"))
+    finally:
+        if not is_registered:
+            pa.register_extension_type(kind)
 
 
 def test_a_nested_column_without_modality_disturbs_nobody() -> None:
