@@ -131,7 +131,8 @@ def find_sources(location: Path, delimiter: str = ",") -> list[Source]:
         raise UserError(f"{location}: there is no such file or directory. Give a CSV file or a folder of them.")
     files = find_files(location)
     if not files.tables:
-        content = f"only {listed(files.passed_over)}" if files.passed_over else "nothing"
+        filled = [name for name in files.passed_over if (location / name).stat().st_size]
+        content = f"only {listed(filled)}" if filled else "nothing"
         raise UserError(
             f"{location.name}: {content} is there. Put at least one .csv, .csv.gz or .parquet file into it."
         )

@@ -87,6 +87,9 @@ def test_one_line_of_the_log_names_what_is_passed_over(tmp_path: Path, caplog: p
 
 
 def test_a_channel_with_nothing_but_markers_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "empty.csv", "")
+    with pytest.raises(UserError, match="nothing is there"):
+        find_sources(tmp_path)
     put(tmp_path, "_SUCCESS")
     with pytest.raises(UserError, match="only _SUCCESS is there"):
         find_sources(tmp_path)

@@ -79,7 +79,7 @@ def rows(name: str, count: int) -> Rows:
             f"{name if n % 2 else ''}{n}",
             image(3 * n) if n % 2 else "",
             image(n) if n % 3 == 0 else "",
-            "pq"[n % 2],
+            "pq"[n // 3 % 2],
         ]
         for n in range(count)
     ]
