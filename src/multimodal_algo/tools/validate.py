@@ -93,7 +93,7 @@ def _classes(inspection: Inspection) -> Table:
 def _numbers(inspection: Inspection) -> Table:
     values = [float(label) for label in inspection.classes]
     table = Table("label", "", title="numbers: a regression", title_justify="left")
-    table.add_row("least, greatest", f"{min(values):.7g}, {max(values):.7g}")
+    table.add_row("least, greatest", f"{min(values)!r}, {max(values)!r}")
     table.add_row("different values", str(len(values)))
     table.caption = "Set problem_type=multiclass if these numbers are names of classes."
     return table
