@@ -96,12 +96,14 @@ class Target:
         UserError
             The labels do not suit `problem_type`.
         """
+        if problem_type == "regression":
+            return cls(Task.regression(), (), _numbers(labels))
         spellings = Counter(labels)
         class_of = classes_of(spellings, classes)
         names = set(class_of.values())
         if names <= set(classes):
             return cls._of_classes([class_of[label] for label in labels], tuple(classes))
-        counts = rows_by_class(spellings)
+        counts = rows_by_class(spellings, class_of)
         kind = detect_problem_type(counts) if problem_type == "auto" else problem_type
         if kind == "regression":
             return cls(Task.regression(), (), _numbers(labels))

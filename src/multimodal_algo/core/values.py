@@ -17,7 +17,7 @@ from functools import lru_cache
 # `str.strip` does not know the characters without width: byte order mark, zero-width space and joiner, direction marks.
 _INVISIBLE = "\ufeff\u200b\u2060\u200e\u200f"
 _BOOLEANS = frozenset({"true", "false"})
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
+_NUMBER = re.compile(r"([+-]?)(?:(\d+)\.?(\d*)|\.(\d+))([eE][+-]?\d{1,4})?", re.ASCII)
 _CODE = re.compile(r"[+-]?0\d", re.ASCII)
 _LONGEST_NUMBER = 60
 _TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
@@ -83,8 +83,14 @@ def is_like_missing(text: str) -> bool:
 @lru_cache(maxsize=100_000)
 def number_value(text: str) -> str | None:
     """Return the one spelling of a number, exact to the last digit. None for anything else, also for ``01``."""
-    if len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(text) or _CODE.match(text):
+    match = _NUMBER.fullmatch(text) if len(text) <= _LONGEST_NUMBER else None
+    if match is None or _CODE.match(text):
         return None
+    sign, whole, decimals, only_decimals, exponent = match.groups()
+    if exponent is None:
+        decimals = (decimals or only_decimals or "").rstrip("0")
+        plain = f"{whole or '0'}.{decimals}" if decimals else whole or "0"
+        return f"-{plain}" if sign == "-" and plain != "0" else plain
     number = _EXACT.normalize(_EXACT.create_decimal(text))
     if not number:
         return "0"
@@ -148,9 +154,9 @@ def label_keys(labels: Iterable[str], are_like: Iterable[str] | None = None) -> 
     return keys
 
 
-def rows_by_class(counts: Mapping[str, int]) -> Counter[str]:
-    """Return the number of rows by class, where `counts` has them by label."""
-    class_of = classes_of(counts)
+def rows_by_class(counts: Mapping[str, int], class_of: Mapping[str, str] | None = None) -> Counter[str]:
+    """Return the number of rows by class, where `counts` has them by label. `class_of` is that of `classes_of`."""
+    class_of = classes_of(counts) if class_of is None else class_of
     rows: Counter[str] = Counter()
     for label, count in counts.items():
         rows[class_of[label]] += count

@@ -42,6 +42,8 @@ class Statistics:
         self._wanted = problem_type
         self.rows = 0
         self._classes: Counter[str] = Counter()
+        # The number of rows for which `rows_by_class` was computed, with its result.
+        self._merged: tuple[int, Counter[str]] | None = None
         self._missing: Counter[str] = Counter()
         self._values: dict[str, set[str]] = {}
         self._newlines: dict[str, Occurrences] = {}
@@ -107,7 +109,9 @@ class Statistics:
     @property
     def rows_by_class(self) -> Counter[str]:
         """The number of rows by class. Spellings of one class are counted together."""
-        return rows_by_class(self._classes)
+        if self._merged is None or self._merged[0] != self.rows:
+            self._merged = self.rows, rows_by_class(self._classes)
+        return self._merged[1]
 
     def sorted_classes(self) -> dict[str, int]:
         """Return the number of rows of each class, the largest first."""

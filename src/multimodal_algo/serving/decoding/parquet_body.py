@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import ID, LABEL, FeatureSchema
@@ -23,12 +22,11 @@ def read_parquet_body(body: bytes, schema: FeatureSchema, reading: Reading) -> D
         The body is not Parquet, it is too large in memory, or its columns are not those of the model.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    from multimodal_algo.ingest.parquet import rows_of
+    from multimodal_algo.ingest.parquet import open_parquet, rows_of
 
     try:
-        file: Any = pq.ParquetFile(io.BytesIO(body))
+        file = open_parquet(io.BytesIO(body))
         names = file.schema_arrow.names
         if problem := wrong_names(dict.fromkeys(names), schema) or _unknown(names, schema, reading):
             raise UserError(f"The Parquet body cannot be read: {problem}.")
