@@ -15,6 +15,8 @@ from multimodal_algo.core.values import classes_of, label_keys, rows_by_class
 
 # Beyond this number of different values, numbers are amounts and not the names of classes.
 _MOST_CLASS_NUMBERS = 1000
+# With more different labels than these, numbers are looked at as they are.
+_MOST_SPELLINGS = 10_000
 # Share of different values among the rows. Above it, AutoGluon takes whole numbers for amounts, and not for classes.
 _SHARE_OF_FEW_ROWS, _SHARE_OF_MANY_ROWS, _MANY_ROWS = 0.1, 0.05, 1000
 
@@ -59,6 +61,16 @@ def binary_problem(classes: int) -> str | None:
     return None if classes == 2 else f"problem_type is binary, but there are {classes} different labels, not 2."
 
 
+def class_counts(counts: Mapping[str, int]) -> Mapping[str, int]:
+    """Return the number of rows by class, where `counts` has them by label.
+
+    Spellings of one class are counted together, except for the many numbers of a regression.
+    """
+    if len(counts) > _MOST_SPELLINGS and detect_problem_type(counts) == "regression":
+        return counts
+    return rows_by_class(counts)
+
+
 @dataclass(frozen=True)
 class Target:
     """The target of fitting.
@@ -99,17 +111,17 @@ class Target:
         if problem_type == "regression":
             return cls(Task.regression(), (), _numbers(labels))
         spellings = Counter(labels)
-        class_of = classes_of(spellings, classes)
-        names = set(class_of.values())
-        if names <= set(classes):
-            return cls._of_classes([class_of[label] for label in labels], tuple(classes))
-        counts = rows_by_class(spellings, class_of)
-        kind = detect_problem_type(counts) if problem_type == "auto" else problem_type
+        known = classes_of(spellings, classes) if classes else {}
+        if classes and set(known.values()) <= set(classes):
+            return cls._of_classes([known[label] for label in labels], tuple(classes))
+        kind = detect_problem_type(class_counts(spellings)) if problem_type == "auto" else problem_type
         if kind == "regression":
             return cls(Task.regression(), (), _numbers(labels))
-        if kind == "binary" and (problem := binary_problem(len(counts))):
+        class_of = known or classes_of(spellings)
+        names = sorted(set(class_of.values()))
+        if kind == "binary" and (problem := binary_problem(len(names))):
             raise UserError(problem)
-        return cls._of_classes([class_of[label] for label in labels], tuple(sorted(names)))
+        return cls._of_classes([class_of[label] for label in labels], tuple(names))
 
     @classmethod
     def _of_classes(cls, labels: Sequence[str], classes: tuple[str, ...]) -> Target:

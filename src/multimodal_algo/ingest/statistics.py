@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from multimodal_algo.core.labels import detect_problem_type, number_of
+from multimodal_algo.core.labels import class_counts, detect_problem_type, number_of
 from multimodal_algo.core.schema import LABEL, FeatureSchema, Modality, modality_of
 from multimodal_algo.core.task import ProblemType
-from multimodal_algo.core.values import are_numbers, cut_zeros, is_like_missing, near_spellings, rows_by_class
+from multimodal_algo.core.values import are_numbers, cut_zeros, is_like_missing, near_spellings
 from multimodal_algo.ingest.cells import is_missing
 from multimodal_algo.ingest.occurrences import SHOWN, TRACKED_VALUES, Identities, Occurrences
 
@@ -43,7 +43,7 @@ class Statistics:
         self.rows = 0
         self._classes: Counter[str] = Counter()
         # The number of rows for which `rows_by_class` was computed, with its result.
-        self._merged: tuple[int, Counter[str]] | None = None
+        self._merged: tuple[int, Mapping[str, int]] | None = None
         self._missing: Counter[str] = Counter()
         self._values: dict[str, set[str]] = {}
         self._newlines: dict[str, Occurrences] = {}
@@ -107,10 +107,10 @@ class Statistics:
         return self._wanted  # type: ignore[return-value]
 
     @property
-    def rows_by_class(self) -> Counter[str]:
+    def rows_by_class(self) -> Mapping[str, int]:
         """The number of rows by class. Spellings of one class are counted together."""
         if self._merged is None or self._merged[0] != self.rows:
-            self._merged = self.rows, rows_by_class(self._classes)
+            self._merged = self.rows, class_counts(self._classes)
         return self._merged[1]
 
     def sorted_classes(self) -> dict[str, int]:

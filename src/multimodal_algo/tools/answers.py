@@ -7,10 +7,8 @@ import io
 import json
 import re
 import sys
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 from multimodal_algo.config.inference import Field, on_one_line
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import ID, LABEL
+from multimodal_algo.core.values import category_value, in_number_column
 from multimodal_algo.ingest.sources import Source, read_rows
 
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
@@ -107,7 +106,7 @@ class Answers:
 
 
 def canonical(text: str, *, by_value: bool = True) -> str:
-    """Return one form for all spellings of a label or an ID: without white space at the ends, in NFC, booleans small.
+    """Return one form for all spellings of a label or an ID, see `core.values`.
 
     Parameters
     ----------
@@ -116,17 +115,8 @@ def canonical(text: str, *, by_value: bool = True) -> str:
     by_value
         Whether ``1``, ``1.0`` and ``1e0`` are the same. ``01`` is another one always.
     """
-    text = unicodedata.normalize("NFC", text).strip()
-    if text.lower() in ("true", "false"):
-        return text.lower()
-    digits = text.lstrip("+-")
-    if not by_value or "_" in text or (digits[:1] == "0" and digits[1:2].isdigit()):
-        return text
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        return text
-    return str(number.normalize() + 0) if number.is_finite() else text
+    value = category_value(text)
+    return in_number_column(value) if by_value else value
 
 
 def read_answers(path: Path, truth: Truth) -> Answers:
