@@ -15,7 +15,7 @@ from functools import cache
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from multimodal_algo.ingest.image_files import ImageFiles
 from multimodal_algo.ingest.image_formats import is_heic, is_known, not_an_image, without_metadata
@@ -208,6 +208,8 @@ def _warn(error: Exception) -> None:
 
 def _opened(data: bytes) -> Image.Image:
     """Read the header of an image, and check its format and size."""
+    # AutoMM sets this when it is imported. Then Pillow would make the missing pixels grey.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
     formats = _FORMATS
     if is_heic(data):
         _register_heic()

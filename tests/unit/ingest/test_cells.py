@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from multimodal_algo.core.schema import Modality
 from multimodal_algo.ingest.cells import BadCell, CellRules, is_missing, parse_cell
@@ -145,3 +145,11 @@ def test_an_image_that_cannot_be_read_says_why(cell: str, message: str) -> None:
     with pytest.raises(BadCell) as caught:
         parse_cell(Modality.IMAGE, cell)
     assert message in str(caught.value)
+
+
+def test_a_truncated_image_is_refused_whatever_another_library_asks_of_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    # AutoMM sets this for the whole process when it is imported.
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    cut = base64.b64decode(encoded(RED))[:-200]
+    with pytest.raises(BadCell, match="cannot be decoded"):
+        parse_cell(Modality.IMAGE, base64.b64encode(cut).decode())
