@@ -205,7 +205,7 @@ class KeyCounts:
         parts = []
         for name, rows in list(self.rows.items())[:10]:
             near = f", is it {_shown(suggestion[name])}?" if name in suggestion else ""
-            parts.append(f"'{_shown(name)}' ({rows} rows{near})")
+            parts.append(f"'{_shown(name)}' ({rows} {'row' if rows == 1 else 'rows'}{near})")
         more = len(self.rows) - len(parts)
         shown = ", ".join(parts) + (f" and {more} more" if more > 0 else "")
         return (f"keys that are not columns of the model are ignored: {shown}",)

@@ -98,7 +98,7 @@ def test_keys_of_their_own_are_ignored_in_every_row_and_counted() -> None:
     assert [record.cells for record in decoded.records] == [("1", "x", "2"), ("2", "x", ""), ("3", "", "3")]
     (warning,) = decoded.warnings
     assert "'_source' (2 rows)" in warning
-    assert "'A_TEXT ' (1 rows, is it a_text?)" in warning
+    assert "'A_TEXT ' (1 row, is it a_text?)" in warning
     assert decode(SPARSE[:10], Kind.JSON_LINES, SCHEMA).warnings == ()
 
 
