@@ -12,10 +12,13 @@ from scipy.special import softmax
 from torch import nn
 
 from multimodal_algo.core.linear import Blocks, Linear, centered_logs, fit_linear
+from multimodal_algo.predictors.base import sample_rows
 
 _PULL = 1.0
 _STRENGTH = 0.03
 _ROUNDS = 100
+# Most numbers of votes that a pool is fitted to, and the rows of each class that its bias then needs.
+_MOST_FITTED, _ROWS_PER_BIAS = 20_000_000, 20
 
 Tensors = Mapping[str, np.ndarray]
 
@@ -162,10 +165,16 @@ class Pool(Combiner):
 
     @classmethod
     def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
-        """See `Combiner.fit`. One row's worth of loss draws weights towards equal weights, and biases towards 0."""
+        """See `Combiner.fit`. One row's worth of loss draws weights towards equal weights, and biases towards 0.
+
+        Of many votes, a sample of the rows suffices for the weights. With too few of them for each class, biases are 0.
+        """
+        rows = sample_rows(len(vectors), _MOST_FITTED // vectors[0].size, seed=0)
+        with_bias = len(rows) == len(vectors) or len(rows) >= _ROWS_PER_BIAS * vectors.shape[2]
+        vectors, labels = vectors[rows], labels[rows]
         kept = np.arange(vectors.shape[1])
         while True:
-            weights, bias = cls._fit(vectors[:, kept], labels)
+            weights, bias = cls._fit(vectors[:, kept], labels, with_bias=with_bias)
             if len(kept) == 1 or weights.min() >= 0:
                 whole = np.zeros(vectors.shape[1], dtype=np.float32)
                 whole[kept] = np.maximum(weights, 0)
@@ -173,12 +182,13 @@ class Pool(Combiner):
             kept = kept[weights >= 0] if (weights >= 0).any() else kept[[weights.argmax()]]
 
     @staticmethod
-    def _fit(vectors: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _fit(vectors: np.ndarray, labels: np.ndarray, *, with_bias: bool) -> tuple[np.ndarray, np.ndarray]:
         logs, targets = torch.from_numpy(centered_logs(vectors)), torch.from_numpy(labels)
         even = 1.0 / np.sqrt(vectors.shape[1])
         weights = torch.full((vectors.shape[1],), even, requires_grad=True)
-        bias = torch.zeros(vectors.shape[2], requires_grad=True)
-        optimizer = torch.optim.LBFGS([weights, bias], max_iter=100, line_search_fn="strong_wolfe")
+        bias = torch.zeros(vectors.shape[2], requires_grad=with_bias)
+        learned = [weights, bias] if with_bias else [weights]
+        optimizer = torch.optim.LBFGS(learned, max_iter=100, line_search_fn="strong_wolfe")
 
         def closure() -> torch.Tensor:
             optimizer.zero_grad()
