@@ -31,6 +31,7 @@ _AT_BEGIN = re.compile(rf"(?P<alias>(?i:{_ALIAS})){_GAP}(?P<stem>.+)")
 _INDEX = re.compile(r"|Unnamed: ?\d+(?:_level_\d+)?(?:\.\d+)?|__index_level_\d+__|\.\.\.\d+")
 _WORDS = {",": "a comma", ";": "';'", "\t": "a tab", "|": "'|'"}
 _VALUES = {";": ";", "\t": "tab", "|": "|"}
+_WITHOUT_WIDTH = dict.fromkeys(map(ord, "\u200b\u2060\ufeff"))
 
 
 def header_problems(header: Sequence[str]) -> list[str]:
@@ -206,8 +207,18 @@ def _without_trailing_blanks(header: Sequence[str]) -> list[str]:
 
 
 def _visible(name: str) -> str:
-    """Return a name without what cannot be seen: blanks around it, and control and format characters anywhere."""
-    return "".join(character for character in name if unicodedata.category(character)[0] != "C").strip()
+    """Return a name without spaces of no width, and without blanks and invisible characters at its ends."""
+    name = name.translate(_WITHOUT_WIDTH)
+    start, end = 0, len(name)
+    while start < end and _is_invisible(name[start]):
+        start += 1
+    while start < end and _is_invisible(name[end - 1]):
+        end -= 1
+    return name[start:end]
+
+
+def _is_invisible(character: str) -> bool:
+    return character.isspace() or unicodedata.category(character)[0] == "C"
 
 
 def _cleaned(name: str) -> str:

@@ -96,7 +96,7 @@ class Target:
         Parameters
         ----------
         labels
-            Label of each row, see `label_value`.
+            Label of each row, without white space at its ends.
         problem_type
             ``binary``, ``multiclass``, ``regression``, or ``auto`` for `detect_problem_type`.
         classes

@@ -22,7 +22,7 @@ _CODE = re.compile(r"[+-]?0\d", re.ASCII)
 _LONGEST_NUMBER = 60
 _TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
 _EXACT = Context(prec=400)
-# What libraries write for a missing value where they make text of it. Nobody means it as a value.
+# What libraries write for a missing number where they make text of it.
 _NULLS = frozenset({"NaN", "nan", "NaT", "<NA>"})
 # What people write for a missing value, and what may be a value as well.
 _LIKE_MISSING = frozenset(
@@ -53,26 +53,14 @@ def category_value(text: str) -> str:
     """Return the form of a category's cell that does not need to know the other cells of its column.
 
     Booleans are ``true`` and ``false``. Timestamps are ``2024-01-02 03:04:05``, with a fraction and a zone if they have
-    one, and ``2024-01-02`` at midnight without a zone. Texts that libraries write for a missing value (``NaN``,
-    ``nan``, ``NaT``, ``<NA>``) are the empty cell.
+    one, and ``2024-01-02`` at midnight without a zone.
     """
     text = trimmed(text)
-    if text in _NULLS:
-        return ""
     if len(text) in (4, 5) and (lowered := text.lower()) in _BOOLEANS:
         return lowered
     if len(text) >= 19 and text[4] == "-" and (match := _TIMESTAMP.fullmatch(text)):
         return _timestamp(match)
     return text
-
-
-def label_value(text: str) -> str:
-    """Return a label as messages and answers show it. Empty for a missing label.
-
-    Spellings of one class are brought together later, by `classes_of`, when all labels are known.
-    """
-    text = trimmed(text)
-    return "" if text in _NULLS else text
 
 
 def is_like_missing(text: str) -> bool:
@@ -103,14 +91,14 @@ def are_numbers(values: Iterable[str]) -> bool:
     Parameters
     ----------
     values
-        Values in the form of `category_value`, in any order. Empty ones do not count, and neither do codes such as
-        ``01``.
+        Values in the form of `category_value`, in any order. Missing ones do not count, which are empty or ``NaN``,
+        and neither do codes such as ``01``.
     """
     has_numbers = False
     for value in values:
         if number_value(value) is not None:
             has_numbers = True
-        elif value and not is_code(value):
+        elif value and value not in _NULLS and not is_code(value):
             return False
     return has_numbers
 
@@ -121,8 +109,8 @@ def is_code(value: str) -> bool:
 
 
 def in_number_column(value: str) -> str:
-    """Return a category's value, in the form of `category_value`, as a column of numbers has it."""
-    return number_value(value) or value
+    """Return a category's value, in the form of `category_value`, as a column of numbers has it. ``NaN`` is missing."""
+    return number_value(value) or ("" if value in _NULLS else value)
 
 
 def classes_of(counts: Mapping[str, int], classes: Collection[str] = ()) -> dict[str, str]:
@@ -131,7 +119,7 @@ def classes_of(counts: Mapping[str, int], classes: Collection[str] = ()) -> dict
     Parameters
     ----------
     counts
-        Number of rows by label, see `label_value`.
+        Number of rows by label, without white space at their ends.
     classes
         Names that classes already have. They stay.
     """

@@ -56,7 +56,8 @@ def parse_cell(modality: Modality, cell: Any, rules: CellRules = PLAIN) -> Any:
     str | float | tuple[numpy.ndarray, ...]
         Text: the string in Unicode form NFC, without white space at its ends. ``NA``, ``NaN``, ``None`` and ``null``
         are values.
-        Categories: see `category_value`. ``NA``, ``None`` and ``null`` are values, ``NaN`` and ``NaT`` are missing.
+        Categories: see `category_value`. ``NA``, ``NaN``, ``None`` and ``null`` are values, but ``NaN`` is missing in a
+        column of numbers, see `in_number_column`.
         Numbers: a finite float, or NaN for the empty cell, ``NaN``, ``NA`` and ``null``.
         Images: the decoded images of the cell, see `decode_images`. The tuple is empty for the empty cell.
         A missing text or category is the empty string.

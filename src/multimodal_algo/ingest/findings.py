@@ -300,7 +300,7 @@ class Findings:
             errors.append(f"{rows.first[0]}: {rows.example}{_others(rows)}. {remedy}")
         if self._labels.count:
             errors.append(
-                f"{self._labels.first[0]}: the label is empty or NaN{_others(self._labels)}. Fill it or drop the row."
+                f"{self._labels.first[0]}: the label is empty{_others(self._labels)}. Fill it or drop the row."
             )
         for column, cells in self._cells.items():
             remedy = "Fix the cell or leave it empty."

@@ -15,7 +15,7 @@ from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.headers import is_header, other_separator, shortened, wrong_separator
 from multimodal_algo.core.label_checks import LabelSettings
 from multimodal_algo.core.schema import ID, LABEL, FeatureSchema, Modality, modality_of
-from multimodal_algo.core.values import label_value
+from multimodal_algo.core.values import trimmed
 from multimodal_algo.ingest.cells import PLAIN, CellRules
 from multimodal_algo.ingest.findings import BadRow, BadRowPolicy, Findings, Inspection
 from multimodal_algo.ingest.progress import Progress
@@ -269,7 +269,7 @@ class _Scan:
         )
 
     def _label(self, cell: Any) -> str:
-        label = label_value(str(cell))
+        label = trimmed(str(cell))
         return "" if label in self._rules.missing else label
 
     def _turn(self) -> None:

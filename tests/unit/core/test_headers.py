@@ -103,3 +103,11 @@ def test_a_row_is_not_taken_for_a_header(fields: list[str], expected: bool) -> N
 def test_a_sentence_with_semicolons_has_no_other_separator() -> None:
     assert other_separator("good; but; not a header") is None
     assert other_separator('"ID";"label";"a_text"') == ";"
+
+
+def test_a_name_may_hold_any_character_but_at_its_ends() -> None:
+    assert header_problems(["label", "a\tb_cat", "new\nline_cat", "می\u200cخواهم_text"]) == []
+    for name in ("\ta_cat", "a_cat\n", "\u200ba_cat", "a_cat\ufeff", " a_cat\u00a0"):
+        (problem,) = header_problems(["label", name])
+        assert "Rename" in problem
+        assert "'a_cat'" in problem
