@@ -75,7 +75,7 @@ def parse_cell(modality: Modality, cell: Any, rules: CellRules = PLAIN) -> Any:
         try:
             return decode_images(cell, rules.images)
         except ValueError as error:
-            raise BadCell(str(error)) from None
+            raise BadCell(f"{error}{_hint(cell)}") from None
     if isinstance(cell, bytes):
         raise BadCell("bytes, which only an image may be")
     return category_value(cell) if modality is Modality.CAT else trimmed(cell)
@@ -98,6 +98,11 @@ def _parse_number(cell: str) -> float:
         number = math.nan
     # Python reads 1_000 as a number; no other reader of CSV does.
     if not math.isfinite(number) or "_" in text:
-        hint = f"; missing_values={text} would take it for a missing number" if is_like_missing(text) else ""
-        raise BadCell(f"'{text[:40]}' is not a finite number{hint}")
+        raise BadCell(f"'{text[:40]}' is not a finite number{_hint(text)}")
     return number
+
+
+def _hint(cell: Any) -> str:
+    """Return the end of a reason, where people write the cell for a missing one."""
+    text = cell.strip() if isinstance(cell, str) else ""
+    return f"; missing_values={text} would take it for a missing cell" if is_like_missing(text) else ""

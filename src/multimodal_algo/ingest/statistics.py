@@ -188,9 +188,10 @@ class Statistics:
         else:
             yield from _near("label", classes, "classes")
         if like := [label for label in classes if is_like_missing(label)]:
+            shown = ", ".join(f"'{label}' ({classes[label]})" for label in like[:SHOWN])
             yield (
-                f"column label: '{like[0][:40]}' is a class of {plural(classes[like[0]], 'row')}. If it stands for a "
-                f"missing label, drop these rows, or set missing_values={like[0]} and on_bad_row=skip."
+                f"column label: {shown}{', …' if len(like) > SHOWN else ''} count as classes. Where they stand for "
+                f"missing labels, drop their rows, or set missing_values={','.join(like[:SHOWN])} and on_bad_row=skip."
             )
 
     def _spellings_of_categories(self) -> Iterator[str]:

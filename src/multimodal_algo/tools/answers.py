@@ -115,7 +115,7 @@ def canonical(text: str, *, by_value: bool = True) -> str:
     by_value
         Whether ``1``, ``1.0`` and ``1e0`` are the same. ``01`` is another one always.
     """
-    value = category_value(text)
+    value = category_value(on_one_line(text))  # answers have no newlines
     return in_number_column(value) if by_value else value
 
 

@@ -43,8 +43,9 @@ def test_missing_values_are_missing_in_every_column(modality: Modality, cell: st
 
 @pytest.mark.parametrize("cell", ["N/A", "<NA>", "None", "#N/A", "-", "n/a", "?"])
 def test_what_looks_like_a_missing_number_is_offered_to_be_one(cell: str) -> None:
-    with pytest.raises(BadCell, match=rf"missing_values={re.escape(cell)} "):
-        parse_cell(Modality.NUM, cell)
+    for modality in (Modality.NUM, Modality.IMAGE):
+        with pytest.raises(BadCell, match=rf"missing_values={re.escape(cell)} "):
+            parse_cell(modality, cell)
 
 
 def test_white_space_at_the_ends_and_the_unicode_form_do_not_matter() -> None:

@@ -130,6 +130,7 @@ def test_the_predictions_of_training_without_ids_are_found_by_their_numbers(tmp_
         (["True", "false", "TRUE"], ["true", "False", "true"], "3 of 3 right"),
         (["e\u0301t\u00e9 ", "x", "y"], ["\u00e9te\u0301", "x", "z"], "2 of 3 right"),
         (["01", "1", "x"], ["1", "1", "x"], "2 of 3 right"),
+        (["two lines", "1", "x"], ['"two\nlines"', "1", "x"], "3 of 3 right"),
         (["1.0", "2", "x"], ["1", "2", "x"], "2 of 3 right"),
         (["9007199254740993", "1", "2"], ["9007199254740992", "1", "2"], "3 of 3 rows, root mean squared error"),
         (["1.25", "2", ""], ["1", "2", "3"], "2 of 3 rows, root mean squared error 0.176777"),
