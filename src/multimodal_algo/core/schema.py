@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from multimodal_algo.core.errors import UserError
 
@@ -31,6 +31,7 @@ class Modality(StrEnum):
         return f"_{self.value}"
 
 
+@lru_cache(maxsize=10_000)
 def modality_of(column: str) -> Modality | None:
     """Return the modality of a feature column from its suffix. None for other columns, also ``label`` and ``ID``."""
     for modality in Modality:
