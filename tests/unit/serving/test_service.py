@@ -28,6 +28,7 @@ class Stand:
     schema = SCHEMA
     task = Task.of_classes(2)
     classes = ("few", "many")
+    categories = None
 
     def __init__(self) -> None:
         self._parser = RowParser(SCHEMA.inference_columns)
