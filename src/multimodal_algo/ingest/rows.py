@@ -66,7 +66,7 @@ class RowParser:
 
     def __init__(self, columns: Sequence[str], pool: Executor | None = None, rules: CellRules = PLAIN) -> None:
         self._features = [
-            (position, column, modality)
+            (position, column, modality, column in rules.number_categories)
             for position, column in enumerate(columns)
             if column not in (LABEL, ID) and (modality := modality_of(column)) is not None
         ]
@@ -77,14 +77,14 @@ class RowParser:
         """Begin to parse a row, which has one field per column."""
         cells: dict[str, Any] = {}
         problems: list[tuple[str, str]] = []
-        for position, column, modality in self._features:
+        for position, column, modality, by_value in self._features:
             field = fields[position]
             if modality is Modality.IMAGE and self._pool is not None and field:
                 cells[column] = self._pool.submit(parse_cell, modality, field, self._rules)
                 continue
             try:
                 value = parse_cell(modality, field, self._rules)
-                cells[column] = in_number_column(value) if column in self._rules.number_categories else value
+                cells[column] = in_number_column(value) if by_value else value
             except BadCell as error:
                 problems.append((column, str(error)))
         return PendingRow(cells, problems)
