@@ -11,7 +11,7 @@ from multimodal_algo.core.memory import available_bytes
 from multimodal_algo.core.metrics import metrics_of
 from multimodal_algo.core.schema import FeatureSchema, Modality
 from multimodal_algo.core.task import Task
-from multimodal_algo.core.values import classes_of, label_keys, rows_by_class
+from multimodal_algo.core.values import classes_of, label_keys
 
 _VOTE_BYTES = 4
 # The votes, and what is computed from them while they are combined.
@@ -44,18 +44,17 @@ def label_problems(counts: Mapping[str, int], schema: FeatureSchema, settings: L
     Parameters
     ----------
     counts
-        Number of rows by label.
+        Number of rows by class, see `class_counts`.
     schema
         The columns.
     settings
         What the hyperparameters demand.
     """
-    kind, known = settings.problem_type, set(settings.known_classes)
-    classes = tuple(dict.fromkeys(classes_of(counts, known).values()))
-    if kind != "regression" and known.issuperset(classes):
-        kind, classes = "multiclass", tuple(settings.known_classes)
+    kind, classes, known = settings.problem_type, tuple(counts), tuple(settings.known_classes)
+    if kind != "regression" and known and set(classes_of(counts, known).values()) <= set(known):
+        kind, classes = "multiclass", known
     elif kind == "auto":
-        kind = detect_problem_type(rows_by_class(counts))
+        kind = detect_problem_type(counts)
     task = Task.regression() if kind == "regression" else Task.of_classes(len(classes))
     problems = [
         binary_problem(len(classes)) if kind == "binary" else None,
