@@ -114,7 +114,7 @@ def throughput(arguments: argparse.Namespace, scratch: Path) -> dict:
 
 
 def network(arguments: argparse.Namespace, scratch: Path) -> dict:
-    from multimodal_algo.networks.frozen import ImageBackbone
+    from multimodal_algo.networks.image_backbone import ImageBackbone
 
     name = str(arguments.weights) if arguments.weights else "mobilenet_v2"
     backbone = ImageBackbone.resolve(name, weights_dir=Path("/opt/weights"), allow_untrained=True, seed=0)

@@ -19,7 +19,9 @@ import torch
 from multimodal_algo.artifact import GRAPH, IMAGE_BACKBONE, TEXT_BACKBONE, read_config
 from multimodal_algo.config.inference import Engine
 from multimodal_algo.core.log import configure_logging
-from multimodal_algo.networks.frozen import BackboneInfo, ImageBackbone, TextBackbone
+from multimodal_algo.networks.image_backbone import ImageBackbone
+from multimodal_algo.networks.library import BackboneInfo
+from multimodal_algo.networks.text_backbone import TextBackbone
 
 IMAGES, TEXTS = 64, 256
 

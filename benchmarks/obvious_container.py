@@ -29,7 +29,8 @@ from multimodal_algo.core.schema import ID, Modality
 from multimodal_algo.fusion.fusion import Fusion
 from multimodal_algo.fusion.votes import votes_of
 from multimodal_algo.ingest.features import Features, VectorColumn
-from multimodal_algo.networks.frozen import BackboneInfo, ImageBackbone
+from multimodal_algo.networks.image_backbone import ImageBackbone
+from multimodal_algo.networks.library import BackboneInfo
 
 _TRANSFORM = torchvision.transforms.Compose(
     [

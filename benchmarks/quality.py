@@ -267,7 +267,7 @@ def guide(data: Data, seconds: float, scratch: Path) -> np.ndarray:
 def automm(data: Data, seconds: float, scratch: Path, timm_weights: Path | None) -> np.ndarray:
     from autogluon.multimodal import MultiModalPredictor
 
-    from multimodal_algo.networks.frozen import TextBackbone
+    from multimodal_algo.networks.text_backbone import TextBackbone
 
     texts, images = _columns(data, Modality.TEXT), _columns(data, Modality.IMAGE)
     others = _columns(data, Modality.NUM, Modality.CAT)

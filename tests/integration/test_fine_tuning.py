@@ -14,7 +14,8 @@ from small_job import PARAMETERS, WEIGHTS_DIR, WriteCsv
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.core.budget import Budget
 from multimodal_algo.core.task import Task
-from multimodal_algo.networks.frozen import BackboneInfo, ImageBackbone
+from multimodal_algo.networks.image_backbone import ImageBackbone
+from multimodal_algo.networks.library import BackboneInfo
 from multimodal_algo.predictors.base import FitSettings
 from multimodal_algo.predictors.finetune.predictor import FineTunedPredictor
 from multimodal_algo.report.metrics import Metrics
@@ -135,7 +136,7 @@ def test_classes_of_few_rows_are_fine_tuned_too(write_csv: WriteCsv, tmp_path: P
 
 
 def _sentence_network(directory: Path) -> str:
-    from multimodal_algo.networks.frozen import TextBackbone
+    from multimodal_algo.networks.text_backbone import TextBackbone
 
     TextBackbone.resolve("all-MiniLM-L6-v2").save(directory)
     return str(directory)

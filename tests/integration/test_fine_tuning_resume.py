@@ -22,8 +22,9 @@ from multimodal_algo.core.checkpointing import Stopped, StopRequest, Write
 from multimodal_algo.core.task import Task
 from multimodal_algo.execution.local import LocalExecutor
 from multimodal_algo.execution.protocol import Parallelism, SentDirectory
-from multimodal_algo.networks.frozen import BackboneInfo, ImageBackbone, TextBackbone
-from multimodal_algo.networks.library import torchvision_network, without_classifier
+from multimodal_algo.networks.image_backbone import ImageBackbone
+from multimodal_algo.networks.library import BackboneInfo, torchvision_network, without_classifier
+from multimodal_algo.networks.text_backbone import TextBackbone
 from multimodal_algo.predictors.base import FitSettings
 from multimodal_algo.predictors.finetune import fit as finetune_fit
 from multimodal_algo.predictors.finetune import resume

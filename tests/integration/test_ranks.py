@@ -170,7 +170,7 @@ def _sentence_network(directory: Path) -> Path:
     import torch
     from transformers import BertConfig, BertModel
 
-    from multimodal_algo.networks.frozen import TextBackbone
+    from multimodal_algo.networks.text_backbone import TextBackbone
 
     TextBackbone.resolve("all-MiniLM-L6-v2").save(directory)
     torch.manual_seed(0)

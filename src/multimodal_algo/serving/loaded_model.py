@@ -25,8 +25,11 @@ from multimodal_algo.ingest.cells import CellRules
 from multimodal_algo.ingest.features import Encoders, Features, build_features
 from multimodal_algo.ingest.images import SIDE
 from multimodal_algo.ingest.rows import PendingRow, RowParser
+from multimodal_algo.networks.backbone import Backbone
 from multimodal_algo.networks.engines import Unavailable, choose_engine
-from multimodal_algo.networks.frozen import Backbone, BackboneInfo, ImageBackbone, TextBackbone
+from multimodal_algo.networks.image_backbone import ImageBackbone
+from multimodal_algo.networks.library import BackboneInfo
+from multimodal_algo.networks.text_backbone import TextBackbone
 
 _LOG = logging.getLogger(__name__)
 

@@ -21,7 +21,9 @@ from multimodal_algo.ingest.features import Encoder, Encoders
 from multimodal_algo.training.continuing.export import Networks
 
 if TYPE_CHECKING:
-    from multimodal_algo.networks.frozen import Backbone, ImageBackbone, TextBackbone
+    from multimodal_algo.networks.backbone import Backbone
+    from multimodal_algo.networks.image_backbone import ImageBackbone
+    from multimodal_algo.networks.text_backbone import TextBackbone
 
 _LOG = logging.getLogger(__name__)
 
@@ -77,7 +79,8 @@ class Backbones:
 
     def load(self, schema: FeatureSchema) -> None:
         """Load the networks of the modalities that `schema` has, unless they are loaded."""
-        from multimodal_algo.networks.frozen import ImageBackbone, TextBackbone
+        from multimodal_algo.networks.image_backbone import ImageBackbone
+        from multimodal_algo.networks.text_backbone import TextBackbone
 
         if schema.of(Modality.IMAGE) and self._image is None:
             self._image = ImageBackbone.resolve(

@@ -1,0 +1,122 @@
+"""Frozen image networks."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from multimodal_algo.ingest.images import SIDE
+from multimodal_algo.networks.backbone import Backbone, halves_on_gpu
+from multimodal_algo.networks.engines import optimise_for_cpu
+from multimodal_algo.networks.library import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    WEIGHTS,
+    BackboneInfo,
+    find_image_network,
+    read_image_network,
+    write_for_timm,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+# The activations of larger batches fit neither a CPU's caches nor the memory that the allocator holds.
+_CPU_IMAGES, _GPU_IMAGES = 4, 128
+
+
+class ImageBackbone(Backbone):
+    """An ImageNet network without its classifier, as an encoder of images.
+
+    Parameters
+    ----------
+    info
+        Description of the network.
+    network
+        The network without its classifier.
+
+    Attributes
+    ----------
+    width
+        Number of entries of a vector.
+    """
+
+    def __init__(self, info: BackboneInfo, network: torch.nn.Module) -> None:
+        import torch
+
+        super().__init__(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        self.info = info
+        self.network = network.eval()
+        fast = self.network if self.has_gpu else optimise_for_cpu(self.network)
+        self._fast = _from_pixels(fast).eval().to(self._device)
+        self._batch = _GPU_IMAGES if self.has_gpu else _CPU_IMAGES
+        self.width = int(self._by_torch(self._probe()).shape[1])
+
+    @classmethod
+    def resolve(cls, name: str, *, weights_dir: Path, allow_untrained: bool, seed: int) -> ImageBackbone:
+        """Find the network and its weights. See `find_image_network` for the parameters and errors."""
+        return cls(*find_image_network(name, weights_dir=weights_dir, allow_untrained=allow_untrained, seed=seed))
+
+    @classmethod
+    def load(cls, directory: Path, info: BackboneInfo) -> ImageBackbone:
+        """Load the network whose weights `save` wrote into `directory`."""
+        return cls(info, read_image_network(directory, info))
+
+    def save(self, directory: Path) -> None:
+        """Write the weights as safetensors."""
+        from safetensors.torch import save_file
+
+        directory.mkdir(parents=True, exist_ok=True)
+        state = {key: value.contiguous().cpu() for key, value in self.network.state_dict().items()}
+        save_file(state, directory / WEIGHTS)
+
+    def save_for_timm(self, directory: Path) -> bool:
+        """Write the weights as AutoMM reads them, and return whether timm has the network."""
+        return write_for_timm(self.network, self.info.architecture, directory)
+
+    def encode(self, cells: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the vectors of RGB images, uint8 (224, 224, 3) each: float32 (images, width)."""
+        if not cells:
+            return np.empty((0, self.width), dtype=np.float32)
+        batches = [cells[start : start + self._batch] for start in range(0, len(cells), self._batch)]
+        return np.concatenate(list(self._vectors(batches)))
+
+    def _exportable(self, names: list[str]) -> torch.nn.Module:
+        return _from_pixels(copy.deepcopy(self.network).cpu())
+
+    def _probe(self) -> list[np.ndarray]:
+        return list(np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8))
+
+    def _inputs(self, cells: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        return {"pixels": np.stack(cells)}
+
+    def _by_torch(self, cells: Sequence[np.ndarray]) -> np.ndarray:
+        import torch
+
+        with torch.inference_mode(), halves_on_gpu(self._device):
+            return self._fast(torch.from_numpy(np.stack(cells)).to(self._device)).float().cpu().numpy()
+
+
+def _from_pixels(network: torch.nn.Module) -> torch.nn.Module:
+    """Return a module that normalises pixels, uint8 (images, height, width, 3), and gives them to `network`."""
+    import torch
+
+    class FromPixels(torch.nn.Module):
+        mean: torch.Tensor
+        std: torch.Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+            self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+            self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            # Pixels have the order in which convolutions are fastest, so they are not copied.
+            return self.network((pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std)
+
+    return FromPixels()
