@@ -22,6 +22,7 @@ from multimodal_algo.core.log import configure_logging
 from multimodal_algo.networks.image_backbone import ImageBackbone
 from multimodal_algo.networks.library import BackboneInfo
 from multimodal_algo.networks.text_backbone import TextBackbone
+from multimodal_algo.networks.texts.find import find_text_networks
 
 IMAGES, TEXTS = 64, 256
 
@@ -43,12 +44,13 @@ def main() -> None:
         times["image, torch"] = ms(lambda: network.encode(images), IMAGES)
         network.use_onnx(directory / IMAGE_BACKBONE / GRAPH, Engine.ONNX, has_gpu=False)
         times["image, onnx"] = ms(lambda: network.encode(images), IMAGES)
-    sentences = TextBackbone(directory / TEXT_BACKBONE)
     texts = [" ".join(f"word{number}" for number in range(n % 40)) + str(n) for n in range(TEXTS)]
-    times["text, plain by 32"] = ms(lambda: sentences.network.encode(texts, show_progress_bar=False), TEXTS)
-    times["text, torch"] = ms(lambda: sentences.encode(texts), TEXTS)
-    sentences.use_onnx(directory / TEXT_BACKBONE / GRAPH, Engine.ONNX, has_gpu=False)
-    times["text, onnx"] = ms(lambda: sentences.encode(texts), TEXTS)
+    for folder in find_text_networks(str(directory / TEXT_BACKBONE)):
+        sentences = TextBackbone.resolve(folder)
+        name = f"text, {sentences.network.info.name}"
+        times[f"{name}, torch"] = ms(lambda each=sentences: each.encode(texts), TEXTS)
+        sentences.use_onnx(Path(folder) / GRAPH, Engine.ONNX, has_gpu=False)
+        times[f"{name}, onnx"] = ms(lambda each=sentences: each.encode(texts), TEXTS)
     print(json.dumps({"benchmark": "networks", "ms_each": {name: round(value, 2) for name, value in times.items()}}))
 
 

@@ -267,7 +267,7 @@ def guide(data: Data, seconds: float, scratch: Path) -> np.ndarray:
 def automm(data: Data, seconds: float, scratch: Path, timm_weights: Path | None) -> np.ndarray:
     from autogluon.multimodal import MultiModalPredictor
 
-    from multimodal_algo.networks.text_backbone import TextBackbone
+    from multimodal_algo.networks.texts.find import find_text_network
 
     texts, images = _columns(data, Modality.TEXT), _columns(data, Modality.IMAGE)
     others = _columns(data, Modality.NUM, Modality.CAT)
@@ -279,7 +279,7 @@ def automm(data: Data, seconds: float, scratch: Path, timm_weights: Path | None)
     names = []
     if texts:
         names.append("hf_text")
-        TextBackbone.resolve("all-MiniLM-L6-v2").save(scratch / "minilm")
+        find_text_network("all-MiniLM-L6-v2").save_for_transformers(scratch / "minilm")
         options["model.hf_text.checkpoint_name"] = str(scratch / "minilm")
         options |= {"model.hf_text.max_text_len": 128, "model.hf_text.text_trivial_aug_maxscale": 0.0}
     if images:

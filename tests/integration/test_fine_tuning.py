@@ -136,7 +136,7 @@ def test_classes_of_few_rows_are_fine_tuned_too(write_csv: WriteCsv, tmp_path: P
 
 
 def _sentence_network(directory: Path) -> str:
-    from multimodal_algo.networks.text_backbone import TextBackbone
+    from multimodal_algo.networks.texts.find import find_text_network
 
-    TextBackbone.resolve("all-MiniLM-L6-v2").save(directory)
+    find_text_network("all-MiniLM-L6-v2").save_for_transformers(directory)
     return str(directory)

@@ -25,6 +25,7 @@ from multimodal_algo.execution.protocol import Parallelism, SentDirectory
 from multimodal_algo.networks.image_backbone import ImageBackbone
 from multimodal_algo.networks.library import BackboneInfo, torchvision_network, without_classifier
 from multimodal_algo.networks.text_backbone import TextBackbone
+from multimodal_algo.networks.texts.find import find_text_network
 from multimodal_algo.predictors.base import FitSettings
 from multimodal_algo.predictors.finetune import fit as finetune_fit
 from multimodal_algo.predictors.finetune import resume
@@ -85,12 +86,10 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> str:
     from transformers import BertConfig, BertModel
 
     directory = tmp_path_factory.mktemp("start") / "network"
-    TextBackbone.resolve("all-MiniLM-L6-v2").save(directory)
+    find_text_network("all-MiniLM-L6-v2").save_for_transformers(directory)
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
     BertModel(BertConfig(vocab_size=30522, **sizes)).save_pretrained(directory)
-    pooling = directory / "1_Pooling" / "config.json"
-    pooling.write_text(json.dumps({**json.loads(pooling.read_text()), "word_embedding_dimension": 32}))
     return str(directory)
 
 
@@ -353,9 +352,9 @@ def test_fine_tuned_networks_are_backbones_for_other_tasks(start: str, tmp_path:
     before = network.encode(cells)
     assert backbone.encode(cells).shape == before.shape
     assert np.abs(backbone.encode(cells) - before).max() > 1e-3
-    vectors = TextBackbone(text).encode(["red thing", "green thing"])
+    vectors = TextBackbone.resolve(str(text)).encode(["red thing", "green thing"])
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
-    assert np.abs(vectors - TextBackbone(Path(start)).encode(["red thing", "green thing"])).max() > 1e-3
+    assert np.abs(vectors - TextBackbone.resolve(start).encode(["red thing", "green thing"])).max() > 1e-3
     np.testing.assert_allclose(
-        TextBackbone(tmp_path / "fitted" / "text").encode(["red thing", "green thing"]), vectors, atol=1e-6
+        TextBackbone.resolve(str(tmp_path / "fitted" / "text")).encode(["red thing", "green thing"]), vectors, atol=1e-6
     )

@@ -170,9 +170,9 @@ def _sentence_network(directory: Path) -> Path:
     import torch
     from transformers import BertConfig, BertModel
 
-    from multimodal_algo.networks.text_backbone import TextBackbone
+    from multimodal_algo.networks.texts.find import find_text_network
 
-    TextBackbone.resolve("all-MiniLM-L6-v2").save(directory)
+    find_text_network("all-MiniLM-L6-v2").save_for_transformers(directory)
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
     BertModel(BertConfig(vocab_size=30522, **sizes)).save_pretrained(directory)

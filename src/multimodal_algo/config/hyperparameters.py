@@ -89,9 +89,10 @@ class HyperParameters(BaseModel):
         "mobilenet_v2, or the path of a state dict.",
     )
     text_backbone: str = Field(
-        "all-MiniLM-L6-v2",
-        description="Frozen network that turns text into vectors: all-MiniLM-L6-v2 or the path of a "
-        "sentence-transformers model directory.",
+        "auto",
+        description="Frozen networks that turn text into vectors, which are joined. auto is the choice of the quality. "
+        "Or one or more, separated by commas or as a JSON list: universal-sentence-encoder-multilingual, "
+        "multilingual-e5-small, all-MiniLM-L6-v2, or the path of a model directory.",
     )
     text_hyperparameters: str = Field(
         "{}",

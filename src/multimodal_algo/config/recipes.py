@@ -70,10 +70,14 @@ class Recipe:
     models
         Model settings of each branch. AutoGluon's weighted ensemble combines several models. A branch without an entry
         is not fitted.
+    text_networks
+        Text networks that ``text_backbone=auto`` stands for, see ``networks/texts/library.py``. Their vectors are
+        joined.
     """
 
     folds: int
     models: Mapping[Branch, ModelSettings]
+    text_networks: tuple[str, ...] = ("universal-sentence-encoder-multilingual", "all-MiniLM-L6-v2")
 
 
 def _linear(*strengths: float, pieces: float | None = None) -> list[dict[str, Any]]:
@@ -102,9 +106,12 @@ _DEFAULT: Mapping[Branch, ModelSettings] = {
     Branch.JOINT: {"WIDE": _linear(1, 3, 10, pieces=3)},
 }
 
+_FAST_TEXT = ("universal-sentence-encoder-multilingual",)
+
 RECIPES: Mapping[str, Recipe] = {
     "toy": Recipe(
         folds=4,
+        text_networks=_FAST_TEXT,
         models={
             Branch.TEXT: {"WIDE": _linear(3)},
             Branch.NUM: {"GBM": _TREES},
@@ -115,6 +122,7 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "very_light": Recipe(
         folds=5,
+        text_networks=_FAST_TEXT,
         models={
             Branch.TEXT: {"WIDE": _linear(3, pieces=3)},
             Branch.NUM: {"GBM": _TREES},

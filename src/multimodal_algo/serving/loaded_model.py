@@ -22,14 +22,15 @@ from multimodal_algo.fusion.fusion import Fusion
 from multimodal_algo.fusion.votes import Votes, votes_of
 from multimodal_algo.ingest.categories import KnownCategories
 from multimodal_algo.ingest.cells import CellRules
-from multimodal_algo.ingest.features import Encoders, Features, build_features
+from multimodal_algo.ingest.features import Encoder, Encoders, Features, build_features
 from multimodal_algo.ingest.images import SIDE
 from multimodal_algo.ingest.rows import PendingRow, RowParser
 from multimodal_algo.networks.backbone import Backbone
 from multimodal_algo.networks.engines import Unavailable, choose_engine
 from multimodal_algo.networks.image_backbone import ImageBackbone
 from multimodal_algo.networks.library import BackboneInfo
-from multimodal_algo.networks.text_backbone import TextBackbone
+from multimodal_algo.networks.text_backbone import TextBackbone, joined
+from multimodal_algo.networks.texts.find import find_text_networks
 
 _LOG = logging.getLogger(__name__)
 
@@ -111,16 +112,20 @@ class LoadedModel:
             load_model(entry.branch, entry.name, entry.columns, config.task, directory / entry.name)
             for entry in config.branches
         ]
-        networks: dict[Modality, Backbone] = {}
+        networks: dict[Path, Backbone] = {}
+        encoders: dict[Modality, Encoder] = {}
         if config.image_backbone is not None:
             info = BackboneInfo(**config.image_backbone.model_dump())
-            networks[Modality.IMAGE] = ImageBackbone.load(directory / IMAGE_BACKBONE, info)
+            image = ImageBackbone.load(directory / IMAGE_BACKBONE, info)
+            networks[directory / IMAGE_BACKBONE] = image
+            encoders[Modality.IMAGE] = image.encode
         if config.schema_.of(Modality.TEXT):
-            networks[Modality.TEXT] = TextBackbone(directory / TEXT_BACKBONE)
-        for modality, folder in ((Modality.IMAGE, IMAGE_BACKBONE), (Modality.TEXT, TEXT_BACKBONE)):
-            if modality in networks:
-                _run_by(engine, networks[modality], directory / folder / GRAPH)
-        encoders = {modality: network.encode for modality, network in networks.items()}
+            folders = find_text_networks(str(directory / TEXT_BACKBONE))
+            texts = {Path(folder): TextBackbone.resolve(folder) for folder in folders}
+            networks |= texts
+            encoders[Modality.TEXT] = joined(list(texts.values()))
+        for folder, network in networks.items():
+            _run_by(engine, network, folder.relative_to(directory), folder / GRAPH)
         path = directory / CATEGORIES
         categories = KnownCategories.load(path, config.schema_) if path.is_file() else None
         return cls(config, models, Fusion.load(directory / FUSION), encoders, categories)
@@ -182,11 +187,11 @@ class LoadedModel:
         return np.divide(moved, total, out=np.zeros_like(moved), where=total > nothing)
 
 
-def _run_by(engine: Engine, network: Backbone, graph: Path) -> None:
+def _run_by(engine: Engine, network: Backbone, name: Path, graph: Path) -> None:
     wanted = choose_engine(engine, has_gpu=network.has_gpu)
     if wanted is Engine.TORCH or (engine is Engine.AUTO and not graph.is_file()):
         return
     try:
         network.use_onnx(graph, wanted, has_gpu=network.has_gpu)
     except Unavailable as reason:
-        _LOG.warning("%s: run by torch instead of %s, since %s", graph.parent.parent.name, wanted.value, reason)
+        _LOG.warning("%s: run by torch instead of %s, since %s", name, wanted.value, reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from multimodal_algo.artifact import GRAPH, IMAGE_BACKBONE, TEXT_BACKBONE, Backb
 from multimodal_algo.branches.registry import FINE_TUNED
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.config.inference import Engine
-from multimodal_algo.config.recipes import Branch, Recipe
+from multimodal_algo.config.recipes import RECIPES, Branch, Recipe
 from multimodal_algo.core.schema import FeatureSchema, Modality
 from multimodal_algo.ingest.features import Encoder, Encoders
 from multimodal_algo.training.continuing.export import Networks
@@ -63,7 +64,7 @@ class Backbones:
         self.frozen = frozen
         self._start = start
         self._image: ImageBackbone | None = None
-        self._text: TextBackbone | None = None
+        self._texts: list[TextBackbone] = []
 
     def encoders_of(self, schema: FeatureSchema) -> Encoders:
         """Return the encoders of the modalities that `schema` has.
@@ -90,13 +91,22 @@ class Backbones:
                 seed=self.hyperparameters.seed,
             )
             _LOG.info("image backbone: %s, weights: %s", self._image.info.architecture, self._image.info.source)
-        if schema.of(Modality.TEXT) and self._text is None:
-            self._text = TextBackbone.resolve(str(self.frozen.get(Modality.TEXT, self.hyperparameters.text_backbone)))
+        if schema.of(Modality.TEXT) and not self._texts:
+            self._texts = [TextBackbone.resolve(name) for name in self._text_names()]
+            _LOG.info("text backbone: %s", ", ".join(network.network.info.name for network in self._texts))
+
+    def _text_names(self) -> list[str]:
+        from multimodal_algo.networks.texts.find import find_text_networks
+
+        name = str(self.frozen.get(Modality.TEXT, self.hyperparameters.text_backbone))
+        if name == "auto":
+            return list(RECIPES[self.hyperparameters.quality].text_networks)
+        return find_text_networks(name)
 
     def _networks(self) -> dict[Path, Backbone]:
         """Return the loaded networks by their directory in an artifact."""
-        networks = {IMAGE_BACKBONE: self._image, TEXT_BACKBONE: self._text}
-        return {name: network for name, network in networks.items() if network is not None}
+        networks: dict[Path, Backbone] = {} if self._image is None else {IMAGE_BACKBONE: self._image}
+        return networks | {TEXT_BACKBONE / str(number): network for number, network in enumerate(self._texts)}
 
     @property
     def encoders(self) -> Encoders:
@@ -104,8 +114,10 @@ class Backbones:
         encoders: dict[Modality, Encoder] = {}
         if self._image is not None:
             encoders[Modality.IMAGE] = self._image.encode
-        if self._text is not None:
-            encoders[Modality.TEXT] = self._text.encode
+        if self._texts:
+            from multimodal_algo.networks.text_backbone import joined
+
+            encoders[Modality.TEXT] = joined(self._texts)
         return encoders
 
     def _speed_up(self, network: Backbone, name: Path) -> None:
@@ -174,14 +186,18 @@ class Backbones:
             start = self._start_settings(branch)
             if start is not None:
                 models[branch] = {**start, **settings}
-        return Recipe(recipe.folds, models)
+        return replace(recipe, models=models)
 
     def _start_settings(self, branch: Branch) -> dict[str, str] | None:
         """Return AutoMM's settings for the first weights of a branch. None if AutoMM cannot start from them."""
         settings = {}
         modalities = FINE_TUNED.get(branch, ())
-        if Modality.TEXT in modalities and self._text is not None:
-            settings["model.hf_text.checkpoint_name"] = str(self._save_text_start(self._text))
+        if Modality.TEXT in modalities and self._texts:
+            text = self._save_text_start()
+            if text is None:
+                _LOG.warning("%s: AutoGluon cannot fine-tune any of the text networks", branch.value)
+                return None
+            settings["model.hf_text.checkpoint_name"] = str(text)
         if Modality.IMAGE in modalities and self._image is not None:
             directory = self._save_image_start(self._image)
             if directory is None:
@@ -190,13 +206,18 @@ class Backbones:
             settings["model.timm_image.checkpoint_name"] = str(directory)
         return settings
 
-    def _save_text_start(self, network: TextBackbone) -> Path:
-        """Write the text network that fine-tuning starts from, and return its directory."""
+    def _save_text_start(self) -> Path | None:
+        """Write the text network that fine-tuning starts from, and return its directory.
+
+        None where transformers has none of the networks.
+        """
+        from multimodal_algo.networks.texts.find import find_text_network, find_text_networks
+
         directory = self._scratch / "fine_tuned" / "text"
+        networks = [text.network for text in self._texts]
         if Modality.TEXT in self._start:
-            network = type(network).resolve(str(self._start[Modality.TEXT]))
-        network.save(directory)
-        return directory
+            networks = [find_text_network(name) for name in find_text_networks(str(self._start[Modality.TEXT]))]
+        return directory if any(network.save_for_transformers(directory) for network in networks) else None
 
     def _save_image_start(self, network: ImageBackbone) -> Path | None:
         """Write the image network that fine-tuning starts from, and return its directory.
@@ -220,8 +241,8 @@ class Backbones:
         """Write the networks into an artifact."""
         if self._image is not None:
             self._image.save(directory / IMAGE_BACKBONE)
-        if self._text is not None:
-            self._text.save(directory / TEXT_BACKBONE)
+        for number, network in enumerate(self._texts):
+            network.save(directory / TEXT_BACKBONE / str(number))
 
 
 def _require_close(predictions: np.ndarray, expected: np.ndarray) -> None:

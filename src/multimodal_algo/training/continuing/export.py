@@ -2,7 +2,7 @@
 
 ::
 
-    text/     a sentence-transformers model directory
+    text/     a directory as `TextNetwork.save` writes it, or numbered folders of several
     image/    weights.safetensors, and backbone.json with architecture and source
 """
 
@@ -22,7 +22,10 @@ from multimodal_algo.core.schema import Modality
 from multimodal_algo.training.continuing.previous import archives_in, find_artifact
 
 _FOLDERS = {Modality.TEXT: "text", Modality.IMAGE: "image"}
-_SIGNS = {Modality.TEXT: "config.json", Modality.IMAGE: "backbone.json"}
+_SIGNS = {
+    Modality.TEXT: ("0/network.json", "network.json", "config.json", "modules.json"),
+    Modality.IMAGE: ("backbone.json",),
+}
 
 Networks = Mapping[Modality, Path]
 """Directories of networks by modality, as ``text_backbone`` and ``image_backbone`` take them."""
@@ -76,7 +79,7 @@ def write_networks(directory: Path, config: ModelConfig, output: Path, *, fine_t
         image = output / _FOLDERS[Modality.IMAGE]
         image.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(directory / IMAGE_BACKBONE / "weights.safetensors", image / "weights.safetensors")
-        (image / _SIGNS[Modality.IMAGE]).write_text(config.image_backbone.model_dump_json() + "\n", encoding="utf-8")
+        (image / _SIGNS[Modality.IMAGE][0]).write_text(config.image_backbone.model_dump_json() + "\n", encoding="utf-8")
     if fine_tuned:
         _write_fine_tuned(directory, config, output)
     return find_networks(output)
@@ -105,7 +108,7 @@ def find_networks(directory: Path) -> Networks:
     return {
         modality: directory / folder
         for modality, folder in _FOLDERS.items()
-        if (directory / folder / _SIGNS[modality]).is_file()
+        if any((directory / folder / sign).is_file() for sign in _SIGNS[modality])
     }
 
 

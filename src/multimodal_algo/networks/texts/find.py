@@ -1,0 +1,83 @@
+"""How text networks are found: by a name, in a directory, or on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.networks.texts.library import EMBEDDED, read_embedded
+from multimodal_algo.networks.texts.network import DESCRIPTION, EXPECTED, TextNetwork
+
+
+def find_text_network(name: str) -> TextNetwork:
+    """Return the text network of this name.
+
+    Parameters
+    ----------
+    name
+        One of `EMBEDDED`, or a directory: one that `TextNetwork.save` wrote, or one of transformers or
+        sentence-transformers.
+
+    Raises
+    ------
+    UserError
+        There is not such a network, or it cannot be read.
+    """
+    if name in EMBEDDED:
+        return read_embedded(name)
+    directory = Path(name)
+    if (directory / DESCRIPTION).is_file():
+        return TextNetwork.load(directory)
+    if any((directory / file).is_file() for file in ("config.json", "modules.json")):
+        from multimodal_algo.networks.texts.directories import read_directory
+
+        return read_directory(directory, name)
+    problem = "has neither config.json nor network.json" if directory.is_dir() else "is not a directory"
+    known = ", ".join(EMBEDDED)
+    raise UserError(f"text_backbone: '{name[:60]}' {problem}, and not one of {known}. Name one of them, or {EXPECTED}.")
+
+
+def find_text_networks(names: str) -> list[str]:
+    """Return the names of the networks in a list.
+
+    Parameters
+    ----------
+    names
+        Names with commas between them, or a JSON list. A directory with numbered folders, as an artifact has it, stands
+        for the networks in them.
+
+    Raises
+    ------
+    UserError
+        The list is empty or not valid, or names a network twice.
+    """
+    listed = [part for name in _listed(names) for part in _numbered(name)]
+    if not listed:
+        raise UserError(f"text_backbone is '{names[:60]}', which names no network. Name one of {', '.join(EMBEDDED)}.")
+    if repeated := next((name for name in listed if listed.count(name) > 1), None):
+        raise UserError(f"text_backbone names '{repeated[:60]}' twice. Name it once.")
+    return listed
+
+
+def _listed(names: str) -> list[str]:
+    if Path(names).is_dir():
+        return [names]
+    if not names.lstrip().startswith("["):
+        return [name.strip() for name in names.split(",") if name.strip()]
+    try:
+        values = json.loads(names)
+    except ValueError:
+        values = None
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise UserError(
+            f"text_backbone is '{names[:60]}', which is not a JSON list of names. Write them with commas, for example "
+            f"{', '.join(list(EMBEDDED)[:2])}."
+        )
+    return [value.strip() for value in values]
+
+
+def _numbered(name: str) -> list[str]:
+    """Return the numbered folders of a directory that has them, in order, or the name itself."""
+    folders = [path for path in Path(name).glob("*") if path.name.isdecimal() and path.is_dir()]
+    return [str(path) for path in sorted(folders, key=lambda path: int(path.name))] or [name]
