@@ -46,8 +46,8 @@ def main() -> None:
         times["image, onnx"] = ms(lambda: network.encode(images), IMAGES)
     texts = [" ".join(f"word{number}" for number in range(n % 40)) + str(n) for n in range(TEXTS)]
     for folder in find_text_networks(str(directory / TEXT_BACKBONE)):
-        sentences = TextBackbone.resolve(folder)
-        name = f"text, {sentences.network.info.name}"
+        sentences = TextBackbone.load(Path(folder))
+        name = f"text, {sentences.info.name}"
         times[f"{name}, torch"] = ms(lambda each=sentences: each.encode(texts), TEXTS)
         sentences.use_onnx(Path(folder) / GRAPH, Engine.ONNX, has_gpu=False)
         times[f"{name}, onnx"] = ms(lambda each=sentences: each.encode(texts), TEXTS)

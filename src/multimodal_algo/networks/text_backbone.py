@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from multimodal_algo.ingest.features import Encoder
-from multimodal_algo.networks.backbone import Backbone, halves_on_gpu
+from multimodal_algo.networks.backbone import Backbone
+from multimodal_algo.networks.stored import DESCRIPTION, NetworkDescription
 from multimodal_algo.networks.texts.find import find_text_network
-from multimodal_algo.networks.texts.network import TextNetwork
+from multimodal_algo.networks.texts.network import TextInfo, TextNetwork
 
 if TYPE_CHECKING:
     import torch
@@ -29,29 +30,53 @@ class TextBackbone(Backbone):
     ----------
     network
         The network.
-
-    Attributes
-    ----------
-    width
-        Number of entries of a vector.
+    stored
+        See `Backbone`.
     """
 
-    def __init__(self, network: TextNetwork) -> None:
-        import torch
+    kind = "text"
 
-        super().__init__(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-        self.network = network
-        self._module = network.module.to(self._device)
-        self.width = int(self._by_torch(self._probe()[:1]).shape[1])
+    def __init__(self, network: TextNetwork, stored: NetworkDescription | None = None) -> None:
+        super().__init__(stored)
+        self._network = network
+
+    @property
+    def info(self) -> TextInfo:
+        """The description of the network."""
+        return self._network.info
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """See `Backbone`."""
+        return self._network.module
 
     @classmethod
     def resolve(cls, name: str) -> TextBackbone:
-        """Find the network of this name. See `find_text_network` for the names and errors."""
-        return cls(find_text_network(name))
+        """Find the network of this name, or in a directory that `save` wrote.
 
-    def save(self, directory: Path) -> None:
-        """Write the network into `directory`, for `resolve`."""
-        self.network.save(directory)
+        See `find_text_network` for the other names and the errors.
+        """
+        if (Path(name) / DESCRIPTION).is_file():
+            return cls.load(Path(name))
+        backbone = cls(find_text_network(name))
+        backbone.round_weights()
+        return backbone
+
+    @classmethod
+    def load(cls, directory: Path) -> TextBackbone:
+        """Load the network that `save` wrote into `directory`. Its weights are read when they are needed.
+
+        Raises
+        ------
+        UserError
+            See `NetworkDescription.read`.
+        """
+        stored = NetworkDescription.read(directory)
+        return cls(TextNetwork.load(directory, stored), stored)
+
+    def save_for_transformers(self, directory: Path) -> bool:
+        """See `TextNetwork.save_for_transformers`."""
+        return self._network.save_for_transformers(directory)
 
     def encode(self, cells: Sequence[str]) -> np.ndarray:
         """Return the vectors of texts, float32 (texts, width)."""
@@ -77,21 +102,23 @@ class TextBackbone(Backbone):
                 last.append(row)
         return batches
 
+    def _fastest(self) -> torch.nn.Module:
+        return self.network
+
     def _exportable(self, names: list[str]) -> torch.nn.Module:
-        return copy.deepcopy(self._module).cpu() if self.has_gpu else self._module
+        return copy.deepcopy(self.network).cpu()
 
     def _probe(self) -> list[str]:
         return ["a probe", "a second and rather longer probe, so that the first is padded to its length"]
 
     def _inputs(self, cells: Sequence[str]) -> dict[str, np.ndarray]:
-        return self.network.tokens(cells)
+        return self._network.tokens(cells)
 
-    def _by_torch(self, cells: Sequence[str]) -> np.ndarray:
-        import torch
+    def _write(self, directory: Path) -> None:
+        self._network.write(directory)
 
-        inputs = {name: torch.from_numpy(array).to(self._device) for name, array in self._inputs(cells).items()}
-        with torch.inference_mode(), halves_on_gpu(self._device):
-            return self._module(**inputs).float().cpu().numpy()
+    def _settings(self) -> dict[str, Any]:
+        return self._network.settings()
 
 
 def joined(backbones: Sequence[TextBackbone]) -> Encoder:

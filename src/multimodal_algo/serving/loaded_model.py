@@ -105,7 +105,7 @@ class LoadedModel:
         Raises
         ------
         UserError
-            See `read_config`.
+            See `read_config`, `NetworkDescription.read` and `Backbone.use_torch`.
         """
         config = read_config(directory)
         models = [
@@ -121,7 +121,7 @@ class LoadedModel:
             encoders[Modality.IMAGE] = image.encode
         if config.schema_.of(Modality.TEXT):
             folders = find_text_networks(str(directory / TEXT_BACKBONE))
-            texts = {Path(folder): TextBackbone.resolve(folder) for folder in folders}
+            texts = {Path(folder): TextBackbone.load(Path(folder)) for folder in folders}
             networks |= texts
             encoders[Modality.TEXT] = joined(list(texts.values()))
         for folder, network in networks.items():
@@ -188,10 +188,13 @@ class LoadedModel:
 
 
 def _run_by(engine: Engine, network: Backbone, name: Path, graph: Path) -> None:
+    """Run the network by the engine, or by torch where the engine cannot. Torch makes the network only then."""
     wanted = choose_engine(engine, has_gpu=network.has_gpu)
     if wanted is Engine.TORCH or (engine is Engine.AUTO and not graph.is_file()):
+        network.use_torch()
         return
     try:
         network.use_onnx(graph, wanted, has_gpu=network.has_gpu)
     except Unavailable as reason:
         _LOG.warning("%s: run by torch instead of %s, since %s", name, wanted.value, reason)
+        network.use_torch()

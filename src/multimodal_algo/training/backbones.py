@@ -63,6 +63,7 @@ class Backbones:
         self._scratch = scratch
         self.frozen = frozen
         self._start = start
+        self._written: set[Path] = set()
         self._image: ImageBackbone | None = None
         self._texts: list[TextBackbone] = []
 
@@ -93,7 +94,7 @@ class Backbones:
             _LOG.info("image backbone: %s, weights: %s", self._image.info.architecture, self._image.info.source)
         if schema.of(Modality.TEXT) and not self._texts:
             self._texts = [TextBackbone.resolve(name) for name in self._text_names()]
-            _LOG.info("text backbone: %s", ", ".join(network.network.info.name for network in self._texts))
+            _LOG.info("text backbone: %s", ", ".join(network.info.name for network in self._texts))
 
     def _text_names(self) -> list[str]:
         from multimodal_algo.networks.texts.find import find_text_networks
@@ -132,9 +133,18 @@ class Backbones:
         except Unavailable as reason:
             _LOG.info("%s: run by torch, since %s", name, reason)
 
+    def _stored(self, network: Backbone, name: Path) -> Path:
+        """Return the directory of the network's files. It is written once."""
+        directory = self._scratch / name
+        if name not in self._written:
+            shutil.rmtree(directory, ignore_errors=True)
+            network.save(directory)
+            self._written.add(name)
+        return directory
+
     def _graph(self, network: Backbone, name: Path) -> Path:
         """Return the path of the network's ONNX graph, which is exported once."""
-        graph = self._scratch / name / GRAPH
+        graph = self._stored(network, name) / GRAPH
         if not graph.is_file():
             network.export_onnx(graph)
         return graph
@@ -211,12 +221,13 @@ class Backbones:
 
         None where transformers has none of the networks.
         """
-        from multimodal_algo.networks.texts.find import find_text_network, find_text_networks
+        from multimodal_algo.networks.text_backbone import TextBackbone
+        from multimodal_algo.networks.texts.find import find_text_networks
 
         directory = self._scratch / "fine_tuned" / "text"
-        networks = [text.network for text in self._texts]
+        networks = self._texts
         if Modality.TEXT in self._start:
-            networks = [find_text_network(name) for name in find_text_networks(str(self._start[Modality.TEXT]))]
+            networks = [TextBackbone.resolve(name) for name in find_text_networks(str(self._start[Modality.TEXT]))]
         return directory if any(network.save_for_transformers(directory) for network in networks) else None
 
     def _save_image_start(self, network: ImageBackbone) -> Path | None:
@@ -238,11 +249,10 @@ class Backbones:
         return BackboneEntry(architecture=info.architecture, source=info.source, pretrained=info.pretrained)
 
     def save(self, directory: Path) -> None:
-        """Write the networks into an artifact."""
-        if self._image is not None:
-            self._image.save(directory / IMAGE_BACKBONE)
-        for number, network in enumerate(self._texts):
-            network.save(directory / TEXT_BACKBONE / str(number))
+        """Write the networks into an artifact, without their ONNX graphs."""
+        for name, network in self._networks().items():
+            stored = self._stored(network, name)
+            shutil.copytree(stored, directory / name, ignore=shutil.ignore_patterns(GRAPH), dirs_exist_ok=True)
 
 
 def _require_close(predictions: np.ndarray, expected: np.ndarray) -> None:

@@ -82,7 +82,7 @@ def read_directory(directory: Path, name: str) -> TextNetwork:
     for layer, state in zip(module.dense, dense, strict=True):
         layer.load_state_dict(state)
     tokens = _load_tokens(steps.transformer, network.config, _prefix(directory, name))
-    return TextNetwork(TextInfo(name), tokens, module.float().eval())
+    return TextNetwork(TextInfo(name), tokens, module.float().eval)
 
 
 class _Unreadable(Exception):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.networks.texts.library import EMBEDDED, read_embedded
-from multimodal_algo.networks.texts.network import DESCRIPTION, EXPECTED, TextNetwork
+from multimodal_algo.networks.texts.network import EXPECTED, TextNetwork
 
 
 def find_text_network(name: str) -> TextNetwork:
@@ -16,8 +16,7 @@ def find_text_network(name: str) -> TextNetwork:
     Parameters
     ----------
     name
-        One of `EMBEDDED`, or a directory: one that `TextNetwork.save` wrote, or one of transformers or
-        sentence-transformers.
+        One of `EMBEDDED`, or a directory of transformers or sentence-transformers.
 
     Raises
     ------
@@ -27,13 +26,11 @@ def find_text_network(name: str) -> TextNetwork:
     if name in EMBEDDED:
         return read_embedded(name)
     directory = Path(name)
-    if (directory / DESCRIPTION).is_file():
-        return TextNetwork.load(directory)
     if any((directory / file).is_file() for file in ("config.json", "modules.json")):
         from multimodal_algo.networks.texts.directories import read_directory
 
         return read_directory(directory, name)
-    problem = "has neither config.json nor network.json" if directory.is_dir() else "is not a directory"
+    problem = "has neither network.json nor config.json" if directory.is_dir() else "is not a directory"
     known = ", ".join(EMBEDDED)
     raise UserError(f"text_backbone: '{name[:60]}' {problem}, and not one of {known}. Name one of them, or {EXPECTED}.")
 

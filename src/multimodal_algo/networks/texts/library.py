@@ -58,14 +58,14 @@ def _read_universal(directory: Path, info: TextInfo) -> TextNetwork:
 
     model = (directory / "resources/sp.model").read_bytes()
     tokens = PieceTokens(model, max_tokens=_UNIVERSAL_TOKENS)
-    return TextNetwork(info, tokens, read_universal_encoder(directory / "resources/weights.npz"))
+    return TextNetwork(info, tokens, lambda: read_universal_encoder(directory / "resources/weights.npz"))
 
 
 def _read_e5(directory: Path, info: TextInfo) -> TextNetwork:
     from multimodal_algo.networks.texts.e5 import network_of, read_packed_file, tokens_of
 
     packed = read_packed_file(directory / "e5-small-q4.bin")
-    return TextNetwork(info, tokens_of(packed), network_of(packed))
+    return TextNetwork(info, tokens_of(packed), lambda: network_of(packed))
 
 
 def _read_minilm(directory: Path, info: TextInfo) -> TextNetwork:
@@ -89,7 +89,7 @@ def _read_minilm(directory: Path, info: TextInfo) -> TextNetwork:
         padding=tokenizer["pad_token"],
         config=tokenizer,
     )
-    return TextNetwork(info, tokens, network.eval())
+    return TextNetwork(info, tokens, network.eval)
 
 
 def _is_used(name: str) -> bool:

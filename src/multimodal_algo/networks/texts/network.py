@@ -1,20 +1,14 @@
-"""A text network: its tokeniser, its module and its description, and the directory that it is saved in.
-
-::
-
-    network.json           description, settings of the tokeniser, structure of the module
-    weights.safetensors    weights, in the bits that the network has them in
-    tokenizer.json, tokenizer_config.json   or   sentencepiece.model
-"""
+"""A text network: its tokeniser, its module and its description."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from multimodal_algo.networks.stored import NetworkDescription, write_weights
 from multimodal_algo.networks.texts.tokens import Tokens, WordTokens, load_tokens
 
 if TYPE_CHECKING:
@@ -24,8 +18,7 @@ EXPECTED = (
     "a directory of a text network that transformers or sentence-transformers wrote (config.json, weights as "
     "safetensors, the tokeniser's files)"
 )
-DESCRIPTION = "network.json"
-WEIGHTS = "weights.safetensors"
+_WEIGHTS = "weights.safetensors"
 _UNIVERSAL, _TRANSFORMER = "universal-sentence-encoder", "transformer"
 
 
@@ -45,7 +38,6 @@ class TextInfo:
     languages: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
 class TextNetwork:
     """A text network.
 
@@ -55,41 +47,41 @@ class TextNetwork:
         Its description.
     tokens
         Its tokeniser, which makes the arguments of the module.
-    module
-        The module, in evaluation mode. It turns the arrays of `tokens` into vectors (texts, width).
+    read_module
+        Function that returns the module, on the CPU and in evaluation mode. It is called when the module is needed.
     """
 
-    info: TextInfo
-    tokens: Tokens
-    module: torch.nn.Module
+    def __init__(self, info: TextInfo, tokens: Tokens, read_module: Callable[[], torch.nn.Module]) -> None:
+        self.info = info
+        self.tokens = tokens
+        self._read_module = read_module
 
-    def save(self, directory: Path) -> None:
-        """Write the network into `directory`, made when missing, for `load`."""
-        from safetensors.torch import save_file
+    @cached_property
+    def module(self) -> torch.nn.Module:
+        """The module. It turns the arrays of `tokens` into vectors, float32 (texts, width)."""
+        return self._read_module()
 
-        directory.mkdir(parents=True, exist_ok=True)
-        self.tokens.save(directory)
-        state = {name: value.contiguous().cpu() for name, value in self.module.state_dict().items()}
-        save_file(state, directory / WEIGHTS)
-        description = {
+    def settings(self) -> dict[str, Any]:
+        """Return the settings by which `load` makes the network again."""
+        return {
             "name": self.info.name,
-            "languages": self.info.languages,
+            "languages": list(self.info.languages),
             "tokens": {"kind": self.tokens.kind, "settings": self.tokens.settings()},
             "module": _structure(self.module),
         }
-        text = json.dumps(description, indent=2, ensure_ascii=False)
-        (directory / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+
+    def write(self, directory: Path) -> None:
+        """Write the weights and the tokeniser into `directory`, which exists."""
+        self.tokens.save(directory)
+        write_weights(self.module.state_dict(), directory / _WEIGHTS)
 
     @classmethod
-    def load(cls, directory: Path) -> TextNetwork:
-        """Read what `save` wrote."""
-        from safetensors.torch import load_file
-
-        description = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
-        info = TextInfo(description["name"], tuple(description["languages"]))
-        module = _build(description["module"])
-        module.load_state_dict(load_file(directory / WEIGHTS))
-        return cls(info, load_tokens(directory, **description["tokens"]), module.eval())
+    def load(cls, directory: Path, stored: NetworkDescription) -> TextNetwork:
+        """Read what `write` wrote, with the settings of its description."""
+        settings = stored.settings
+        info = TextInfo(settings["name"], tuple(settings["languages"]))
+        tokens = load_tokens(directory, **settings["tokens"])
+        return cls(info, tokens, lambda: _load_module(directory / _WEIGHTS, settings["module"]))
 
     def save_for_transformers(self, directory: Path) -> bool:
         """Write the network as transformers reads it, for fine-tuning.
@@ -119,12 +111,18 @@ def _structure(module: torch.nn.Module) -> dict[str, Any]:
     return {"kind": _TRANSFORMER, **module.plan.as_dict()}
 
 
-def _build(structure: Mapping[str, Any]) -> torch.nn.Module:
+def _load_module(path: Path, structure: Mapping[str, Any]) -> torch.nn.Module:
+    from safetensors.torch import load_file
+
     settings = {name: value for name, value in structure.items() if name != "kind"}
+    module: torch.nn.Module
     if structure["kind"] == _UNIVERSAL:
         from multimodal_algo.networks.texts.universal_encoder import UniversalEncoder
 
-        return UniversalEncoder(**settings)
-    from multimodal_algo.networks.texts.transformer import TransformerPlan
+        module = UniversalEncoder(**settings)
+    else:
+        from multimodal_algo.networks.texts.transformer import TransformerPlan
 
-    return TransformerPlan.of(settings).build()
+        module = TransformerPlan.of(settings).build()
+    module.load_state_dict(load_file(path))
+    return module.eval()

@@ -2,7 +2,7 @@
 
 ::
 
-    text/     a directory as `TextNetwork.save` writes it, or numbered folders of several
+    text/     a directory as `TextBackbone.save` writes it, or numbered folders of several
     image/    weights.safetensors, and backbone.json with architecture and source
 """
 

@@ -63,7 +63,7 @@ def best_score(text: str, scores: dict[str, float]) -> float:
 
 
 def test_sentences_of_one_meaning_are_close(packed: PackedFile, tokens: WordTokens) -> None:
-    backbone = TextBackbone(TextNetwork(TextInfo("e5"), tokens, network_of(packed)))
+    backbone = TextBackbone(TextNetwork(TextInfo("e5"), tokens, lambda: network_of(packed)))
     vectors, other = backbone.encode(SENTENCES), backbone.encode(OTHERS)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     is_other_language = ~np.eye(len(SENTENCES), dtype=bool)

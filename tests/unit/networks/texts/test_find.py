@@ -38,7 +38,7 @@ def test_lists_that_are_refused(names: str, problem: str) -> None:
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"is not a directory, and not one of .*{MINILM}"):
         find_text_network("minilm")
-    with pytest.raises(UserError, match=r"neither config\.json nor network\.json"):
+    with pytest.raises(UserError, match=r"neither network\.json nor config\.json"):
         find_text_network(str(tmp_path))
 
 

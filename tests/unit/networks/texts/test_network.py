@@ -22,13 +22,14 @@ def backbone(request: pytest.FixtureRequest) -> TextBackbone:
 def test_saved_networks_are_the_same(backbone: TextBackbone, tmp_path: Path) -> None:
     backbone.save(tmp_path / "saved")
     again = TextBackbone.resolve(str(tmp_path / "saved"))
-    assert again.network.info == backbone.network.info
+    assert again.info == backbone.info
     np.testing.assert_allclose(again.encode(TEXTS), backbone.encode(TEXTS), atol=1e-6)
 
 
 def test_onnx_graphs_give_the_same_vectors(backbone: TextBackbone, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     expected = backbone.encode(TEXTS)
+    backbone.save(tmp_path)
     backbone.export_onnx(tmp_path / "network.onnx")
     backbone.use_onnx(tmp_path / "network.onnx", Engine.ONNX, has_gpu=False)
     np.testing.assert_allclose(backbone.encode(TEXTS), expected, atol=1e-5)
@@ -36,8 +37,8 @@ def test_onnx_graphs_give_the_same_vectors(backbone: TextBackbone, tmp_path: Pat
 
 
 def test_fine_tuning_starts_from_a_transformer(backbone: TextBackbone, tmp_path: Path) -> None:
-    is_transformer = backbone.network.info.name == MINILM
-    assert backbone.network.save_for_transformers(tmp_path) == is_transformer
+    is_transformer = backbone.info.name == MINILM
+    assert backbone.save_for_transformers(tmp_path) == is_transformer
     if is_transformer:
         vectors = TextBackbone.resolve(str(tmp_path)).encode(TEXTS)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from multimodal_algo.networks.text_backbone import TextBackbone
-from multimodal_algo.networks.texts.library import UNIVERSAL
+from multimodal_algo.networks.texts.library import UNIVERSAL, read_embedded
 
 TEXTS = (
     "The cat sits on the mat.",
@@ -23,7 +23,7 @@ FIRST_ENTRIES = [[-0.08238, -0.04181, 0.03033], [-0.07937, -0.01875, 0.01905]]
 
 @pytest.fixture(scope="module")
 def backbone() -> TextBackbone:
-    return TextBackbone.resolve(UNIVERSAL)
+    return TextBackbone(read_embedded(UNIVERSAL))
 
 
 def test_vectors_are_those_of_the_package(backbone: TextBackbone) -> None:
@@ -33,6 +33,11 @@ def test_vectors_are_those_of_the_package(backbone: TextBackbone) -> None:
 
 def test_the_first_entries_stay(backbone: TextBackbone) -> None:
     np.testing.assert_allclose(backbone.encode(TEXTS[:2])[:, :3], FIRST_ENTRIES, atol=1e-4)
+
+
+def test_weights_in_float16_change_little(backbone: TextBackbone) -> None:
+    rounded = TextBackbone.resolve(UNIVERSAL).encode(TEXTS)
+    assert np.sum(rounded * backbone.encode(TEXTS), axis=1).min() > 0.99999
 
 
 def test_a_vector_does_not_depend_on_the_other_texts(backbone: TextBackbone) -> None:
