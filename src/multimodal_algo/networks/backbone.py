@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from multimodal_algo.config.inference import Engine
+from multimodal_algo.ingest.features import Encoder
 from multimodal_algo.networks.engines import OnnxNetwork, export_onnx, require_equal, run_batches
 
 if TYPE_CHECKING:
@@ -73,6 +74,11 @@ class Backbone(ABC):
             return run_batches(lambda cells: graph(self._inputs(cells)), batches, by_core=graph.is_on_cpu)
         # Where torch has one thread on a CPU, as in a server, each core runs a batch of its own.
         return run_batches(self._by_torch, batches, by_core=not self.has_gpu and torch.get_num_threads() == 1)
+
+    @property
+    def encoder(self) -> Encoder:
+        """`encode`, with what `build_features` has to know about the network."""
+        return self.encode
 
     @abstractmethod
     def encode(self, cells: Sequence[Any]) -> np.ndarray:
