@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ class Customisation:
             models[Branch.IMAGE] = self.image_models
         if self.tabular_models:
             models |= {branch: self.tabular_models for branch in _TABULAR if branch in models}
-        return Recipe(recipe.folds, models)
+        return replace(recipe, models=models)
 
     def _network_settings(self, networks: Collection[Modality]) -> ModelSettings:
         text = self.text if Modality.TEXT in networks else {}
