@@ -19,6 +19,7 @@ from multimodal_algo.config.recipes import Branch
 from multimodal_algo.core.archive import log_left_out, unpack
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import Modality
+from multimodal_algo.networks.stored import DESCRIPTION
 from multimodal_algo.training.continuing.previous import archives_in, find_artifact
 
 _FOLDERS = {Modality.TEXT: "text", Modality.IMAGE: "image"}
@@ -83,7 +84,8 @@ def write_networks(directory: Path, config: ModelConfig, output: Path, *, fine_t
 
 
 def _write_text(directory: Path, target: Path) -> None:
-    shutil.copytree(directory / TEXT_BACKBONE, target, ignore=shutil.ignore_patterns(GRAPH), dirs_exist_ok=True)
+    ignored = shutil.ignore_patterns(GRAPH, DESCRIPTION)
+    shutil.copytree(directory / TEXT_BACKBONE, target, ignore=ignored, dirs_exist_ok=True)
 
 
 def _write_fine_tuned(directory: Path, config: ModelConfig, output: Path) -> None:
