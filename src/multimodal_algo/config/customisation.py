@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from multimodal_algo.config.automm_keys import checked, defaults, nearest
@@ -99,7 +99,7 @@ class Customisation:
             models[Branch.IMAGE] = self.image_models
         if self.tabular_models:
             models |= {branch: self.tabular_models for branch in _TABULAR if branch in models}
-        return Recipe(recipe.folds, models)
+        return replace(recipe, models=models)
 
 
 def _sorted(modality: Modality, hyperparameters: HyperParameters) -> tuple[dict[str, Any], dict[str, Any]]:
