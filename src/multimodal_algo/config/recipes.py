@@ -73,11 +73,14 @@ class Recipe:
     text_networks
         Text networks that ``text_backbone=auto`` stands for, see ``networks/texts/library.py``. Their vectors are
         joined.
+    image_backbone
+        Image network that ``image_backbone=auto`` stands for.
     """
 
     folds: int
     models: Mapping[Branch, ModelSettings]
     text_networks: tuple[str, ...] = ("universal-sentence-encoder-multilingual", "all-MiniLM-L6-v2")
+    image_backbone: str = "tf_efficientnet_lite2"
 
 
 def _linear(*strengths: float, pieces: float | None = None) -> list[dict[str, Any]]:
@@ -112,6 +115,7 @@ RECIPES: Mapping[str, Recipe] = {
     "toy": Recipe(
         folds=4,
         text_networks=_FAST_TEXT,
+        image_backbone="tf_efficientnet_lite0",
         models={
             Branch.TEXT: {"WIDE": _linear(3)},
             Branch.NUM: {"GBM": _TREES},

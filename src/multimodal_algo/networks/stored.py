@@ -143,6 +143,7 @@ def write_weights(state: Mapping[str, torch.Tensor], path: Path, metadata: dict[
     path.parent.mkdir(parents=True, exist_ok=True)
     narrow = {name: _narrow(value.detach().cpu()).contiguous().clone() for name, value in state.items()}
     save_file(narrow, path, metadata)
+    path.chmod(0o644)  # safetensors lets only the owner read it
 
 
 def _narrow(tensor: torch.Tensor) -> torch.Tensor:

@@ -22,13 +22,12 @@ from multimodal_algo.fusion.fusion import Fusion
 from multimodal_algo.fusion.votes import Votes, votes_of
 from multimodal_algo.ingest.categories import KnownCategories
 from multimodal_algo.ingest.cells import CellRules
-from multimodal_algo.ingest.features import Encoder, Encoders, Features, build_features
-from multimodal_algo.ingest.images import SIDE
+from multimodal_algo.ingest.features import Encoder, Encoders, Features, build_features, image_input
 from multimodal_algo.ingest.rows import PendingRow, RowParser
 from multimodal_algo.networks.backbone import Backbone
 from multimodal_algo.networks.engines import Unavailable, choose_engine
 from multimodal_algo.networks.image_backbone import ImageBackbone
-from multimodal_algo.networks.library import BackboneInfo
+from multimodal_algo.networks.image_info import BackboneInfo
 from multimodal_algo.networks.text_backbone import TextBackbone, joined
 from multimodal_algo.networks.texts.find import find_text_networks
 
@@ -88,11 +87,13 @@ class LoadedModel:
         rules = CellRules(
             missing=missing_texts(str(config.hyperparameters.get("missing_values", ""))),
             number_categories=frozenset(config.number_categories),
+            image_input=image_input(encoders),
         )
         self._parser = RowParser(self.schema.inference_columns, decoders, rules)
         self._models = models
         self._fusion = fusion
-        self._picture_side = SIDE if needs_pictures([entry.branch for entry in config.branches]) else 0
+        branches = [entry.branch for entry in config.branches]
+        self._picture_side = rules.image_input.side if needs_pictures(branches) else 0
         self.encoders = encoders
         self.categories = categories
 
@@ -115,10 +116,10 @@ class LoadedModel:
         networks: dict[Path, Backbone] = {}
         encoders: dict[Modality, Encoder] = {}
         if config.image_backbone is not None:
-            info = BackboneInfo(**config.image_backbone.model_dump())
+            info = BackboneInfo(**dict(config.image_backbone))
             image = ImageBackbone.load(directory / IMAGE_BACKBONE, info)
             networks[directory / IMAGE_BACKBONE] = image
-            encoders[Modality.IMAGE] = image.encode
+            encoders[Modality.IMAGE] = image.encoder
         if config.schema_.of(Modality.TEXT):
             folders = find_text_networks(str(directory / TEXT_BACKBONE))
             texts = {Path(folder): TextBackbone.load(Path(folder)) for folder in folders}

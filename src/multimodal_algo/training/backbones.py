@@ -86,7 +86,7 @@ class Backbones:
 
         if schema.of(Modality.IMAGE) and self._image is None:
             self._image = ImageBackbone.resolve(
-                str(self.frozen.get(Modality.IMAGE, self.hyperparameters.image_backbone)),
+                str(self.frozen.get(Modality.IMAGE, _image_network(self.hyperparameters))),
                 weights_dir=self.weights_dir,
                 allow_untrained=self.hyperparameters.quality == "toy",
                 seed=self.hyperparameters.seed,
@@ -114,7 +114,7 @@ class Backbones:
         """Encoders of the loaded networks, by modality."""
         encoders: dict[Modality, Encoder] = {}
         if self._image is not None:
-            encoders[Modality.IMAGE] = self._image.encode
+            encoders[Modality.IMAGE] = self._image.encoder
         if self._texts:
             from multimodal_algo.networks.text_backbone import joined
 
@@ -245,14 +245,18 @@ class Backbones:
         """Return the artifact's description of the image network. None without image columns."""
         if self._image is None:
             return None
-        info = self._image.info
-        return BackboneEntry(architecture=info.architecture, source=info.source, pretrained=info.pretrained)
+        return BackboneEntry(**vars(self._image.info))
 
     def save(self, directory: Path) -> None:
         """Write the networks into an artifact, without their ONNX graphs."""
         for name, network in self._networks().items():
             stored = self._stored(network, name)
             shutil.copytree(stored, directory / name, ignore=shutil.ignore_patterns(GRAPH), dirs_exist_ok=True)
+
+
+def _image_network(hyperparameters: HyperParameters) -> str:
+    name = hyperparameters.image_backbone
+    return RECIPES[hyperparameters.quality].image_backbone if name == "auto" else name
 
 
 def _require_close(predictions: np.ndarray, expected: np.ndarray) -> None:

@@ -25,6 +25,10 @@ _TEXT_SIDES = {
 # Positions of these networks begin after the ID of the padding.
 _SHIFTED = frozenset({"camembert", "data2vec-text", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta", "xmod"})
 _MOST_TOKENS = 512
+_VOCABULARIES = (
+    "tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "spm.model",
+    "tokenizer.model",
+)  # fmt: skip
 # The prefix of texts that are compared with each other, for networks whose name has "e5".
 _E5_PREFIX = "query: "
 # The poolings by the keys of older versions of sentence-transformers.
@@ -69,6 +73,7 @@ def read_directory(directory: Path, name: str) -> TextNetwork:
         config = _load_config(steps.transformer)
         network, pooling = _load_transformer(steps, config)
         dense = [_read_dense(path) for path, _ in steps.dense]
+        tokens = _load_tokens(steps.transformer, network.config, _prefix(directory, name))
     except _Unreadable as error:
         raise UserError(f"text_backbone: '{name[:60]}': {error}. Expected is {EXPECTED}.") from None
     plan = TransformerPlan(
@@ -81,7 +86,6 @@ def read_directory(directory: Path, name: str) -> TextNetwork:
     module = TextTransformer(network, plan)
     for layer, state in zip(module.dense, dense, strict=True):
         layer.load_state_dict(state)
-    tokens = _load_tokens(steps.transformer, network.config, _prefix(directory, name))
     return TextNetwork(TextInfo(name), tokens, module.float().eval)
 
 
@@ -186,14 +190,18 @@ def _load_transformer(steps: _Steps, config: Any) -> tuple[Any, tuple[str, ...]]
 def _load_tokens(directory: Path, config: Any, prefix: str) -> WordTokens:
     from transformers import AutoTokenizer
 
+    # Without a vocabulary transformers makes a tokeniser that knows no words.
+    if not any((directory / file).is_file() for file in _VOCABULARIES):
+        raise _Unreadable(f"it has none of the tokeniser's files {', '.join(_VOCABULARIES)}")
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
         backend = tokenizer.backend_tokenizer
     except Exception as error:  # transformers raises exceptions of many kinds
-        raise UserError(
-            f"text_backbone: '{directory.name[:60]}': its tokeniser cannot be read ({_first_line(error)}). Add the "
-            "tokenizer.json that belongs to the network."
-        ) from None
+        raise _Unreadable(f"its tokeniser cannot be read ({_first_line(error)})") from None
+    if backend.get_vocab_size() > config.vocab_size:
+        raise _Unreadable(
+            f"its tokeniser has {backend.get_vocab_size():,} tokens, but its network {config.vocab_size:,}"
+        )
     settings = _json(directory / "sentence_bert_config.json")
     if settings.get("do_lower_case"):
         _lower_case(backend)
