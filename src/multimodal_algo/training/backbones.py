@@ -104,6 +104,12 @@ class Backbones:
             return list(RECIPES[self.hyperparameters.quality].text_networks)
         return find_text_networks(name)
 
+    def text_languages(self, schema: FeatureSchema) -> frozenset[str] | None:
+        """Return the languages that the text networks know together. None if those of a network are not known."""
+        self.load(schema)
+        languages = [network.info.languages for network in self._texts]
+        return frozenset().union(*languages) if all(languages) else None
+
     def _networks(self) -> dict[Path, Backbone]:
         """Return the loaded networks by their directory in an artifact."""
         networks: dict[Path, Backbone] = {} if self._image is None else {IMAGE_BACKBONE: self._image}

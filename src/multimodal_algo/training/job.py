@@ -16,6 +16,7 @@ from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.config.recipes import RECIPES, Recipe
 from multimodal_algo.core.checkpointing import StopRequest
 from multimodal_algo.core.memory import limit_autogluon_memory
+from multimodal_algo.core.schema import Modality
 from multimodal_algo.execution.local import LocalExecutor
 from multimodal_algo.execution.protocol import Executor
 from multimodal_algo.fusion.selection import Selector
@@ -39,6 +40,7 @@ from multimodal_algo.training.data import TrainingData, ValidationRows, log_labe
 from multimodal_algo.training.distillation import NoTeacher, Teacher, Teaching
 from multimodal_algo.training.fitting import FittedBranches, Fitting
 from multimodal_algo.training.fusing import Fused, fuse, selector_of
+from multimodal_algo.training.languages import describe_languages
 from multimodal_algo.training.output import NewArtifact
 from multimodal_algo.training.rows import ChannelPaths, RowReader
 from multimodal_algo.training.start import FreshStart, Outcome, Start
@@ -183,6 +185,9 @@ def _read_data(channels: ChannelPaths, start: Start, backbones: Backbones, conte
         problem_type = start.problem_type(hyperparameters.problem_type)
         dataset = reader.read("train", channels.train, None, problem_type)
         start.check(dataset.schema)
+        if dataset.schema.of(Modality.TEXT):
+            languages = describe_languages(dataset, backbones.text_languages(dataset.schema))
+            dataset = replace(dataset, warnings=(*dataset.warnings, *languages))
         dataset = with_group_keys(dataset.with_number_categories(start.number_categories(dataset)), groups)
         target = start.target(dataset.labels, hyperparameters)
         validation = None
