@@ -36,7 +36,7 @@ define job
 	$(RUN)/multimodal-algo sample --output $(1)/data
 	$(RUN)/multimodal-algo validate $(1)/data/train.csv
 	$(RUN)/multimodal-algo local train --train $(1)/data/train.csv --output $(1)/job \
-		-p quality=toy -p n_mins=2 -p image_backbone=squeezenet1_0 $(2)
+		-p quality=toy -p n_mins=2 $(2)
 	$(RUN)/multimodal-algo local transform --model $(1)/job/model.tar.gz \
 		--input $(1)/data/test_noheader.csv --output $(1)/predictions $(3)
 	$(RUN)/multimodal-algo score $(1)/predictions/test_noheader.csv.out $(1)/data/test.csv

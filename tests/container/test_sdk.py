@@ -72,7 +72,7 @@ def test_sdk_2_on_two_instances_with_both_strategies(sdk: Callable[[int], Path],
         copy_rows("train.csv", data, 1 + TRAINED)
         copy_rows("test.csv", data, 1 + ANSWERED)
         copy_rows("test_noheader.csv", data, ANSWERED)
-        parameters, least = {"n_mins": "2", "image_backbone": "mobilenet_v2"}, 0.85
+        parameters, least = {"n_mins": "2"}, 0.85
     log = run_client(sdk(2), "sdk2_client.py", data, tmp_path / "job", parameters, "2")
     assert " 2 train together: " in log
     # There is one file, and each instance has read a section of it.

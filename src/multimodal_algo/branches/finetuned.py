@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from multimodal_algo.branches.base import BranchModel
@@ -37,4 +38,8 @@ class FineTunedImageModel(_FineTunedModel, ImageModel):
 
 
 class EarlyFusionModel(_FineTunedModel, JointModel):
-    """All columns, with one network that is fine-tuned end to end."""
+    """All columns, with one network that is fine-tuned end to end. A row has a vote where no modality is missing."""
+
+    def completeness(self, features: Features) -> np.ndarray:
+        """Return the least share of filled cells among the modalities, float (rows,)."""
+        return np.asarray(self.shares(features).min(axis=0))

@@ -15,7 +15,11 @@ from multimodal_algo.ingest.features import Features
 
 
 class JointModel(BranchModel):
-    """Columns of several modalities. A row has a vote where enough cells are filled in each of them."""
+    """Columns of several modalities. A row has a vote where enough cells are filled in two of them.
+
+    The model learns from rows that lack a modality too. There it sees that the modality is missing: ``""`` and no
+    vector for a text, no vector for an image, NaN for a number, and ``unknown`` for a category.
+    """
 
     def __init__(self, name: str, columns: tuple[str, ...], task: Task) -> None:
         super().__init__(name, columns, task)
@@ -26,9 +30,17 @@ class JointModel(BranchModel):
         self._parts += [ImageModel(name, (c,), task) for c in columns if modality_of(c) is Modality.IMAGE]
 
     def completeness(self, features: Features) -> np.ndarray:
-        """Return the least share of filled cells among the modalities, float (rows,)."""
-        return np.min([part.completeness(features) for part in self._parts], axis=0)
+        """Return the share of filled cells in the modality with the second largest share, float (rows,)."""
+        return np.sort(self.shares(features), axis=0)[-2]
+
+    def shares(self, features: Features) -> np.ndarray:
+        """Return the share of filled cells in each modality, float (modalities, rows)."""
+        return np.array([part.completeness(features) for part in self._parts])
 
     def inputs(self, features: Features) -> pd.DataFrame:
         """Return the inputs of all modalities, side by side."""
-        return pd.concat([part.inputs(features) for part in self._parts], axis=1)
+        return pd.concat([_inputs(part, features) for part in self._parts], axis=1)
+
+
+def _inputs(part: BranchModel, features: Features) -> pd.DataFrame:
+    return features.table[list(part.columns)] if isinstance(part, NumModel) else part.inputs(features)

@@ -17,8 +17,8 @@ from multimodal_algo.fusion.combiners import Average, BestBranch, Combiner, Mean
 from multimodal_algo.fusion.folds import HeldOut, OutOfFold
 from multimodal_algo.fusion.fusion import COMBINERS, Fusion
 from multimodal_algo.fusion.network import Network
-from multimodal_algo.fusion.patterns import Pattern, patterns_of, rows_with, without_each
-from multimodal_algo.fusion.selection import Selector
+from multimodal_algo.fusion.patterns import Pattern, partial_patterns, patterns_of, rows_of, rows_with, without_each
+from multimodal_algo.fusion.selection import Finish, Selector
 from multimodal_algo.predictors.base import prior_of
 
 _FOR_CLASSES: tuple[type[Combiner], ...] = (BestBranch, Average, Pool, Stacker, Network)
@@ -32,7 +32,7 @@ _BLENDS = (
 # With more classes the stacker has too many weights, and the network too many inputs: they learn noise, slowly.
 _MOST_STACKER_WEIGHTS = 250_000
 _MOST_NETWORK_INPUTS = 1_000
-_LEAST_ROWS = 20
+_LEAST_ROWS, _LEAST_PARTIAL_ROWS = 20, 50
 _PATIENCE = 8
 _TINY = 1e-9
 
@@ -146,7 +146,7 @@ class _Fit:
         combinations = self._fitted(rows, patterns, [COMBINERS[name] for name in names], epochs)
         blended = np.mean([predictions[name] for name in names], axis=0)
         finish = self.selector.finish(blended, measured.targets)
-        fusion = Fusion(combinations, self._prior, finish)
+        fusion = self._fusion(combinations, finish)
         return fusion, blended if finish is None else finish(blended), choice
 
     @cached_property
@@ -191,7 +191,7 @@ class _Fit:
             patterns = patterns_of(asked)
             for combiner in combiners:
                 fitted = self._fitted(known, patterns, [combiner], epochs)
-                predictions[combiner.name][inside] = Fusion(fitted, self._prior, None).predict(asked)
+                predictions[combiner.name][inside] = self._fusion(fitted, None).predict(asked)
         return predictions
 
     def _fitted(
@@ -199,16 +199,32 @@ class _Fit:
     ) -> dict[Pattern, list[Combiner]]:
         """Return fitted combiners for each pattern that has enough rows."""
         fitted: dict[Pattern, list[Combiner]] = {}
-        for pattern in patterns:
+        patterns = list(patterns)
+        partial = partial_patterns(patterns, list(self.branches.values()))
+        for pattern in dict.fromkeys([*patterns, *self._without_partial_votes(partial)]):
             if len(pattern) == 1:
                 # The prediction of a single branch is its vote. A fit would only bend it.
                 fitted[pattern] = [BestBranch(0)]
                 continue
-            positions = rows_with(pattern, rows.votes)
-            if len(positions) >= _LEAST_ROWS:
+            positions = rows_of(pattern, rows.votes) if pattern in partial else rows_with(pattern, rows.votes)
+            if len(positions) >= (_LEAST_PARTIAL_ROWS if pattern in partial else _LEAST_ROWS):
                 vectors, chosen = rows.votes.probabilities(positions, pattern), rows.take(positions)
                 fitted[pattern] = [self._fit_one(combiner, vectors, chosen, epochs) for combiner in combiners]
         return fitted
+
+    def _without_partial_votes(self, partial: Iterable[Pattern]) -> Iterator[Pattern]:
+        """Yield what is left of patterns without the branches that lack a modality."""
+        columns = list(self.branches.values())
+        for pattern in partial:
+            left = pattern
+            while left and partial_patterns([left], columns):
+                left = _without_widest(left, columns)
+            if left:
+                yield left
+
+    def _fusion(self, combinations: dict[Pattern, list[Combiner]], finish: Finish | None) -> Fusion:
+        partial = partial_patterns(combinations, list(self.branches.values()))
+        return Fusion(combinations, self._prior, finish, partial)
 
     def _fit_one(self, combiner: type[Combiner], vectors: np.ndarray, rows: OutOfFold, epochs: int) -> Combiner:
         if combiner is Network:
@@ -263,3 +279,9 @@ class _Fit:
             losses[name] = selector.losses(mean, measured.targets)
         best = min(blends, key=losses.__getitem__)
         return blends[best], Choice({name: loss for name, (loss, _) in losses.items()}, best)
+
+
+def _without_widest(pattern: Pattern, columns: Sequence[Sequence[str]]) -> Pattern:
+    """Return the pattern without its branch of the most columns."""
+    widest = max(pattern, key=lambda branch: len(columns[branch]))
+    return tuple(branch for branch in pattern if branch != widest)

@@ -8,8 +8,9 @@ was fitted without that modality.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,12 +40,19 @@ class Fusion:
         Share of each class, float32 (n,), or the mean number, float64 (1,): the prediction where no branch has a vote.
     finish
         The last step. None for a regression.
+    partial
+        Patterns of which rows of exactly this pattern alone get the combination, see `partial_patterns`.
     """
 
     def __init__(
-        self, combinations: Mapping[Pattern, Sequence[Combiner]], prior: np.ndarray, finish: Finish | None
+        self,
+        combinations: Mapping[Pattern, Sequence[Combiner]],
+        prior: np.ndarray,
+        finish: Finish | None,
+        partial: Collection[Pattern] = (),
     ) -> None:
         self._combinations = combinations
+        self._partial = frozenset(partial) & combinations.keys()
         self.prior = prior
         self.finish = finish
 
@@ -52,15 +60,21 @@ class Fusion:
         """Return calibrated probabilities, float32 (rows, n), or numbers, float64 (rows, 1)."""
         predictions = np.tile(self.prior, (len(votes), 1))
         for row_pattern in patterns_of(votes):
-            inside = [pattern for pattern in self._combinations if set(pattern) <= set(row_pattern)]
-            if not inside:
+            pattern = self._combination_for(row_pattern)
+            if pattern is None:
                 continue
             rows = rows_of(row_pattern, votes)
-            pattern = max(inside, key=len)
             vectors = votes.probabilities(rows, pattern)
             combined = [combiner.predict(vectors) for combiner in self._combinations[pattern]]
             predictions[rows] = np.mean(combined, axis=0)
         return predictions if self.finish is None else self.finish(predictions)
+
+    def _combination_for(self, row_pattern: Pattern) -> Pattern | None:
+        """Return the pattern whose combination rows of `row_pattern` get. None without any."""
+        if row_pattern in self._combinations:
+            return row_pattern
+        inside = [pattern for pattern in self._combinations.keys() - self._partial if set(pattern) <= set(row_pattern)]
+        return max(sorted(inside), key=len, default=None)
 
     def save(self, path: Path) -> None:
         """Write the fusion as safetensors."""
@@ -74,7 +88,7 @@ class Fusion:
                     key = f"{'-'.join(map(str, pattern))}/{combiner.name}/{name}"
                     dtype = np.float64 if value.dtype == np.float64 else np.float32
                     tensors[key] = np.ascontiguousarray(value, dtype=dtype)
-        metadata: dict[str, float | None] = {"temperature": None}
+        metadata: dict[str, Any] = {"temperature": None, "partial": sorted(self._partial)}
         if self.finish is not None:
             metadata["temperature"] = self.finish.temperature
             if self.finish.class_weights is not None:
@@ -88,7 +102,7 @@ class Fusion:
 
         by_pattern: dict[Pattern, dict[str, dict[str, np.ndarray]]] = {}
         with safe_open(path, framework="numpy") as stored:
-            temperature = json.loads(stored.metadata()["fusion"])["temperature"]
+            metadata = json.loads(stored.metadata()["fusion"])
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
         prior, class_weights = tensors.pop("prior"), tensors.pop("class_weights", None)
         for key, tensor in tensors.items():
@@ -99,4 +113,6 @@ class Fusion:
             pattern: [COMBINERS[name].from_tensors(stored) for name, stored in combiners.items()]
             for pattern, combiners in by_pattern.items()
         }
-        return cls(combinations, prior, None if temperature is None else Finish(temperature, class_weights))
+        temperature = metadata["temperature"]
+        finish = None if temperature is None else Finish(temperature, class_weights)
+        return cls(combinations, prior, finish, [tuple(pattern) for pattern in metadata.get("partial", ())])

@@ -30,6 +30,29 @@ def rows_with(pattern: Pattern, votes: Votes) -> np.ndarray:
     return np.flatnonzero(votes.speaking[:, pattern].all(axis=1))
 
 
+def partial_patterns(patterns: Iterable[Pattern], columns: Sequence[Sequence[str]]) -> set[Pattern]:
+    """Return the patterns in which a branch of several modalities has a vote without all of its modalities.
+
+    Such a vote is worth less than another vote of the branch. A branch of some of its columns has no vote there, and
+    so shows that they are missing.
+
+    Parameters
+    ----------
+    patterns
+        Patterns.
+    columns
+        The columns of each branch.
+    """
+    needed = [frozenset(own) for own in columns]
+    partial = set()
+    for pattern in patterns:
+        present = {needed[branch] for branch in pattern}
+        missing = [own for own in needed if own not in present]
+        if any(own < other for own in missing for other in present):
+            partial.add(pattern)
+    return partial
+
+
 def without_each(columns: Sequence[Sequence[str]]) -> Iterable[Pattern]:
     """Yield the patterns that are left when the columns of one branch are empty, and the pattern of each branch alone.
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from multimodal_algo.config.inference import Engine
 from multimodal_algo.core.errors import UserError
+from multimodal_algo.ingest.features import Encoder
 from multimodal_algo.networks.engines import OnnxNetwork, Unavailable, export_onnx, require_equal, run_batches
 from multimodal_algo.networks.stored import NetworkDescription, round_weights, share_weights
 from multimodal_algo.sagemaker.devices import find_devices
@@ -163,6 +164,11 @@ class Backbone(ABC):
     def _module(self) -> torch.nn.Module:
         """The network on its device, as a module whose arguments are the arrays of `_inputs`."""
         return self._fastest().eval().to(self.device)
+
+    @property
+    def encoder(self) -> Encoder:
+        """`encode`, with what `build_features` has to know about the network."""
+        return self.encode
 
     @abstractmethod
     def encode(self, cells: Sequence[Any]) -> np.ndarray:

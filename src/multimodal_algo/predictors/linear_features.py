@@ -170,7 +170,7 @@ class _Categories(_Part):
 
 
 class _Bins(_Part):
-    """One-hot codes of the quantile bins of a number."""
+    """One-hot codes of the quantile bins of a number, and of a missing number if there were any."""
 
     def __init__(self, bins: int) -> None:
         self._bins = bins
@@ -181,12 +181,14 @@ class _Bins(_Part):
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a bin of one value is fine
-            learner.fit(cells.to_numpy(dtype=np.float64).reshape(-1, 1))
+            learner.fit(cells.dropna().to_numpy(dtype=np.float64).reshape(-1, 1))
         self._edges = learner.bin_edges_[0][1:-1]
+        self._width = len(self._edges) + 1 + bool(cells.isna().any())
 
     def transform(self, cells: pd.Series) -> sparse.csr_matrix:
         values = cells.to_numpy(dtype=np.float64)
-        return _one_hot(np.searchsorted(self._edges, values, side="right"), len(self._edges) + 1)
+        codes = np.searchsorted(self._edges, values, side="right")
+        return _one_hot(np.where(np.isnan(values), len(self._edges) + 1, codes), self._width)
 
 
 class _Absent(_Part):
