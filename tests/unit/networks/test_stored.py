@@ -177,15 +177,17 @@ def test_tensors_of_other_types_keep_their_bits(tmp_path: Path) -> None:
             super().__init__()
             self.register_buffer("table", torch.randint(0, 256, (3 * 224 * 224, 16), dtype=torch.uint8))
             self.register_buffer("scale", torch.rand(16) / 1000)
+            self.register_buffer("more", (torch.rand(3 * 224 * 224, 2) / 1000).half())
 
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-            return pixels.flatten(1) @ (self.table.float() * self.scale)
+            values = pixels.flatten(1)
+            return torch.cat([values @ (self.table.float() * self.scale), values @ self.more.float()], dim=1)
 
     backbone = ImageBackbone(INFO, Quantised().eval())
     backbone.round_weights()
     backbone.save(tmp_path)
     backbone.export_onnx(tmp_path / GRAPH)
-    assert (tmp_path / "weights.safetensors").stat().st_size < 1.1 * 3 * 224 * 224 * 16
+    assert (tmp_path / "weights.safetensors").stat().st_size < 1.1 * 3 * 224 * 224 * (16 + 4)
     assert (tmp_path / GRAPH).stat().st_size < 10_000
     images = list(np.random.default_rng(1).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8))
     expected = backbone.encode(images)
