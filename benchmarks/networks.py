@@ -44,7 +44,7 @@ def main() -> None:
         times["image, torch"] = ms(lambda: network.encode(images), IMAGES)
         network.use_onnx(directory / IMAGE_BACKBONE / GRAPH, Engine.ONNX, has_gpu=False)
         times["image, onnx"] = ms(lambda: network.encode(images), IMAGES)
-    sentences = TextBackbone(directory / TEXT_BACKBONE)
+    sentences = TextBackbone.load(directory / TEXT_BACKBONE)
     texts = [" ".join(f"word{number}" for number in range(n % 40)) + str(n) for n in range(TEXTS)]
     times["text, plain by 32"] = ms(lambda: sentences.network.encode(texts, show_progress_bar=False), TEXTS)
     times["text, torch"] = ms(lambda: sentences.encode(texts), TEXTS)

@@ -6,7 +6,7 @@
     text/  num/  cat/       one AutoGluon predictor each
     img/<column>/           one AutoGluon predictor for each image column
     table/  joint/          AutoGluon predictors on several modalities, if the recipe has them
-    text/backbone/          the sentence network
+    text/backbone/          the text network, see `networks.stored`
     img/backbone/           the image network, which all image columns share
     wholistic/              the fusion network and the calibration
     earlier/                branches of the previous model, if the job continued one
@@ -34,14 +34,14 @@ from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.core.task import ProblemType, Task
 from multimodal_algo.ingest.image_input import IMAGENET, ImageInput
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 CONFIG = "model_config.json"
 FUSION = Path("wholistic/fusion.safetensors")
 ROW_KEYS = Path("rows.npy")
 CATEGORIES = Path("categories.npz")
 IMAGE_BACKBONE = Path("img/backbone")
 TEXT_BACKBONE = Path("text/backbone")
-# The same network as an ONNX graph, next to the weights of a backbone, if it could be exported.
+# The network as an ONNX graph, which refers to the weights next to it, if it could be exported.
 GRAPH = "network.onnx"
 _INCOMPLETE = ".incomplete"
 _MATCHED = ("autogluon.tabular", "torch", "scikit-learn")

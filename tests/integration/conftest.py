@@ -14,7 +14,7 @@ import pytest
 @pytest.fixture(scope="module", autouse=True)
 def _each_network_is_exported_once(make_once: Callable[[str, Callable[[Path], object]], Path]) -> Iterator[None]:
     """Reuse the ONNX graph of a network with the same layers and weights: an export takes longer than many a fit."""
-    from multimodal_algo.networks import frozen
+    from multimodal_algo.networks import backbone
     from multimodal_algo.networks.engines import export_onnx
 
     def export_once(network: Any, example: Mapping[str, Any], path: Path) -> None:
@@ -26,7 +26,7 @@ def _each_network_is_exported_once(make_once: Callable[[str, Callable[[Path], ob
         shutil.copyfile(graphs / "network.onnx", path)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(frozen, "export_onnx", export_once)
+        patch.setattr(backbone, "export_onnx", export_once)
         yield
 
 

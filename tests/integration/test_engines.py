@@ -42,7 +42,7 @@ def test_answers_do_not_depend_on_the_other_rows_of_a_batch(artifact: Path, samp
     [
         (Engine.ONNX, None, "the artifact has no ONNX graph"),
         (Engine.ONNX, b"no graph", "onnxruntime cannot load the graph"),
-        (Engine.ONNX, "another network's", "differ from torch's"),
+        (Engine.ONNX, "another network's", "differ from those of the training"),
         (Engine.TENSORRT, "its own", "the installed onnxruntime has no TensorrtExecutionProvider"),
     ],
 )

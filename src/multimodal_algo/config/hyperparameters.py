@@ -21,6 +21,7 @@ from multimodal_algo.config.inference import (
     Engine,
     InferenceId,
     UnknownKeys,
+    listed_texts,
     missing_texts,
     parse_fields,
 )
@@ -136,6 +137,11 @@ class HyperParameters(BaseModel):
         description="Texts that stand for a missing cell, in every column, separated by commas, for example N/A,-. A "
         'JSON list may hold commas, for example ["N/A", ","]. The artifact stores it, for inference.',
     )
+    group_by: str = Field(
+        "",
+        description="Columns whose values new rows will not share with training rows, separated by commas, for example "
+        "author_text. Rows with the same value are held out together. A JSON list may hold commas.",
+    )
     csv_delimiter: CsvDelimiter = Field(
         ",",
         description="Separator of the cells in CSV files of the train and validation channels. \\t is tab. Inference "
@@ -206,6 +212,11 @@ class HyperParameters(BaseModel):
     def missing_texts(self) -> frozenset[str]:
         """The texts of `missing_values`."""
         return missing_texts(self.missing_values)
+
+    @property
+    def group_columns(self) -> tuple[str, ...]:
+        """The columns of `group_by`, each once."""
+        return tuple(dict.fromkeys(listed_texts(self.group_by, "group_by", '["author_text"]')))
 
     @property
     def delimiter(self) -> str:
@@ -284,7 +295,7 @@ class HyperParameters(BaseModel):
             raise UserError(_invalid(error, cls.model_fields)) from None
         parsed.class_weights_by_label()
         parsed._check_metric()
-        missing_texts(parsed.missing_values)
+        _ = parsed.missing_texts, parsed.group_columns
         parse_fields(parsed.inference_output, "The hyperparameter inference_output")
         if parsed.budget_s <= 0:
             raise UserError(

@@ -170,12 +170,19 @@ class InferenceOptions:
 
 
 def missing_texts(text: str) -> frozenset[str]:
-    """Return the texts that the hyperparameter ``missing_values`` lists.
+    """Return the texts that the hyperparameter ``missing_values`` lists, see `listed_texts`."""
+    return frozenset(listed_texts(text, "missing_values", '["N/A", "-"]'))
+
+
+def listed_texts(text: str, name: str, example: str) -> list[str]:
+    """Return the texts that a hyperparameter lists, without white space at their ends.
 
     Parameters
     ----------
     text
         Texts separated by commas, or a JSON list of texts.
+    name, example
+        Name of the hyperparameter and a JSON list, for the message.
 
     Raises
     ------
@@ -190,10 +197,10 @@ def missing_texts(text: str) -> frozenset[str]:
             listed = [None]
         if not all(isinstance(value, str) for value in listed):
             raise UserError(
-                f"The hyperparameter missing_values is '{text[:60]}': it must list texts, separated by commas or as "
-                'JSON, for example ["N/A", "-"].'
+                f"The hyperparameter {name} is '{text[:60]}': it must list texts, separated by commas or as "
+                f"JSON, for example {example}."
             )
-    return frozenset(filter(None, map(trimmed, listed)))
+    return list(filter(None, map(trimmed, listed)))
 
 
 def on_one_line(cell: str) -> str:

@@ -8,6 +8,9 @@ import numpy as np
 
 from multimodal_algo.fusion.votes import Votes
 
+# Groups of more rows are dealt one by one, so that folds stay equally large.
+_LARGE_GROUP = 10
+
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -72,7 +75,7 @@ def stratified_folds(targets: np.ndarray, count: int, seed: int, groups: np.ndar
     seed
         Seed of the order within a class.
     groups
-        Group of each row, int (rows,). All rows of a group lie in the fold of its first row.
+        Group of each row, int (rows,). All rows of a group lie in one fold.
 
     Returns
     -------
@@ -80,7 +83,9 @@ def stratified_folds(targets: np.ndarray, count: int, seed: int, groups: np.ndar
         Fold of each row, int64 (rows,), from 0 to ``count - 1``.
     """
     if groups is not None:
-        _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+        _, first, group, sizes = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
+        if sizes.max() > _LARGE_GROUP:
+            return _balanced_groups(_strata(targets), group, count, seed)[group]
         return stratified_folds(targets[first], count, seed)[group]
     generator = np.random.default_rng(seed)
     shuffled = generator.permutation(len(targets))
@@ -88,3 +93,31 @@ def stratified_folds(targets: np.ndarray, count: int, seed: int, groups: np.ndar
     folds = np.empty(len(targets), dtype=np.int64)
     folds[by_class] = np.arange(len(targets)) % count
     return folds
+
+
+def _balanced_groups(strata: np.ndarray, group: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Return the fold of each group, the largest first: the fold that has the fewest rows of the group's strata."""
+    shuffled = np.random.default_rng(seed).permutation(int(group.max()) + 1)
+    sizes = np.bincount(group)
+    order = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
+    rows = np.argsort(group, kind="stable")
+    ends = np.cumsum(sizes)
+    totals = np.bincount(strata)
+    filled, held = np.zeros((count, len(totals))), np.zeros(count)
+    folds = np.empty(len(sizes), dtype=np.int64)
+    for number in order:
+        present, own = np.unique(strata[rows[ends[number] - sizes[number] : ends[number]]], return_counts=True)
+        crowd = filled[:, present] @ (own / totals[present]) + held * (own.sum() / len(strata))
+        fold = int(crowd.argmin())
+        folds[number] = fold
+        filled[fold, present] += own
+        held[fold] += own.sum()
+    return folds
+
+
+def _strata(targets: np.ndarray) -> np.ndarray:
+    """Return class indices, or the tenth of each number, int (rows,)."""
+    if targets.dtype.kind != "f":
+        return targets
+    ranks = np.argsort(np.argsort(targets, kind="stable"), kind="stable")
+    return np.asarray(ranks * 10 // len(targets))

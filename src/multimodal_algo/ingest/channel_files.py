@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from multimodal_algo.core.encodings import wide_encoding
 from multimodal_algo.core.headers import is_header, other_separator
-from multimodal_algo.ingest.formats import GZIP, PARQUET, foreign_format, is_json, wide_encoding
+from multimodal_algo.ingest.formats import GZIP, PARQUET, foreign_format, is_json
 
 _SHOWN = 3
 _BEGIN_BYTES = 64 * 1024

@@ -59,11 +59,13 @@ class Dataset:
     largest_row
         See `findings.Inspection`.
     keys
-        Hashes of each row, see `row_keys`.
+        Hashes of each row, see `row_keys`, and one more for each of `group_columns`.
     number_categories
         Categories in which each number has one spelling, see `with_number_categories`.
     warnings
         Warnings about the rows, see `Inspection`.
+    group_columns
+        Columns whose values new rows do not share, see `groups.with_group_keys`.
     """
 
     schema: FeatureSchema
@@ -75,6 +77,7 @@ class Dataset:
     keys: np.ndarray
     number_categories: frozenset[str] = frozenset()
     warnings: tuple[str, ...] = ()
+    group_columns: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, directory: Path) -> Dataset:

@@ -1,4 +1,4 @@
-"""Formats and encodings of files by their first bytes, since the name of a file may say something else."""
+"""Formats of files by their first bytes, since the name of a file may say something else."""
 
 from __future__ import annotations
 
@@ -56,19 +56,6 @@ _HTML_BEGIN = re.compile(rb"\s*<(?:!doctype|html|\?xml)", re.IGNORECASE)
 # Names of files within the archive, as far as they stand in its first bytes.
 _WORKBOOK_PARTS = (b"[Content_Types].xml", b"xl/", b"docProps/")
 _BEGIN_BYTES = 4096
-# Share of bytes at even or odd positions that are 0 in UTF-16 of a header.
-_MANY_NULS = 0.3
-
-# Encodings with two bytes beyond ASCII per character: Python's name, that of iconv, characters that are frequent in
-# their texts, and the least share of them.
-_PAIRS = (
-    ("euc_jp", "EUC-JP", "\u3041", "\u30fe", 0.1),
-    ("euc_kr", "EUC-KR", "\uac00", "\ud7a3", 0.9),
-    ("gb2312", "GB18030", "\u4e00", "\u9fff", 0.5),
-)
-_MOST = 0.8
-# Characters of East Asia stand next to each other. Misread Western letters stand alone.
-_RUN = 1.5
 
 
 def foreign_format(begin: bytes) -> Foreign | None:
@@ -97,65 +84,3 @@ def foreign_format(begin: bytes) -> Foreign | None:
 def is_json(begin: bytes) -> bool:
     """Return whether a file begins as JSON or JSON Lines do."""
     return foreign_format(begin) is _JSON
-
-
-def wide_encoding(begin: bytes) -> str | None:
-    """Return the name of the encoding, as ``iconv`` knows it, of text in UTF-16 or UTF-32. None for other text."""
-    for mark, name in (
-        (b"\xff\xfe\x00\x00", "UTF-32"),
-        (b"\x00\x00\xfe\xff", "UTF-32"),
-        (b"\xff\xfe", "UTF-16"),
-        (b"\xfe\xff", "UTF-16"),
-    ):
-        if begin.startswith(mark):
-            return name
-    # Letters, digits and separators of a header are ASCII. In UTF-16 every second byte of them is 0.
-    begin = begin[:512]
-    even, odd = begin[::2], begin[1::2]
-    if len(odd) > 1 and even.count(0) == 0 and odd.count(0) > _MANY_NULS * len(odd):
-        return "UTF-16LE"
-    return "UTF-16BE" if len(odd) > 1 and odd.count(0) == 0 and even.count(0) > _MANY_NULS * len(even) else None
-
-
-def narrow_encoding(text: bytes) -> str | None:
-    """Return the likely encoding, as ``iconv`` knows it, of text that is not UTF-8. None where nothing is likely."""
-    runs = re.findall(rb"[\x80-\xff]+", text)
-    # Two-byte encodings of East Asia also have ASCII in second bytes, so the whole text is decoded.
-    japanese = _decoded(text, "cp932")
-    if _is_east_asian(japanese) and (_share(japanese, "\u3041", "\u30fe") or b"\x80" < min(runs)[:1] < b"\xa0"):
-        return "SHIFT_JIS"
-    if sum(map(len, runs)) < 2 * len(runs) or _is_mostly_letters(text, runs):
-        return "WINDOWS-1252"
-    if all(len(run) % 2 == 0 for run in runs):
-        for encoding, name, first, last, share in _PAIRS:
-            if _share(_decoded(text, encoding), first, last) > share:
-                return name
-    if _is_east_asian(_decoded(text, "big5")):
-        return "BIG5"
-    return "WINDOWS-1251" if _share(_decoded(text, "cp1251"), "\u0410", "\u044f") > _MOST else None
-
-
-def _decoded(text: bytes, encoding: str) -> str:
-    """Return the text. Empty where it is not in the encoding."""
-    try:
-        return text.decode(encoding)
-    except UnicodeDecodeError:
-        return ""
-
-
-def _share(text: str, first: str, last: str) -> float:
-    """Return the share of the characters beyond ASCII that lie between two characters."""
-    strange = [character for character in text if character > "\x7f"]
-    return sum(first <= character <= last for character in strange) / max(1, len(strange))
-
-
-def _is_east_asian(text: str) -> bool:
-    """Return whether the characters beyond ASCII are kana or Chinese characters that follow each other."""
-    strange = re.findall(r"[^\x00-\x7f]+", text)
-    is_run = sum(map(len, strange)) >= _RUN * max(1, len(strange))
-    return is_run and _share(text, "\u3000", "\u9fff") + _share(text, "\uff01", "\uff9f") > _MOST
-
-
-def _is_mostly_letters(text: bytes, runs: list[bytes]) -> bool:
-    """Return whether most runs beyond ASCII are one byte long, as accented letters and signs in Western text are."""
-    return 2 * sum(len(run) == 1 for run in runs) > len(runs)

@@ -19,6 +19,7 @@ from multimodal_algo.ingest.cells import CellRules
 from multimodal_algo.ingest.dataset import DatasetWriter, join_datasets, write_warnings
 from multimodal_algo.ingest.features import Encoders, Features, build_features, image_input
 from multimodal_algo.ingest.findings import NO_HEADER, BadRow, BadRowPolicy, Findings, Inspection
+from multimodal_algo.ingest.groups import check_group_columns
 from multimodal_algo.ingest.image_input import ImageInput
 from multimodal_algo.ingest.images import ImageFiles
 from multimodal_algo.ingest.keys import row_keys
@@ -68,6 +69,8 @@ class ReadSettings:
         What the hyperparameters demand of the labels. By default the problem type alone.
     min_completeness
         The hyperparameter: least share of a modality's cells that must be filled.
+    group_by
+        Columns that the rows must have, see `check_group_columns`.
     """
 
     bad_rows: BadRowPolicy
@@ -81,6 +84,7 @@ class ReadSettings:
     delimiter: str = ","
     labels: LabelSettings | None = None
     min_completeness: float = 0.0
+    group_by: tuple[str, ...] = ()
 
     @property
     def rules(self) -> CellRules:
@@ -110,10 +114,11 @@ class Part:
 class _DatasetSink:
     """Sink that encodes the rows of a part and writes them into a dataset."""
 
-    def __init__(self, directory: Path, encoders_of: EncodersOf, keep_images: bool) -> None:
+    def __init__(self, directory: Path, encoders_of: EncodersOf, keep_images: bool, group_by: tuple[str, ...]) -> None:
         self._directory = directory
         self._encoders_of = encoders_of
         self._keep_images = keep_images
+        self._group_by = group_by
         self.rows = 0
         self._encoders: Encoders = {}
         self._dataset: DatasetWriter | None = None
@@ -121,6 +126,7 @@ class _DatasetSink:
 
     def begin(self, schema: FeatureSchema) -> ImageInput:
         """See `Sink.begin`."""
+        check_group_columns(schema, self._group_by)
         self._schema = schema
         self._encoders = self._encoders_of(schema)
         return image_input(self._encoders)
@@ -194,7 +200,7 @@ def read_part(sources: Sequence[Source], directory: Path, encoders_of: EncodersO
     directory.mkdir(parents=True, exist_ok=True)
     sizes = [source.size for source in sources]
     findings = Findings(settings.bad_rows, settings.problem_type, settings.min_completeness)
-    sink = _DatasetSink(directory, encoders_of, settings.keep_images)
+    sink = _DatasetSink(directory, encoders_of, settings.keep_images, settings.group_by)
     try:
         schema = collect(
             sources,

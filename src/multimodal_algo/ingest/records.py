@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import IO
 
+from multimodal_algo.core.encodings import narrow_encoding, wide_encoding
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.headers import other_separator, wrong_separator
-from multimodal_algo.ingest.formats import GZIP, foreign_format, narrow_encoding, wide_encoding
+from multimodal_algo.ingest.formats import GZIP, foreign_format
 
 # By default the standard library refuses fields over 128 KiB, but a photo in base64 is larger.
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))

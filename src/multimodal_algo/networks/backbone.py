@@ -2,43 +2,102 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from multimodal_algo.config.inference import Engine
+from multimodal_algo.core.errors import UserError
 from multimodal_algo.ingest.features import Encoder
-from multimodal_algo.networks.engines import OnnxNetwork, export_onnx, require_equal, run_batches
+from multimodal_algo.networks.engines import OnnxNetwork, Unavailable, export_onnx, require_equal, run_batches
+from multimodal_algo.networks.stored import NetworkDescription, round_weights, share_weights
+from multimodal_algo.sagemaker.devices import find_devices
 
 if TYPE_CHECKING:
     import torch
+
+_LOG = logging.getLogger(__name__)
 
 
 class Backbone(ABC):
     """A frozen network in evaluation mode, on a GPU if there is one. Torch runs it until `use_onnx` is called.
 
-    A subclass defines how cells become inputs. Callers use `encode`.
+    A subclass defines how cells become inputs, and the module that torch runs. Callers use `encode`. The module is made
+    when it is needed: a network that ONNX Runtime runs does without it, and without the import of torch.
 
     Parameters
     ----------
-    device
-        Device of the network.
+    stored
+        Description of the directory that the network comes from, by which engines are checked. Without it torch's
+        vectors are what engines are checked by.
+
+    Attributes
+    ----------
+    kind
+        Name of the class in the description of a network's directory.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
+    kind: ClassVar[str]
+
+    def __init__(self, stored: NetworkDescription | None = None) -> None:
+        self._stored = stored
         self._graph: OnnxNetwork | None = None
 
-    @property
+    @cached_property
     def has_gpu(self) -> bool:
         """Whether the network is on a GPU."""
-        return self._device.type == "cuda"
+        if not find_devices().gpus:
+            return False
+        import torch
+
+        return torch.cuda.is_available()
+
+    @property
+    def device(self) -> str:
+        """The name of the network's device, as torch has it."""
+        return "cuda" if self.has_gpu else "cpu"
+
+    @cached_property
+    def width(self) -> int:
+        """Number of entries of a vector."""
+        return self._expected.shape[1] if self._stored is None else self._stored.width
+
+    @cached_property
+    def _expected(self) -> np.ndarray:
+        """The vectors of the probe's cells: those of the training, or torch's."""
+        return self._by_torch(self._probe()) if self._stored is None else self._stored.vectors
+
+    def round_weights(self) -> None:
+        """Round the weights to float16, so that training uses what the artifact stores. See `stored.round_weights`."""
+        difference = round_weights(self.network, self._reprobed)
+        self._forget()
+        if difference is None:
+            _LOG.info("the %s network keeps its weights in float32, since float16 changes its vectors", self.kind)
+
+    def _reprobed(self) -> np.ndarray:
+        self._forget()
+        return self._by_torch(self._probe())
+
+    def _forget(self) -> None:
+        """Drop what was made from other weights."""
+        for name in ("_module", "_expected"):
+            self.__dict__.pop(name, None)
+
+    def save(self, directory: Path) -> None:
+        """Write the weights, what turns cells into inputs, and the description. See `networks.stored`."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self._write(directory)
+        NetworkDescription.of(self.kind, self._expected, self._settings()).write(directory)
 
     def export_onnx(self, path: Path) -> None:
         """Write the network as an ONNX graph, which turns the arrays of `_inputs` into vectors.
+
+        The graph refers to the weights that `save` wrote into its directory.
 
         Raises
         ------
@@ -49,6 +108,7 @@ class Backbone(ABC):
 
         example = {name: torch.from_numpy(value) for name, value in self._inputs(self._probe()).items()}
         export_onnx(self._exportable(list(example)).eval(), example, path)
+        share_weights(path)
 
     def use_onnx(self, path: Path, engine: Engine, *, has_gpu: bool) -> None:
         """Run the network's ONNX graph from now on. See `OnnxNetwork` for the parameters.
@@ -56,24 +116,53 @@ class Backbone(ABC):
         Raises
         ------
         Unavailable
-            The graph cannot be run here, or its vectors differ from torch's.
+            The graph cannot be run here, or its vectors differ from those of the training, or torch's.
         """
         graph = OnnxNetwork(path, engine, has_gpu=has_gpu)
-        require_equal(graph(self._inputs(self._probe())), self._by_torch(self._probe()))
+        require_equal(graph(self._inputs(self._probe())), self._expected)
         self._graph = graph
 
     def use_torch(self) -> None:
-        """Run the network by torch from now on."""
+        """Run the network by torch from now on.
+
+        Raises
+        ------
+        UserError
+            The network comes from a directory, and torch's vectors differ from those of the training.
+        """
         self._graph = None
+        if self._stored is None:
+            return
+        try:
+            require_equal(self._by_torch(self._probe()), self._expected)
+        except Unavailable as reason:
+            raise UserError(
+                f"The {self.kind} network of the artifact does not work as in training: {reason}. "
+                "Download the artifact again, or train again."
+            ) from None
 
     def _vectors(self, batches: Sequence[Sequence[Any]]) -> Iterable[np.ndarray]:
         """Return the vectors of each batch of cells, in order."""
-        import torch
-
         if (graph := self._graph) is not None:
             return run_batches(lambda cells: graph(self._inputs(cells)), batches, by_core=graph.is_on_cpu)
+        import torch
+
+        _ = self._module  # made once, before several threads need it
         # Where torch has one thread on a CPU, as in a server, each core runs a batch of its own.
         return run_batches(self._by_torch, batches, by_core=not self.has_gpu and torch.get_num_threads() == 1)
+
+    def _by_torch(self, cells: Sequence[Any]) -> np.ndarray:
+        """Return torch's vectors of a batch of cells, float32 (cells, width)."""
+        import torch
+
+        with torch.inference_mode(), torch.autocast(self.device, dtype=torch.float16, enabled=self.has_gpu):
+            inputs = [torch.from_numpy(value).to(self.device) for value in self._inputs(cells).values()]
+            return self._module(*inputs).float().cpu().numpy()
+
+    @cached_property
+    def _module(self) -> torch.nn.Module:
+        """The network on its device, as a module whose arguments are the arrays of `_inputs`."""
+        return self._fastest().eval().to(self.device)
 
     @property
     def encoder(self) -> Encoder:
@@ -84,25 +173,31 @@ class Backbone(ABC):
     def encode(self, cells: Sequence[Any]) -> np.ndarray:
         """Return the vectors of cells, float32 (cells, width)."""
 
+    @property
+    @abstractmethod
+    def network(self) -> torch.nn.Module:
+        """The network as its library has it, with weights in float32."""
+
     @abstractmethod
     def _exportable(self, names: list[str]) -> torch.nn.Module:
         """Return the network on the CPU, as a module whose arguments are the inputs `names`."""
 
     @abstractmethod
+    def _fastest(self) -> torch.nn.Module:
+        """Return the module for torch, whose arguments are the arrays of `_inputs`."""
+
+    @abstractmethod
     def _probe(self) -> list[Any]:
-        """Return a few cells, to compare engines."""
+        """Return a few cells, to compare engines. They are the same in every process."""
 
     @abstractmethod
     def _inputs(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
-        """Return the arrays that an ONNX graph gets for cells, by the names of its inputs."""
+        """Return the arrays that a graph or module gets for cells, by the names of the graph's inputs."""
 
     @abstractmethod
-    def _by_torch(self, cells: Sequence[Any]) -> np.ndarray:
-        """Return torch's vectors of a batch of cells, float32 (cells, width)."""
+    def _write(self, directory: Path) -> None:
+        """Write the weights, and what turns cells into inputs, into a directory that exists."""
 
-
-def halves_on_gpu(device: torch.device) -> Any:
-    """Return the context in which torch computes in half precision on a GPU."""
-    import torch
-
-    return torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda")
+    def _settings(self) -> dict[str, Any]:
+        """Return the settings of the network for its description."""
+        return {}

@@ -22,6 +22,7 @@ import numpy as np
 
 from multimodal_algo.config.inference import Engine
 from multimodal_algo.core.errors import MultimodalError
+from multimodal_algo.networks.stored import share_of_largest
 
 if TYPE_CHECKING:
     import torch
@@ -116,6 +117,8 @@ def choose_engine(engine: Engine, *, has_gpu: bool) -> Engine:
 def export_onnx(network: torch.nn.Module, example: Mapping[str, torch.Tensor], path: Path) -> None:
     """Write `network` as an ONNX graph that takes any number of rows, and of tokens in a row.
 
+    Its weights are those of the network, one by one: nothing is folded into them. ONNX Runtime does that at load.
+
     Parameters
     ----------
     network
@@ -153,6 +156,9 @@ def export_onnx(network: torch.nn.Module, example: Mapping[str, torch.Tensor], p
                 output_names=[_OUTPUT],
                 dynamic_axes={**axes, _OUTPUT: {0: "rows"}},
                 opset_version=_OPSET,
+                do_constant_folding=False,
+                # The default folds normalisation into convolutions. The network is in evaluation mode in any case.
+                training=torch.onnx.TrainingMode.PRESERVE,
                 dynamo=False,
             )
     except Exception as error:  # the exporter raises exceptions of many kinds
@@ -161,17 +167,16 @@ def export_onnx(network: torch.nn.Module, example: Mapping[str, torch.Tensor], p
 
 
 def require_equal(vectors: np.ndarray, expected: np.ndarray) -> None:
-    """Refuse an engine whose vectors differ from torch's vectors, both float32 (rows, width).
+    """Refuse an engine whose vectors differ from those of the training, or torch's, both float32 (rows, width).
 
     Raises
     ------
     Unavailable
         The vectors differ by more than rounding does.
     """
-    scale = max(float(np.abs(expected).max()), 1e-6)
-    difference = float(np.abs(vectors - expected).max()) / scale if vectors.shape == expected.shape else float("inf")
+    difference = share_of_largest(vectors, expected)
     if not difference <= _TOLERANCE:  # False for NaN
-        raise Unavailable(f"its vectors differ from torch's (by {difference:.2g} of the largest entry)")
+        raise Unavailable(f"its vectors differ from those of the training (by {difference:.2g} of the largest entry)")
 
 
 def optimise_for_cpu(network: torch.nn.Module) -> torch.nn.Module:

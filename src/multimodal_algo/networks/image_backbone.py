@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,11 @@ import numpy as np
 
 from multimodal_algo.ingest.features import ImageEncoder
 from multimodal_algo.ingest.image_input import ImageInput
-from multimodal_algo.networks.backbone import Backbone, halves_on_gpu
+from multimodal_algo.networks.backbone import Backbone
 from multimodal_algo.networks.engines import optimise_for_cpu
 from multimodal_algo.networks.image_info import BackboneInfo
 from multimodal_algo.networks.library import WEIGHTS, find_image_network, read_image_network
+from multimodal_algo.networks.stored import NetworkDescription, write_weights
 from multimodal_algo.networks.timm_networks import write_for_timm
 
 if TYPE_CHECKING:
@@ -32,42 +34,49 @@ class ImageBackbone(Backbone):
     info
         Description of the network.
     network
-        The network without its classifier.
-
-    Attributes
-    ----------
-    width
-        Number of entries of a vector.
+        The network without its classifier, or a function that makes it when it is needed.
+    stored
+        See `Backbone`.
     """
 
-    def __init__(self, info: BackboneInfo, network: torch.nn.Module) -> None:
-        import torch
+    kind = "image"
 
-        super().__init__(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    def __init__(
+        self,
+        info: BackboneInfo,
+        network: torch.nn.Module | partial[torch.nn.Module],
+        stored: NetworkDescription | None = None,
+    ) -> None:
+        super().__init__(stored)
         self.info = info
-        self.network = network.eval()
-        fast = self.network if self.has_gpu else optimise_for_cpu(self.network)
-        self._fast = _from_pixels(fast, info.takes).eval().to(self._device)
-        self._batch = _GPU_IMAGES if self.has_gpu else _CPU_IMAGES
-        self.width = int(self._by_torch(self._probe()).shape[1])
+        self._made = network
+
+    @cached_property
+    def network(self) -> torch.nn.Module:
+        """The network without its classifier, with weights in float32."""
+        return (self._made() if isinstance(self._made, partial) else self._made).eval()
 
     @classmethod
     def resolve(cls, name: str, *, weights_dir: Path, allow_untrained: bool, seed: int) -> ImageBackbone:
         """Find the network and its weights. See `find_image_network` for the parameters and errors."""
-        return cls(*find_image_network(name, weights_dir=weights_dir, allow_untrained=allow_untrained, seed=seed))
+        info, network = find_image_network(name, weights_dir=weights_dir, allow_untrained=allow_untrained, seed=seed)
+        backbone = cls(info, network)
+        backbone.round_weights()
+        return backbone
 
     @classmethod
     def load(cls, directory: Path, info: BackboneInfo) -> ImageBackbone:
-        """Load the network whose weights `save` wrote into `directory`."""
-        return cls(info, read_image_network(directory, info))
+        """Load the network that `save` wrote into `directory`. Its weights are read when they are needed.
 
-    def save(self, directory: Path) -> None:
-        """Write the weights as safetensors."""
-        from safetensors.torch import save_file
+        Raises
+        ------
+        UserError
+            See `NetworkDescription.read`.
+        """
+        return cls(info, partial(read_image_network, directory, info), NetworkDescription.read(directory))
 
-        directory.mkdir(parents=True, exist_ok=True)
-        state = {key: value.contiguous().cpu() for key, value in self.network.state_dict().items()}
-        save_file(state, directory / WEIGHTS)
+    def _write(self, directory: Path) -> None:
+        write_weights(self.network.state_dict(), directory / WEIGHTS)
 
     def save_for_timm(self, directory: Path) -> bool:
         """Write the weights as AutoMM reads them, and return whether timm has the network."""
@@ -82,11 +91,15 @@ class ImageBackbone(Backbone):
         """Return the vectors of RGB images, uint8 (side, side, 3) each: float32 (images, width)."""
         if not cells:
             return np.empty((0, self.width), dtype=np.float32)
-        batches = [cells[start : start + self._batch] for start in range(0, len(cells), self._batch)]
+        size = _GPU_IMAGES if self.has_gpu else _CPU_IMAGES
+        batches = [cells[start : start + size] for start in range(0, len(cells), size)]
         return np.concatenate(list(self._vectors(batches)))
 
     def _exportable(self, names: list[str]) -> torch.nn.Module:
         return _from_pixels(copy.deepcopy(self.network).cpu(), self.info.takes)
+
+    def _fastest(self) -> torch.nn.Module:
+        return _from_pixels(self.network if self.has_gpu else optimise_for_cpu(self.network), self.info.takes)
 
     def _probe(self) -> list[np.ndarray]:
         side = self.info.takes.side
@@ -94,12 +107,6 @@ class ImageBackbone(Backbone):
 
     def _inputs(self, cells: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         return {"pixels": np.stack(cells)}
-
-    def _by_torch(self, cells: Sequence[np.ndarray]) -> np.ndarray:
-        import torch
-
-        with torch.inference_mode(), halves_on_gpu(self._device):
-            return self._fast(torch.from_numpy(np.stack(cells)).to(self._device)).float().cpu().numpy()
 
 
 def _from_pixels(network: torch.nn.Module, takes: ImageInput) -> torch.nn.Module:

@@ -8,11 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+
+@cache
+def tabular_predictor() -> Any:
+    """Return AutoGluon's class ``TabularPredictor``, which lists the installed packages once.
+
+    By itself it reads the description of every package at each save and load, which takes longer than many a fit.
+    """
+    from autogluon.tabular.predictor import predictor
+
+    predictor.get_autogluon_metadata = cache(predictor.get_autogluon_metadata)
+    return predictor.TabularPredictor
 
 
 @dataclass(frozen=True)

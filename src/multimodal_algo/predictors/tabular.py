@@ -16,6 +16,7 @@ import pandas as pd
 
 from multimodal_algo.config.recipes import ModelSettings
 from multimodal_algo.core.memory import available_bytes
+from multimodal_algo.predictors._autogluon_compat import tabular_predictor
 from multimodal_algo.predictors.base import (
     BranchPredictor,
     FitSettings,
@@ -162,9 +163,7 @@ class AutoGluonPredictor(BranchPredictor):
         prior, scale = read_state(json.loads((directory / _STATE).read_text(encoding="utf-8")))
         if not (directory / _PREDICTOR).is_dir():
             return cls(None, prior, scale)
-        from autogluon.tabular import TabularPredictor
-
-        predictor = TabularPredictor.load(str(directory / _PREDICTOR), verbosity=0)
+        predictor = tabular_predictor().load(str(directory / _PREDICTOR), verbosity=0)
         predictor.persist(max_memory=None)  # without this argument it spends a second on weighing every model
         loaded = cls(predictor, prior, scale)
         loaded._fast = FastPredictor.of(predictor)
@@ -192,13 +191,11 @@ class _TabularFit:
         time_limit
             Seconds, as AutoGluon counts them.
         """
-        from autogluon.tabular import TabularPredictor
-
         cells = self.inputs.iloc[rows].reset_index(drop=True)
         table = cells.assign(**{_LABEL: self.targets[rows], _FOLD: self.folds[rows]})
         path = self.settings.scratch / "predictor"
         shutil.rmtree(path, ignore_errors=True)
-        predictor = TabularPredictor(
+        predictor = tabular_predictor()(
             label=_LABEL,
             problem_type=self._problem_type(table),
             eval_metric="root_mean_squared_error" if self.settings.task.is_regression else "log_loss",

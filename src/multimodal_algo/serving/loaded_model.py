@@ -105,7 +105,7 @@ class LoadedModel:
         Raises
         ------
         UserError
-            See `read_config`.
+            See `read_config`, `NetworkDescription.read` and `Backbone.use_torch`.
         """
         config = read_config(directory)
         models = [
@@ -117,7 +117,7 @@ class LoadedModel:
             info = BackboneInfo(**dict(config.image_backbone))
             networks[Modality.IMAGE] = ImageBackbone.load(directory / IMAGE_BACKBONE, info)
         if config.schema_.of(Modality.TEXT):
-            networks[Modality.TEXT] = TextBackbone(directory / TEXT_BACKBONE)
+            networks[Modality.TEXT] = TextBackbone.load(directory / TEXT_BACKBONE)
         for modality, folder in ((Modality.IMAGE, IMAGE_BACKBONE), (Modality.TEXT, TEXT_BACKBONE)):
             if modality in networks:
                 _run_by(engine, networks[modality], directory / folder / GRAPH)
@@ -184,10 +184,13 @@ class LoadedModel:
 
 
 def _run_by(engine: Engine, network: Backbone, graph: Path) -> None:
+    """Run the network by the engine, or by torch where the engine cannot. Torch makes the network only then."""
     wanted = choose_engine(engine, has_gpu=network.has_gpu)
     if wanted is Engine.TORCH or (engine is Engine.AUTO and not graph.is_file()):
+        network.use_torch()
         return
     try:
         network.use_onnx(graph, wanted, has_gpu=network.has_gpu)
     except Unavailable as reason:
         _LOG.warning("%s: run by torch instead of %s, since %s", graph.parent.parent.name, wanted.value, reason)
+        network.use_torch()

@@ -63,6 +63,7 @@ class Backbones:
         self._scratch = scratch
         self.frozen = frozen
         self._start = start
+        self._written: set[Path] = set()
         self._image: ImageBackbone | None = None
         self._text: TextBackbone | None = None
 
@@ -121,9 +122,18 @@ class Backbones:
         except Unavailable as reason:
             _LOG.info("%s: run by torch, since %s", name, reason)
 
+    def _stored(self, network: Backbone, name: Path) -> Path:
+        """Return the directory of the network's files. It is written once."""
+        directory = self._scratch / name
+        if name not in self._written:
+            shutil.rmtree(directory, ignore_errors=True)
+            network.save(directory)
+            self._written.add(name)
+        return directory
+
     def _graph(self, network: Backbone, name: Path) -> Path:
         """Return the path of the network's ONNX graph, which is exported once."""
-        graph = self._scratch / name / GRAPH
+        graph = self._stored(network, name) / GRAPH
         if not graph.is_file():
             network.export_onnx(graph)
         return graph
@@ -217,11 +227,10 @@ class Backbones:
         return BackboneEntry(**vars(self._image.info))
 
     def save(self, directory: Path) -> None:
-        """Write the networks into an artifact."""
-        if self._image is not None:
-            self._image.save(directory / IMAGE_BACKBONE)
-        if self._text is not None:
-            self._text.save(directory / TEXT_BACKBONE)
+        """Write the networks into an artifact, without their ONNX graphs."""
+        for name, network in self._networks().items():
+            stored = self._stored(network, name)
+            shutil.copytree(stored, directory / name, ignore=shutil.ignore_patterns(GRAPH), dirs_exist_ok=True)
 
 
 def _image_network(hyperparameters: HyperParameters) -> str:

@@ -11,9 +11,12 @@ from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.labels import Target
 from multimodal_algo.fusion.folds import stratified_folds
 from multimodal_algo.ingest.dataset import Dataset
-from multimodal_algo.training.duplicates import find_duplicates
+from multimodal_algo.training.duplicates import RowGroups, find_groups
 
 _LOG = logging.getLogger(__name__)
+
+# Values of a text column that so many rows share are mentioned in the log.
+_MENTIONED_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -69,21 +72,55 @@ class TrainingData:
         Fold of each training row, int (rows,).
     validation
         The rows of the validation channel. None without that channel: then the training rows are held out by folds.
+    groups
+        The rows that lie in one fold.
     """
 
     dataset: Dataset
     target: Target
     folds: np.ndarray
     validation: ValidationRows | None
+    groups: RowGroups
+
+    @classmethod
+    def of(
+        cls, dataset: Dataset, target: Target, validation: ValidationRows | None, *, count: int, seed: int
+    ) -> TrainingData:
+        """Deal the rows to `count` stratified folds. Rows of one group lie in one fold, see `find_groups`."""
+        groups = find_groups(dataset, target.values)
+        distinct = len(np.unique(groups.groups))
+        if dataset.group_columns and distinct < 2:
+            raise UserError(
+                f"The hyperparameter group_by={','.join(dataset.group_columns)[:60]} links all {len(dataset)} rows, so "
+                "that none can be held out. Name columns that have at least two values."
+            )
+        _log_groups(groups, len(dataset))
+        folds = stratified_folds(target.values, min(count, distinct), seed, groups.groups)
+        return cls(dataset, target, folds, validation, groups)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings about the rows, and what their folds keep together."""
+        return (*self.dataset.warnings, *_linked(self.groups))
 
 
-def folds_of(dataset: Dataset, target: Target, count: int, seed: int) -> np.ndarray:
-    """Deal the rows to `count` stratified folds, int (rows,). Duplicate rows lie in one fold."""
-    groups = find_duplicates(dataset.keys)
-    duplicates = len(groups) - len(np.unique(groups))
-    if duplicates:
-        _LOG.info("folds: %d rows share a text or an image with other rows, and lie in the same fold", duplicates)
-    return stratified_folds(target.values, count, seed, groups)
+def _linked(groups: RowGroups) -> list[str]:
+    if not groups.linked:
+        return []
+    columns = ", ".join(f"{name} in {rows:,} rows" for name, rows in groups.linked.items())
+    return [f"Rows with the same content are held out together, by {columns}"]
+
+
+def _log_groups(groups: RowGroups, rows: int) -> None:
+    for line in _linked(groups):
+        _LOG.info("folds: %s", line[0].lower() + line[1:])
+    for column, shared in groups.shared.items():
+        if shared >= _MENTIONED_SHARE * rows:
+            _LOG.info(
+                "folds: %d of %d rows share a value of %s with other rows, and new rows are taken to do so as well. If "
+                "new rows have other values, set group_by=%s",
+                shared, rows, column, column,
+            )  # fmt: skip
 
 
 def log_labels(target: Target, problem_type: str) -> None:

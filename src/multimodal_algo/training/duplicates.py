@@ -1,71 +1,155 @@
-"""Duplicate rows: they share a text or an image. They must lie in one fold, or one gives away the other's label."""
+"""Duplicate rows have one content. They must lie in one fold, or one gives away the other's label.
+
+Content is a whole row, an image or a long text. A short text that several rows share is mostly a name (an author, a
+brand), and new rows share such names too. It counts only where it names one thing: few rows have each value, and they
+have one label.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-# A cell that more rows share is a phrase, not a sign of duplicates. The same holds for a column that mostly repeats
-# itself.
-_MOST_DUPLICATES = 10
-_LEAST_DISTINCT = 0.5
+from multimodal_algo.core.schema import Modality, modality_of
+from multimodal_algo.ingest.dataset import Dataset
+from multimodal_algo.ingest.keys import vector_columns
+
+WHOLE_ROWS = "whole rows"
+
+# A value that more rows share, and a greater share of them, is a phrase or a placeholder.
+_MOST_DUPLICATES, _MOST_SHARE = 10, 0.01
+# Columns that repeat themselves more than this link nothing: the least share of distinct values.
+_LEAST_DISTINCT, _LEAST_DISTINCT_NAMES = 0.3, 0.5
+# Bytes of a long text in UTF-8, in a column whose texts are mostly long, and in any other column.
+_LONG_BYTES, _SURELY_LONG_BYTES = 50, 120
+# Repeated short texts name one thing each where most of them occur this often, and their rows have one label.
+_ROWS_OF_A_THING, _MOST_THINGS, _LEAST_AGREEMENT = 3, 0.9, 0.95
 _NOTHING = 0
 
 
-def find_duplicates(keys: np.ndarray) -> np.ndarray:
-    """Group the rows that share a text or an image, directly or through other rows.
-
-    Case and spaces of a text do not count. Only columns whose cells mostly differ are compared. With random folds, the
-    scores on such data would be better than those on new rows: one photo of a thing gives away the class of another.
+@dataclass(frozen=True)
+class RowGroups:
+    """The rows that must lie in one fold.
 
     Parameters
     ----------
-    keys
-        Keys of the rows, see `row_keys`.
-
-    Returns
-    -------
-    numpy.ndarray
+    groups
         Group of each row, int (rows,). Most rows have a group of their own.
+    linked
+        Number of rows that share a value with another row, by the name of the column, or `WHOLE_ROWS`.
+    shared
+        Number of rows that share a value of a text column that links nothing, by the name of the column.
+    keys
+        Keys of whole rows, and of the cells that link rows, uint32, sorted. A later row that has one of them is known.
     """
-    rows = len(keys)
-    left: list[int] = []
-    right: list[int] = []
-    for column in keys.T[1:]:
-        if _mostly_differs(column):
-            _link(column, left, right)
-    links = csr_matrix((np.ones(len(left), dtype=bool), (left, right)), shape=(rows, rows))
-    return np.asarray(connected_components(links, directed=False)[1])
+
+    groups: np.ndarray
+    linked: dict[str, int]
+    shared: dict[str, int]
+    keys: np.ndarray
 
 
-def linking_keys(keys: np.ndarray) -> np.ndarray:
-    """Return the keys of whole rows, and those by which `find_duplicates` links rows: uint32, sorted.
+def find_groups(dataset: Dataset, targets: np.ndarray) -> RowGroups:
+    """Group the rows that share their content, or a value of `Dataset.group_columns`, also through other rows.
+
+    Case and spaces of a text do not count.
 
     Parameters
     ----------
-    keys
-        Keys of the rows, see `row_keys`.
+    dataset
+        The rows.
+    targets
+        Class indices, int (rows,), or numbers, float (rows,).
     """
-    linking = [keys[:, 0]]
-    for column in keys.T[1:]:
-        if _mostly_differs(column):
-            cells, counts = np.unique(column, return_counts=True)
-            linking.append(cells[(cells != _NOTHING) & (counts <= _MOST_DUPLICATES)])
-    return np.unique(np.concatenate(linking))
+    left: list[np.ndarray] = []
+    right: list[np.ndarray] = []
+    linked, keys = {}, [dataset.keys[:, 0]]
+    for name, cells in _linking_cells(dataset, targets):
+        first, other = _pairs(cells)
+        if len(other):
+            left.append(first)
+            right.append(other)
+            linked[name] = len(np.union1d(first, other))
+        keys.append(cells[cells != _NOTHING])
+    rows = len(dataset)
+    pairs = (np.concatenate([*left, _NO_ROWS]), np.concatenate([*right, _NO_ROWS]))
+    links = csr_matrix((np.ones(len(pairs[0]), dtype=bool), pairs), shape=(rows, rows))
+    groups = np.asarray(connected_components(links, directed=False)[1])
+    return RowGroups(groups, linked, _shared(dataset, linked), np.unique(np.concatenate(keys)))
 
 
-def _mostly_differs(column: np.ndarray) -> bool:
-    filled = column[column != _NOTHING]
-    return len(np.unique(filled)) >= _LEAST_DISTINCT * len(filled)
+_NO_ROWS = np.empty(0, dtype=np.int64)
 
 
-def _link(cells: np.ndarray, left: list[int], right: list[int]) -> None:
-    """Add pairs of rows whose cells have one key."""
+def _linking_cells(dataset: Dataset, targets: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the keys of the cells that link rows, uint32 (rows,), by column. A cell that does not has the key 0."""
+    whole = dataset.keys[:, 0]
+    yield WHOLE_ROWS, _content(whole)
+    columns = vector_columns(dataset.schema)
+    for column, keys in zip(columns, dataset.keys.T[1:], strict=False):
+        if column in dataset.group_columns:
+            continue
+        if modality_of(column) is Modality.IMAGE:
+            yield column, _content(keys)
+        elif _names_things(keys, targets):
+            yield column, keys
+        else:
+            yield column, _content(np.where(_are_long(dataset, column), keys, _NOTHING))
+    for column, keys in zip(dataset.group_columns, dataset.keys.T[1 + len(columns) :], strict=True):
+        yield column, keys
+
+
+def _content(keys: np.ndarray) -> np.ndarray:
+    """Return the keys without those of values that very many rows share. All 0 for a column that repeats itself."""
+    filled = keys[keys != _NOTHING]
+    values, counts = np.unique(filled, return_counts=True)
+    if len(values) < _LEAST_DISTINCT * len(filled):
+        return np.zeros_like(keys)
+    phrases = values[counts > max(_MOST_DUPLICATES, _MOST_SHARE * len(keys))]
+    return np.where(np.isin(keys, phrases), np.uint32(_NOTHING), keys)
+
+
+def _are_long(dataset: Dataset, column: str) -> np.ndarray:
+    """Find the cells whose text is too long for a name, bool (rows,)."""
+    texts = dataset.features.table[column]
+    sizes = np.fromiter((len(text.encode("utf-8", "surrogatepass")) for text in texts), np.int64, len(texts))
+    typical = np.median(sizes[sizes > 0]) if sizes.any() else 0
+    return np.asarray(sizes >= (_LONG_BYTES if typical >= _LONG_BYTES else _SURELY_LONG_BYTES))
+
+
+def _names_things(keys: np.ndarray, targets: np.ndarray) -> bool:
+    """Whether the repeated values of a column of texts each name one thing, whose rows all have one label."""
+    rows = np.flatnonzero(keys != _NOTHING)
+    values, value, counts = np.unique(keys[rows], return_inverse=True, return_counts=True)
+    if len(values) < _LEAST_DISTINCT_NAMES * len(rows) or counts.max(initial=0) < 2:
+        return False
+    repeated = counts[value] > 1
+    if (counts[value][repeated] <= _ROWS_OF_A_THING).mean() < _MOST_THINGS:
+        return False
+    first, other = _pairs(keys)
+    if targets.dtype.kind == "f":
+        return bool(np.mean((targets[first] - targets[other]) ** 2) <= (1 - _LEAST_AGREEMENT) * 2 * targets.var())
+    return bool(np.mean(targets[first] == targets[other]) >= _LEAST_AGREEMENT)
+
+
+def _pairs(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return pairs of rows whose cells have one key, each int (pairs,): the first row of a key, and every other."""
     filled = np.flatnonzero(cells != _NOTHING)
-    order = filled[np.argsort(cells[filled], kind="stable")]
-    _, starts, counts = np.unique(cells[order], return_index=True, return_counts=True)
-    for start, count in zip(starts, counts, strict=True):
-        if 1 < count <= _MOST_DUPLICATES:
-            left += [int(order[start])] * (count - 1)
-            right += order[start + 1 : start + count].tolist()
+    _, first, value = np.unique(cells[filled], return_index=True, return_inverse=True)
+    firsts = filled[first][value]
+    is_other = firsts != filled
+    return firsts[is_other], filled[is_other]
+
+
+def _shared(dataset: Dataset, linked: dict[str, int]) -> dict[str, int]:
+    shared = {}
+    for column, keys in zip(vector_columns(dataset.schema), dataset.keys.T[1:], strict=False):
+        if modality_of(column) is Modality.TEXT:
+            count = len(np.union1d(*_pairs(keys)))
+            if count and column not in linked:
+                shared[column] = count
+    return shared

@@ -18,6 +18,7 @@ from multimodal_algo.core.memory import limit_autogluon_memory
 from multimodal_algo.execution.local import LocalExecutor
 from multimodal_algo.execution.protocol import Executor
 from multimodal_algo.fusion.selection import Selector
+from multimodal_algo.ingest.groups import with_group_keys
 from multimodal_algo.report.metrics import (
     Metrics,
     log_metrics,
@@ -32,7 +33,7 @@ from multimodal_algo.training.context import JobContext, JobDirectories, StageTi
 from multimodal_algo.training.continuing.continued import ContinuedModel
 from multimodal_algo.training.continuing.export import Networks, pretrained_networks
 from multimodal_algo.training.continuing.previous import PreviousModel
-from multimodal_algo.training.data import TrainingData, ValidationRows, folds_of, log_labels
+from multimodal_algo.training.data import TrainingData, ValidationRows, log_labels
 from multimodal_algo.training.distillation import NoTeacher, Teacher, Teaching
 from multimodal_algo.training.fitting import FittedBranches, Fitting
 from multimodal_algo.training.fusing import Fused, fuse, selector_of
@@ -91,7 +92,7 @@ def train(
         )
         artifact = NewArtifact(
             data.dataset, data.target, fitted, fused.fusion, backbones, hyperparameters,
-            start.known_keys(data.dataset.keys), start.known_categories(data.dataset),
+            start.known_keys(data.groups.keys), start.known_categories(data.dataset),
         )  # fmt: skip
         start.ship(outcome, directories.model, artifact.write)
         _report(outcome, data, context)
@@ -158,6 +159,7 @@ def _pretrained(channels: ChannelPaths, context: JobContext) -> Networks:
 def _read_data(channels: ChannelPaths, start: Start, backbones: Backbones, context: JobContext) -> TrainingData:
     """Read the training rows and those of the validation channel, and deal the training rows to folds."""
     hyperparameters, recipe = context.hyperparameters, context.recipe
+    groups = hyperparameters.group_columns
     with context.times.stage("ingest"):
         reader = RowReader(
             context,
@@ -170,15 +172,17 @@ def _read_data(channels: ChannelPaths, start: Start, backbones: Backbones, conte
         problem_type = start.problem_type(hyperparameters.problem_type)
         dataset = reader.read("train", channels.train, None, problem_type)
         start.check(dataset.schema)
-        dataset = dataset.with_number_categories(start.number_categories(dataset))
+        dataset = with_group_keys(dataset.with_number_categories(start.number_categories(dataset)), groups)
         target = start.target(dataset.labels, hyperparameters)
         validation = None
         if channels.validation is not None:
             validation = reader.read("validation", channels.validation, dataset.schema, target.task.problem_type)
-            validation = validation.with_number_categories(dataset.number_categories)
+            validation = with_group_keys(validation.with_number_categories(dataset.number_categories), groups)
     log_labels(target, hyperparameters.problem_type)
-    folds = folds_of(dataset, target, recipe.folds, hyperparameters.seed)
-    return TrainingData(dataset, target, folds, None if validation is None else ValidationRows.of(validation, target))
+    return TrainingData.of(
+        dataset, target, None if validation is None else ValidationRows.of(validation, target),
+        count=recipe.folds, seed=hyperparameters.seed,
+    )  # fmt: skip
 
 
 def _measure(
@@ -199,5 +203,5 @@ def _report(outcome: Outcome, data: TrainingData, context: JobContext) -> None:
     write_metrics(outcome.metrics, directory)
     write_predictions(outcome.results, data.target, directory)
     quality = context.hyperparameters.quality
-    write_page(outcome.results, data.target, outcome.metrics, quality, directory, data.dataset.warnings)
+    write_page(outcome.results, data.target, outcome.metrics, quality, directory, data.warnings)
     log_metrics(outcome.metrics)

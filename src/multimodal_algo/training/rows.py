@@ -153,6 +153,7 @@ class RowReader:
             schema=schema,
             delimiter=hyperparameters.delimiter,
             min_completeness=hyperparameters.min_completeness,
+            group_by=hyperparameters.group_columns,
             labels=LabelSettings(
                 problem_type,
                 hyperparameters.eval_metric,

@@ -21,7 +21,6 @@ from multimodal_algo.training.backbones import Backbones
 from multimodal_algo.training.context import JobContext
 from multimodal_algo.training.continuing.export import Networks
 from multimodal_algo.training.data import TrainingData
-from multimodal_algo.training.duplicates import linking_keys
 from multimodal_algo.training.fitting import FittedBranches
 
 NewModel = Callable[[Path, Metrics], None]
@@ -113,7 +112,13 @@ class Start(ABC):
 
     @abstractmethod
     def known_keys(self, keys: np.ndarray) -> np.ndarray:
-        """Return the keys of all rows that the new model was trained on, uint32, sorted."""
+        """Return the keys of all rows that the new model was trained on, uint32, sorted.
+
+        Parameters
+        ----------
+        keys
+            Keys of the training rows, see `RowGroups`.
+        """
 
     @abstractmethod
     def known_categories(self, dataset: Dataset) -> KnownCategories:
@@ -171,7 +176,7 @@ class FreshStart(Start):
 
     def known_keys(self, keys: np.ndarray) -> np.ndarray:
         """See `Start.known_keys`."""
-        return linking_keys(keys)
+        return keys
 
     def known_categories(self, dataset: Dataset) -> KnownCategories:
         """See `Start.known_categories`."""

@@ -32,11 +32,12 @@ def test_each_class_is_spread_over_the_folds_as_evenly_as_it_can(labels: list[in
         assert in_class.max() - in_class.min() <= 1
 
 
-def test_the_temperature_undoes_overconfidence() -> None:
+@pytest.mark.parametrize(("rows", "classes"), [(4000, 3), (3000, 2000)], ids=["all rows", "a part of the rows"])
+def test_the_temperature_undoes_overconfidence(rows: int, classes: int) -> None:
     generator = np.random.default_rng(0)
-    logits = generator.normal(size=(4000, 3))
+    logits = generator.normal(size=(rows, classes))
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    labels = np.array([generator.choice(3, p=row) for row in probabilities])
+    labels = np.array([generator.choice(classes, p=row) for row in probabilities])
     assert fit_temperature(logits * 5, labels) == pytest.approx(5, rel=0.1)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from multimodal_algo.predictors._autogluon_compat import FoldFit, folds_fitted_by
+from multimodal_algo.predictors._autogluon_compat import FoldFit, folds_fitted_by, tabular_predictor
 from multimodal_algo.predictors.finetune._automm_compat import (
     Training,
     move_best_checkpoints,
@@ -24,6 +24,17 @@ from multimodal_algo.predictors.finetune._automm_compat import (
 
 def parameters(function: Callable[..., Any]) -> list[str]:
     return [name for name in inspect.signature(function).parameters if name != "self"]
+
+
+def test_a_tabular_predictor_lists_the_installed_packages_once() -> None:
+    from autogluon.tabular.predictor import predictor
+
+    assert tabular_predictor() is predictor.TabularPredictor
+    for method in (predictor.TabularPredictor._save_metadata_file, predictor.TabularPredictor.load):
+        assert "get_autogluon_metadata()" in inspect.getsource(method)
+    first = predictor.get_autogluon_metadata()
+    assert first["packages"]["pandas"]
+    assert predictor.get_autogluon_metadata() is first
 
 
 def test_the_sequential_strategy_fits_folds_with_these_methods() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable
 
+from multimodal_algo.core.encodings import narrow_encoding
 from multimodal_algo.core.errors import UserError
 
 BOM = codecs.BOM_UTF8
@@ -16,6 +17,7 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "UTF-16",
 }
 _SAMPLE_BYTES = 4096
+_KNOWN_AS = {"WINDOWS-1252": "Latin-1 (Windows-1252)"}
 # Fewer lines may be accidents.
 _WHOLLY_ANOTHER = 3
 
@@ -72,8 +74,9 @@ def refuse_another_encoding(lines: Iterable[bytes]) -> None:
             return
     if len(wrong) < _WHOLLY_ANOTHER:
         return
-    name = "likely Latin-1 (Windows-1252), " if _is_like_latin(wrong) else ""
-    charset = "windows-1252" if name else "…"
+    encoding = narrow_encoding(b"\n".join(wrong)[:_SAMPLE_BYTES])
+    name = f"likely {_KNOWN_AS.get(encoding, encoding)}, " if encoding else ""
+    charset = encoding.lower() if encoding else "…"
     raise UserError(
         f"The body is {name}not UTF-8: {len(wrong)} lines have bytes of another encoding. Save it as UTF-8, or send "
         f"charset={charset} in the content type. No row of this request was answered."
@@ -95,16 +98,3 @@ def _utf_16_or_32(body: bytes) -> str | None:
         return None
     # Cut at newlines, the text may begin with the second byte of a newline. The order does not matter to the message.
     return "UTF-16LE" if odd * 2 > zeros else "UTF-16BE"
-
-
-def _is_like_latin(lines: Iterable[bytes]) -> bool:
-    """Return whether most bytes beyond ASCII stand alone between ASCII letters and signs, as in Western languages."""
-    alone = together = 0
-    for line in lines:
-        for word in line.translate(_HIGH_OR_BLANK).split():
-            alone += len(word) == 1
-            together += len(word) > 1
-    return alone > together
-
-
-_HIGH_OR_BLANK = bytes(byte if byte >= 128 else 32 for byte in range(256))

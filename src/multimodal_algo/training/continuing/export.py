@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from multimodal_algo.config.recipes import Branch
 from multimodal_algo.core.archive import log_left_out, unpack
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import Modality
+from multimodal_algo.networks.stored import DESCRIPTION
 from multimodal_algo.training.continuing.previous import archives_in, find_artifact
 
 _FOLDERS = {Modality.TEXT: "text", Modality.IMAGE: "image"}
@@ -83,7 +85,8 @@ def write_networks(directory: Path, config: ModelConfig, output: Path, *, fine_t
 
 
 def _write_text(directory: Path, target: Path) -> None:
-    shutil.copytree(directory / TEXT_BACKBONE, target, ignore=shutil.ignore_patterns(GRAPH), dirs_exist_ok=True)
+    ignored = shutil.ignore_patterns(GRAPH, DESCRIPTION)
+    shutil.copytree(directory / TEXT_BACKBONE, target, ignore=ignored, dirs_exist_ok=True)
 
 
 def _write_fine_tuned(directory: Path, config: ModelConfig, output: Path) -> None:
@@ -98,6 +101,15 @@ def _write_fine_tuned(directory: Path, config: ModelConfig, output: Path) -> Non
         folder = _FOLDERS[networks[0]]
         shutil.rmtree(output / folder, ignore_errors=True)
         FineTunedPredictor.load(directory / entry.name).save_networks(output)
+    _keep_image_input(config, output / _FOLDERS[Modality.IMAGE] / _SIGNS[Modality.IMAGE])
+
+
+def _keep_image_input(config: ModelConfig, sign: Path) -> None:
+    """Let a fine-tuned image network take the images of the frozen one, which its pictures are made of."""
+    if config.image_backbone is not None and sign.is_file():
+        takes = config.image_backbone.model_dump(include={"takes"})
+        content = {**json.loads(sign.read_text(encoding="utf-8")), **takes}
+        sign.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
 def find_networks(directory: Path) -> Networks:

@@ -28,7 +28,6 @@ from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.ingest.categories import KnownCategories
 from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.features import Features
-from multimodal_algo.training.duplicates import linking_keys
 
 if TYPE_CHECKING:
     from multimodal_algo.branches.base import BranchModel
@@ -213,9 +212,8 @@ class PreviousModel:
         return np.asarray(~np.isin(keys, known).any(axis=1))
 
     def known_keys(self, keys: np.ndarray) -> np.ndarray:
-        """Return the keys of its training rows and of rows with `keys`, uint32, sorted."""
-        linking = linking_keys(keys)
-        return linking if self._keys is None else np.union1d(linking, self._keys)
+        """Return the keys of its training rows and `keys`, uint32, sorted."""
+        return keys if self._keys is None else np.union1d(keys, self._keys)
 
     def known_categories(self, dataset: Dataset) -> KnownCategories:
         """Return the values of categories in its training rows and in the rows of `dataset`."""

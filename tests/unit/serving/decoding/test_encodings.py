@@ -41,7 +41,7 @@ def test_what_is_likely_latin_1_is_refused_with_its_name(kind: Kind) -> None:
 
 
 def test_another_encoding_is_refused() -> None:
-    with pytest.raises(UserError, match="The body is not UTF-8: 3 lines"):
+    with pytest.raises(UserError, match="The body is likely SHIFT_JIS, not UTF-8: 3 lines"):
         decode(JAPANESE.encode("cp932"), Kind.CSV, SCHEMA)
 
 
