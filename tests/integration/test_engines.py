@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +39,33 @@ def test_answers_do_not_depend_on_the_other_rows_of_a_batch(artifact: Path, samp
         model = LoadedModel.load(artifact, engine)
         alone = np.concatenate([model.predict([row]) for row in rows])
         np.testing.assert_allclose(model.predict(rows), alone, atol=1e-4)
+
+
+def test_graphs_are_served_without_torch_and_its_libraries(artifact: Path, sample: Path) -> None:
+    code = f"""
+import csv, sys
+from pathlib import Path
+from multimodal_algo.serving.loaded_model import LoadedModel
+rows = list(csv.reader(open({str(sample / "test_noheader.csv")!r}, encoding="utf-8", newline="")))
+LoadedModel.load(Path({str(artifact)!r})).predict(rows)
+heavy = {{"torch", "torchvision", "timm", "transformers", "sentence_transformers"}} & set(sys.modules)
+sys.exit(", ".join(heavy) or None)
+"""
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_artifact_has_two_bytes_a_weight(artifact: Path) -> None:
+    for folder in (IMAGE_BACKBONE, TEXT_BACKBONE):
+        (file,) = (artifact / folder).rglob("*.safetensors")
+        weights = sum(np.prod(entry["shape"]) for name, entry in header_of(file).items() if name != "__metadata__")
+        assert sum(path.stat().st_size for path in (artifact / folder).rglob("*")) < 2.1 * weights + 1_500_000
+
+
+def header_of(file: Path) -> dict:
+    content = file.read_bytes()
+    return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
 
 
 @pytest.mark.parametrize(
@@ -80,7 +111,7 @@ def negated(path: Path) -> None:
     """Change the graph in `path` so that it returns the negative of its vectors."""
     import onnx
 
-    graph = onnx.load(path)
+    graph = onnx.load(path, load_external_data=False)
     (output,) = graph.graph.output
     name = output.name
     for node in graph.graph.node:
@@ -90,6 +121,4 @@ def negated(path: Path) -> None:
 
 
 def without_files(config: str) -> str:
-    import json
-
     return json.dumps(json.loads(config) | {"files": {}})

@@ -17,7 +17,8 @@ from multimodal_algo.core.budget import Budget
 from multimodal_algo.core.task import Task
 from multimodal_algo.execution.ranks import Rank, free_port
 from multimodal_algo.predictors.base import FitSettings
-from multimodal_algo.predictors.finetune.fit import PartFit, _rank_settings
+from multimodal_algo.predictors.finetune.fit import PartFit
+from multimodal_algo.predictors.finetune.settings import _rank_settings
 
 ROWS = 60
 # Six rows decide when to stop.
@@ -95,7 +96,7 @@ def test_two_processes_fit_one_network_and_can_be_used_again(tmp_path: Path) -> 
 def test_a_step_takes_as_many_rows_as_that_of_one_process(
     per_gpu: int, batch: int, ranks: int, expected: tuple[int, int]
 ) -> None:
-    settings = _rank_settings({"env.per_gpu_batch_size": per_gpu, "env.batch_size": batch}, ranks, has_gpu=False)
+    settings = _rank_settings({"env.per_gpu_batch_size": per_gpu, "env.batch_size": batch}, ranks)
     assert (settings["env.batch_size"], settings["env.per_gpu_batch_size"]) == expected
     of_all = settings["env.per_gpu_batch_size"] * ranks
     steps = max(1, settings["env.batch_size"] // of_all)  # as AutoMM counts them

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from importlib.util import find_spec
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.config.automm_keys import checked, defaults, nearest
+from multimodal_algo.config.automm_networks import NetworkKeys, check_networks
+from multimodal_algo.config.hyperparameters import Customised, HyperParameters
 from multimodal_algo.config.recipes import DEFAULT_NETWORK, Branch, ModelSettings, NetworkSettings, Recipe
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import Modality
@@ -18,18 +17,6 @@ from multimodal_algo.core.schema import Modality
 _WIDE = "WIDE"
 _WIDE_SETTINGS = ("C", "max_iter", "max_words", "pieces", "plain")
 _TABULAR = (Branch.NUM, Branch.CAT, Branch.TABLE)
-# Former names of AutoMM's hyperparameters. Its own `config.py` translates them too, but only some of those that begin
-# with `optimization.`.
-_RENAMED = {
-    "optim.learning_rate": "optim.lr",
-    "optim.efficient_finetune": "optim.peft",
-    "optim.loss_function": "optim.loss_func",
-    "env.num_workers_evaluation": "env.num_workers_inference",
-    "env.eval_batch_size_ratio": "env.inference_batch_size_ratio",
-    "model.timm_image.max_img_num_per_col": "model.timm_image.max_image_num_per_column",
-    "model.fusion_mlp.weight": "model.fusion_mlp.aux_loss_weight",
-    "model.fusion_mlp.drop_rate": "model.fusion_mlp.dropout",
-}
 
 
 @dataclass(frozen=True)
@@ -60,14 +47,20 @@ class Customisation:
         Raises
         ------
         UserError
-            A key is unknown, and the message has the nearest known one. Or a value is not an object.
+            A key is unknown, and the message has the nearest known one. Or a value is not an object, or of the wrong
+            type, or for another modality or task.
         """
-        text, text_models = _sorted("text_hyperparameters", hyperparameters.customised("text_hyperparameters"))
-        image, image_models = _sorted("image_hyperparameters", hyperparameters.customised("image_hyperparameters"))
+        text, text_models = _sorted(Modality.TEXT, hyperparameters)
+        image, image_models = _sorted(Modality.IMAGE, hyperparameters)
         tabular = hyperparameters.customised("tabular_hyperparameters")
         if tabular:
             known = _tabular_keys()
             for key in tabular:
+                if "." in key:
+                    raise UserError(
+                        f"tabular_hyperparameters: {key[:60]} is a key of AutoMM. Set it in text_hyperparameters or "
+                        "image_hyperparameters, or name a model of AutoGluon, for example FT_TRANSFORMER."
+                    )
                 _check("tabular_hyperparameters", key, known)
         return cls(
             text,
@@ -94,12 +87,10 @@ class Customisation:
             Whether the host has a GPU.
         """
         models = dict(recipe.models)
-        for branch, networks in fine_tuned.items():
-            settings = self._network_settings(networks)
-            # Settings of one network do not ask for the branch that fine-tunes several of them.
-            is_asked = bool(settings) and len(networks) == 1
-            if (branch in models and has_gpu) or is_asked:
-                models[branch] = {**models.get(branch, {}), **settings}
+        networks = NetworkKeys(self.text, self.image)
+        for branch, modalities in fine_tuned.items():
+            if (branch in models and has_gpu) or networks.asks_for(modalities):
+                models[branch] = {**models.get(branch, {}), **networks.settings_of(modalities)}
             else:
                 models.pop(branch, None)
         if self.text_models:
@@ -108,31 +99,23 @@ class Customisation:
             models[Branch.IMAGE] = self.image_models
         if self.tabular_models:
             models |= {branch: self.tabular_models for branch in _TABULAR if branch in models}
-        return Recipe(recipe.folds, models)
-
-    def _network_settings(self, networks: Collection[Modality]) -> ModelSettings:
-        text = self.text if Modality.TEXT in networks else {}
-        image = self.image if Modality.IMAGE in networks else {}
-        return {**text, **image}
+        return replace(recipe, models=models)
 
 
-def _sorted(name: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _sorted(modality: Modality, hyperparameters: HyperParameters) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return AutoMM's dotted hyperparameters, under their present names, and the settings of AutoGluon's models."""
-    dotted: dict[str, Any] = {}
-    models: dict[str, Any] = {}
-    known = _automm_keys() if any("." in key for key in values) else []
-    for key, value in values.items():
-        if "." not in key:
-            _check(name, key, [_WIDE, *_automm_keys()])
-            for setting in [s for settings in _listed(value) for s in settings]:
-                _check(f"{name}, WIDE", setting, _WIDE_SETTINGS)
-            models[key] = value
-            continue
-        current = "optim." + key.removeprefix("optimization.") if key.startswith("optimization.") else key
-        current = _RENAMED.get(current, current)
-        _check(name, current, known, key)
-        dotted[current] = value
-    return dotted, models
+    name: Customised = "text_hyperparameters" if modality is Modality.TEXT else "image_hyperparameters"
+    values = hyperparameters.customised(name)
+    models = {key: value for key, value in values.items() if "." not in key}
+    for key, value in models.items():
+        if key != _WIDE:
+            raise UserError(f"{name}: unknown key '{key[:60]}': {nearest(key, [_WIDE, *defaults()])}")
+        for setting in [s for settings in _listed(value) for s in settings]:
+            _check(f"{name}, WIDE", setting, _WIDE_SETTINGS)
+    dotted = {key: value for key, value in values.items() if "." in key}
+    if not dotted:
+        return {}, models
+    return check_networks(name, modality, checked(name, dotted), hyperparameters.distill_from == "model"), models
 
 
 def _listed(value: Any) -> list[Mapping[str, Any]]:
@@ -151,42 +134,12 @@ def _network(values: Mapping[str, Any]) -> NetworkSettings:
     return NetworkSettings(**{key: type(known[key])(value) for key, value in values.items()})
 
 
-def _check(name: str, key: str, known: Sequence[str], spelled: str | None = None) -> None:
-    if key in known:
-        return
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    if not close and "." in key:
-        last = {candidate.rsplit(".", 1)[-1]: candidate for candidate in known}
-        close = [last[match] for match in difflib.get_close_matches(key.rsplit(".", 1)[-1], list(last), n=1)]
-    hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known[:12])}."
-    raise UserError(f"{name}: unknown key '{spelled or key}': {hint}")
+def _check(name: str, key: str, known: Sequence[str]) -> None:
+    if key not in known:
+        raise UserError(f"{name}: unknown key '{key[:60]}': {nearest(key, known)}")
 
 
 def _tabular_keys() -> list[str]:
     from autogluon.tabular.registry import ag_model_registry
 
     return [_WIDE, *ag_model_registry.keys]
-
-
-def _automm_keys() -> list[str]:
-    """Return all dotted keys from AutoMM's own configuration files, without importing AutoMM."""
-    from omegaconf import OmegaConf
-
-    spec = find_spec("autogluon.multimodal")
-    assert spec is not None
-    assert spec.submodule_search_locations
-    root = Path(next(iter(spec.submodule_search_locations))) / "configs"
-
-    def walk(node: Mapping[str, Any], prefix: str) -> Iterator[str]:
-        for key, value in node.items():
-            yield f"{prefix}{key}"
-            if isinstance(value, dict):
-                yield from walk(value, f"{prefix}{key}.")
-
-    keys = {
-        key
-        for part in ("model", "data", "optim", "env")
-        for path in sorted((root / part).glob("*.yaml"))
-        for key in walk(OmegaConf.to_container(OmegaConf.load(path)), "")  # type: ignore[arg-type]
-    }
-    return sorted(key for key in keys if "." in key)

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Self
 
 import numpy as np
-import torch
 from scipy.special import softmax
-from torch import nn
 
 from multimodal_algo.core.linear import Blocks, Linear, centered_logs, fit_linear
 from multimodal_algo.predictors.base import sample_rows
@@ -183,6 +181,9 @@ class Pool(Combiner):
 
     @staticmethod
     def _fit(vectors: np.ndarray, labels: np.ndarray, *, with_bias: bool) -> tuple[np.ndarray, np.ndarray]:
+        import torch  # serving does without it
+        from torch import nn
+
         logs, targets = torch.from_numpy(centered_logs(vectors)), torch.from_numpy(labels)
         even = 1.0 / np.sqrt(vectors.shape[1])
         weights = torch.full((vectors.shape[1],), even, requires_grad=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from multimodal_algo.config.customisation import Customisation
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.core.label_checks import LabelSettings
 from multimodal_algo.core.schema import ID, LABEL, modality_of
@@ -40,10 +41,11 @@ def print_inspection(data: Path, images: Path | None = None, hyperparameters: Hy
     Raises
     ------
     UserError
-        `data` has no CSV or Parquet file.
+        `data` has no CSV or Parquet file. Or a hyperparameter holds a key that training refuses.
     """
     console = Console(highlight=False, soft_wrap=True)
     settings = hyperparameters or HyperParameters.parse({})
+    Customisation.of(settings)
     rules = CellRules(ImageFiles(images) if images else None, settings.missing_texts)
     sources = find_sources(data, settings.delimiter)
     if data.is_dir() and (note := find_files(data).note):

@@ -7,9 +7,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from multimodal_algo.branches.registry import FINE_TUNED, needs_pictures
+from multimodal_algo.branches.registry import FINE_TUNED, is_fine_tuned, needs_pictures
 from multimodal_algo.config.customisation import Customisation
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.config.recipes import RECIPES, Recipe
@@ -19,6 +20,7 @@ from multimodal_algo.execution.local import LocalExecutor
 from multimodal_algo.execution.protocol import Executor
 from multimodal_algo.fusion.selection import Selector
 from multimodal_algo.ingest.groups import with_group_keys
+from multimodal_algo.predictors.finetune.start import Starts
 from multimodal_algo.report.metrics import (
     Metrics,
     log_metrics,
@@ -111,6 +113,7 @@ def _job(
     with tempfile.TemporaryDirectory(prefix="multimodal-train-", ignore_cleanup_errors=True) as scratch:
         customisation = Customisation.of(hyperparameters)
         recipe = _recipe(hyperparameters, customisation)
+        recipe = _with_starts(recipe, Starts(directories.weights, Path(scratch) / "starts"))
         checkpoints = Checkpoints.open(directories.checkpoints, channels.digests(executor), hyperparameters)
         yield JobContext(
             hyperparameters=hyperparameters,
@@ -123,6 +126,14 @@ def _job(
             stop=stop,
             times=StageTimes(),
         )
+
+
+def _with_starts(recipe: Recipe, starts: Starts) -> Recipe:
+    """Find the weights that fine-tuning starts from, where hyperparameters name them."""
+    models = {
+        branch: starts.of(settings) if is_fine_tuned(branch) else settings for branch, settings in recipe.models.items()
+    }
+    return replace(recipe, models=models)
 
 
 def _recipe(hyperparameters: HyperParameters, customisation: Customisation) -> Recipe:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multimodal_algo.config.channels import IMAGES, MODEL, PRETRAINED, TRAIN, VALIDATION, channel_names
+from multimodal_algo.config.customisation import Customisation
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.core.checkpointing import Stopped, StopRequest
 from multimodal_algo.core.errors import PlatformError, UserError
@@ -200,6 +201,7 @@ class _LeadingHost:
         paths, settings, devices = self._host.paths, self._host.settings, self._host.devices
         gpus = self._host.usable_gpus()
         hyperparameters = read_hyperparameters(paths)
+        Customisation.of(hyperparameters)  # refuses unknown keys before other hosts are waited for
         train_data = train_path(paths)
         default = "" if hyperparameters.sets_budget else ", since neither n_hours, n_mins nor n_secs is set"
         _LOG.info(

@@ -20,37 +20,57 @@ def test_nothing_set_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "current"),
+    ("key", "current", "value"),
     [
-        ("optim.lr", "optim.lr"),
-        ("optimization.max_epochs", "optim.max_epochs"),
-        ("optimization.learning_rate", "optim.lr"),
-        ("optimization.efficient_finetune", "optim.peft"),
-        ("optim.lr_decay", "optim.lr_decay"),
-        ("optim.lr_schedule", "optim.lr_schedule"),
-        ("optim.patience", "optim.patience"),
-        ("optim.val_check_interval", "optim.val_check_interval"),
-        ("optim.top_k", "optim.top_k"),
-        ("optim.top_k_average_method", "optim.top_k_average_method"),
-        ("optim.gradient_clip_val", "optim.gradient_clip_val"),
-        ("optim.peft", "optim.peft"),
-        ("env.per_gpu_batch_size", "env.per_gpu_batch_size"),
-        ("env.batch_size", "env.batch_size"),
-        ("env.precision", "env.precision"),
-        ("env.compile.turn_on", "env.compile.turn_on"),
-        ("model.hf_text.checkpoint_name", "model.hf_text.checkpoint_name"),
-        ("model.hf_text.max_text_len", "model.hf_text.max_text_len"),
-        ("model.hf_text.pooling_mode", "model.hf_text.pooling_mode"),
-        ("model.hf_text.gradient_checkpointing", "model.hf_text.gradient_checkpointing"),
-        ("model.timm_image.checkpoint_name", "model.timm_image.checkpoint_name"),
-        ("model.timm_image.train_transforms", "model.timm_image.train_transforms"),
-        ("data.categorical.minimum_cat_count", "data.categorical.minimum_cat_count"),
+        ("optim.lr", "optim.lr", 1e-4),
+        ("optimization.max_epochs", "optim.max_epochs", 3),
+        ("optimization.learning_rate", "optim.lr", 1e-4),
+        ("optimization.efficient_finetune", "optim.peft", "lora"),
+        ("env.num_workers_evaluation", "env.num_workers_inference", 1),
+        ("model.hf_text.checkpoint_name", "model.hf_text.checkpoint_name", "/mine"),
     ],
 )
-def test_keys_of_automm_fine_tune_a_network(key: str, current: str) -> None:
-    recipe = custom(text_hyperparameters={key: 3}).apply(RECIPES["toy"], fine_tuned=FINE_TUNED, has_gpu=False)
-    assert recipe.models[Branch.TEXT_FINE_TUNED] == {current: 3}
+def test_keys_of_automm_fine_tune_a_network(key: str, current: str, value: object) -> None:
+    recipe = custom(text_hyperparameters={key: value}).apply(RECIPES["toy"], fine_tuned=FINE_TUNED, has_gpu=False)
+    assert recipe.models[Branch.TEXT_FINE_TUNED] == {current: value}
     assert Branch.TEXT in recipe.models
+
+
+@pytest.mark.parametrize(
+    ("text", "image", "asked"),
+    [
+        ({"optim.lr": 1e-4}, {}, {Branch.TEXT_FINE_TUNED}),
+        ({}, {"model.names": ["timm_image"]}, {Branch.IMAGE_FINE_TUNED}),
+        ({"model.names": "hf_text"}, {"optim.lr": 1e-4}, {Branch.TEXT_FINE_TUNED, Branch.IMAGE_FINE_TUNED}),
+        ({"model.names": ["hf_text", "timm_image", "fusion_mlp"]}, {}, {Branch.EARLY}),
+        ({"model.names": ["hf_text", "ft_transformer"]}, {}, {Branch.EARLY}),
+        ({"model.names": ["hf_text_a", "hf_text_b", "fusion_mlp"]}, {}, {Branch.TEXT_FINE_TUNED}),
+        ({}, {"model.clip.checkpoint_name": "/clip"}, {Branch.IMAGE_FINE_TUNED}),
+        ({"model.names": ["clip"]}, {"model.names": ["clip"]}, {Branch.EARLY}),
+        ({"model.ft_transformer.num_blocks": 2}, {}, {Branch.EARLY}),
+        ({}, {"data.categorical.convert_to_text": True}, {Branch.EARLY}),
+        ({"optim.lr": 1e-4, "model.ft_transformer.num_blocks": 2}, {}, {Branch.TEXT_FINE_TUNED, Branch.EARLY}),
+    ],
+)
+def test_keys_ask_for_the_branches_that_they_concern(
+    text: dict[str, object], image: dict[str, object], asked: set[Branch]
+) -> None:
+    customisation = custom(text_hyperparameters=text, image_hyperparameters=image)
+    models = customisation.apply(RECIPES["toy"], fine_tuned=FINE_TUNED, has_gpu=False).models
+    assert models.keys() & FINE_TUNED.keys() == asked
+
+
+def test_keys_of_all_columns_do_not_reach_the_network_of_one_modality() -> None:
+    values = {"optim.lr": 1e-4, "model.ft_transformer.num_blocks": 2}
+    models = custom(text_hyperparameters=values).apply(RECIPES["toy"], fine_tuned=FINE_TUNED, has_gpu=False).models
+    assert models[Branch.TEXT_FINE_TUNED] == {"optim.lr": 1e-4}
+    assert models[Branch.EARLY] == values
+
+
+def test_networks_named_for_one_modality_leave_the_others_of_early_fusion_as_they_are() -> None:
+    named = custom(image_hyperparameters={"model.names": ["timm_image_a", "timm_image_b"]})
+    models = named.apply(RECIPES["best"], fine_tuned=FINE_TUNED, has_gpu=True).models
+    assert models[Branch.EARLY]["model.names"] == ["hf_text", "timm_image_a", "timm_image_b", "ft_transformer"]
 
 
 def test_a_recipe_fine_tunes_on_a_gpu_only() -> None:

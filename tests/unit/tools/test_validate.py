@@ -42,6 +42,20 @@ def test_hyperparameters_that_do_not_suit_the_data_are_errors(
     assert "training would stop" in result.output
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ('{"optim.lrr": 1}', "unknown key 'optim.lrr': did you mean 'optim.lr'?"),
+        ('{"optim.lr": "fast"}', "it must be a number above 0"),
+        ('{"model.sam.checkpoint_name": "x"}', "it is a network for segmentation"),
+    ],
+)
+def test_keys_that_training_refuses_are_refused(write_csv: WriteCsv, value: str, message: str) -> None:
+    result = validate(write_csv("x.csv", [HEADER, *rows()]), "-p", f"text_hyperparameters={value}")
+    assert result.exit_code != 0
+    assert message in result.output
+
+
 def test_three_labels_are_not_binary(write_csv: WriteCsv) -> None:
     table = [[*row[:-1], "pqr"[n % 3]] for n, row in enumerate(rows())]
     result = validate(write_csv("x.csv", [HEADER, *table]), "-p", "problem_type=binary")

@@ -65,22 +65,81 @@ def forget_teacher(learner: Any) -> None:
     learner._teacher_learner = None
 
 
-def merge_lora(learner: Any) -> None:
-    """Add low-rank weights to the layers that they adapt.
+def merge_adaptations(learner: Any) -> None:
+    """Add low-rank weights (LoRA) and factors (IA3) to the layers that they adapt.
 
     AutoMM cannot load an adapted network without the checkpoint that it started from.
     """
     import torch
-    from autogluon.multimodal.models.adaptation_layers import LoRALinear
+    from autogluon.multimodal.models import adaptation_layers as adapted
 
     for parent in list(learner._model.modules()):
         for name, layer in list(parent.named_children()):
-            if type(layer) is LoRALinear:
-                plain = torch.nn.Linear(layer.in_features, layer.out_features)
-                plain.weight.data = layer.weight.data + layer.lora_B.data @ layer.lora_A.data * layer.scaling
-                plain.bias = layer.bias
-                setattr(parent, name, plain)
+            if type(layer) not in (adapted.LoRALinear, adapted.IA3Linear, adapted.IA3LoRALinear):
+                continue
+            weight, bias = layer.weight.data, layer.bias
+            if hasattr(layer, "lora_A"):
+                weight = weight + layer.lora_B.data @ layer.lora_A.data * layer.scaling
+            if hasattr(layer, "lora_b"):
+                weight = weight * layer.lora_b.data
+                bias = None if bias is None else torch.nn.Parameter(bias.data * layer.lora_b.data.flatten())
+            plain = torch.nn.Linear(layer.in_features, layer.out_features, bias=bias is not None)
+            plain.weight.data, plain.bias = weight, bias
+            setattr(parent, name, plain)
     learner._config.optim.peft = None
+
+
+def correct_learner(learner: Any) -> None:
+    """Let a learner, which is not fitted yet, do what its settings say.
+
+    Three things of AutoMM 1.6.3 are put right.
+
+    - Of several checkpoints it takes the one with the largest loss first, since it believes that all metrics of
+      AutoGluon grow. By the metric's name it knows better.
+    - It never mixes images (``data.mixup``), since it looks for images in a list in a wrong way.
+    - A network that torch has compiled (``env.compile``) is saved under names that it cannot load.
+    """
+    average = learner.top_k_average
+
+    def top_k_average(*args: Any, **kwargs: Any) -> None:
+        metric, learner._eval_metric_func = learner._eval_metric_func, None
+        try:
+            average(*args, **kwargs)
+        finally:
+            learner._eval_metric_func = metric
+
+    learner.top_k_average = top_k_average
+    learner.get_mixup_func_per_run = partial(_mixup_of, learner)
+
+
+def finish_learner(learner: Any) -> None:
+    """Let a fitted learner be saved, and predict rows without an image."""
+    for name in ("top_k_average", "get_mixup_func_per_run"):
+        learner.__dict__.pop(name, None)
+    learner._model = getattr(learner._model, "_orig_mod", learner._model)
+    for processor in learner._data_processors.get("image", ()):
+        processor.missing_value_strategy = "zero"
+
+
+def _mixup_of(learner: Any, config: Any) -> tuple[bool, Any]:
+    """Return whether images are mixed, and the function that mixes a batch."""
+    mixup, networks, classes = config.data.mixup, list(config.model.names), learner._output_shape
+    sees_images_alone = all(list(getattr(config.model, name).data_types or ()) == ["image"] for name in networks)
+    is_on = mixup.turn_on and (mixup.mixup_alpha > 0 or mixup.cutmix_alpha > 0 or mixup.cutmix_minmax is not None)
+    # AutoMM would mix the labels of texts and numbers, and not these themselves.
+    if not (is_on and sees_images_alone and len(networks) == 1 and learner._problem_type in ("binary", "multiclass")):
+        return False, None
+    from autogluon.multimodal.data.mixup import MixupModule
+
+    class ImageMixup(MixupModule):
+        """AutoMM's mixing, for the batches of a single network: (rows, images, 3, height, width)."""
+
+        def __call__(self, x: Any, target: Any, lam: Any = None) -> tuple[Any, Any]:
+            mixed, labels, _ = super().__call__(x.flatten(1, 2), target, lam)
+            return mixed.view_as(x), labels
+
+    options = ("mixup_alpha", "cutmix_alpha", "cutmix_minmax", "prob", "switch_prob", "mode", "label_smoothing")
+    return True, ImageMixup(**{option: getattr(mixup, option) for option in options}, num_classes=classes)
 
 
 def resume_from(learner: Any, copy_checkpoints: Callable[[Path], Path]) -> None:

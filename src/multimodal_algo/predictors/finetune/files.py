@@ -8,17 +8,22 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from multimodal_algo.predictors.finetune._automm_compat import config_of, learner_of, merge_lora, network_of
+from multimodal_algo.config.automm_keys import family_of
+from multimodal_algo.predictors.finetune._automm_compat import config_of, learner_of, merge_adaptations, network_of
 
 
 def write_predictor(predictor: Any, directory: Path) -> None:
     """Write a fitted ``MultiModalPredictor`` for `read_predictor`. It stays usable."""
     learner = learner_of(predictor)
     networks = config_of(learner).model
-    if "timm_image" in networks.names:
-        # The network was fitted from a directory that will be gone. timm makes its structure again by name.
-        networks.timm_image.checkpoint_name = architecture_of(networks.timm_image.checkpoint_name)
-    merge_lora(learner)
+    for name in networks.names:
+        settings = networks[name]
+        if family_of(name) == "timm_image":
+            # The network was fitted from a directory that will be gone. timm makes its structure again by name.
+            settings.checkpoint_name = architecture_of(settings.checkpoint_name)
+        elif family_of(name) == "ft_transformer":
+            settings.checkpoint_name = None
+    merge_adaptations(learner)
     with quiet():
         predictor.save(str(directory), standalone=True)
 
@@ -32,12 +37,13 @@ def read_predictor(directory: Path) -> Any:
 def write_networks(predictor: Any, directory: Path) -> None:
     """Write the networks for texts and images as backbones. See `FineTunedPredictor.save_networks`."""
     learner = learner_of(predictor)
-    merge_lora(learner)
+    merge_adaptations(learner)
     for network in _networks(network_of(learner)):
-        if network.prefix == "hf_text":
+        family = family_of(network.prefix)
+        if family == "hf_text" and not (directory / "text").exists():
             _write_text_network(network, directory / "text")
-        elif network.prefix == "timm_image":
-            name = architecture_of(config_of(learner).model.timm_image.checkpoint_name)
+        elif family == "timm_image" and not (directory / "image").exists():
+            name = architecture_of(config_of(learner).model[network.prefix].checkpoint_name)
             _write_image_network(network, name, directory / "image")
 
 

@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from multimodal_algo.config.recipes import ModelSettings
 from multimodal_algo.core.memory import available_bytes
+from multimodal_algo.core.schema import Modality, modality_of
 from multimodal_algo.execution.ranks import Rank
 from multimodal_algo.predictors.base import FitSettings, sample_rows
-from multimodal_algo.predictors.finetune._automm_compat import forget_teacher, learner_of, required_columns
+from multimodal_algo.predictors.finetune._automm_compat import (
+    correct_learner,
+    finish_learner,
+    forget_teacher,
+    learner_of,
+    required_columns,
+)
 from multimodal_algo.predictors.finetune.files import multimodal, quiet, read_predictor
 from multimodal_algo.predictors.finetune.prediction import LABEL
+from multimodal_algo.predictors.finetune.settings import automm_settings
 
 if TYPE_CHECKING:
     from multimodal_algo.predictors.finetune.ddp import Group
@@ -30,29 +37,8 @@ _VALIDATION = 10
 # Without any time AutoMM returns an untrained network, and not the best one of a fit that goes on.
 _LEAST_LIMIT_S = 1.0
 _MEMORY_SHARE = 0.3
+_MISSING_IMAGES = "data.image.missing_value_strategy"
 _TYPES = {"text": "text", "num": "numerical", "cat": "categorical", "image": "image_bytearray"}
-_NETWORKS = (("text", "hf_text"), ("image", "timm_image"), ("num", "ft_transformer"), ("cat", "ft_transformer"))
-_DEFAULTS: ModelSettings = {
-    "env.num_workers": 0,
-    "env.num_workers_inference": 0,
-    "env.per_gpu_batch_size": 32,
-    "env.batch_size": 32,
-    # For a loss, AutoMM 1.6.3 takes the worst of several checkpoints, so it may write only one.
-    "optim.top_k": 1,
-    "optim.top_k_average_method": "best",
-    "optim.max_epochs": 10,
-    "optim.patience": 6,
-    "optim.val_check_interval": 0.5,
-    "data.categorical.minimum_cat_count": 2,
-}
-_NETWORK_DEFAULTS: dict[str, ModelSettings] = {
-    "hf_text": {
-        "model.hf_text.pooling_mode": "mean",
-        "model.hf_text.max_text_len": 256,
-        "model.hf_text.text_trivial_aug_maxscale": 0.0,  # any other value makes it download a thesaurus
-    },
-    "timm_image": {"model.timm_image.max_image_num_per_column": 1},
-}
 
 
 @dataclass(frozen=True)
@@ -127,7 +113,7 @@ class PartFit:
         settings = self.settings
         known = running.rows if running else None
         if known is None:
-            known = _rows_that_fit(self.inputs, self.known, settings.seed, group)
+            known = _rows_that_fit(self.inputs, self._with_images(self.known), settings.seed, group)
         labels = np.unique(self.targets[known])
         if len(labels) < 2:
             return None
@@ -135,8 +121,10 @@ class PartFit:
         path = self._directory(group.rank if group else None)
         shutil.rmtree(path, ignore_errors=True)
         training, tuning = self._tables(known)
+        hyperparameters = self._hyperparameters(len(training), teacher, group)
         with quiet():
             predictor = self._new_predictor(path, len(labels))
+            correct_learner(learner_of(predictor))
             if running:
                 running.watch(learner_of(predictor), known, seed=settings.seed)
             if group:
@@ -145,15 +133,26 @@ class PartFit:
                 training,
                 tuning_data=tuning,
                 time_limit=max(_LEAST_LIMIT_S, self.limit_s),
-                hyperparameters=self._hyperparameters(teacher, group),
+                hyperparameters=hyperparameters,
                 column_types=self._column_types(),
                 seed=settings.seed,
                 standalone=True,
                 teacher_predictor=teacher,
             )
+        finish_learner(learner_of(predictor))
         if teacher is not None:
             forget_teacher(learner_of(predictor))
         return predictor
+
+    def _with_images(self, rows: np.ndarray) -> np.ndarray:
+        """Leave out rows without an image where the settings say so. AutoMM would fail on such a row in inference."""
+        if self.settings.model_settings.get(_MISSING_IMAGES) != "skip":
+            return rows
+        images = [column for column in self.inputs.columns if modality_of(column) is Modality.IMAGE]
+        kept = rows[self.inputs[images].notna().to_numpy()[rows].all(axis=1)]
+        if len(kept) < len(rows):
+            _LOG.info("%s: fitted without %d rows that lack an image", self.settings.name, len(rows) - len(kept))
+        return kept
 
     def _new_predictor(self, path: Path, labels: int) -> Any:
         is_regression = self.settings.task.is_regression
@@ -166,15 +165,17 @@ class PartFit:
             enable_progress_bar=False,
         )
 
-    def _hyperparameters(self, teacher: Any, group: Group | None) -> dict[str, Any]:
-        model_settings = dict(self.settings.model_settings)
-        if teacher is not None:
-            # AutoMM's checkpoints of a network that is both taught and adapted lack its last layer.
-            model_settings["optim.peft"] = None
-        return _hyperparameters(self.inputs, model_settings, group.rank.size if group else None)
+    def _hyperparameters(self, rows: int, teacher: Any, group: Group | None) -> dict[str, Any]:
+        return automm_settings(
+            {modality for column in self.inputs.columns if (modality := modality_of(column))},
+            self.settings.model_settings,
+            rows=rows,
+            ranks=group.rank.size if group else None,
+            has_teacher=teacher is not None,
+        )
 
     def _column_types(self) -> dict[str, str]:
-        types = {column: _TYPES[_modality(column)] for column in self.inputs.columns}
+        types = {column: _TYPES[str(modality_of(column))] for column in self.inputs.columns}
         return {**types, LABEL: "numerical" if self.settings.task.is_regression else "categorical"}
 
     def _directory(self, rank: Rank | None) -> Path:
@@ -215,55 +216,6 @@ class PartFit:
         return None
 
 
-def _hyperparameters(inputs: pd.DataFrame, model_settings: ModelSettings, ranks: int | None) -> dict[str, Any]:
-    import torch
-
-    modalities = {_modality(column) for column in inputs.columns}
-    networks = list(dict.fromkeys(network for modality, network in _NETWORKS if modality in modalities))
-    if len(networks) > 1:
-        networks.append("fusion_mlp")
-    has_gpu = torch.cuda.is_available()
-    wanted: dict[str, Any] = {
-        "model.names": networks,
-        "env.num_gpus": 1 if has_gpu else 0,
-        "env.accelerator": "gpu" if has_gpu else "cpu",
-        "env.precision": _precision(has_gpu=has_gpu),
-        **_DEFAULTS,
-    }
-    for network in networks:
-        wanted |= _NETWORK_DEFAULTS.get(network, {})
-    wanted |= model_settings
-    # AutoMM would wait for the other hosts.
-    wanted |= {"env.num_nodes": 1} if ranks is None else _rank_settings(wanted, ranks, has_gpu=has_gpu)
-    # AutoMM refuses settings of networks that it does not fit.
-    return {
-        key: value
-        for key, value in wanted.items()
-        if key == "model.names" or not key.startswith("model.") or key.split(".")[1] in networks
-    }
-
-
-def _rank_settings(wanted: dict[str, Any], ranks: int, *, has_gpu: bool) -> dict[str, Any]:
-    """Return the settings with which the steps of `ranks` processes together are those of `wanted`.
-
-    For AutoMM each process is a host with one GPU, or with none.
-    """
-    most = wanted["env.per_gpu_batch_size"]
-    batch = most * max(1, wanted["env.batch_size"] // most)
-    share = max(1, batch // ranks)
-    return {
-        "env.num_nodes": ranks,
-        "env.num_gpus": int(has_gpu),
-        "env.accelerator": "gpu" if has_gpu else "cpu",
-        "env.batch_size": batch,
-        "env.per_gpu_batch_size": share // -(-share // most),
-    }
-
-
-def _modality(column: str) -> str:
-    return column.rsplit("_", 1)[-1]
-
-
 def _rows_that_fit(inputs: pd.DataFrame, rows: np.ndarray, seed: int, group: Group | None) -> np.ndarray:
     """Return as many of `rows` as the memory of every rank allows. AutoMM has all rows in memory, and copies them."""
     sample = inputs.head(1000)
@@ -275,12 +227,3 @@ def _rows_that_fit(inputs: pd.DataFrame, rows: np.ndarray, seed: int, group: Gro
     if most < len(rows):
         _LOG.warning("fine-tuning on %d of %d rows, which is what memory allows", most, len(rows))
     return rows[sample_rows(len(rows), most, seed)]
-
-
-def _precision(*, has_gpu: bool) -> str:
-    """Return Lightning's name of the 16-bit format that the GPU has cores for. A T4 would emulate bfloat16, slowly."""
-    import torch
-
-    if not has_gpu:
-        return "32"
-    return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"

@@ -1,0 +1,325 @@
+"""The weights that fine-tuning starts from, where the user names them by AutoMM's ``checkpoint_name``.
+
+A name becomes a directory at the start of the job, before any row is read. So all hosts get the same weights, and a
+name that cannot be found is refused at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from multimodal_algo.config.automm_keys import NAMES, defaults, family_of, nearest, network_of
+from multimodal_algo.config.recipes import ModelSettings
+from multimodal_algo.core.errors import UserError
+
+_LOG = logging.getLogger(__name__)
+
+_CHECKPOINT = ".checkpoint_name"
+_CONFIG = "config.json"
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+_TOKENISER = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
+_STATE_DICTS = (".safetensors", ".pth", ".bin")
+# What a text network of the hub needs. Its repository may hold the weights for other libraries too.
+_HUB_FILES = ("*.json", "*.txt", "*.model", "*/config.json", "model*.safetensors")
+_TIMM_FILES = ("config.json", "model.safetensors")
+_HUB_WEIGHTS = ("pytorch_model*.bin",)
+# Lets a text be augmented by synonyms.
+_THESAURUS = ("corpora/wordnet", "taggers/averaged_perceptron_tagger_eng")
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Finds the weights that names stand for.
+
+    Parameters
+    ----------
+    weights_dir
+        Directory of baked-in weights.
+    scratch
+        Directory for the networks of the job. They stay there until its end.
+    """
+
+    weights_dir: Path
+    scratch: Path
+
+    def of(self, settings: ModelSettings) -> dict[str, Any]:
+        """Return AutoMM's settings of one branch with directories in place of names.
+
+        Raises
+        ------
+        UserError
+            A name stands for nothing that can be had here, or for a network of another kind.
+        """
+        changed = dict(settings)
+        for network in settings.get(NAMES) or ():
+            if family_of(network) == "clip":
+                changed.setdefault(f"model.{network}{_CHECKPOINT}", defaults()[f"model.clip{_CHECKPOINT}"])
+        for key, value in list(changed.items()):
+            network = network_of(key)
+            if network is not None and key.endswith(_CHECKPOINT) and isinstance(value, str):
+                changed = {**changed, **self._start(key, network, value), **_without_checkpoints(settings)}
+            if key.endswith(".text_trivial_aug_maxscale") and value:
+                _require_thesaurus(key, settings.get(key.replace("trivial_aug_maxscale", "train_augment_types")))
+        return changed
+
+    def _start(self, key: str, network: str, name: str) -> dict[str, str]:
+        family = family_of(network)
+        if family == "timm_image":
+            return {key: str(self._image(key, name))}
+        if family == "ft_transformer":
+            return {key: str(self._file(key, name))}
+        directory = self._transformer(key, name, is_clip=family == "clip")
+        pooling = None if family == "clip" else _pooling_of(directory)
+        return {key: str(directory)} | ({f"model.{network}.pooling_mode": pooling} if pooling else {})
+
+    def _local(self, name: str) -> Path | None:
+        """Return the file or directory of a name: the path itself, or below the directory of baked-in weights."""
+        places = (Path(name), self.weights_dir / name, self.weights_dir / name.rsplit("/", 1)[-1])
+        return next((place for place in places if place.exists()), None)
+
+    def _file(self, key: str, name: str) -> Path:
+        path = self._local(name)
+        if path is None or not path.is_file():
+            raise UserError(f"{key}: there is no file '{_short(name)}', here or in {self.weights_dir}.")
+        return path.resolve()
+
+    def _transformer(self, key: str, name: str, *, is_clip: bool) -> Path:
+        """Return the directory of a network of transformers with its tokeniser."""
+        path = self._local(name)
+        if path is None:
+            if _is_path(name):
+                raise UserError(
+                    f"{key}: there is no directory '{_short(name)}', here or in {self.weights_dir}. "
+                    "Give the path of a directory of transformers, or a name of the Hugging Face hub."
+                )
+            path = self._cached(name, lambda directory: _download(name, directory), key)
+        nested = path / "0_Transformer"  # as old versions of sentence-transformers wrote it
+        path = nested if (nested / _CONFIG).is_file() else path
+        _check_transformer(key, path, is_clip=is_clip)
+        return path.resolve()
+
+    def _image(self, key: str, name: str) -> Path:
+        """Return the directory of a network of timm, in the form that AutoMM reads."""
+        path = self._local(name)
+        if path is None and _is_path(name):
+            raise UserError(
+                f"{key}: there is nothing at '{_short(name)}', here or in {self.weights_dir}. "
+                "Give a directory that timm wrote, or a name of timm."
+            )
+        return self._cached(name, lambda directory: self._write_image(key, name, path, directory), key)
+
+    def _write_image(self, key: str, name: str, path: Path | None, directory: Path) -> None:
+        import timm
+
+        if path is not None and path.is_dir():
+            _write_timm(_of_timm_directory(key, path), directory)
+            return
+        architecture = name if path is None else path.stem
+        if not timm.is_model(architecture):
+            raise UserError(f"{key}: timm has no network '{_short(architecture)}': {_nearest_of_timm(architecture)}")
+        file = path or self._state_dict(architecture)
+        if file is not None:
+            _write_timm(_with_weights(key, architecture, {}, file), directory)
+        elif repository := (timm.get_pretrained_cfg_value(architecture, "hf_hub_id") or ""):
+            # timm alone would wait for a minute where there is no network.
+            _write_timm(_of_timm_directory(key, _snapshot(repository, _TIMM_FILES)), directory)
+        else:
+            _write_timm(timm.create_model(architecture, pretrained=True, num_classes=0), directory)
+
+    def _state_dict(self, architecture: str) -> Path | None:
+        """Return the baked-in weights of a network of timm. None without any."""
+        files = (self.weights_dir / f"{architecture}{suffix}" for suffix in _STATE_DICTS)
+        return next((file for file in files if file.is_file()), None)
+
+    def _cached(self, name: str, write: Callable[[Path], None], key: str) -> Path:
+        """Return the directory of a network that `write` writes once in a job."""
+        directory = self.scratch / key.split(".")[1] / name.strip("/").replace("/", "--")
+        if directory.is_dir():
+            return directory
+        try:
+            write(directory)
+        except UserError:
+            raise
+        except Exception as error:  # the libraries raise errors of any kind where the network is missing
+            reason = f"{type(error).__name__}: {error}".split("\n")[0][:120]
+            raise UserError(
+                f"{key}: '{_short(name)}' is not in {self.weights_dir} and cannot be downloaded here ({reason}). "
+                "Put its directory there (the folder that WEIGHTS_DIR names), or into the pretrained channel, and give "
+                "its path."
+            ) from None
+        return directory
+
+
+def _without_checkpoints(settings: ModelSettings) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if not key.endswith(_CHECKPOINT)}
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith(("/", ".", "~")) or name.count("/") > 1
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 60 else f"{name[:57]}..."
+
+
+def _check_transformer(key: str, path: Path, *, is_clip: bool) -> None:
+    """Refuse a directory that lacks a file, or holds a network of another kind."""
+    missing = "a file of weights" if not _has_any(path, _WEIGHTS) else ""
+    if not _has_any(path, _TOKENISER):
+        missing = "the files of a tokeniser"
+    config = _read_config(path)
+    if config is None or "model_type" not in config:
+        missing = f"a {_CONFIG} with a model_type"
+    if missing or config is None:
+        raise UserError(
+            f"{key}: '{path.name}' lacks {missing}: it must be a directory that transformers or sentence-transformers "
+            "saved, with its tokeniser."
+        )
+    kind = config["model_type"]
+    if is_clip != (kind == "clip"):
+        network = "model.clip" if kind == "clip" else "model.hf_text"
+        raise UserError(f"{key}: '{path.name}' holds a network of the kind {kind}. Set {network}{_CHECKPOINT} to it.")
+
+
+def _has_any(path: Path, names: tuple[str, ...]) -> bool:
+    return any((path / name).is_file() for name in names)
+
+
+def _read_config(path: Path) -> dict[str, Any] | None:
+    try:
+        config = json.loads((path / _CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return config if isinstance(config, dict) else None
+
+
+def _pooling_of(path: Path) -> str | None:
+    """Return AutoMM's name of the pooling that a directory of sentence-transformers asks for. None without it."""
+    root = path.parent if path.name == "0_Transformer" else path
+    try:
+        pooling = json.loads((root / "1_Pooling" / _CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return "cls" if pooling.get("pooling_mode_cls_token") else "mean"
+
+
+def _download(name: str, directory: Path) -> None:
+    """Write a text network of the Hugging Face hub into a directory."""
+    shutil.copytree(_snapshot(name, _HUB_FILES), directory)
+
+
+def _snapshot(name: str, patterns: Sequence[str]) -> Path:
+    """Return the directory of a repository of the Hugging Face hub, with safetensors if it has them."""
+    from huggingface_hub import snapshot_download
+
+    source = Path(snapshot_download(name, allow_patterns=list(patterns)))
+    if not any(source.glob("*.safetensors")):
+        source = Path(snapshot_download(name, allow_patterns=[*patterns, *_HUB_WEIGHTS]))
+    _LOG.info("%s: from the Hugging Face hub", name)
+    return source
+
+
+def _of_timm_directory(key: str, path: Path) -> Any:
+    """Return the network in a directory as timm and the Hugging Face hub write it, without its classifier."""
+    config = _read_config(path)
+    if config is None or "architecture" not in config:
+        what = f"a network of the kind {config['model_type']}" if config and "model_type" in config else "another one"
+        raise UserError(
+            f"{key}: '{path.name}' is not a directory of timm, whose {_CONFIG} has an architecture, but {what}. AutoMM "
+            "fine-tunes networks of timm, and CLIP by model.clip.checkpoint_name."
+        )
+    files = [path / f"{stem}{suffix}" for stem in ("model", "pytorch_model") for suffix in _STATE_DICTS]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        raise UserError(f"{key}: '{path.name}' lacks its weights, model.safetensors or pytorch_model.bin.")
+    return _with_weights(key, str(config["architecture"]), config, file)
+
+
+def _with_weights(key: str, architecture: str, config: Mapping[str, Any], file: Path) -> Any:
+    """Return a network of timm with the weights of a file, without its classifier."""
+    import timm
+    import torch
+    from timm.models import PretrainedCfg, load_state_dict
+
+    fields = {field.name for field in dataclasses.fields(PretrainedCfg)}
+    stored = config.get("pretrained_cfg", {})
+    overlay = {name: value for name, value in stored.items() if name in fields and value is not None}
+    overlay |= {"file": str(file), "custom_load": False, "hf_hub_id": None, "url": "", "source": "file", "tag": ""}
+    # Any other number than that of the network lets timm leave the classifier out.
+    overlay["num_classes"] = config.get("num_classes") or -1
+
+    def made(seed: int) -> Any:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return timm.create_model(architecture, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0)
+
+    try:
+        network = made(0)
+        if network.state_dict().keys() <= load_state_dict(str(file)).keys():
+            return network
+        # timm renames weights of other origin, and leaves random what it does not find.
+        other = made(1).state_dict()
+    except Exception as error:  # timm raises errors of any kind for foreign files
+        reason = f"{type(error).__name__}: {error}".split("\n")[0][:120]
+        raise UserError(f"{key}: '{file.name}' does not hold weights of timm's {architecture} ({reason}).") from None
+    random = [name for name, value in network.state_dict().items() if not torch.equal(value, other[name])]
+    if random:
+        raise UserError(
+            f"{key}: '{file.name}' lacks {len(random)} of {len(other)} weights of timm's {architecture}, for example "
+            f"{random[0]}."
+        )
+    return network
+
+
+def _write_timm(network: Any, directory: Path) -> None:
+    """Write a network of timm as AutoMM reads it: without its classifier, and with what its images need."""
+    import torch
+
+    config = network.pretrained_cfg
+    size = [int(side) for side in config["input_size"]]
+    with torch.inference_mode():
+        width = int(network.eval()(torch.zeros(1, *size)).shape[-1])
+    directory.mkdir(parents=True)
+    torch.save(network.state_dict(), directory / "pytorch_model.bin")
+    needs = {"input_size": size, "mean": list(config["mean"]), "std": list(config["std"])}
+    if config.get("test_input_size"):
+        needs["test_input_size"] = [int(side) for side in config["test_input_size"]]
+    content = {"architecture": config["architecture"], "num_features": width, "pretrained_cfg": needs}
+    (directory / _CONFIG).write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+
+def _nearest_of_timm(name: str) -> str:
+    import timm
+
+    return nearest(name.lower(), timm.list_models())
+
+
+def _require_thesaurus(key: str, types: list[str] | None) -> None:
+    """Refuse augmentation by synonyms where their thesaurus is missing. AutoMM would fail in the midst of a fit."""
+    if types and not any(each.startswith("syn_replacement") for each in types):
+        return
+    import nltk
+
+    for resource in _THESAURUS:
+        if not any(_has_resource(nltk, name) for name in (resource, f"{resource}.zip")):
+            nltk.download(resource.rsplit("/", 1)[-1], quiet=True)
+            if not any(_has_resource(nltk, name) for name in (resource, f"{resource}.zip")):
+                raise UserError(
+                    f"{key}: synonyms need the thesaurus of nltk ({resource}), which is not here and cannot be "
+                    'downloaded. Set text_train_augment_types of the same network, for example to ["random_swap"].'
+                )
+
+
+def _has_resource(nltk: Any, name: str) -> bool:
+    try:
+        nltk.data.find(name)
+    except LookupError:
+        return False
+    return True
