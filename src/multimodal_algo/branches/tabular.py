@@ -7,9 +7,9 @@ import pandas as pd
 
 from multimodal_algo.branches.base import BranchModel
 from multimodal_algo.ingest.features import Features
+from multimodal_algo.predictors.linear_features import WORDS
 
 UNKNOWN = "unknown"
-_WORDS = ".words"
 
 
 class NumModel(BranchModel):
@@ -33,6 +33,6 @@ class CatModel(BranchModel):
         known = {column: np.where(features.filled(column), values, UNKNOWN) for column, values in cells.items()}
         return pd.DataFrame(
             {column: pd.Categorical(values) for column, values in known.items()}
-            | {column + _WORDS: values for column, values in known.items()},
+            | {column + WORDS: values for column, values in known.items()},
             index=features.table.index,
         )

@@ -15,7 +15,7 @@ from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import Modality
 
 _WIDE = "WIDE"
-_WIDE_SETTINGS = ("C", "max_iter", "max_words", "pieces")
+_WIDE_SETTINGS = ("C", "max_iter", "max_words", "pieces", "plain")
 _TABULAR = (Branch.NUM, Branch.CAT, Branch.TABLE)
 
 

@@ -66,8 +66,7 @@ class Selector:
         """Return the last step that suits `predictions`, or None for a regression."""
         if self.task.is_regression:
             return None
-        # The temperature never sharpens: training rows resemble each other more than rows to come resemble them.
-        return Finish(max(1.0, fit_temperature(np.log(predictions + _TINY), targets)), self.class_weights)
+        return Finish(fit_temperature(np.log(predictions + _TINY), targets), self.class_weights)
 
     def losses(self, predictions: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
         """Return the loss by the metric, and a second loss that decides between equal ones. Less is better."""

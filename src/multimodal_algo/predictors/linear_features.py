@@ -19,6 +19,7 @@ from multimodal_algo.ingest.features import VectorColumn
 from multimodal_algo.predictors.tokens import normalised, tokens_of
 
 _VECTOR = ".vector"
+WORDS = ".words"
 _ROWS_AT_A_TIME = 4096
 _BINS = 16
 _BIN_WEIGHT = 0.5
@@ -57,6 +58,7 @@ class LinearFeatures:
     def __init__(self, max_words: int, with_pieces: bool = False) -> None:
         self._max_words = max_words
         self._with_pieces = with_pieces
+        self._plain_weight = 1.0
 
     def seconds(self, table: pd.DataFrame) -> float:
         """Estimate the seconds of `fit_transform` for the texts, which are most of its time and cannot be cut short."""
@@ -74,6 +76,8 @@ class LinearFeatures:
         """
         kinds = {column: _kind(column, table[column]) for column in table.columns}
         self._vectors = {column: _VectorScale(table[column]) for column, kind in kinds.items() if kind == "vector"}
+        # The words of a category follow it, see `CatModel`.
+        self._plain = {c for c, kind in kinds.items() if kind in ("number", "category") or c.endswith(WORDS)}
         share = self._max_words // max(1, sum(kind == "text" for kind in kinds.values()))
         self._parts: list[tuple[str, _Part, float]] = []
         for column, kind in kinds.items():
@@ -94,7 +98,10 @@ class LinearFeatures:
 
     def transform(self, table: pd.DataFrame) -> Blocks:
         """Return the numbers of the rows of `table`."""
-        blocks = [part.transform(table[column]) * np.float32(weight) for column, part, weight in self._parts]
+        blocks = [
+            part.transform(table[column]) * np.float32(weight * (self._plain_weight if column in self._plain else 1.0))
+            for column, part, weight in self._parts
+        ]
         words = sparse.hstack(blocks, format="csr", dtype=np.float32) if blocks else _nothing(len(table))
         dense = np.zeros((len(table), sum(scale.width for scale in self._vectors.values())), dtype=np.float32)
         start = 0
@@ -102,6 +109,35 @@ class LinearFeatures:
             scale.write(table[column], dense[:, start : start + scale.width])
             start += scale.width
         return Blocks(words, dense)
+
+    @property
+    def can_weigh(self) -> bool:
+        """Whether there are numbers or categories next to texts or vectors."""
+        rich = {column for column, _, _ in self._parts if column not in self._plain} | self._vectors.keys()
+        return bool(rich) and any(column in self._plain for column, _, _ in self._parts)
+
+    def weigh_plain(self, weight: float, blocks: Blocks) -> Blocks:
+        """Set the factor of the features of numbers and categories, next to those of texts and vectors.
+
+        Parameters
+        ----------
+        weight
+            The factor, 1 at first.
+        blocks
+            The result of `fit_transform` or `transform` with the factor 1.
+
+        Returns
+        -------
+        Blocks
+            The same rows with the new factor.
+        """
+        self._plain_weight = weight
+        factors = [
+            np.full(part.width, weight if column in self._plain else 1.0, dtype=np.float32)
+            for column, part, _ in self._parts
+        ]
+        columns = np.concatenate([*factors, np.empty(0, np.float32)])
+        return Blocks((blocks.sparse @ sparse.diags(columns)).tocsr().astype(np.float32), blocks.dense)
 
     def _learn(self, column: str, part: _Part, table: pd.DataFrame, weight: float = 1.0) -> None:
         try:
@@ -116,6 +152,11 @@ class _Part(ABC):
 
     scikit-learn learns them. It does not apply them, because its checks take milliseconds in every call.
     """
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """How many numbers a cell becomes."""
 
     @abstractmethod
     def fit(self, cells: pd.Series) -> None:
@@ -134,6 +175,10 @@ class _Words(_Part):
             sublinear_tf=True, min_df=2, max_features=max(1, most), dtype=np.float32, **options
         )
 
+    @property
+    def width(self) -> int:
+        return len(self._vectorizer.vocabulary_)
+
     def fit(self, cells: pd.Series) -> None:
         self._vectorizer.fit(cells.astype(str))
 
@@ -150,27 +195,32 @@ class _Words(_Part):
         values = (1 + np.log(np.frombuffer(counts, dtype=np.float32))) * self._vectorizer.idf_[indices]
         rows = np.repeat(np.arange(len(cells)), np.diff(indptr))
         lengths = np.sqrt(np.bincount(rows, values**2, minlength=len(cells)))
-        shape = (len(cells), len(self._vectorizer.vocabulary_))
-        return sparse.csr_matrix(((values / lengths[rows]).astype(np.float32), indices, indptr), shape)
+        return sparse.csr_matrix(
+            ((values / lengths[rows]).astype(np.float32), indices, indptr), (len(cells), self.width)
+        )
 
 
 class _Categories(_Part):
     """One-hot codes of the values that occur twice. All other values share one code."""
 
+    width = 0
+
     def fit(self, cells: pd.Series) -> None:
         counts = Counter(cells.astype(str))
         frequent = sorted(value for value, count in counts.items() if count > 1)
         self._codes = {value: code for code, value in enumerate(frequent)}
-        self._width = len(frequent) + (len(counts) > len(frequent))
+        self.width = len(frequent) + (len(counts) > len(frequent))
 
     def transform(self, cells: pd.Series) -> sparse.csr_matrix:
         # Where every value was frequent, a new one has no code.
         codes = [self._codes.get(cell, len(self._codes)) for cell in cells.astype(str)]
-        return _one_hot(np.array(codes, dtype=np.int32), self._width)
+        return _one_hot(np.array(codes, dtype=np.int32), self.width)
 
 
 class _Bins(_Part):
     """One-hot codes of the quantile bins of a number, and of a missing number if there were any."""
+
+    width = 0
 
     def __init__(self, bins: int) -> None:
         self._bins = bins
@@ -183,16 +233,18 @@ class _Bins(_Part):
             warnings.simplefilter("ignore")  # a bin of one value is fine
             learner.fit(cells.dropna().to_numpy(dtype=np.float64).reshape(-1, 1))
         self._edges = learner.bin_edges_[0][1:-1]
-        self._width = len(self._edges) + 1 + bool(cells.isna().any())
+        self.width = len(self._edges) + 1 + bool(cells.isna().any())
 
     def transform(self, cells: pd.Series) -> sparse.csr_matrix:
         values = cells.to_numpy(dtype=np.float64)
         codes = np.searchsorted(self._edges, values, side="right")
-        return _one_hot(np.where(np.isnan(values), len(self._edges) + 1, codes), self._width)
+        return _one_hot(np.where(np.isnan(values), len(self._edges) + 1, codes), self.width)
 
 
 class _Absent(_Part):
     """The number 1 where there is no vector."""
+
+    width = 1
 
     def fit(self, cells: pd.Series) -> None:
         pass

@@ -11,20 +11,25 @@ from autogluon.common.features.types import R_BOOL, R_CATEGORY, R_FLOAT, R_INT, 
 from autogluon.core.constants import REGRESSION
 from autogluon.core.models import AbstractModel
 from autogluon.core.utils.exceptions import TimeLimitExceeded
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
-from multimodal_algo.core.linear import fit_linear
+from multimodal_algo.core.linear import Blocks, Linear, fit_linear
 from multimodal_algo.predictors.linear_features import LinearFeatures
 
 # The weights and their history in the optimiser are in memory at once. This number of weights makes about 250 MB.
 _MOST_WEIGHTS = 4_000_000
+# Factors of numbers and categories next to texts and vectors. Held-out rows choose between them.
+_PLAIN_WEIGHTS = (1.0, 0.25)
+_PLAIN = "plain"
 
 
 class MixedLinearModel(AbstractModel):
     """Softmax (or least-squares) regression on words, categories, binned numbers and vectors.
 
     AutoGluon's own linear model does not take raw text, and makes every column dense. The hyperparameters are ``C``,
-    the inverse of the L2 penalty, ``max_iter``, ``max_words`` and ``pieces``. See `LinearFeatures` for the last two.
+    the inverse of the L2 penalty, ``max_iter``, ``max_words``, ``pieces`` and ``plain``. See `LinearFeatures` for
+    ``max_words`` and ``pieces``, and its `weigh_plain` for ``plain``. Where that is None, the held-out rows of each
+    fold choose it.
     """
 
     ag_key = "WIDE"
@@ -39,13 +44,15 @@ class MixedLinearModel(AbstractModel):
     }
 
     def _set_default_params(self) -> None:
-        for name, value in {"C": 3.0, "max_iter": 200, "max_words": 50_000, "pieces": False}.items():
+        for name, value in {"C": 3.0, "max_iter": 200, "max_words": 50_000, "pieces": False, _PLAIN: None}.items():
             self._set_default_param_value(name, value)
 
     def _fit(
         self,
         X: pd.DataFrame,
         y: pd.Series,
+        X_val: pd.DataFrame | None = None,
+        y_val: pd.Series | None = None,
         time_limit: float | None = None,
         **kwargs: Any,
     ) -> None:
@@ -60,17 +67,39 @@ class MixedLinearModel(AbstractModel):
         if self.problem_type == REGRESSION:
             # With scaled targets, C means the same for prices and for ratings.
             self._center, self._scale = float(y.mean()), float(y.std()) or 1.0
-            targets = ((y - self._center) / self._scale).to_numpy(dtype=np.float32)
-        else:
-            targets = y.to_numpy(dtype=np.int64)
-        self.model = fit_linear(
-            blocks,
-            targets,
-            n_classes=None if self.problem_type == REGRESSION else outputs,
-            strength=self.params["C"],
-            max_iterations=self.params["max_iter"],
-            deadline_s=deadline_s,
-        )
+
+        def fitted(weight: float) -> Linear:
+            return fit_linear(
+                blocks if weight == 1 else self._linear_features.weigh_plain(weight, blocks),
+                self._targets(y),
+                n_classes=None if self.problem_type == REGRESSION else outputs,
+                strength=self.params["C"],
+                max_iterations=self.params["max_iter"],
+                deadline_s=deadline_s,
+            )
+
+        weight = self.params[_PLAIN]
+        if weight is not None or X_val is None or y_val is None or not self._linear_features.can_weigh:
+            self.params_trained[_PLAIN] = 1.0 if weight is None else float(weight)
+            self.model = fitted(self.params_trained[_PLAIN])
+            return
+        asked, targets = self._linear_features.transform(self.preprocess(X_val)), self._targets(y_val)
+        models = {}
+        for weight in _PLAIN_WEIGHTS:
+            model = fitted(weight)
+            weighed = self._linear_features.weigh_plain(weight, asked)
+            models[_loss(model, weighed, targets)] = weight, model
+            if deadline_s is not None and time.monotonic() > deadline_s:
+                break
+        weight, self.model = models[min(models)]
+        self._linear_features.weigh_plain(weight, asked)
+        # The fit to all rows gets the mean of the folds.
+        self.params_trained[_PLAIN] = weight
+
+    def _targets(self, y: pd.Series) -> np.ndarray:
+        if self.problem_type == REGRESSION:
+            return ((y - self._center) / self._scale).to_numpy(dtype=np.float32)
+        return y.to_numpy(dtype=np.int64)
 
     def _predict_proba(self, X: pd.DataFrame, **kwargs: Any) -> np.ndarray:
         scores = self.model.scores(self._linear_features.transform(self.preprocess(X, **kwargs)))
@@ -85,3 +114,11 @@ class MixedLinearModel(AbstractModel):
         cells = X.select_dtypes(include="object")
         stored = int(cells.head(1000).memory_usage(deep=True, index=False).sum() * max(1.0, len(X) / 1000))
         return 4 * stored + 60 * _MOST_WEIGHTS
+
+
+def _loss(model: Linear, blocks: Blocks, targets: np.ndarray) -> float:
+    """Return the log-loss, or the mean squared error of numbers, float (rows,)."""
+    scores = model.scores(blocks)
+    if targets.dtype.kind == "f":
+        return float(((scores[:, 0] - targets) ** 2).mean())
+    return float(-log_softmax(scores, axis=1)[np.arange(len(targets)), targets].mean())

@@ -214,6 +214,8 @@ class _TabularFit:
                     time_limit=time_limit,
                     num_gpus=0,
                     num_stack_levels=0,
+                    # AutoGluon would scale the predictions for new rows, and not those for held-out rows.
+                    calibrate=False,
                     dynamic_stacking=False,
                     feature_generator=_feature_generator(),
                     feature_metadata=_feature_metadata(cells),

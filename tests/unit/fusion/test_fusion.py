@@ -41,6 +41,18 @@ def test_the_temperature_undoes_overconfidence(rows: int, classes: int) -> None:
     assert fit_temperature(logits * 5, labels) == pytest.approx(5, rel=0.1)
 
 
+@pytest.mark.fits
+def test_cautious_votes_of_many_classes_become_as_sure_as_they_are_right() -> None:
+    classes = 150
+    labels = np.repeat(np.arange(classes), 3)
+    vectors = np.zeros((len(labels), 2, classes + 1), dtype=np.float32)
+    vectors[:, :, :-1] = 0.85 / (classes - 1)
+    vectors[np.arange(len(labels)), :, labels] = 0.15
+    fusion, predictions, _ = fit(Votes(vectors), labels, selector=Selector(Task.of_classes(classes), "log_loss"))
+    assert CLASSIFICATION["calibration_error"](labels, predictions) < 0.05
+    assert fusion.predict(Votes(vectors)).max(axis=1).min() > 0.9
+
+
 def two_branches(rows: int, seed: int) -> tuple[Votes, np.ndarray]:
     """Votes of two branches: the first tells class 0 from the rest, the second class 2 from the rest."""
     generator = np.random.default_rng(seed)

@@ -163,3 +163,47 @@ def test_as_many_rows_are_fitted_as_memory_allows_and_all_are_predicted(
     assert np.allclose(held_out.sum(axis=1), 1, atol=1e-4)
     assert (held_out.argmax(axis=1) == labels).mean() > 0.9
     assert len(predictor.predict(frame)) == 240
+
+
+def noisy(rows: int, *, is_informative: bool, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """Texts that name the class mostly, and categories that do so, or that are noise."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 6, rows)
+    words = np.where(generator.random((rows, 4)) < 0.45, labels[:, None], generator.integers(0, 6, (rows, 4)))
+    texts = [" ".join(f"word{n}x{generator.integers(5)}" for n in row) for row in words]
+    table = pd.DataFrame({"a_text": texts})
+    for column in range(5):
+        values = generator.integers(0, 60, rows)
+        if is_informative:
+            values = np.where(generator.random(rows) < 0.5, labels, values)
+        table[f"{column}_cat"] = pd.Categorical([f"value {n}" for n in values])
+        table[f"{column}_cat.words"] = [f"value {n}" for n in values]
+    return table, labels
+
+
+def held_out_loss(table: pd.DataFrame, labels: np.ndarray, settings: dict[str, object], scratch: Path) -> float:
+    folds = np.arange(len(table)) % 4
+    models: ModelSettings = {"WIDE": settings}
+    fit_settings = FitSettings("any", Task.of_classes(6), models, 0, scratch, Budget.starting_now(600))
+    _, votes = AutoGluonPredictor.fit(table, labels, folds, fit_settings)
+    return float(-np.log(votes[np.arange(len(labels)), labels]).mean())
+
+
+@pytest.mark.fits
+@pytest.mark.parametrize("is_informative", [False, True])
+def test_numbers_and_categories_do_not_drown_a_text(is_informative: bool, tmp_path: Path) -> None:
+    table, labels = noisy(400, is_informative=is_informative, seed=0)
+    both = held_out_loss(table, labels, {"C": 3}, tmp_path)
+    fixed = {weight: held_out_loss(table, labels, {"C": 3, "plain": weight}, tmp_path) for weight in (1.0, 0.25)}
+    assert both < min(fixed.values()) + 0.01
+    assert (fixed[0.25] < fixed[1.0]) is not is_informative
+
+
+@pytest.mark.fits
+def test_votes_for_new_rows_are_as_sure_as_those_for_held_out_rows(tmp_path: Path) -> None:
+    """AutoGluon scales predictions for new rows alone, from 500 rows on, unless it is asked not to."""
+    table, labels = noisy(1400, is_informative=True, seed=0)
+    settings = FitSettings("any", Task.of_classes(6), {"WIDE": {"C": 0.1}}, 0, tmp_path, Budget.starting_now(600))
+    fitted, votes = AutoGluonPredictor.fit(table[:700], labels[:700], np.arange(700) % 10, settings)
+    new = fitted.predict(table[700:])
+    assert new.max(axis=1).mean() == pytest.approx(votes.max(axis=1).mean(), rel=0.06)
