@@ -70,8 +70,9 @@ $(SDKS)/%/.installed: Makefile
 	@touch $@
 
 # Two files at a time. Files start in the order of their names: those that take long are in the first folders, and the
-# short unit tests at the end fill what is left of both processes' time.
-PYTEST := $(RUN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# short unit tests at the end fill what is left of both processes' time. Each has one thread for a network: on a machine
+# with two cores, the threads of two processes would spend most of their time waiting for each other, busily.
+PYTEST := OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 unit: install ## Run the unit tests that fit no model: the fast loop, under two minutes
 	$(PYTEST) -m "not fits" tests/unit

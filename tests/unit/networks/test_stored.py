@@ -21,9 +21,10 @@ from multimodal_algo.core.errors import UserError
 from multimodal_algo.networks.backbone import Backbone
 from multimodal_algo.networks.engines import Unavailable
 from multimodal_algo.networks.image_backbone import ImageBackbone
-from multimodal_algo.networks.library import BackboneInfo, without_classifier
+from multimodal_algo.networks.image_info import BackboneInfo
 from multimodal_algo.networks.stored import DESCRIPTION, round_weights, write_weights
 from multimodal_algo.networks.text_backbone import TextBackbone
+from multimodal_algo.networks.torchvision_networks import without_classifier
 
 INFO = BackboneInfo("torchvision/shufflenet_v2_x0_5", "test", True)
 TEXTS = ["a red lamp", "", "  Grüße, a MUCH longer text of words\n" * 30, "x"]
@@ -200,8 +201,9 @@ def test_onnx_runtime_does_without_torch_and_its_libraries(stored: Path, kind: s
 import sys
 from pathlib import Path
 from multimodal_algo.config.inference import Engine
+from multimodal_algo.ingest.image_input import ImageInput
 from multimodal_algo.networks.image_backbone import ImageBackbone
-from multimodal_algo.networks.library import BackboneInfo
+from multimodal_algo.networks.image_info import BackboneInfo
 from multimodal_algo.networks.text_backbone import TextBackbone
 directory = Path({str(stored)!r})
 network = TextBackbone.load(directory) if {kind!r} == "text" else ImageBackbone.load(directory, {INFO!r})
