@@ -347,7 +347,7 @@ def test_fine_tuned_networks_are_backbones_for_other_tasks(start: str, tmp_path:
     for name, fitted in {"fitted": predictor, "loaded": FineTunedPredictor.load(tmp_path / "saved")}.items():
         fitted.save_networks(tmp_path / name)
     image, text = tmp_path / "loaded" / "image", tmp_path / "loaded" / "text"
-    backbone = ImageBackbone.load(image, BackboneInfo(**json.loads((image / "backbone.json").read_text())))
+    backbone = ImageBackbone.resolve(str(image), weights_dir=tmp_path, allow_untrained=False, seed=0)
     assert backbone.info == BackboneInfo("timm/mobilenetv2_100", "fine-tuned", True)
     cells = [generator.integers(0, 255, (224, 224, 3), dtype=np.uint8)]
     before = network.encode(cells)

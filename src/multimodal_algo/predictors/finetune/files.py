@@ -79,7 +79,7 @@ def _write_text_network(network: Any, directory: Path) -> None:
 
 
 def _write_image_network(network: Any, name: str, directory: Path) -> None:
-    """Write the files that `ImageBackbone.load` reads, and its `BackboneInfo`."""
+    """Write the files that `ImageBackbone.resolve` reads, with the `BackboneInfo`."""
     from safetensors.torch import save_file
 
     directory.mkdir(parents=True)

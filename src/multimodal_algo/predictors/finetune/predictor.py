@@ -94,7 +94,7 @@ class FineTunedPredictor(BranchPredictor):
         """Write the fine-tuned networks of the first predictor, as backbones for other tasks.
 
         The network for texts becomes the sentence-transformers model ``text``. The network for images becomes
-        ``image/weights.safetensors`` and ``image/backbone.json``, which `ImageBackbone.load` and `BackboneInfo` take.
+        ``image/weights.safetensors`` and ``image/backbone.json``, which `ImageBackbone.resolve` takes.
         """
         for predictor in self._predictors[:1]:
             write_networks(predictor, directory)
