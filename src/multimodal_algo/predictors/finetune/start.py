@@ -121,7 +121,7 @@ class Starts:
         if path is not None and path.is_dir():
             _write_timm(_of_timm_directory(key, path), directory)
             return
-        architecture = name if path is None else path.stem
+        architecture = name.removeprefix("hf_hub:").removeprefix("timm/") if path is None else path.stem
         if not timm.is_model(architecture):
             raise UserError(f"{key}: timm has no network '{_short(architecture)}': {_nearest_of_timm(architecture)}")
         file = path or self._state_dict(architecture)
