@@ -36,7 +36,7 @@ define job
 	$(RUN)/multimodal-algo sample --output $(1)/data
 	$(RUN)/multimodal-algo validate $(1)/data/train.csv
 	$(RUN)/multimodal-algo local train --train $(1)/data/train.csv --output $(1)/job \
-		-p quality=toy -p n_mins=2 -p image_backbone=squeezenet1_0 $(2)
+		-p quality=toy -p n_mins=2 $(2)
 	$(RUN)/multimodal-algo local transform --model $(1)/job/model.tar.gz \
 		--input $(1)/data/test_noheader.csv --output $(1)/predictions $(3)
 	$(RUN)/multimodal-algo score $(1)/predictions/test_noheader.csv.out $(1)/data/test.csv
@@ -70,8 +70,9 @@ $(SDKS)/%/.installed: Makefile
 	@touch $@
 
 # Two files at a time. Files start in the order of their names: those that take long are in the first folders, and the
-# short unit tests at the end fill what is left of both processes' time.
-PYTEST := $(RUN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# short unit tests at the end fill what is left of both processes' time. Each has one thread for a network: on a machine
+# with two cores, the threads of two processes would spend most of their time waiting for each other, busily.
+PYTEST := OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 unit: install ## Run the unit tests that fit no model: the fast loop, under two minutes
 	$(PYTEST) -m "not fits" tests/unit

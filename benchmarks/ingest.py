@@ -119,11 +119,12 @@ def network(arguments: argparse.Namespace, scratch: Path) -> dict:
     name = str(arguments.weights) if arguments.weights else "mobilenet_v2"
     backbone = ImageBackbone.resolve(name, weights_dir=Path("/opt/weights"), allow_untrained=True, seed=0)
     path = generate(scratch / "data.csv", (arguments.gb or [0.05])[0], arguments.side, arguments.kb)
-    images = list(np.random.default_rng(0).integers(0, 256, (256, 224, 224, 3), dtype=np.uint8))
+    side = backbone.info.takes.side
+    images = list(np.random.default_rng(0).integers(0, 256, (256, side, side, 3), dtype=np.uint8))
     whole, alone = [], []
     for _ in range(3):
         started = time.perf_counter()
-        rows = run_ingest(path, backbone.encode)
+        rows = run_ingest(path, backbone.encoder)
         whole.append(rows / (time.perf_counter() - started))
         started = time.perf_counter()
         backbone.encode(images)

@@ -20,7 +20,7 @@ from multimodal_algo.artifact import GRAPH, IMAGE_BACKBONE, TEXT_BACKBONE, read_
 from multimodal_algo.config.inference import Engine
 from multimodal_algo.core.log import configure_logging
 from multimodal_algo.networks.image_backbone import ImageBackbone
-from multimodal_algo.networks.library import BackboneInfo
+from multimodal_algo.networks.image_info import BackboneInfo
 from multimodal_algo.networks.text_backbone import TextBackbone
 
 IMAGES, TEXTS = 64, 256
@@ -33,8 +33,9 @@ def main() -> None:
     times = {}
     random = np.random.default_rng(0)
     if entry is not None:
-        network = ImageBackbone.load(directory / IMAGE_BACKBONE, BackboneInfo(**entry.model_dump()))
-        images = list(random.integers(0, 256, (IMAGES, 224, 224, 3), dtype=np.uint8))
+        network = ImageBackbone.load(directory / IMAGE_BACKBONE, BackboneInfo(**dict(entry)))
+        side = network.info.takes.side
+        images = list(random.integers(0, 256, (IMAGES, side, side, 3), dtype=np.uint8))
         pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float().contiguous()
         for batch in (4, 32):
             times[f"image, plain by {batch}"] = ms(

@@ -30,7 +30,7 @@ from multimodal_algo.fusion.fusion import Fusion
 from multimodal_algo.fusion.votes import votes_of
 from multimodal_algo.ingest.features import Features, VectorColumn
 from multimodal_algo.networks.image_backbone import ImageBackbone
-from multimodal_algo.networks.library import BackboneInfo
+from multimodal_algo.networks.image_info import BackboneInfo
 
 _TRANSFORM = torchvision.transforms.Compose(
     [
@@ -54,7 +54,7 @@ class Obvious:
         self.fusion = Fusion.load(directory / FUSION)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.config.image_backbone is not None:
-            info = BackboneInfo(**self.config.image_backbone.model_dump())
+            info = BackboneInfo(**dict(self.config.image_backbone))
             self.image = ImageBackbone.load(directory / IMAGE_BACKBONE, info).network.to(self.device)
         if self.schema.of(Modality.TEXT):
             self.text = SentenceTransformer(str(directory / TEXT_BACKBONE), local_files_only=True)

@@ -61,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--seconds", type=float, default=240)
-    parser.add_argument("--image-backbone", default="resnet50")
+    parser.add_argument("--image-backbone", default="auto")
     parser.add_argument("--qualities", nargs="*", default=["toy"])
     parser.add_argument("--peers", nargs="*", default=["stack", "tfidf-gbm", "tabular"], choices=list(PEERS))
     parser.add_argument("--timm-weights", type=Path, help="state dict of mobilenetv2_100, for automm")

@@ -32,6 +32,7 @@ from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.files import sha256
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.core.task import ProblemType, Task
+from multimodal_algo.ingest.image_input import IMAGENET, ImageInput
 
 FORMAT_VERSION = 4
 CONFIG = "model_config.json"
@@ -57,13 +58,17 @@ class BranchEntry(BaseModel):
 
 
 class BackboneEntry(BaseModel):
-    """The image network: its architecture, its source and whether it has pretrained weights."""
+    """The image network: its architecture, its source, whether its weights are trained, the images that it takes, and
+    what its library needs to build it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     architecture: str
     source: str
     pretrained: bool
+    takes: ImageInput = IMAGENET
+    settings: dict[str, Any] = {}
 
 
 class ModelConfig(BaseModel):

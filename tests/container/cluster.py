@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from engine import TRAINING, docker, inspect
+from engine import ONE_THREAD, TRAINING, docker, inspect
 
 from multimodal_algo.local.tree import ChannelData, build_training_tree
 
@@ -102,7 +102,8 @@ class Cluster:
 
     def start(self, hosts: Iterable[str] | None = None, *options: str) -> None:
         """Start the containers of all hosts, or of those given."""
-        variables = [option for name, value in self._environment.items() for option in ("-e", f"{name}={value}")]
+        variables = ["-e", ONE_THREAD]
+        variables += [option for name, value in self._environment.items() for option in ("-e", f"{name}={value}")]
         for host in hosts or self.hosts:
             self._started.add(host)
             docker(

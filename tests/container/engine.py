@@ -8,6 +8,8 @@ from typing import Any
 
 TRAINING = "multimodal-training"
 INFERENCE = "multimodal-inference"
+# Containers share the cores of this machine, with each other and with other tests. Threads would wait for each other.
+ONE_THREAD = "OMP_NUM_THREADS=1"
 
 
 def docker(*arguments: str, check: bool = True) -> str:

@@ -39,6 +39,8 @@ estimator = Estimator(
     instance_type="local",
     output_path=f"file://{output_dir}",
     hyperparameters=json.loads(parameters),
+    # The containers share the cores of this machine.
+    environment={"OMP_NUM_THREADS": "1"},
     sagemaker_session=session,
 )
 estimator.fit({"train": f"file://{output_dir / 'train'}"})

@@ -35,6 +35,8 @@ trainer = ModelTrainer(
     training_mode=Mode.LOCAL_CONTAINER,
     compute=Compute(instance_type="local_cpu", instance_count=1),
     hyperparameters=json.loads(parameters),
+    # The container shares the cores of this machine.
+    environment={"OMP_NUM_THREADS": "1"},
     local_container_root=str(output_dir),
     role="arn:aws:iam::000000000000:role/none",
     input_data_config=[InputData(channel_name="train", data_source=str(output_dir / "train"))],

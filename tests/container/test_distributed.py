@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,16 @@ import numpy as np
 import pytest
 from cluster import Cluster
 from engine import INFERENCE
-from small_job import PARAMETERS
+from small_job import PARAMETERS, UNHURRIED
 
 from multimodal_algo.artifact import read_config
 from multimodal_algo.ingest.dataset import Dataset
+from multimodal_algo.local.training import pack
 
-EMOJI = Path(os.environ.get("SHARED_DIR", "/nonexistent")) / "data/emoji"
-ROWS = 300
+ROWS = 160
 FILES = 4
-# Of the two files of `texts`.
+# Of each of the two files of `texts`, and which host has which of them.
+TEXTS = 30
 SHARES = (("part-1.csv",), ("part-0.csv",))
 
 pytestmark = pytest.mark.slow
@@ -46,11 +48,9 @@ def write_files(source: Path, folder: Path, rows: int, files: int, columns: Iter
 
 
 @pytest.fixture(scope="module")
-def emoji(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Real rows of all modalities in four files."""
-    if not EMOJI.is_dir():
-        pytest.skip("SHARED_DIR has no data/emoji, which this test trains on")
-    return write_files(EMOJI / "train.csv", tmp_path_factory.mktemp("emoji") / "train", ROWS, FILES)
+def rows(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows of all modalities in four files."""
+    return write_files(sample / "train.csv", tmp_path_factory.mktemp("rows") / "train", ROWS, FILES)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def texts(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (sample / "train.csv").open(encoding="utf-8", newline="") as stream:
         header = next(csv.reader(stream))
     columns = ["label", *(name for name in header if name.endswith("_text"))]
-    return write_files(sample / "train.csv", folder, 100, 2, columns)
+    return write_files(sample / "train.csv", folder, 2 * TEXTS, 2, columns)
 
 
 def metrics(base: Path) -> dict[str, Any]:
@@ -95,46 +95,42 @@ def assert_all_failed_alike(cluster: Cluster, hosts: Iterable[str]) -> str:
     return reason
 
 
+@dataclass(frozen=True)
+class Alone:
+    """A job of two hosts with ``distribution=off``: the tree of the host that trains, and the log and exit codes."""
+
+    tree: Path
+    log: str
+    codes: dict[str, int]
+
+
 @pytest.fixture(scope="module")
-def alone(emoji: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tree of the same job on one host."""
-    with Cluster(tmp_path_factory.mktemp("alone"), 1, {"train": emoji}, PARAMETERS) as cluster:
+def alone(rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Alone:
+    """The same job on one host, while the other one waits."""
+    parameters = {**UNHURRIED, "distribution": "off"}
+    with Cluster(tmp_path_factory.mktemp("alone"), 2, {"train": rows}, parameters) as cluster:
         cluster.start()
-        assert cluster.wait() == {"algo-1": 0}, cluster.log("algo-1")[-3000:]
-        return cluster.tree("algo-1")
+        codes = cluster.wait()
+        return Alone(cluster.tree("algo-1"), cluster.log("algo-1"), codes)
 
 
-def test_two_hosts_train_what_one_trains(emoji: Path, alone: Path, tmp_path: Path) -> None:
-    with Cluster(tmp_path, 2, {"train": emoji}, PARAMETERS) as cluster:
+def test_distribution_off_trains_on_the_first_host_and_the_others_wait(
+    alone: Alone, texts: Path, tmp_path: Path
+) -> None:
+    assert alone.codes == {"algo-1": 0, "algo-2": 0}, alone.log[-3000:]
+    assert "algo-2:" not in alone.log
+    read_config(alone.tree / "model")
+    with Cluster(tmp_path, 2, {"train": texts}, {**PARAMETERS, "distribution": "off"}) as cluster:
+        cluster.shard("train", SHARES)
         cluster.start()
-        assert cluster.wait() == {"algo-1": 0, "algo-2": 0}, cluster.log("algo-1")[-3000:]
-        log = cluster.log("algo-1")
-    together = cluster.tree("algo-1")
-    # Each has read files and fitted branches.
-    for host in ("algo-1", "algo-2"):
-        assert f"INFO {host}: image backbone: " in log
-        assert any(
-            f"INFO {host}: {name}: fitted on {ROWS} of {ROWS} rows" in log for name in ("text", "num", "cat", "joint")
-        )
-    assert cluster.failure("algo-1") is None
-    assert cluster.failure("algo-2") is None
-    assert not list((cluster.tree("algo-2") / "model").iterdir())
-    assert not list((cluster.tree("algo-2") / "output/data").iterdir())
-
-    assert_like(together, alone)
-
-    # The artifact serves as any other.
-    lines = (EMOJI / "test_noheader.csv").read_text(encoding="utf-8").split("\n")[:20]
-    (tmp_path / "lines.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    shutil.make_archive(str(tmp_path / "model"), "gztar", together / "model")
-    command = [sys.executable, "-m", "multimodal_algo", "local", "transform", "--image", INFERENCE]
-    files = ["--model", tmp_path / "model.tar.gz", "--input", tmp_path / "lines.csv", "--output", tmp_path / "answers"]
-    subprocess.run([*command, *files], check=True)
-    assert len((tmp_path / "answers/lines.csv.out").read_text().splitlines()) == len(lines)
+        assert cluster.wait() == {"algo-1": 1, "algo-2": 1}
+        assert "distribution=off trains on one host" in assert_all_failed_alike(cluster, cluster.hosts)
 
 
-def test_a_host_that_is_killed_costs_no_more_than_its_work(emoji: Path, alone: Path, tmp_path: Path) -> None:
-    with Cluster(tmp_path, 3, {"train": emoji}, PARAMETERS) as cluster:
+def test_two_hosts_train_what_one_trains_and_a_third_that_is_killed_costs_no_more_than_its_work(
+    rows: Path, sample: Path, alone: Alone, tmp_path: Path
+) -> None:
+    with Cluster(tmp_path, 3, {"train": rows}, UNHURRIED) as cluster:
         cluster.start()
         cluster.wait_for("algo-1", " INFO labels: ")
         cluster.kill("algo-2")
@@ -142,13 +138,31 @@ def test_a_host_that_is_killed_costs_no_more_than_its_work(emoji: Path, alone: P
         log = cluster.log("algo-1")
     assert codes == {"algo-1": 0, "algo-2": 137, "algo-3": 0}, log[-3000:]
     assert "hosts: algo-2 was lost. The other hosts do its work again" in log
-    assert_like(cluster.tree("algo-1"), alone)
+    together = cluster.tree("algo-1")
+    # Each has read files and fitted branches.
+    for host in ("algo-1", "algo-3"):
+        assert f"INFO {host}: image backbone: " in log
+        assert re.search(rf"INFO {host}: [a-z_/]+: fitted on \d+ of {ROWS} rows", log)
+        assert cluster.failure(host) is None
+    assert not list((cluster.tree("algo-3") / "model").iterdir())
+    assert not list((cluster.tree("algo-3") / "output/data").iterdir())
+
+    assert_like(together, alone.tree)
+
+    # The artifact serves as any other.
+    lines = (sample / "test_noheader.csv").read_text(encoding="utf-8").split("\n")[:20]
+    (tmp_path / "lines.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    pack(together / "model", tmp_path / "model.tar.gz")
+    command = [sys.executable, "-m", "multimodal_algo", "local", "transform", "--image", INFERENCE]
+    files = ["--model", tmp_path / "model.tar.gz", "--input", tmp_path / "lines.csv", "--output", tmp_path / "answers"]
+    subprocess.run([*command, *files], check=True)
+    assert len((tmp_path / "answers/lines.csv.out").read_text().splitlines()) == len(lines)
 
 
 def test_the_first_host_lost_fails_the_others_and_the_job_goes_on_from_its_checkpoints(
-    emoji: Path, alone: Path, tmp_path: Path
+    rows: Path, alone: Alone, tmp_path: Path
 ) -> None:
-    with Cluster(tmp_path / "killed", 2, {"train": emoji}, PARAMETERS) as cluster:
+    with Cluster(tmp_path / "killed", 2, {"train": rows}, UNHURRIED) as cluster:
         cluster.start()
         # On a busy machine the branch that was begun first may be finished before the shorter one.
         cluster.wait_for("algo-1", ": joint: ", checkpoint="models/text")
@@ -159,7 +173,7 @@ def test_the_first_host_lost_fails_the_others_and_the_job_goes_on_from_its_check
     assert reason.startswith("algo-1, the first host, was lost.")
     kept = cluster.tree("algo-1") / "checkpoints"
     # It may as well go on alone.
-    with Cluster(tmp_path / "again", 1, {"train": emoji}, PARAMETERS) as again:
+    with Cluster(tmp_path / "again", 1, {"train": rows}, UNHURRIED) as again:
         shutil.rmtree(again.tree("algo-1") / "checkpoints")
         shutil.copytree(kept, again.tree("algo-1") / "checkpoints")
         again.start()
@@ -167,7 +181,7 @@ def test_the_first_host_lost_fails_the_others_and_the_job_goes_on_from_its_check
         log = again.log("algo-1")
     assert f"ingest: {ROWS} rows of train taken from the checkpoint of a previous start" in log
     assert "text: taken from the checkpoint of a previous start" in log
-    assert_like(again.tree("algo-1"), alone)
+    assert_like(again.tree("algo-1"), alone.tree)
 
 
 def test_a_host_that_never_comes_fails_the_job_by_name(texts: Path, tmp_path: Path) -> None:
@@ -187,13 +201,13 @@ def test_a_share_of_the_files_on_each_host_and_a_network_that_both_fine_tune(tex
         cluster.start()
         assert cluster.wait() == {"algo-1": 0, "algo-2": 0}, cluster.log("algo-1")[-3000:]
         log = cluster.log("algo-1")
-    rows = Dataset.read(cluster.tree("algo-1") / "checkpoints/data/train")
+    dataset = Dataset.read(cluster.tree("algo-1") / "checkpoints/data/train")
     # In the order of the files' names, whoever has them.
     expected: list[str] = []
     for file in ("part-0.csv", "part-1.csv"):
         with (texts / file).open(newline="", encoding="utf-8") as stream:
             expected += [row["label"] for row in csv.DictReader(stream)]
-    assert list(rows.labels) == expected
+    assert list(dataset.labels) == expected
     assert log.count(" fitted by 2 processes in ") == 3
     assert {"text", "text_tuned"} <= metrics(cluster.tree("algo-1"))["modalities"].keys()
 
@@ -208,19 +222,5 @@ def test_a_fault_in_a_file_of_one_host_fails_all(texts: Path, tmp_path: Path) ->
         cluster.start()
         assert cluster.wait() == {"algo-1": 1, "algo-2": 1}
         reason = assert_all_failed_alike(cluster, cluster.hosts)
-    assert reason.startswith("algo-1: train/part-0.csv, row 51 (line ")
+    assert reason.startswith(f"algo-1: train/part-0.csv, row {TEXTS + 1} (line ")
     assert ": 5 fields instead of " in reason
-
-
-def test_distribution_off_trains_on_the_first_host_and_the_others_wait(texts: Path, tmp_path: Path) -> None:
-    parameters = {**PARAMETERS, "distribution": "off"}
-    with Cluster(tmp_path / "whole", 2, {"train": texts}, parameters) as cluster:
-        cluster.start()
-        assert cluster.wait() == {"algo-1": 0, "algo-2": 0}, cluster.log("algo-1")[-3000:]
-        assert "algo-2:" not in cluster.log("algo-1")
-        read_config(cluster.tree("algo-1") / "model")
-    with Cluster(tmp_path / "share", 2, {"train": texts}, parameters) as cluster:
-        cluster.shard("train", SHARES)
-        cluster.start()
-        assert cluster.wait() == {"algo-1": 1, "algo-2": 1}
-        assert "distribution=off trains on one host" in assert_all_failed_alike(cluster, cluster.hosts)

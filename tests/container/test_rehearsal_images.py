@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine import INFERENCE, TRAINING, docker
+from engine import INFERENCE, ONE_THREAD, TRAINING, docker
 from small_job import PARAMETERS
 
 from multimodal_algo.local.docker import DockerRunner
@@ -18,6 +18,7 @@ SMALL = {name: value for name, value in PARAMETERS.items() if name != "n_epochs"
 # Refuses a hyperparameter that is declared, never looks at a channel that is declared, and prints a metric otherwise.
 FAULTY_TRAINING = f"""
 FROM {TRAINING}
+ENV {ONE_THREAD}
 RUN mv /opt/venv/bin/train /opt/venv/bin/real-train
 COPY train /opt/venv/bin/train
 """

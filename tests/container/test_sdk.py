@@ -18,8 +18,16 @@ from small_job import PARAMETERS
 from multimodal_algo.tools.score import score_predictions
 
 # Rows of the training file, and rows that both strategies answer. With SingleRecord each row is a request.
-TRAINED = 800
-ANSWERED = 250
+TRAINED = 500
+ANSWERED = 80
+# Every kind of model that a recipe may fit, and XGBoost, which the images install, too. They are small.
+MODELS = {
+    "GBM": {"num_boost_round": 50},
+    "CAT": {"iterations": 30},
+    "XT": {"n_estimators": 50},
+    "RF": {"n_estimators": 50},
+    "XGB": {"n_estimators": 30},
+}
 EMOJI = Path(os.environ.get("SHARED_DIR", "/nonexistent")) / "data/emoji"
 
 
@@ -72,7 +80,8 @@ def test_sdk_2_on_two_instances_with_both_strategies(sdk: Callable[[int], Path],
         copy_rows("train.csv", data, 1 + TRAINED)
         copy_rows("test.csv", data, 1 + ANSWERED)
         copy_rows("test_noheader.csv", data, ANSWERED)
-        parameters, least = {"n_mins": "2", "image_backbone": "mobilenet_v2"}, 0.85
+        parameters = {"quality": "very_light", "n_mins": "5", "tabular_hyperparameters": json.dumps(MODELS)}
+        least = 0.85
     log = run_client(sdk(2), "sdk2_client.py", data, tmp_path / "job", parameters, "2")
     assert " 2 train together: " in log
     # There is one file, and each instance has read a section of it.

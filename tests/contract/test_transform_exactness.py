@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from multimodal_algo.local import BatchStrategy, SplitType, TransformSettings, transform
 
-LINES = 400
+# About 4 MB.
+LINES = 75
 JOBS = {
     "defaults": TransformSettings(),
     "1 MB, 16 at a time": TransformSettings(max_payload_mb=1, max_concurrent_transforms=16),
@@ -18,6 +21,15 @@ JOBS = {
     "one request": TransformSettings(split_type=SplitType.NONE),
     "torch": TransformSettings(env={"INFERENCE_ENGINE": "torch"}),
 }
+
+
+def uncompressed(cell: str) -> str:
+    """The same picture in ten times as many bytes, so that few lines are several payloads."""
+    if not cell:
+        return cell
+    stream = io.BytesIO()
+    Image.open(io.BytesIO(base64.b64decode(cell))).save(stream, "PNG", compress_level=0)
+    return base64.b64encode(stream.getvalue()).decode("ascii")
 
 
 def test_every_way_to_cut_and_send_a_file_gives_the_same_answers(archive: Path, sample: Path, tmp_path: Path) -> None:
@@ -28,7 +40,8 @@ def test_every_way_to_cut_and_send_a_file_gives_the_same_answers(archive: Path, 
     for number in range(LINES):
         row = list(rows[number % len(rows)])
         # Sizes differ, some cells are empty, and every row is its own.
-        writer.writerow([str(number), f"{row[1]} {number}", row[2] * (number % 5), *row[3:]])
+        writer.writerow([str(number), f"{row[1]} {number}", row[2] * (number % 5), *row[3:-1], uncompressed(row[-1])])
+    assert len(lines.getvalue()) > 3 << 20
     path = tmp_path / "lines.csv"
     path.write_text(lines.getvalue(), encoding="utf-8", newline="")
     expected: list[list[str]] = []

@@ -23,8 +23,9 @@ from multimodal_algo.core.task import Task
 from multimodal_algo.execution.local import LocalExecutor
 from multimodal_algo.execution.protocol import Parallelism, SentDirectory
 from multimodal_algo.networks.image_backbone import ImageBackbone
-from multimodal_algo.networks.library import BackboneInfo, torchvision_network, without_classifier
+from multimodal_algo.networks.image_info import BackboneInfo
 from multimodal_algo.networks.text_backbone import TextBackbone
+from multimodal_algo.networks.torchvision_networks import torchvision_network, without_classifier
 from multimodal_algo.predictors.base import FitSettings
 from multimodal_algo.predictors.finetune import fit as finetune_fit
 from multimodal_algo.predictors.finetune import resume

@@ -119,9 +119,7 @@ def test_a_thousand_classes(write_csv: WriteCsv, tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     rows = [[f"word{n} word{generator.integers(1000)}", f"{n}", f"class {n:03d}"] for n in range(999) for _ in range(3)]
     rows.append(["word999", "999", "only once"])
-    model, metrics = fit(
-        write_csv("train.csv", [["a_text", "b_num", "label"], *rows]), tmp_path, quality="very_light", n_mins="3"
-    )
+    model, metrics = fit(write_csv("train.csv", [["a_text", "b_num", "label"], *rows]), tmp_path, n_mins="3")
     assert len(model.classes) == 1000
     assert "only once" in model.classes
     assert metrics.fused["accuracy"] > 0.5

@@ -106,7 +106,7 @@ def spec(output: Path | None, markdown: bool) -> None:
     help="model.tar.gz with the columns to write.",
 )
 @click.option("--images", type=FOLDER, help="Folder of the image files that cells name.")
-@click.option("--image-side", type=click.IntRange(min=1), help="Largest short side of an image in pixels (256).")
+@click.option("--image-side", type=click.IntRange(min=1), help="Largest short side of an image in pixels (292).")
 @click.option("--jpeg-quality", type=click.IntRange(1, 100), help="JPEG quality of images that are encoded again (90).")
 @click.option(
     "--on-bad-image",

@@ -85,9 +85,9 @@ class HyperParameters(BaseModel):
         'a weight for each class, for example {"rare": 5}. Classes that it does not name have weight 1.',
     )
     image_backbone: str = Field(
-        "resnet50",
-        description="Frozen network that turns images into vectors: a name of torchvision, for example resnet50 or "
-        "mobilenet_v2, or the path of a state dict.",
+        "auto",
+        description="Frozen network that turns images into vectors: auto, the recipe's choice, a name of torchvision "
+        "or timm, for example resnet50, or the path of a network. docs/networks.md has the rule.",
     )
     text_backbone: str = Field(
         "all-MiniLM-L6-v2",

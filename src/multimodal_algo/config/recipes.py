@@ -70,10 +70,13 @@ class Recipe:
     models
         Model settings of each branch. AutoGluon's weighted ensemble combines several models. A branch without an entry
         is not fitted.
+    image_backbone
+        Image network that ``image_backbone=auto`` stands for.
     """
 
     folds: int
     models: Mapping[Branch, ModelSettings]
+    image_backbone: str = "tf_efficientnet_lite2"
 
 
 def _linear(*strengths: float, pieces: float | None = None) -> list[dict[str, Any]]:
@@ -105,6 +108,7 @@ _DEFAULT: Mapping[Branch, ModelSettings] = {
 RECIPES: Mapping[str, Recipe] = {
     "toy": Recipe(
         folds=4,
+        image_backbone="tf_efficientnet_lite0",
         models={
             Branch.TEXT: {"WIDE": _linear(3)},
             Branch.NUM: {"GBM": _TREES},

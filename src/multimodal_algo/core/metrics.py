@@ -127,11 +127,20 @@ def _roc_auc(truth: np.ndarray, probabilities: np.ndarray) -> float:
         labels = list(np.unique(truth))
         probabilities = probabilities[:, labels]
     areas = [
-        _sklearn("roc_auc_score")(truth == label, probabilities[:, column])
+        _area(truth == label, probabilities[:, column])
         for column, label in enumerate(labels)
         if 0 < (truth == label).sum() < len(truth)
     ]
     return float(np.mean(areas)) if areas else float("nan")
+
+
+def _area(is_class: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the area under the ROC curve, by ranks. With many classes scikit-learn's function takes minutes."""
+    from scipy.stats import rankdata
+
+    rows = int(is_class.sum())
+    ranks = float(rankdata(probabilities)[is_class].sum())
+    return (ranks - rows * (rows + 1) / 2) / (rows * (len(is_class) - rows))
 
 
 def _rmse(truth: np.ndarray, predictions: np.ndarray) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 from multimodal_algo.core.schema import Modality
 from multimodal_algo.core.values import category_value, is_like_missing, trimmed
+from multimodal_algo.ingest.image_input import IMAGENET, ImageInput
 from multimodal_algo.ingest.images import ImageFiles, decode_images
 
 _MISSING_NUMBERS = frozenset({"", "nan", "na", "null"})
@@ -25,11 +26,14 @@ class CellRules:
         Texts that stand for a missing cell, from the hyperparameter ``missing_values``.
     number_categories
         Categories whose values are numbers, see `values.are_numbers`. Training learns them from all rows.
+    image_input
+        The images that the network takes.
     """
 
     images: ImageFiles | None = None
     missing: frozenset[str] = frozenset()
     number_categories: frozenset[str] = frozenset()
+    image_input: ImageInput = IMAGENET
 
 
 PLAIN = CellRules()
@@ -73,7 +77,7 @@ def parse_cell(modality: Modality, cell: Any, rules: CellRules = PLAIN) -> Any:
         return _parse_number(str(cell))
     if modality is Modality.IMAGE:
         try:
-            return decode_images(cell, rules.images)
+            return decode_images(cell, rules.images, rules.image_input)
         except ValueError as error:
             raise BadCell(f"{error}{_hint(cell)}") from None
     if isinstance(cell, bytes):

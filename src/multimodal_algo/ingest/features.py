@@ -10,13 +10,40 @@ import numpy as np
 import pandas as pd
 
 from multimodal_algo.core.schema import FeatureSchema, Modality, modality_of
+from multimodal_algo.ingest.image_input import IMAGENET, ImageInput
 from multimodal_algo.ingest.pictures import PictureColumn, encode_pictures
 
 Encoder = Callable[[Sequence[Any]], np.ndarray]
-"""A frozen network as a function: images, uint8 (224, 224, 3), or texts become vectors, float32 (cells, width)."""
+"""A frozen network as a function: images, uint8 (side, side, 3), or texts become vectors, float32 (cells, width)."""
 
 Encoders = Mapping[Modality, Encoder]
 """The encoders of texts and of images, where there are such columns."""
+
+
+@dataclass(frozen=True)
+class ImageEncoder:
+    """The encoder of images, with the images that it takes.
+
+    Parameters
+    ----------
+    encode
+        The network as a function.
+    takes
+        The images that it takes.
+    """
+
+    encode: Encoder
+    takes: ImageInput
+
+    def __call__(self, cells: Sequence[Any]) -> np.ndarray:
+        """Return the vectors of images, float32 (images, width)."""
+        return self.encode(cells)
+
+
+def image_input(encoders: Encoders) -> ImageInput:
+    """Return the images that the encoder of images takes."""
+    encoder = encoders.get(Modality.IMAGE)
+    return encoder.takes if isinstance(encoder, ImageEncoder) else IMAGENET
 
 
 @dataclass(frozen=True)
@@ -105,7 +132,7 @@ def build_features(
     encoders
         Encoders of the modalities that the schema has.
     picture_side
-        Side of the pictures in pixels. With 0 rows do not get pictures.
+        Least side of the pictures in pixels. With 0 rows do not get pictures.
     """
     table = pd.DataFrame(index=pd.RangeIndex(rows))
     vectors: dict[str, VectorColumn] = {}

@@ -19,12 +19,11 @@ from PIL import Image, ImageFile
 
 from multimodal_algo.ingest.image_files import ImageFiles
 from multimodal_algo.ingest.image_formats import is_heic, is_known, not_an_image, without_metadata
+from multimodal_algo.ingest.image_input import IMAGENET, ImageInput
 from multimodal_algo.ingest.image_text import encoded_image, texts_of
 
 T = TypeVar("T")
 
-SIDE = 224
-_SHORT_SIDE = 256
 _MAX_PIXELS = 100_000_000
 _FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 # Cells of Excel end here.
@@ -63,18 +62,22 @@ class SeveralImages:
         return sum(map(len, self.images))
 
 
-def decode_images(cell: str | bytes | SeveralImages, files: ImageFiles | None = None) -> tuple[np.ndarray, ...]:
+def decode_images(
+    cell: str | bytes | SeveralImages, files: ImageFiles | None = None, wanted: ImageInput = IMAGENET
+) -> tuple[np.ndarray, ...]:
     """Decode the images of one cell.
 
     Parameters
     ----------
     cell, files
         See `encoded_images`.
+    wanted
+        The images that the network takes.
 
     Returns
     -------
     tuple of numpy.ndarray
-        One array per image, RGB, uint8 (224, 224, 3). Empty for an empty cell.
+        One array per image, RGB, uint8 (side, side, 3). Empty for an empty cell.
 
     Raises
     ------
@@ -82,7 +85,7 @@ def decode_images(cell: str | bytes | SeveralImages, files: ImageFiles | None = 
         An image is not base64, has an unknown format, is truncated or has too many pixels. The message is the reason.
     """
     try:
-        return tuple(_pixels(data) for data in encoded_images(cell, files))
+        return tuple(_pixels(data, wanted) for data in encoded_images(cell, files))
     except ValueError as error:
         if isinstance(cell, str) and len(cell) == _EXCEL_CHARACTERS:
             raise ValueError(f"{error}; cells of Excel end at 32,767 characters, as this one does") from None
@@ -174,11 +177,10 @@ def _as_value_error() -> Iterator[None]:
         raise ValueError(f"the image cannot be decoded ({reason})") from None
 
 
-def _pixels(data: bytes) -> np.ndarray:
+def _pixels(data: bytes, wanted: ImageInput) -> np.ndarray:
     with _as_value_error():
-        # The crop of a JPEG that is decoded for this side still has enough pixels.
-        image = _despite_metadata(data, lambda data: _upright(_opened(data), SIDE))
-        return np.asarray(_cropped(image), dtype=np.uint8)
+        image = _despite_metadata(data, lambda data: _upright(_opened(data), wanted.resize))
+        return np.asarray(wanted.cut(image), dtype=np.uint8)
 
 
 def _despite_metadata(data: bytes, read: Callable[[bytes], T]) -> T:
@@ -287,12 +289,3 @@ def _scaled(values: np.ndarray) -> np.ndarray:
     else:
         white = next(white for white in (1.0, 255.0, 65_535.0) if high <= white)
     return (values * (255 / white)).clip(0, 255).astype(np.uint8)
-
-
-def _cropped(image: Image.Image) -> Image.Image:
-    # ImageNet networks, and the guide, evaluate images so: short side 256, then the centre of 224.
-    width, height = image.size
-    scale = _SHORT_SIDE / min(width, height)
-    crop = SIDE / scale
-    left, top = (width - crop) / 2, (height - crop) / 2
-    return image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=(left, top, left + crop, top + crop))

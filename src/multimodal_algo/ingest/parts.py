@@ -17,10 +17,11 @@ from multimodal_algo.core.label_checks import LabelSettings
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.ingest.cells import CellRules
 from multimodal_algo.ingest.dataset import DatasetWriter, join_datasets, write_warnings
-from multimodal_algo.ingest.features import Encoders, Features, build_features
+from multimodal_algo.ingest.features import Encoders, Features, build_features, image_input
 from multimodal_algo.ingest.findings import NO_HEADER, BadRow, BadRowPolicy, Findings, Inspection
 from multimodal_algo.ingest.groups import check_group_columns
-from multimodal_algo.ingest.images import SIDE, ImageFiles
+from multimodal_algo.ingest.image_input import ImageInput
+from multimodal_algo.ingest.images import ImageFiles
 from multimodal_algo.ingest.keys import row_keys
 from multimodal_algo.ingest.progress import Progress
 from multimodal_algo.ingest.scan import Chunk, collect
@@ -30,7 +31,7 @@ _LOG = logging.getLogger(__name__)
 
 BAD_ROWS = "bad_rows.csv"
 # The report shows few rows, so small pictures of the first rows are enough for it.
-_SMALL_SIDE = SIDE // 2
+_SMALL_SIDE = 112
 _SMALL_ROWS = 20_000
 _PROBE_ROWS = 32
 
@@ -123,11 +124,12 @@ class _DatasetSink:
         self._dataset: DatasetWriter | None = None
         self._probe: dict[str, Sequence[Any]] = {}
 
-    def begin(self, schema: FeatureSchema) -> None:
+    def begin(self, schema: FeatureSchema) -> ImageInput:
         """See `Sink.begin`."""
         check_group_columns(schema, self._group_by)
         self._schema = schema
         self._encoders = self._encoders_of(schema)
+        return image_input(self._encoders)
 
     def append(self, chunk: Chunk) -> None:
         """See `Sink.append`."""
@@ -141,7 +143,8 @@ class _DatasetSink:
 
     def _features(self, chunk: Chunk) -> Features:
         with_picture = len(chunk) if self._keep_images else min(max(_SMALL_ROWS - self.rows, 0), len(chunk))
-        side = SIDE if self._keep_images else _SMALL_SIDE if with_picture else 0
+        side = _SMALL_SIDE if with_picture else 0
+        side = image_input(self._encoders).side if self._keep_images else side
         features = build_features(self._schema, chunk.cells, len(chunk), self._encoders, side)
         if with_picture == len(chunk):
             return features

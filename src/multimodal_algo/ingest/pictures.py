@@ -49,14 +49,15 @@ def encode_pictures(cells: Sequence[tuple[np.ndarray, ...]], side: int) -> Pictu
     Parameters
     ----------
     cells
-        Images of each row, RGB, uint8 (224, 224, 3).
+        Images of each row, RGB, uint8 (pixels, pixels, 3).
     side
-        Width and height of the pictures in pixels, a divisor of 224. With 0 no row gets a picture.
+        Least width and height of the pictures in pixels, up to which an image is reduced by a whole factor. A smaller
+        image is not enlarged. With 0 no row gets a picture.
     """
     data, spans, end = [], np.zeros((len(cells), 2), dtype=np.int64), 0
     for row, images in enumerate(cells if side else []):
         if images:
-            picture = Image.fromarray(images[0]).reduce(images[0].shape[0] // side)
+            picture = Image.fromarray(images[0]).reduce(max(images[0].shape[0] // side, 1))
             stream = io.BytesIO()
             picture.save(stream, "JPEG", quality=_QUALITY)
             data.append(stream.getvalue())

@@ -18,6 +18,7 @@ from multimodal_algo.core.schema import ID, LABEL, FeatureSchema, Modality, moda
 from multimodal_algo.core.values import trimmed
 from multimodal_algo.ingest.cells import PLAIN, CellRules
 from multimodal_algo.ingest.findings import BadRow, BadRowPolicy, Findings, Inspection
+from multimodal_algo.ingest.image_input import ImageInput
 from multimodal_algo.ingest.progress import Progress
 from multimodal_algo.ingest.records import BACKSLASHES, NUL, RowProblem
 from multimodal_algo.ingest.rows import PendingRow, RowParser
@@ -46,8 +47,8 @@ class Chunk:
 class Sink(Protocol):
     """Receiver of the rows that can be read."""
 
-    def begin(self, schema: FeatureSchema) -> None:
-        """Take the columns. Called once, after the first header."""
+    def begin(self, schema: FeatureSchema) -> ImageInput:
+        """Take the columns, and return the images that cells are decoded to. Called once, after the first header."""
         ...
 
     def append(self, chunk: Chunk) -> None:
@@ -213,9 +214,9 @@ class _Scan:
         if self._parser is None:
             self._features = self._schema.features
             self._image_columns = self._schema.of(Modality.IMAGE)
-            self._parser = RowParser(self._schema.columns, self._pool, self._rules)
             if self._sink is not None:
-                self._sink.begin(self._schema)
+                self._rules = replace(self._rules, image_input=self._sink.begin(self._schema))
+            self._parser = RowParser(self._schema.columns, self._pool, self._rules)
         return True
 
     def _is_next_header(self, row: SourceRow, source: Source) -> bool:

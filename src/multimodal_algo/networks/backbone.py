@@ -13,6 +13,7 @@ import numpy as np
 
 from multimodal_algo.config.inference import Engine
 from multimodal_algo.core.errors import UserError
+from multimodal_algo.ingest.features import Encoder
 from multimodal_algo.networks.engines import OnnxNetwork, Unavailable, export_onnx, require_equal, run_batches
 from multimodal_algo.networks.stored import NetworkDescription, round_weights, share_weights
 from multimodal_algo.sagemaker.devices import find_devices
@@ -69,23 +70,24 @@ class Backbone(ABC):
     @cached_property
     def _expected(self) -> np.ndarray:
         """The vectors of the probe's cells: those of the training, or torch's."""
-        return self._by_torch(self._probe()) if self._stored is None else self._stored.vectors
+        return self._on_cpu() if self._stored is None else self._stored.vectors
+
+    def _on_cpu(self) -> np.ndarray:
+        """Return torch's vectors of the probe's cells, computed on the CPU. A GPU would compute in half precision."""
+        import torch
+
+        inputs = self._inputs(self._probe())
+        with torch.inference_mode():
+            module = self._exportable(list(inputs)).eval()
+            return module(*map(torch.from_numpy, inputs.values())).float().numpy()
 
     def round_weights(self) -> None:
         """Round the weights to float16, so that training uses what the artifact stores. See `stored.round_weights`."""
-        difference = round_weights(self.network, self._reprobed)
-        self._forget()
+        difference = round_weights(self.network, self._on_cpu)
+        for name in ("_module", "_expected"):  # made from the weights as they were
+            self.__dict__.pop(name, None)
         if difference is None:
             _LOG.info("the %s network keeps its weights in float32, since float16 changes its vectors", self.kind)
-
-    def _reprobed(self) -> np.ndarray:
-        self._forget()
-        return self._by_torch(self._probe())
-
-    def _forget(self) -> None:
-        """Drop what was made from other weights."""
-        for name in ("_module", "_expected"):
-            self.__dict__.pop(name, None)
 
     def save(self, directory: Path) -> None:
         """Write the weights, what turns cells into inputs, and the description. See `networks.stored`."""
@@ -162,6 +164,11 @@ class Backbone(ABC):
     def _module(self) -> torch.nn.Module:
         """The network on its device, as a module whose arguments are the arrays of `_inputs`."""
         return self._fastest().eval().to(self.device)
+
+    @property
+    def encoder(self) -> Encoder:
+        """`encode`, with what `build_features` has to know about the network."""
+        return self.encode
 
     @abstractmethod
     def encode(self, cells: Sequence[Any]) -> np.ndarray:

@@ -10,19 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from multimodal_algo.ingest.images import SIDE
+from multimodal_algo.ingest.features import ImageEncoder
+from multimodal_algo.ingest.image_input import ImageInput
 from multimodal_algo.networks.backbone import Backbone
 from multimodal_algo.networks.engines import optimise_for_cpu
-from multimodal_algo.networks.library import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    WEIGHTS,
-    BackboneInfo,
-    find_image_network,
-    read_image_network,
-    write_for_timm,
-)
+from multimodal_algo.networks.image_info import BackboneInfo
+from multimodal_algo.networks.library import WEIGHTS, find_image_network, read_image_network
 from multimodal_algo.networks.stored import NetworkDescription, write_weights
+from multimodal_algo.networks.timm_networks import write_for_timm
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +27,7 @@ _CPU_IMAGES, _GPU_IMAGES = 4, 128
 
 
 class ImageBackbone(Backbone):
-    """An ImageNet network without its classifier, as an encoder of images.
+    """An image network without its classifier, as an encoder of images.
 
     Parameters
     ----------
@@ -85,10 +80,15 @@ class ImageBackbone(Backbone):
 
     def save_for_timm(self, directory: Path) -> bool:
         """Write the weights as AutoMM reads them, and return whether timm has the network."""
-        return write_for_timm(self.network, self.info.architecture, directory)
+        return write_for_timm(self.network, self.info, directory)
+
+    @property
+    def encoder(self) -> ImageEncoder:
+        """See `Backbone.encoder`."""
+        return ImageEncoder(self.encode, self.info.takes)
 
     def encode(self, cells: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the vectors of RGB images, uint8 (224, 224, 3) each: float32 (images, width)."""
+        """Return the vectors of RGB images, uint8 (side, side, 3) each: float32 (images, width)."""
         if not cells:
             return np.empty((0, self.width), dtype=np.float32)
         size = _GPU_IMAGES if self.has_gpu else _CPU_IMAGES
@@ -96,19 +96,21 @@ class ImageBackbone(Backbone):
         return np.concatenate(list(self._vectors(batches)))
 
     def _exportable(self, names: list[str]) -> torch.nn.Module:
-        return _from_pixels(copy.deepcopy(self.network).cpu())
+        return _from_pixels(copy.deepcopy(self.network).cpu(), self.info.takes)
 
     def _fastest(self) -> torch.nn.Module:
-        return _from_pixels(self.network if self.has_gpu else optimise_for_cpu(self.network))
+        network = self.network if self.has_gpu else optimise_for_cpu(self.network)
+        return _from_pixels(network, self.info.takes)
 
     def _probe(self) -> list[np.ndarray]:
-        return list(np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8))
+        side = self.info.takes.side
+        return list(np.random.default_rng(0).integers(0, 256, (2, side, side, 3), dtype=np.uint8))
 
     def _inputs(self, cells: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         return {"pixels": np.stack(cells)}
 
 
-def _from_pixels(network: torch.nn.Module) -> torch.nn.Module:
+def _from_pixels(network: torch.nn.Module, takes: ImageInput) -> torch.nn.Module:
     """Return a module that normalises pixels, uint8 (images, height, width, 3), and gives them to `network`."""
     import torch
 
@@ -119,8 +121,8 @@ def _from_pixels(network: torch.nn.Module) -> torch.nn.Module:
         def __init__(self) -> None:
             super().__init__()
             self.network = network
-            self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-            self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+            self.register_buffer("mean", 255 * torch.tensor(takes.mean).view(1, 3, 1, 1), persistent=False)
+            self.register_buffer("std", 255 * torch.tensor(takes.std).view(1, 3, 1, 1), persistent=False)
 
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
             # Pixels have the order in which convolutions are fastest, so they are not copied.

@@ -16,7 +16,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -183,8 +183,9 @@ def share_weights(graph: Path) -> None:
         tensor = stored.get(_digest(onnx.numpy_helper.to_array(initializer)))
         if tensor is None:
             continue
+        is_cast = initializer.data_type == onnx.TensorProto.FLOAT and tensor.dtype == "F16"
         _refer(initializer, tensor, graph.parent)
-        if tensor.dtype == "F16":
+        if is_cast:
             name = initializer.name
             initializer.name = f"{name}.float16"
             initializer.data_type = onnx.TensorProto.FLOAT16
@@ -218,11 +219,14 @@ class _StoredTensor:
     values: np.ndarray
 
 
-_DTYPES = {"F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I8": np.int8, "U8": np.uint8}
+_DTYPES: Mapping[str, Any] = {
+    "F64": np.float64, "F32": np.float32, "F16": np.float16,
+    "I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8, "U8": np.uint8, "BOOL": np.bool_,
+}  # fmt: skip
 
 
 def _tensors_below(directory: Path) -> Iterator[_StoredTensor]:
-    """Yield the tensors of all safetensors files. The values of float16 are float32."""
+    """Yield the tensors of all safetensors files: those of float16 as float32 too, since a graph may have either."""
     for path in sorted(directory.rglob("*.safetensors")):
         content = np.memmap(path, mode="r")
         start = 8 + struct.unpack("<Q", content[:8].tobytes())[0]
@@ -231,8 +235,10 @@ def _tensors_below(directory: Path) -> Iterator[_StoredTensor]:
                 continue
             begin, end = entry["data_offsets"]
             values = content[start + begin : start + end].view(dtype).reshape(entry["shape"])
-            values = values.astype(np.float32) if entry["dtype"] == "F16" else values
-            yield _StoredTensor(path, entry["dtype"], start + begin, end - begin, values)
+            stored = _StoredTensor(path, entry["dtype"], start + begin, end - begin, values)
+            yield stored
+            if entry["dtype"] == "F16":
+                yield replace(stored, values=values.astype(np.float32))
 
 
 def _digest(values: np.ndarray) -> bytes:

@@ -22,13 +22,12 @@ from multimodal_algo.fusion.fusion import Fusion
 from multimodal_algo.fusion.votes import Votes, votes_of
 from multimodal_algo.ingest.categories import KnownCategories
 from multimodal_algo.ingest.cells import CellRules
-from multimodal_algo.ingest.features import Encoders, Features, build_features
-from multimodal_algo.ingest.images import SIDE
+from multimodal_algo.ingest.features import Encoders, Features, build_features, image_input
 from multimodal_algo.ingest.rows import PendingRow, RowParser
 from multimodal_algo.networks.backbone import Backbone
 from multimodal_algo.networks.engines import Unavailable, choose_engine
 from multimodal_algo.networks.image_backbone import ImageBackbone
-from multimodal_algo.networks.library import BackboneInfo
+from multimodal_algo.networks.image_info import BackboneInfo
 from multimodal_algo.networks.text_backbone import TextBackbone
 
 _LOG = logging.getLogger(__name__)
@@ -87,11 +86,13 @@ class LoadedModel:
         rules = CellRules(
             missing=missing_texts(str(config.hyperparameters.get("missing_values", ""))),
             number_categories=frozenset(config.number_categories),
+            image_input=image_input(encoders),
         )
         self._parser = RowParser(self.schema.inference_columns, decoders, rules)
         self._models = models
         self._fusion = fusion
-        self._picture_side = SIDE if needs_pictures([entry.branch for entry in config.branches]) else 0
+        branches = [entry.branch for entry in config.branches]
+        self._picture_side = rules.image_input.side if needs_pictures(branches) else 0
         self.encoders = encoders
         self.categories = categories
 
@@ -113,14 +114,14 @@ class LoadedModel:
         ]
         networks: dict[Modality, Backbone] = {}
         if config.image_backbone is not None:
-            info = BackboneInfo(**config.image_backbone.model_dump())
+            info = BackboneInfo(**dict(config.image_backbone))
             networks[Modality.IMAGE] = ImageBackbone.load(directory / IMAGE_BACKBONE, info)
         if config.schema_.of(Modality.TEXT):
             networks[Modality.TEXT] = TextBackbone.load(directory / TEXT_BACKBONE)
         for modality, folder in ((Modality.IMAGE, IMAGE_BACKBONE), (Modality.TEXT, TEXT_BACKBONE)):
             if modality in networks:
                 _run_by(engine, networks[modality], directory / folder / GRAPH)
-        encoders = {modality: network.encode for modality, network in networks.items()}
+        encoders = {modality: network.encoder for modality, network in networks.items()}
         path = directory / CATEGORIES
         categories = KnownCategories.load(path, config.schema_) if path.is_file() else None
         return cls(config, models, Fusion.load(directory / FUSION), encoders, categories)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from multimodal_algo.branches.registry import FINE_TUNED
 from multimodal_algo.config.automm_networks import without_weights
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.config.inference import Engine
-from multimodal_algo.config.recipes import Branch, ModelSettings, Recipe
+from multimodal_algo.config.recipes import RECIPES, Branch, ModelSettings, Recipe
 from multimodal_algo.core.schema import FeatureSchema, Modality
 from multimodal_algo.ingest.features import Encoder, Encoders
 from multimodal_algo.training.continuing.export import Networks
@@ -86,7 +87,7 @@ class Backbones:
 
         if schema.of(Modality.IMAGE) and self._image is None:
             self._image = ImageBackbone.resolve(
-                str(self.frozen.get(Modality.IMAGE, self.hyperparameters.image_backbone)),
+                str(self.frozen.get(Modality.IMAGE, _image_network(self.hyperparameters))),
                 weights_dir=self.weights_dir,
                 allow_untrained=self.hyperparameters.quality == "toy",
                 seed=self.hyperparameters.seed,
@@ -105,9 +106,9 @@ class Backbones:
         """Encoders of the loaded networks, by modality."""
         encoders: dict[Modality, Encoder] = {}
         if self._image is not None:
-            encoders[Modality.IMAGE] = self._image.encode
+            encoders[Modality.IMAGE] = self._image.encoder
         if self._text is not None:
-            encoders[Modality.TEXT] = self._text.encode
+            encoders[Modality.TEXT] = self._text.encoder
         return encoders
 
     def _speed_up(self, network: Backbone, name: Path) -> None:
@@ -185,7 +186,7 @@ class Backbones:
             start = self._start_settings(branch, settings)
             if start is not None:
                 models[branch] = {**start, **settings}
-        return Recipe(recipe.folds, models)
+        return replace(recipe, models=models)
 
     def _start_settings(self, branch: Branch, given: ModelSettings) -> dict[str, str] | None:
         """Return AutoMM's settings for the first weights of a branch. None if AutoMM cannot start from them.
@@ -227,14 +228,18 @@ class Backbones:
         """Return the artifact's description of the image network. None without image columns."""
         if self._image is None:
             return None
-        info = self._image.info
-        return BackboneEntry(architecture=info.architecture, source=info.source, pretrained=info.pretrained)
+        return BackboneEntry(**vars(self._image.info))
 
     def save(self, directory: Path) -> None:
         """Write the networks into an artifact, without their ONNX graphs."""
         for name, network in self._networks().items():
             stored = self._stored(network, name)
             shutil.copytree(stored, directory / name, ignore=shutil.ignore_patterns(GRAPH), dirs_exist_ok=True)
+
+
+def _image_network(hyperparameters: HyperParameters) -> str:
+    name = hyperparameters.image_backbone
+    return RECIPES[hyperparameters.quality].image_backbone if name == "auto" else name
 
 
 def _require_close(predictions: np.ndarray, expected: np.ndarray) -> None:

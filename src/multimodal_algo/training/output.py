@@ -26,8 +26,7 @@ from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.core.labels import Target
 from multimodal_algo.ingest.categories import KnownCategories
 from multimodal_algo.ingest.dataset import Dataset
-from multimodal_algo.ingest.features import Encoders, build_features
-from multimodal_algo.ingest.images import SIDE
+from multimodal_algo.ingest.features import Encoders, build_features, image_input
 from multimodal_algo.predictors.base import TargetScale
 from multimodal_algo.report.metrics import Metrics
 from multimodal_algo.training.backbones import Backbones
@@ -86,7 +85,7 @@ class NewArtifact:
         """
         dataset = self.dataset
         rows = len(next(iter(dataset.probe.values())))
-        side = SIDE if needs_pictures(branch for branch, _ in self.fitted.models) else 0
+        side = image_input(encoders).side if needs_pictures(branch for branch, _ in self.fitted.models) else 0
         features = build_features(dataset.schema, dataset.probe, rows, encoders, side)
         predictions = self.fusion.predict(self.fitted.predict(features, self.hyperparameters.min_completeness))
         return TargetScale.of(self.target.values, self.target.task).standardised(predictions)

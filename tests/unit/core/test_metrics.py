@@ -30,6 +30,13 @@ def test_metrics_of_classes_are_those_of_scikit_learn() -> None:
     assert values["roc_auc"] == pytest.approx(sklearn.metrics.roc_auc_score(truth, probabilities, multi_class="ovr"))
 
 
+def test_the_area_under_the_curve_counts_equal_probabilities_as_scikit_learn_does() -> None:
+    rng = np.random.default_rng(0)
+    truth, probabilities = rng.integers(0, 2, 60), rng.integers(0, 4, (60, 2)) / 4
+    expected = sklearn.metrics.roc_auc_score(truth, probabilities[:, 1])
+    assert CLASSIFICATION["roc_auc"](truth, probabilities) == pytest.approx(expected)
+
+
 def test_metrics_of_numbers_are_those_of_scikit_learn() -> None:
     truth, predictions = np.array([1.0, 2.0, 4.0]), np.array([[1.5], [2.0], [3.0]])
     assert {name: metric(truth, predictions) for name, metric in REGRESSION.items()} == pytest.approx(

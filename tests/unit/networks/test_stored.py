@@ -21,9 +21,10 @@ from multimodal_algo.core.errors import UserError
 from multimodal_algo.networks.backbone import Backbone
 from multimodal_algo.networks.engines import Unavailable
 from multimodal_algo.networks.image_backbone import ImageBackbone
-from multimodal_algo.networks.library import BackboneInfo, without_classifier
+from multimodal_algo.networks.image_info import BackboneInfo
 from multimodal_algo.networks.stored import DESCRIPTION, round_weights, write_weights
 from multimodal_algo.networks.text_backbone import TextBackbone
+from multimodal_algo.networks.torchvision_networks import without_classifier
 
 INFO = BackboneInfo("torchvision/shufflenet_v2_x0_5", "test", True)
 TEXTS = ["a red lamp", "", "  Grüße, a MUCH longer text of words\n" * 30, "x"]
@@ -177,15 +178,17 @@ def test_tensors_of_other_types_keep_their_bits(tmp_path: Path) -> None:
             super().__init__()
             self.register_buffer("table", torch.randint(0, 256, (3 * 224 * 224, 16), dtype=torch.uint8))
             self.register_buffer("scale", torch.rand(16) / 1000)
+            self.register_buffer("more", (torch.rand(3 * 224 * 224, 2) / 1000).half())
 
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-            return pixels.flatten(1) @ (self.table.float() * self.scale)
+            values = pixels.flatten(1)
+            return torch.cat([values @ (self.table.float() * self.scale), values @ self.more.float()], dim=1)
 
     backbone = ImageBackbone(INFO, Quantised().eval())
     backbone.round_weights()
     backbone.save(tmp_path)
     backbone.export_onnx(tmp_path / GRAPH)
-    assert (tmp_path / "weights.safetensors").stat().st_size < 1.1 * 3 * 224 * 224 * 16
+    assert (tmp_path / "weights.safetensors").stat().st_size < 1.1 * 3 * 224 * 224 * (16 + 4)
     assert (tmp_path / GRAPH).stat().st_size < 10_000
     images = list(np.random.default_rng(1).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8))
     expected = backbone.encode(images)
@@ -198,8 +201,9 @@ def test_onnx_runtime_does_without_torch_and_its_libraries(stored: Path, kind: s
 import sys
 from pathlib import Path
 from multimodal_algo.config.inference import Engine
+from multimodal_algo.ingest.image_input import ImageInput
 from multimodal_algo.networks.image_backbone import ImageBackbone
-from multimodal_algo.networks.library import BackboneInfo
+from multimodal_algo.networks.image_info import BackboneInfo
 from multimodal_algo.networks.text_backbone import TextBackbone
 directory = Path({str(stored)!r})
 network = TextBackbone.load(directory) if {kind!r} == "text" else ImageBackbone.load(directory, {INFO!r})

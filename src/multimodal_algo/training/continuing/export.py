@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -100,6 +101,15 @@ def _write_fine_tuned(directory: Path, config: ModelConfig, output: Path) -> Non
         folder = _FOLDERS[networks[0]]
         shutil.rmtree(output / folder, ignore_errors=True)
         FineTunedPredictor.load(directory / entry.name).save_networks(output)
+    _keep_image_input(config, output / _FOLDERS[Modality.IMAGE] / _SIGNS[Modality.IMAGE])
+
+
+def _keep_image_input(config: ModelConfig, sign: Path) -> None:
+    """Let a fine-tuned image network take the images of the frozen one, which its pictures are made of."""
+    if config.image_backbone is not None and sign.is_file():
+        takes = config.image_backbone.model_dump(include={"takes"})
+        content = {**json.loads(sign.read_text(encoding="utf-8")), **takes}
+        sign.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
 def find_networks(directory: Path) -> Networks:

@@ -68,7 +68,7 @@ def test_named_files_become_images_that_serving_reads(write_csv: WriteCsv, folde
     assert np.abs(np.array(found[0]) - (RED, BLUE)).max() < 6
     assert found[1] == []
     assert np.abs(np.array(found[2]) - BLUE).max() < 6
-    assert [image.size for image in images_of(records[0].cells[1])] == [(341, 256), (256, 768)]
+    assert [image.size for image in images_of(records[0].cells[1])] == [(389, 292), (292, 876)]
     assert base64.b64decode(records[2].cells[1]) == (folder / "small.jpg").read_bytes()
 
 
@@ -98,7 +98,7 @@ def test_bytes_in_parquet_are_made_smaller(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a_image": [photo(), None], "label": ["x", "y"]}), tmp_path / "data.parquet")
     prepare_data(tmp_path / "data.parquet", tmp_path / "out.csv", images=ImageRules(), training=True)
     _, (cell, _), last = written(tmp_path / "out.csv")
-    assert images_of(cell)[0].size == (341, 256)
+    assert images_of(cell)[0].size == (389, 292)
     assert last == ["", "y"]
 
 
@@ -181,7 +181,7 @@ def test_a_folder_of_classes_becomes_a_training_csv(classes: Path, tmp_path: Pat
     assert header == ["ID", "label", "photo_image"]
     names = ["cat/10.JPG", "cat/2.jpg", "cat/more; of them/_1.png", "dog/a,b.webp"]
     assert [row[:2] for row in rows] == [[name, name[:3]] for name in names]
-    assert {images_of(row[2])[0].size for row in rows} == {(341, 256)}
+    assert {images_of(row[2])[0].size for row in rows} == {(389, 292)}
     assert (done.rows, done.images, done.passed_over) == (4, 4, 1)
     assert "1 files that are not images passed over" in done.sentence
 

@@ -1,0 +1,167 @@
+"""Image networks of timm: by name, by state dict, and as AutoMM reads them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from multimodal_algo.ingest.image_input import ImageInput
+from multimodal_algo.networks.image_info import BackboneInfo
+
+# Networks of torchvision that timm has under another name.
+_TIMM_NAMES = {"mobilenet_v2": "mobilenetv2_100"}
+# Beginnings of the names of networks whose parameters have one order in both libraries.
+_SAME_IN_TIMM = ("resnet", "mobilenetv2_100")
+# What the structure of a network depends on. The rest of timm's configuration is about its images and its source.
+_STRUCTURE = ("input_size", "fixed_input_size")
+
+
+def timm_names() -> list[str]:
+    """Return the names of timm's networks."""
+    import timm
+
+    return timm.list_models()
+
+
+def is_timm_name(name: str) -> bool:
+    """Return whether timm has a network of this name, which may end in the name of its weights, after a dot."""
+    import timm
+
+    architecture, _, tag = name.partition(".")
+    return timm.is_model(architecture) and (not tag or name in timm.list_models(f"{architecture}*", pretrained=True))
+
+
+def timm_network(
+    name: str,
+    *,
+    state: Mapping[str, Any] | None = None,
+    description: Mapping[str, Any] | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> tuple[BackboneInfo, Any]:
+    """Return a network of timm, and its description, which calls it untrained.
+
+    Parameters
+    ----------
+    name
+        Name of the network, with or without the name of its weights.
+    state
+        Its weights, with or without those of a classifier. By default the network has untrained weights, and its
+        classifier.
+    description
+        Values of ``pretrained_cfg`` that replace those that timm has for the name.
+    arguments
+        Further arguments of the network.
+
+    Raises
+    ------
+    RuntimeError, KeyError, TypeError, ValueError
+        The network cannot be built so, or the weights do not fit.
+    """
+    import timm
+    from timm.models import PretrainedCfg
+
+    known = {field.name for field in fields(PretrainedCfg)}
+    overlay = {key: value for key, value in (description or {}).items() if key in known and value is not None}
+    arguments = dict(arguments or {})
+    if state is not None:
+        classifier = overlay.get("classifier") or timm.get_pretrained_cfg_value(name, "classifier")
+        # With no classes on both sides, timm accepts neither missing nor unknown weights.
+        overlay |= {"state_dict": _without(state, classifier), "num_classes": 0, "label_offset": 0}
+        arguments["num_classes"] = 0
+    network = timm.create_model(name, pretrained=state is not None, pretrained_cfg_overlay=overlay, **arguments)
+    described = {key: value for key, value in network.pretrained_cfg.items() if key != "state_dict"}
+    network.pretrained_cfg = network.default_cfg = described
+    settings = {
+        "description": {key: described[key] for key in _STRUCTURE if key in described},
+        "arguments": {key: value for key, value in arguments.items() if key != "num_classes"},
+    }
+    return BackboneInfo(f"timm/{name}", "untrained", False, image_input_of(described), settings), network
+
+
+def _without(state: Mapping[str, Any], classifier: str | tuple[str, ...] | None) -> dict[str, Any]:
+    """Return weights without those of the classifier, or of several classifiers."""
+    names = (classifier,) if isinstance(classifier, str) else tuple(classifier or ())
+    dropped = {f"{name}.{kind}" for name in names for kind in ("weight", "bias")}
+    return {key: value for key, value in state.items() if key not in dropped}
+
+
+def image_input_of(description: Mapping[str, Any]) -> ImageInput:
+    """Return the images that a network takes by its ``pretrained_cfg``, as timm itself evaluates it.
+
+    Raises
+    ------
+    ValueError
+        Images of this kind are not supported. The message is the reason.
+    """
+    from timm.data import resolve_data_config
+
+    config = resolve_data_config(pretrained_cfg=dict(description))
+    channels, height, width = config["input_size"]
+    if channels != 3 or height != width:
+        raise ValueError(f"images of {width} x {height} pixels with {channels} colours")
+    if config["crop_mode"] not in ("center", "squash"):
+        raise ValueError(f"the crop_mode '{config['crop_mode']}'")
+    return ImageInput(
+        side=height,
+        resize=math.floor(height / config["crop_pct"]),
+        keeps_shape=config["crop_mode"] == "center",
+        interpolation=config["interpolation"],
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+    )
+
+
+def write_for_timm(network: Any, info: BackboneInfo, directory: Path) -> bool:
+    """Write the weights of a network as AutoMM's ``timm_image`` reads them.
+
+    torchvision's ResNets have timm's names. The parameters of its MobileNetV2 are in timm's order.
+
+    Parameters
+    ----------
+    network
+        Network without its classifier.
+    info
+        Its description.
+    directory
+        Directory for the files, made when missing.
+
+    Returns
+    -------
+    bool
+        Whether timm has the network. Otherwise nothing is written.
+    """
+    import timm
+    import torch
+
+    library, _, name = info.architecture.partition("/")
+    name = name if library == "timm" else _TIMM_NAMES.get(name, name)
+    if library != "timm" and not name.startswith(_SAME_IN_TIMM):
+        return False
+    # AutoMM makes the network by its name alone.
+    copy = timm.create_model(name, pretrained=False, num_classes=0)
+    weights = [value.cpu() for value in network.state_dict().values()]
+    expected = copy.state_dict()
+    if [tuple(value.shape) for value in weights] != [tuple(value.shape) for value in expected.values()]:
+        return False
+    copy.load_state_dict(dict(zip(expected, weights, strict=True)))
+    directory.mkdir(parents=True, exist_ok=True)
+    torch.save(copy.state_dict(), directory / "pytorch_model.bin")
+    config = {"architecture": name, "num_features": copy.num_features, "pretrained_cfg": _described(name, info.takes)}
+    (directory / "config.json").write_text(json.dumps(config) + "\n", encoding="utf-8")
+    return True
+
+
+def _described(name: str, takes: ImageInput) -> dict[str, Any]:
+    return {
+        "architecture": name,
+        "input_size": [3, takes.side, takes.side],
+        "mean": list(takes.mean),
+        "std": list(takes.std),
+        "interpolation": takes.interpolation,
+        "crop_pct": takes.side / takes.resize,
+        "crop_mode": "center" if takes.keeps_shape else "squash",
+    }
