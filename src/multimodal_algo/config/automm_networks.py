@@ -116,6 +116,21 @@ def default_networks(modalities: Iterable[Modality], keys: Iterable[str]) -> lis
     return list(dict.fromkeys(_chosen(modality, known) for modality in modalities))
 
 
+def without_weights(modalities: Iterable[Modality], settings: Mapping[str, Any]) -> list[Modality]:
+    """Return those of the modalities whose networks start from the weights of the job.
+
+    The other ones have a ``checkpoint_name`` in the settings of the branch.
+    """
+    reads = list(modalities)
+    names = settings.get(NAMES) or default_networks(reads, settings)
+
+    def needs(modality: Modality) -> bool:
+        networks = (name for name in names if family_of(name) == _DEFAULT_NETWORK[modality])
+        return any(f"model.{name}.checkpoint_name" not in settings for name in networks)
+
+    return [modality for modality in reads if needs(modality)]
+
+
 def joining_network(keys: Iterable[str]) -> str:
     """Return the network that joins the others of a fit that names none."""
     return "fusion_transformer" if any(key.startswith("model.fusion_transformer.") for key in keys) else "fusion_mlp"

@@ -14,9 +14,10 @@ import numpy as np
 
 from multimodal_algo.artifact import GRAPH, IMAGE_BACKBONE, TEXT_BACKBONE, BackboneEntry
 from multimodal_algo.branches.registry import FINE_TUNED
+from multimodal_algo.config.automm_networks import without_weights
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.config.inference import Engine
-from multimodal_algo.config.recipes import RECIPES, Branch, Recipe
+from multimodal_algo.config.recipes import RECIPES, Branch, ModelSettings, Recipe
 from multimodal_algo.core.schema import FeatureSchema, Modality
 from multimodal_algo.ingest.features import Encoder, Encoders
 from multimodal_algo.training.continuing.export import Networks
@@ -199,15 +200,18 @@ class Backbones:
         """
         models = {}
         for branch, settings in recipe.models.items():
-            start = self._start_settings(branch)
+            start = self._start_settings(branch, settings)
             if start is not None:
                 models[branch] = {**start, **settings}
         return replace(recipe, models=models)
 
-    def _start_settings(self, branch: Branch) -> dict[str, str] | None:
-        """Return AutoMM's settings for the first weights of a branch. None if AutoMM cannot start from them."""
+    def _start_settings(self, branch: Branch, given: ModelSettings) -> dict[str, str] | None:
+        """Return AutoMM's settings for the first weights of a branch. None if AutoMM cannot start from them.
+
+        Networks whose weights the settings name are left out.
+        """
         settings = {}
-        modalities = FINE_TUNED.get(branch, ())
+        modalities = without_weights(FINE_TUNED.get(branch, ()), given)
         if Modality.TEXT in modalities and self._texts:
             text = self._save_text_start()
             if text is None:

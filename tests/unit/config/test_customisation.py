@@ -5,10 +5,12 @@ import json
 import pytest
 
 from multimodal_algo.branches.registry import FINE_TUNED
+from multimodal_algo.config.automm_networks import without_weights
 from multimodal_algo.config.customisation import Customisation
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.config.recipes import RECIPES, Branch
 from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.schema import Modality
 
 
 def custom(**values: object) -> Customisation:
@@ -65,6 +67,21 @@ def test_keys_of_all_columns_do_not_reach_the_network_of_one_modality() -> None:
     models = custom(text_hyperparameters=values).apply(RECIPES["toy"], fine_tuned=FINE_TUNED, has_gpu=False).models
     assert models[Branch.TEXT_FINE_TUNED] == {"optim.lr": 1e-4}
     assert models[Branch.EARLY] == values
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, [Modality.TEXT, Modality.IMAGE]),
+        ({"model.hf_text.checkpoint_name": "/mine"}, [Modality.IMAGE]),
+        ({"model.names": ["clip"]}, []),
+        ({"model.names": ["hf_text_a", "hf_text_b"], "model.hf_text_a.checkpoint_name": "/mine"}, [Modality.TEXT]),
+    ],
+)
+def test_networks_whose_weights_are_named_do_not_start_from_those_of_the_job(
+    settings: dict[str, object], expected: list[Modality]
+) -> None:
+    assert without_weights([Modality.TEXT, Modality.IMAGE], settings) == expected
 
 
 def test_networks_named_for_one_modality_leave_the_others_of_early_fusion_as_they_are() -> None:

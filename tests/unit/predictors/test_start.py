@@ -148,6 +148,13 @@ def test_a_name_of_timm_has_its_weights_from_a_file(starts: Starts, suffix: str)
         assert (directory / "pytorch_model.bin").is_file()
 
 
+@pytest.mark.usefixtures("no_network")
+def test_a_network_that_is_installed_with_the_package_is_taken_by_its_name(starts: Starts) -> None:
+    directory = Path(starts.of({IMAGE: "tf_efficientnet_lite0"})[IMAGE])
+    needs = json.loads((directory / "config.json").read_text())["pretrained_cfg"]
+    assert (needs["mean"], needs["input_size"]) == ([0.5, 0.5, 0.5], [3, 224, 224])
+
+
 def test_weights_of_another_network_are_refused(starts: Starts) -> None:
     import timm
     import torch

@@ -96,8 +96,9 @@ def correct_learner(learner: Any) -> None:
 
     - Of several checkpoints it takes the one with the largest loss first, since it believes that all metrics of
       AutoGluon grow. By the metric's name it knows better.
-    - It never mixes images (``data.mixup``), since it looks for images in a list in a wrong way.
-    - A network that torch has compiled (``env.compile``) is saved under names that it cannot load.
+    - It never mixes images (``data.mixup``), since it looks for images in a list in a wrong way, and calls a function
+      of timm that has other parameters now.
+    - It cannot save a network that torch has compiled as a new module (``env.compile``).
     """
     average = learner.top_k_average
 
@@ -110,15 +111,24 @@ def correct_learner(learner: Any) -> None:
 
     learner.top_k_average = top_k_average
     learner.get_mixup_func_per_run = partial(_mixup_of, learner)
+    learner.compile_model_per_run = _compile
 
 
 def finish_learner(learner: Any) -> None:
     """Let a fitted learner be saved, and predict rows without an image."""
-    for name in ("top_k_average", "get_mixup_func_per_run"):
+    for name in ("top_k_average", "get_mixup_func_per_run", "compile_model_per_run"):
         learner.__dict__.pop(name, None)
-    learner._model = getattr(learner._model, "_orig_mod", learner._model)
+    learner._model._compiled_call_impl = None
     for processor in learner._data_processors.get("image", ()):
         processor.missing_value_strategy = "zero"
+
+
+def _compile(config: Any, model: Any) -> Any:
+    """Compile the network in place, if the settings say so, and return it."""
+    settings = config.env.compile
+    if settings.turn_on:
+        model.compile(mode=settings.mode, dynamic=settings.dynamic, backend=settings.backend)
+    return model
 
 
 def _mixup_of(learner: Any, config: Any) -> tuple[bool, Any]:
@@ -130,13 +140,15 @@ def _mixup_of(learner: Any, config: Any) -> tuple[bool, Any]:
     if not (is_on and sees_images_alone and len(networks) == 1 and learner._problem_type in ("binary", "multiclass")):
         return False, None
     from autogluon.multimodal.data.mixup import MixupModule
+    from timm.data.mixup import mixup_target
 
     class ImageMixup(MixupModule):
         """AutoMM's mixing, for the batches of a single network: (rows, images, 3, height, width)."""
 
         def __call__(self, x: Any, target: Any, lam: Any = None) -> tuple[Any, Any]:
-            mixed, labels, _ = super().__call__(x.flatten(1, 2), target, lam)
-            return mixed.view_as(x), labels
+            images = x.flatten(1, 2)  # a view, which is changed in place
+            lam = self._mix_elem(images, lam) if self.mode == "elem" else self._mix_batch(images, lam)
+            return x, mixup_target(target, self.num_classes, lam, self.label_smoothing)
 
     options = ("mixup_alpha", "cutmix_alpha", "cutmix_minmax", "prob", "switch_prob", "mode", "label_smoothing")
     return True, ImageMixup(**{option: getattr(mixup, option) for option in options}, num_classes=classes)

@@ -18,6 +18,8 @@ from typing import Any
 from multimodal_algo.config.automm_keys import NAMES, defaults, family_of, nearest, network_of
 from multimodal_algo.config.recipes import ModelSettings
 from multimodal_algo.core.errors import UserError
+from multimodal_algo.networks.embedded import EMBEDDED, embedded_network
+from multimodal_algo.networks.timm_networks import write_for_timm
 
 _LOG = logging.getLogger(__name__)
 
@@ -81,8 +83,8 @@ class Starts:
 
     def _local(self, name: str) -> Path | None:
         """Return the file or directory of a name: the path itself, or below the directory of baked-in weights."""
-        places = (Path(name), self.weights_dir / name, self.weights_dir / name.rsplit("/", 1)[-1])
-        return next((place for place in places if place.exists()), None)
+        paths = (Path(name), self.weights_dir / name, self.weights_dir / name.rsplit("/", 1)[-1])
+        return next((path for path in paths if path.exists()), None)
 
     def _file(self, key: str, name: str) -> Path:
         path = self._local(name)
@@ -121,12 +123,15 @@ class Starts:
         if path is not None and path.is_dir():
             _write_timm(_of_timm_directory(key, path), directory)
             return
-        architecture = name if path is None else path.stem
+        architecture = name.removeprefix("hf_hub:").removeprefix("timm/") if path is None else path.stem
         if not timm.is_model(architecture):
             raise UserError(f"{key}: timm has no network '{_short(architecture)}': {_nearest_of_timm(architecture)}")
         file = path or self._state_dict(architecture)
         if file is not None:
             _write_timm(_with_weights(key, architecture, {}, file), directory)
+        elif architecture in EMBEDDED:
+            info, network = embedded_network(architecture)
+            write_for_timm(network, info, directory)
         elif repository := (timm.get_pretrained_cfg_value(architecture, "hf_hub_id") or ""):
             # timm alone would wait for a minute where there is no network.
             _write_timm(_of_timm_directory(key, _snapshot(repository, _TIMM_FILES)), directory)
