@@ -117,7 +117,7 @@ def find_networks(directory: Path) -> Networks:
     return {
         modality: directory / folder
         for modality, folder in _FOLDERS.items()
-        if (directory / folder / _SIGNS[modality]).is_file()
+        if any((directory / folder / sign).is_file() for sign in ("config.json", _SIGNS[modality]))
     }
 
 
