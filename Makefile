@@ -48,7 +48,12 @@ smoke: install ## Train on a small sample, serve the model, transform lines, and
 images: ## Build the training and the inference image (settings: see scripts/build_images.sh)
 	scripts/build_images.sh
 
-weights: weights/$(RESNET50) ## Download ResNet-50's weights, for the training image
+ifdef NETWORKS
+weights: install ## Download ResNet-50 for the training image, or NETWORKS="names of timm, ids of the hub"
+	$(RUN)/multimodal-algo download-networks $(NETWORKS) --output weights
+else
+weights: weights/$(RESNET50)
+endif
 
 weights/$(RESNET50):
 	mkdir -p weights

@@ -5,7 +5,7 @@
 #                    reached, scripts/local_base_image.sh makes one.
 #   TORCH_INDEX_URL  Index of torch's builds. Default: CUDA 12.6, which runs on the drivers of batch transform's GPU
 #                    hosts. Empty: the plain package index, for development. Its CUDA 13 build does not run there.
-#   WEIGHTS_DIR      Folder of image backbone weights for the training image. Default: weights (`make weights`).
+#   WEIGHTS_DIR      Folder of networks for the training image. Default: weights (`make weights`).
 #   TAG              Tag of the images. Default: latest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -47,11 +47,11 @@ cp "$ca_bundle" "$secrets/ca_bundle" 2>/dev/null || : >"$secrets/ca_bundle"
 mkdir -p build/weights weights
 if [[ $(realpath "$weights") != $(realpath weights) ]]; then
     rm -rf build/weights && mkdir -p build/weights
-    cp "$weights"/*.{pth,pt,safetensors} build/weights/ 2>/dev/null || true
+    cp -RL "$weights"/. build/weights/ 2>/dev/null || true
     weights=build/weights
 fi
 if ! compgen -G "$weights/*" >/dev/null; then
-    echo "images: WARNING: $weights has no backbone weights. Run 'make weights' for ResNet-50, or set WEIGHTS_DIR."
+    echo "images: $weights has no networks, so the images have those of the package alone ('make weights' adds others)."
     touch "$weights/.keep"
 fi
 

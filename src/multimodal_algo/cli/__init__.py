@@ -152,6 +152,17 @@ def export_backbones(model: Path, output: Path) -> None:
         click.echo(sentence)
 
 
+@main.command("download-networks")
+@click.argument("names", nargs=-1, required=True)
+@click.option("--output", type=NEW_FOLDER, required=True, help="Folder for the networks.")
+def download_networks(names: tuple[str, ...], output: Path) -> None:
+    """Download networks by NAMES of torchvision or timm, or by ids of the Hugging Face hub."""
+    from multimodal_algo.networks.downloads import download_networks as downloaded
+
+    for path in downloaded(names, output):
+        click.echo(path)
+
+
 @main.command()
 @click.option("--output", type=NEW_FOLDER, required=True, help="Folder for train.csv, test.csv and test_noheader.csv.")
 def sample(output: Path) -> None:

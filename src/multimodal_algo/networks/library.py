@@ -6,15 +6,25 @@
 from __future__ import annotations
 
 import difflib
+import json
 import logging
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.networks.embedded import EMBEDDED, embedded_network
+from multimodal_algo.networks.hub import NotOnHub, download, is_hub_id
 from multimodal_algo.networks.image_info import BackboneInfo
 from multimodal_algo.networks.state_dict import SUFFIXES, read_state_dict
-from multimodal_algo.networks.timm_networks import timm_names, timm_network
+from multimodal_algo.networks.timm_networks import (
+    hub_id_of,
+    is_timm_name,
+    timm_directory,
+    timm_names,
+    timm_network,
+    untrained_timm_network,
+)
 from multimodal_algo.networks.torchvision_networks import (
     download_network,
     fitting_network,
@@ -23,12 +33,15 @@ from multimodal_algo.networks.torchvision_networks import (
     untrained_network,
     without_classifier,
 )
+from multimodal_algo.networks.transformers_images import transformers_network, untrained_transformers_network
 
 _LOG = logging.getLogger(__name__)
 
 WEIGHTS = "weights.safetensors"
 """The file of weights in a directory of an image network."""
 _EXPORTED = "backbone.json"
+_CONFIG = "config.json"
+_SHOWN = 8
 
 
 def find_image_network(name: str, *, weights_dir: Path, allow_untrained: bool, seed: int) -> tuple[BackboneInfo, Any]:
@@ -36,17 +49,19 @@ def find_image_network(name: str, *, weights_dir: Path, allow_untrained: bool, s
 
     These are looked for in this order:
 
-    1. an exported network at the path `name`, see `training.continuing.export`,
+    1. a directory at the path `name`, here or in `weights_dir`: an exported network (see `training.continuing.export`),
+       or one that timm or transformers wrote,
     2. a state dict at the path `name`, here or in `weights_dir`,
     3. a state dict in `weights_dir` whose file name begins with `name`,
     4. weights that are installed with this package,
     5. weights in torchvision's cache, or downloaded by torchvision,
-    6. untrained weights.
+    6. weights of timm, or of another network, from the hub,
+    7. untrained weights.
 
     Parameters
     ----------
     name
-        Name of a network of torchvision or timm, or a path.
+        Name of a network of torchvision or timm, id of a network on the hub, or a path.
     weights_dir
         Directory of baked-in weights.
     allow_untrained
@@ -64,17 +79,28 @@ def find_image_network(name: str, *, weights_dir: Path, allow_untrained: bool, s
     UserError
         The name is unknown, a file does not fit a known network, or there are no weights.
     """
-    if (Path(name) / _EXPORTED).is_file():
-        return _exported_network(Path(name))
+    for directory in (Path(name), weights_dir / name):
+        if directory.is_dir():
+            return _network_in(directory)
     if (path := _weights_file(name, weights_dir)) is not None:
         return _network_with(path)
     if name in EMBEDDED:
         return embedded_network(name)
     try:
-        return download_network(name)
-    except OSError as error:
+        if name in torchvision_names():
+            return download_network(name)
+        with tempfile.TemporaryDirectory() as scratch:
+            return _network_in(download(hub_id_of(name), Path(scratch)))
+    except (OSError, NotOnHub) as error:
+        if is_hub_id(name):
+            raise UserError(
+                f"image_backbone: there is no directory '{name}', here or in {weights_dir}, and the hub does not give "
+                f"such a network ({error}). Bake it into the image by make weights, or give the path of a network."
+            ) from None
         _accept_untrained(name, weights_dir, allow_untrained, str(error)[:120])
-    return untrained_network(name, seed=seed)
+    if name in torchvision_names():
+        return untrained_network(name, seed=seed)
+    return untrained_timm_network(name, seed=seed)
 
 
 def _accept_untrained(name: str, weights_dir: Path, allow_untrained: bool, reason: str) -> None:
@@ -87,6 +113,23 @@ def _accept_untrained(name: str, weights_dir: Path, allow_untrained: bool, reaso
         raise UserError(f"image_backbone: no weights for '{name}' can be had here ({reason}): {remedy}.") from None
     _LOG.warning("image_backbone: NO WEIGHTS FOR '%s' CAN BE HAD (%s).", name, reason)
     _LOG.warning("image_backbone: going on with UNTRAINED weights, since quality is toy. For real use, %s.", remedy)
+
+
+def _network_in(directory: Path) -> tuple[BackboneInfo, Any]:
+    """Return the network in a directory."""
+    if (directory / _EXPORTED).is_file():
+        return _exported_network(directory)
+    try:
+        content = json.loads((directory / _CONFIG).read_text(encoding="utf-8"))
+        return timm_directory(directory) if "architecture" in content else transformers_network(directory)
+    except Exception as error:  # libraries raise exceptions of any kind for foreign files
+        files = ", ".join(sorted(path.name for path in directory.iterdir())[:_SHOWN]) or "nothing"
+        reason = f"{type(error).__name__}: {error}".split("\n")[0][:150]
+        raise UserError(
+            f"image_backbone: '{directory}' holds {files}, which cannot be read as an image network ({reason}). It "
+            "takes config.json and model.safetensors as timm writes them, or config.json, preprocessor_config.json and "
+            "model.safetensors as transformers writes them."
+        ) from None
 
 
 def _exported_network(directory: Path) -> tuple[BackboneInfo, Any]:
@@ -134,6 +177,8 @@ def image_network(info: BackboneInfo) -> Any:
     library, _, name = info.architecture.partition("/")
     if library == "torchvision":
         return without_classifier(torchvision_network(name, settings=info.settings))
+    if library == "transformers":
+        return untrained_transformers_network(name, info.settings)
     description = info.settings.get("description", {})
     arguments = {**info.settings.get("arguments", {}), "num_classes": 0}
     return timm_network(name, description=description, arguments=arguments)[1]
@@ -153,9 +198,11 @@ def _weights_file(name: str, weights_dir: Path) -> Path | None:
         for path in (Path(name), weights_dir / name):
             if path.is_file():
                 return path
+        if Path(name).suffix not in SUFFIXES and is_hub_id(name):
+            return None
         raise UserError(
             f"image_backbone: there is no file '{name}', here or in {weights_dir}. "
-            "Give the path of a state dict or a name."
+            "Give the path of a state dict, of a directory with a network, or a name."
         )
     _check_name(name)
     matches = (path for path in sorted(weights_dir.glob(f"{name}*")) if path.suffix in SUFFIXES)
@@ -164,11 +211,14 @@ def _weights_file(name: str, weights_dir: Path) -> Path | None:
 
 
 def _check_name(name: str) -> None:
-    names = torchvision_names()
-    if name not in names and name not in EMBEDDED:
-        close = difflib.get_close_matches(name.lower(), [*EMBEDDED, *names], n=1, cutoff=0.4)
-        hint = f"did you mean '{close[0]}'?" if close else "use a name such as resnet50 or mobilenet_v2."
-        raise UserError(f"image_backbone: torchvision has no network '{name}': {hint}")
+    names = [*EMBEDDED, *torchvision_names()]
+    if name not in names and not is_timm_name(name):
+        close = [
+            *difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.8),
+            *difflib.get_close_matches(name.lower(), timm_names(), n=1, cutoff=0.4),
+        ]
+        hint = f"did you mean '{close[0]}'?" if close else "use a name such as resnet50, or leave it out."
+        raise UserError(f"image_backbone: neither torchvision nor timm has a network '{name}': {hint}")
 
 
 def _candidates(stem: str) -> list[tuple[str, str]]:

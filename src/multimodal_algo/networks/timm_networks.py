@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from multimodal_algo.ingest.image_input import ImageInput
 from multimodal_algo.networks.image_info import BackboneInfo
+from multimodal_algo.networks.state_dict import read_state_dict
 
 # Networks of torchvision that timm has under another name.
 _TIMM_NAMES = {"mobilenet_v2": "mobilenetv2_100"}
 # Beginnings of the names of networks whose parameters have one order in both libraries.
 _SAME_IN_TIMM = ("resnet", "mobilenetv2_100")
 # What the structure of a network depends on. The rest of timm's configuration is about its images and its source.
+_WEIGHTS = ("model.safetensors", "pytorch_model.safetensors", "pytorch_model.bin", "pytorch_model.pth")
 _STRUCTURE = ("input_size", "fixed_input_size")
 
 
@@ -33,6 +35,23 @@ def is_timm_name(name: str) -> bool:
 
     architecture, _, tag = name.partition(".")
     return timm.is_model(architecture) and (not tag or name in timm.list_models(f"{architecture}*", pretrained=True))
+
+
+def hub_id_of(name: str) -> str:
+    """Return the id of timm's trained network of a name on the hub. Other names are ids already."""
+    import timm
+
+    config = timm.models.get_pretrained_cfg(name) if is_timm_name(name) else None
+    return getattr(config, "hf_hub_id", None) or name
+
+
+def untrained_timm_network(name: str, *, seed: int) -> tuple[BackboneInfo, Any]:
+    """Return a network of timm with untrained weights, the same for the same seed, and its description."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return timm_network(name, arguments={"num_classes": 0})
 
 
 def timm_network(
@@ -80,6 +99,27 @@ def timm_network(
         "arguments": {key: value for key, value in arguments.items() if key != "num_classes"},
     }
     return BackboneInfo(f"timm/{name}", "untrained", False, image_input_of(described), settings), network
+
+
+def timm_directory(directory: Path) -> tuple[BackboneInfo, Any]:
+    """Return the network in a directory as timm and its hub write it, and its description.
+
+    Raises
+    ------
+    RuntimeError, KeyError, TypeError, ValueError, OSError
+        The directory does not hold a network of timm.
+    """
+    content = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    # Older files have all values on one level.
+    description = {**content, **content.get("pretrained_cfg", {}), "custom_load": False}
+    path = next((path for name in _WEIGHTS if (path := directory / name).is_file()), None)
+    if path is None:
+        raise OSError(f"there is neither {' nor '.join(_WEIGHTS)}")
+    arguments = content.get("model_args") or {}
+    info, network = timm_network(
+        content["architecture"], state=read_state_dict(path), description=description, arguments=arguments
+    )
+    return replace(info, source=directory.name, pretrained=True), network
 
 
 def _without(state: Mapping[str, Any], classifier: str | tuple[str, ...] | None) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from multimodal_algo.training.continuing.previous import archives_in, find_artif
 _FOLDERS = {Modality.TEXT: "text", Modality.IMAGE: "image"}
 _SIGNS = {
     Modality.TEXT: ("0/network.json", "network.json", "config.json", "modules.json"),
-    Modality.IMAGE: ("backbone.json",),
+    Modality.IMAGE: ("backbone.json", "config.json"),
 }
 
 Networks = Mapping[Modality, Path]
