@@ -76,7 +76,7 @@ def test_fine_tuned_text_and_images_answer_alike_after_loading(
         some = list(csv.reader(stream))[:49]
     predictor, metrics = fit(
         write_csv("train.csv", some), tmp_path,
-        text_hyperparameters=settings, image_hyperparameters=settings, image_backbone="resnet18", n_mins="3",
+        text_hyperparameters=settings, image_hyperparameters=settings, image_backbone="resnet18", n_mins="15",
     )  # fmt: skip
     assert {"text_tuned", "img_tuned/photo_image"} <= metrics.modalities.keys()
     with (sample / "test_noheader.csv").open(encoding="utf-8", newline="") as stream:
