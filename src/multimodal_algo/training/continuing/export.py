@@ -102,7 +102,7 @@ def _write_fine_tuned(directory: Path, config: ModelConfig, output: Path) -> Non
         folder = _FOLDERS[networks[0]]
         shutil.rmtree(output / folder, ignore_errors=True)
         FineTunedPredictor.load(directory / entry.name).save_networks(output)
-    _keep_image_input(config, output / _FOLDERS[Modality.IMAGE] / _SIGNS[Modality.IMAGE])
+    _keep_image_input(config, output / _FOLDERS[Modality.IMAGE] / _SIGNS[Modality.IMAGE][0])
 
 
 def _keep_image_input(config: ModelConfig, sign: Path) -> None:
