@@ -22,10 +22,13 @@ _CHARACTERS = 400
 # A language with a smaller share is a mistake of the identifier more often than not.
 _LEAST_SHARE = 0.05
 _LEAST_TEXTS = 10
-# Varieties that the identifier distinguishes and networks do not. zxx is a text in no language.
+_LEAST_CONFIDENCE = 0.8
+# Names of people and titles look like many languages at once.
+_LEAST_WARNED = 0.2
+# Varieties that the identifier distinguishes and networks do not. zxx is a text in no language, und an unsure answer.
 _VARIETIES = {
     "ary": "ar", "arz": "ar", "grc": "el", "hbo": "he", "nb": "no", "nn": "no", "sdh": "ku", "uzs": "uz", "wuu": "zh",
-    "yue": "zh", "zxx": "",
+    "yue": "zh", "zxx": "", "und": "",
 }  # fmt: skip
 _REMEDY = "text_backbone=multilingual-e5-small"
 
@@ -48,7 +51,9 @@ def describe_languages(dataset: Dataset, known: frozenset[str] | None) -> tuple[
         sentence = f"{column}: languages {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}."
         _LOG.info("%s", sentence)
         sentences.append(sentence)
-        if known is not None and (unknown := [name for name in shares if name not in known]):
+        if known is not None and (
+            unknown := [name for name in shares if name not in known and shares[name] >= _LEAST_WARNED]
+        ):
             share = sum(shares[name] for name in unknown)
             warning = (
                 f"{column}: the text networks do not know the language of {share:.0%} of the texts "
@@ -84,4 +89,6 @@ def _is_long(text: str) -> bool:
 def _identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier.min_confidence = _LEAST_CONFIDENCE
+    return identifier
