@@ -85,6 +85,8 @@ def test_cells_of_any_column_are_read_or_the_body_is_refused(rows: list[tuple[st
 def test_a_file_cut_at_any_newline_is_refused_or_read_without_a_torn_row(
     rows: list[tuple[str, str, str]], quoting: int, data: st.DataObject
 ) -> None:
+    # A line of a cell that has the fields of a row cannot be told from a row, once the cell is cut apart.
+    assume(not any(line.count(",") == 2 for row in rows for cell in row for line in cell.split("\n")[1:]))
     lines = written(rows, quoting=quoting).split(b"\n")[:-1]
     cut = data.draw(st.integers(1, max(1, len(lines) - 1)))
     cells = []
