@@ -13,6 +13,7 @@ import numpy as np
 from multimodal_algo.ingest.features import ImageEncoder
 from multimodal_algo.ingest.image_input import ImageInput
 from multimodal_algo.networks.backbone import Backbone
+from multimodal_algo.networks.embedded import EMBEDDED
 from multimodal_algo.networks.engines import optimise_for_cpu
 from multimodal_algo.networks.image_info import BackboneInfo
 from multimodal_algo.networks.library import WEIGHTS, find_image_network, read_image_network
@@ -61,7 +62,8 @@ class ImageBackbone(Backbone):
         """Find the network and its weights. See `find_image_network` for the parameters and errors."""
         info, network = find_image_network(name, weights_dir=weights_dir, allow_untrained=allow_untrained, seed=seed)
         backbone = cls(info, network)
-        backbone.round_weights()
+        if name in EMBEDDED:  # a user's own network keeps its vectors to the last digit
+            backbone.round_weights()
         return backbone
 
     @classmethod

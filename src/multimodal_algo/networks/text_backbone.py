@@ -13,6 +13,7 @@ from multimodal_algo.ingest.features import Encoder
 from multimodal_algo.networks.backbone import Backbone
 from multimodal_algo.networks.stored import DESCRIPTION, NetworkDescription
 from multimodal_algo.networks.texts.find import find_text_network
+from multimodal_algo.networks.texts.library import EMBEDDED
 from multimodal_algo.networks.texts.network import TextInfo, TextNetwork
 
 if TYPE_CHECKING:
@@ -51,15 +52,16 @@ class TextBackbone(Backbone):
         return self._network.module
 
     @classmethod
-    def resolve(cls, name: str) -> TextBackbone:
+    def resolve(cls, name: str, weights_dir: Path | None = None) -> TextBackbone:
         """Find the network of this name, or in a directory that `save` wrote.
 
-        See `find_text_network` for the other names and the errors.
+        See `find_text_network` for the parameters and the errors.
         """
         if (Path(name) / DESCRIPTION).is_file():
             return cls.load(Path(name))
-        backbone = cls(find_text_network(name))
-        backbone.round_weights()
+        backbone = cls(find_text_network(name, weights_dir))
+        if name in EMBEDDED:  # a user's own network keeps its vectors to the last digit
+            backbone.round_weights()
         return backbone
 
     @classmethod

@@ -21,6 +21,7 @@ from multimodal_algo.config.recipes import RECIPES, Branch, ModelSettings, Recip
 from multimodal_algo.core.schema import FeatureSchema, Modality
 from multimodal_algo.ingest.features import Encoder, Encoders
 from multimodal_algo.training.continuing.export import Networks
+from multimodal_algo.training.languages import suited_networks
 
 if TYPE_CHECKING:
     from multimodal_algo.networks.backbone import Backbone
@@ -68,6 +69,13 @@ class Backbones:
         self._image: ImageBackbone | None = None
         self._texts: list[TextBackbone] = []
 
+    def suit_languages(self, train: Path) -> None:
+        """Let ``text_backbone=auto`` stand for networks that know the languages of the channel at `train`."""
+        hyperparameters = self.hyperparameters
+        if hyperparameters.text_backbone == "auto" and Modality.TEXT not in self.frozen:
+            networks = suited_networks(_text_networks(hyperparameters), train, hyperparameters.delimiter)
+            self.hyperparameters = hyperparameters.model_copy(update={"text_backbone": ",".join(networks)})
+
     def encoders_of(self, schema: FeatureSchema) -> Encoders:
         """Return the encoders of the modalities that `schema` has.
 
@@ -94,16 +102,14 @@ class Backbones:
             )
             _LOG.info("image backbone: %s, weights: %s", self._image.info.architecture, self._image.info.source)
         if schema.of(Modality.TEXT) and not self._texts:
-            self._texts = [TextBackbone.resolve(name) for name in self._text_names()]
+            self._texts = [TextBackbone.resolve(name, self.weights_dir) for name in self._text_names()]
             _LOG.info("text backbone: %s", ", ".join(network.info.name for network in self._texts))
 
     def _text_names(self) -> list[str]:
         from multimodal_algo.networks.texts.find import find_text_networks
 
         name = str(self.frozen.get(Modality.TEXT, self.hyperparameters.text_backbone))
-        if name == "auto":
-            return list(RECIPES[self.hyperparameters.quality].text_networks)
-        return find_text_networks(name)
+        return list(_text_networks(self.hyperparameters)) if name == "auto" else find_text_networks(name)
 
     def text_languages(self, schema: FeatureSchema) -> frozenset[str] | None:
         """Return the languages that the text networks know together. None if those of a network are not known."""
@@ -267,6 +273,11 @@ class Backbones:
 def _image_network(hyperparameters: HyperParameters) -> str:
     name = hyperparameters.image_backbone
     return RECIPES[hyperparameters.quality].image_backbone if name == "auto" else name
+
+
+def _text_networks(hyperparameters: HyperParameters) -> tuple[str, ...]:
+    """Return the networks of the recipe."""
+    return RECIPES[hyperparameters.quality].text_networks
 
 
 def _require_close(predictions: np.ndarray, expected: np.ndarray) -> None:

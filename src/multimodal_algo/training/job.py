@@ -183,6 +183,7 @@ def _read_data(channels: ChannelPaths, start: Start, backbones: Backbones, conte
             known_classes=start.known_classes,
         )
         problem_type = start.problem_type(hyperparameters.problem_type)
+        backbones.suit_languages(channels.train)
         dataset = reader.read("train", channels.train, None, problem_type)
         start.check(dataset.schema)
         if dataset.schema.of(Modality.TEXT):

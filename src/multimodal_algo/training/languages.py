@@ -1,21 +1,28 @@
-"""The languages of text columns, for the log and the report, and a warning where the networks do not know them."""
+"""The languages of text columns: which networks suit them, and what the log and the report say of them."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from multimodal_algo.core.schema import Modality
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.schema import Modality, modality_of
+from multimodal_algo.ingest.channel_files import find_files
 from multimodal_algo.ingest.dataset import Dataset
+from multimodal_algo.ingest.sources import Source, read_rows
+from multimodal_algo.networks.texts.library import E5, EMBEDDED
 
 _LOG = logging.getLogger(__name__)
 
 _MOST_TEXTS = 500
+_SAMPLED_ROWS = 1000
 # Shorter texts, such as names, do not show their language. Scripts of syllables and of words need fewer letters.
 _FEWEST_LETTERS, _FEWEST_WIDE = 30, 10
 _CHARACTERS = 400
@@ -30,7 +37,59 @@ _VARIETIES = {
     "ary": "ar", "arz": "ar", "grc": "el", "hbo": "he", "nb": "no", "nn": "no", "sdh": "ku", "uzs": "uz", "wuu": "zh",
     "yue": "zh", "zxx": "", "und": "",
 }  # fmt: skip
-_REMEDY = "text_backbone=multilingual-e5-small"
+_REMEDY = f"text_backbone={E5}"
+
+
+def suited_networks(networks: Sequence[str], location: Path, delimiter: str) -> tuple[str, ...]:
+    """Return the text networks that suit the languages in a channel, in place of a recipe's `networks`.
+
+    A network stays if it knows the languages of the first 1,000 rows of the first file. Where one does not,
+    multilingual-e5-small takes its place. A FIFO can be read once only, so the networks of its job stay as they are.
+
+    Parameters
+    ----------
+    networks
+        Names of networks of `EMBEDDED`.
+    location
+        Path of the channel, see `find_sources`.
+    delimiter
+        Separator of the cells in its text files.
+    """
+    languages = _languages_in(location, delimiter)
+    suited = [name for name in networks if languages <= set(EMBEDDED[name].languages.split())]
+    if len(suited) == len(networks):
+        return tuple(networks)
+    chosen = tuple(dict.fromkeys((*suited, E5)))
+    _LOG.info("text backbone: %s for the languages %s", ", ".join(chosen), ", ".join(sorted(languages)))
+    return chosen
+
+
+def _languages_in(location: Path, delimiter: str) -> set[str]:
+    """Return the languages that at least 20 % of the texts of a column have, among the first rows of a channel."""
+    try:
+        rows = list(islice(_first_rows(location, delimiter), _SAMPLED_ROWS + 1))
+    except UserError:
+        return set()  # the reading of all rows reports it
+    languages = set()
+    for number, name in enumerate(rows[0] if rows else []):
+        if modality_of(str(name)) is Modality.TEXT:
+            texts = dict.fromkeys(row[number] for row in rows[1:] if number < len(row) and isinstance(row[number], str))
+            shares = languages_of(list(texts))
+            languages |= {language for language, share in shares.items() if share >= _LEAST_WARNED}
+    return languages
+
+
+def _first_rows(location: Path, delimiter: str) -> Iterator[list[Any]]:
+    """Yield the header and the rows of the first file of a channel. Nothing for a FIFO."""
+    if location.is_file():
+        paths = [location]
+    elif location.is_dir():
+        paths = [location / name for name in find_files(location).tables[:1]]
+    else:
+        return
+    for path in paths:
+        source = Source(path, path.name, delimiter=delimiter)
+        yield from (row.fields for row in read_rows(source, reports_broken=True))
 
 
 def describe_languages(dataset: Dataset, known: frozenset[str] | None) -> tuple[str, ...]:

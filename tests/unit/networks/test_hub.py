@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from small_networks import write_text_network
 
 from multimodal_algo.cli import main
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.networks.hub import NotOnHub, download, is_hub_id
 from multimodal_algo.networks.library import find_image_network
+from multimodal_algo.networks.text_backbone import TextBackbone
+from multimodal_algo.networks.texts.find import find_text_network
 
 FILES = ["config.json", "model.safetensors", "pytorch_model.bin", "README.md", "1_Pooling/config.json"]
 
@@ -63,6 +66,19 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(tmp_path: Path, monkeypatc
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(UserError, match=r"there is no directory 'owner/network'.*the hub does not give such a network"):
         find_image_network("owner/network", weights_dir=tmp_path, allow_untrained=False, seed=0)
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_text_network_is_looked_for_in_the_weights_and_then_on_the_hub(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="owner/network"):  # it is there, but the files are empty
+        find_text_network("owner/network")
+    with pytest.raises(
+        UserError, match=r"text_backbone: there is no directory 'owner/none', and the hub does not give"
+    ):
+        find_text_network("owner/none")
+    write_text_network(tmp_path / "weights/owner/none")
+    baked = find_text_network("owner/none", tmp_path / "weights")
+    assert TextBackbone(baked).encode(["red"]).shape == (1, 64)
 
 
 @pytest.mark.usefixtures("hub")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from transformers import BertConfig, BertModel, BertTokenizerFast
+from small_networks import write_text_network
 
 from multimodal_algo.artifact import GRAPH
 from multimodal_algo.config.inference import Engine
@@ -28,7 +28,6 @@ from multimodal_algo.networks.torchvision_networks import without_classifier
 
 INFO = BackboneInfo("torchvision/shufflenet_v2_x0_5", "test", True)
 TEXTS = ["a red lamp", "", "  Grüße, a MUCH longer text of words\n" * 30, "x"]
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "lamp", "much", "longer", "text", "of", "words"]
 
 
 def image_network() -> torch.nn.Module:
@@ -39,28 +38,6 @@ def image_network() -> torch.nn.Module:
             torch.nn.init.uniform_(layer.running_mean, -1, 1)
             torch.nn.init.uniform_(layer.running_var, 0.5, 2)
     return without_classifier(network).eval()
-
-
-def write_text_network(directory: Path) -> Path:
-    """Write a small random sentence-transformers model."""
-    torch.manual_seed(0)
-    (directory / "1_Pooling").mkdir(parents=True)
-    (directory / "vocab.txt").write_text("\n".join(VOCABULARY))
-    BertTokenizerFast(str(directory / "vocab.txt")).save_pretrained(directory)
-    config = BertConfig(
-        vocab_size=500, hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=128
-    )
-    BertModel(config).save_pretrained(directory)
-    steps = {"": "Transformer", "1_Pooling": "Pooling"}
-    modules = [
-        {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{step}"}
-        for number, (path, step) in enumerate(steps.items())
-    ]
-    pooling = {"word_embedding_dimension": 64, "pooling_mode_mean_tokens": True}
-    (directory / "modules.json").write_text(json.dumps(modules))
-    (directory / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
-    (directory / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 32, "do_lower_case": False}))
-    return directory
 
 
 def loaded(kind: str, directory: Path) -> Backbone:
@@ -76,7 +53,9 @@ def kind(request: pytest.FixtureRequest) -> str:
 def network(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Backbone:
     """A network as training has it."""
     if kind == "text":
-        return TextBackbone.resolve(str(write_text_network(tmp_path_factory.mktemp("model"))))
+        text = TextBackbone.resolve(str(write_text_network(tmp_path_factory.mktemp("model"))))
+        text.round_weights()
+        return text
     backbone = ImageBackbone(INFO, image_network())
     backbone.round_weights()
     return backbone

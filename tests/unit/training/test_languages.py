@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
 import pytest
 
-from multimodal_algo.networks.texts.library import EMBEDDED, MINILM
-from multimodal_algo.training.languages import languages_of
+from multimodal_algo.networks.texts.library import E5, EMBEDDED, MINILM, UNIVERSAL
+from multimodal_algo.training.languages import languages_of, suited_networks
 
 TEXTS = {
     "en": "The film was far too long, and the story never made any sense to me.",
@@ -40,3 +45,37 @@ def test_networks_declare_languages_by_codes_of_the_identifier() -> None:
     for name, entry in EMBEDDED.items():
         assert len(set(entry.languages.split()) & labels) >= (1 if name == MINILM else 15)
     assert set(TEXTS) <= set(EMBEDDED["multilingual-e5-small"].languages.split())
+
+
+def write_channel(directory: Path, languages: Iterable[str]) -> Path:
+    """Write a training channel whose texts have these languages in equal shares."""
+    with (directory / "train.csv").open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, delimiter=";")
+        writer.writerow(["ID", "review_text", "label"])
+        for number in range(30):
+            writer.writerows([[number, f"{TEXTS[language]} {number}", "good"] for language in languages])
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("networks", "languages", "suited"),
+    [
+        ([UNIVERSAL], ["en"], [UNIVERSAL]),
+        ([UNIVERSAL], ["zh", "de"], [UNIVERSAL]),
+        ([UNIVERSAL], ["hi"], [E5]),
+        ([UNIVERSAL, MINILM], ["en"], [UNIVERSAL, MINILM]),
+        ([UNIVERSAL, MINILM], ["ko"], [UNIVERSAL, E5]),
+        ([UNIVERSAL, MINILM], ["en", "el"], [E5]),
+    ],
+)
+def test_e5_takes_the_place_of_networks_that_do_not_know_the_languages(
+    tmp_path: Path, networks: list[str], languages: list[str], suited: list[str]
+) -> None:
+    assert suited_networks(networks, write_channel(tmp_path, languages), ";") == tuple(suited)
+
+
+def test_networks_stay_where_no_language_can_be_seen(tmp_path: Path) -> None:
+    (tmp_path / "broken.csv").write_bytes(b"a_text,label\n\xff,x\n")
+    assert suited_networks([MINILM], tmp_path / "broken.csv", ",") == (MINILM,)
+    os.mkfifo(tmp_path / "train_0")
+    assert suited_networks([MINILM], tmp_path / "train_0", ",") == (MINILM,)

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
+import tempfile
 from pathlib import Path
 
 from multimodal_algo.core.errors import UserError
+from multimodal_algo.networks.hub import NotOnHub, download, is_hub_id
 from multimodal_algo.networks.texts.library import EMBEDDED, read_embedded
 from multimodal_algo.networks.texts.network import EXPECTED, TextNetwork
 
+_FILES = ("config.json", "modules.json")
 
-def find_text_network(name: str) -> TextNetwork:
+
+def find_text_network(name: str, weights_dir: Path | None = None) -> TextNetwork:
     """Return the text network of this name.
 
     Parameters
     ----------
     name
-        One of `EMBEDDED`, or a directory of transformers or sentence-transformers.
+        One of `EMBEDDED`, a directory of transformers or sentence-transformers, here or in `weights_dir`, or the id of
+        a network on the hub.
+    weights_dir
+        Directory of baked-in weights. None to leave it out.
 
     Raises
     ------
@@ -26,13 +35,33 @@ def find_text_network(name: str) -> TextNetwork:
     if name in EMBEDDED:
         return read_embedded(name)
     directory = Path(name)
-    if any((directory / file).is_file() for file in ("config.json", "modules.json")):
-        from multimodal_algo.networks.texts.directories import read_directory
-
-        return read_directory(directory, name)
+    for folder in (directory, *([] if weights_dir is None else [weights_dir / name])):
+        if any((folder / file).is_file() for file in _FILES):
+            return _read(folder, name)
+    if is_hub_id(name) and not directory.exists():
+        return _read(_downloaded(name), name)
     problem = "has neither network.json nor config.json" if directory.is_dir() else "is not a directory"
     known = ", ".join(EMBEDDED)
     raise UserError(f"text_backbone: '{name[:60]}' {problem}, and not one of {known}. Name one of them, or {EXPECTED}.")
+
+
+def _read(directory: Path, name: str) -> TextNetwork:
+    from multimodal_algo.networks.texts.directories import read_directory
+
+    return read_directory(directory, name)
+
+
+def _downloaded(name: str) -> Path:
+    """Return the directory of a network of the hub. It lasts as long as the process, which reads it late."""
+    directory = Path(tempfile.mkdtemp(prefix="multimodal-hub-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    try:
+        return download(name, directory)
+    except NotOnHub as error:
+        raise UserError(
+            f"text_backbone: there is no directory '{name[:60]}', and the hub does not give such a network ({error}). "
+            f"Bake it into the image by make weights, give the path of a network, or name one of {', '.join(EMBEDDED)}."
+        ) from None
 
 
 def find_text_networks(names: str) -> list[str]:
