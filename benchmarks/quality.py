@@ -2,7 +2,7 @@
 
 All get the same frozen networks and the same seconds. For example::
 
-    python benchmarks/quality.py DATA/emoji DATA/netflix --seconds 240 --image-backbone WEIGHTS/mobilenet_v2.pth
+    python benchmarks/quality.py DATA/emoji DATA/netflix --seconds 240
 
 Peers: ``stack`` (tf-idf and vectors with logistic regression, LightGBM on columns, out-of-fold logistic meta-learner
 averaged with a logarithmic pool), ``tfidf-gbm`` (tf-idf and columns in LightGBM), ``tabular`` (one ``TabularPredictor``
@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--seconds", type=float, default=240)
     parser.add_argument("--image-backbone", default="auto")
+    parser.add_argument("--text-backbone", default="auto")
     parser.add_argument("--qualities", nargs="*", default=["toy"])
     parser.add_argument("--peers", nargs="*", default=["stack", "tfidf-gbm", "tabular"], choices=list(PEERS))
     parser.add_argument("--timm-weights", type=Path, help="state dict of mobilenetv2_100, for automm")
@@ -77,7 +78,7 @@ def main() -> None:
             data = None
             for quality in arguments.qualities:
                 started = time.monotonic()
-                predictor = ours(folder, quality, arguments.seconds, arguments.image_backbone, Path(scratch) / quality)
+                predictor = ours(folder, quality, arguments, Path(scratch) / quality)
                 seconds = time.monotonic() - started
                 data = data or load(folder, predictor)  # the networks, and so the features, are the same
                 answers = predictor.fuse(predictor.votes(data.test))
@@ -109,12 +110,15 @@ def told(data: Data, what: str, seconds: float, answers: np.ndarray, limit: floa
     }  # fmt: skip
 
 
-def ours(folder: Path, quality: str, seconds: float, image_backbone: str, scratch: Path) -> LoadedModel:
-    values = {"quality": quality, "n_mins": "0", "n_secs": str(seconds), "image_backbone": image_backbone}
+def ours(folder: Path, quality: str, arguments: argparse.Namespace, scratch: Path) -> LoadedModel:
+    values = {
+        "quality": quality, "n_secs": str(arguments.seconds), "image_backbone": arguments.image_backbone,
+        "text_backbone": arguments.text_backbone,
+    }  # fmt: skip
     train(
         ChannelPaths(folder / "train.csv"),
         HyperParameters.parse(values),
-        JobDirectories.below(scratch, weights=Path(image_backbone).parent),
+        JobDirectories.below(scratch, weights=Path(arguments.image_backbone).parent),
     )
     return LoadedModel.load(scratch / "model")
 
