@@ -20,8 +20,9 @@ from multimodal_algo.config.inference import Engine
 from multimodal_algo.config.recipes import RECIPES, Branch, ModelSettings, Recipe
 from multimodal_algo.core.schema import FeatureSchema, Modality
 from multimodal_algo.ingest.features import Encoder, Encoders
+from multimodal_algo.networks.texts.library import MINILM
 from multimodal_algo.training.continuing.export import Networks
-from multimodal_algo.training.languages import suited_networks
+from multimodal_algo.training.languages import languages_in, suited_networks
 
 if TYPE_CHECKING:
     from multimodal_algo.networks.backbone import Backbone
@@ -68,12 +69,17 @@ class Backbones:
         self._written: set[Path] = set()
         self._image: ImageBackbone | None = None
         self._texts: list[TextBackbone] = []
+        self._text_start = MINILM
 
     def suit_languages(self, train: Path) -> None:
         """Let ``text_backbone=auto`` stand for networks that know the languages of the channel at `train`."""
         hyperparameters = self.hyperparameters
-        if hyperparameters.text_backbone == "auto" and Modality.TEXT not in self.frozen:
-            networks = suited_networks(_text_networks(hyperparameters), train, hyperparameters.delimiter)
+        languages = languages_in(train, hyperparameters.delimiter)
+        (self._text_start,) = suited_networks([MINILM], languages)
+        recipe = _text_networks(hyperparameters)
+        networks = suited_networks(recipe, languages)
+        if hyperparameters.text_backbone == "auto" and Modality.TEXT not in self.frozen and networks != recipe:
+            _LOG.info("text backbone: %s for the languages %s", ", ".join(networks), ", ".join(sorted(languages)))
             self.hyperparameters = hyperparameters.model_copy(update={"text_backbone": ",".join(networks)})
 
     def encoders_of(self, schema: FeatureSchema) -> Encoders:
@@ -219,11 +225,7 @@ class Backbones:
         settings = {}
         modalities = without_weights(FINE_TUNED.get(branch, ()), given)
         if Modality.TEXT in modalities and self._texts:
-            text = self._save_text_start()
-            if text is None:
-                _LOG.warning("%s: AutoGluon cannot fine-tune any of the text networks", branch.value)
-                return None
-            settings["model.hf_text.checkpoint_name"] = str(text)
+            settings["model.hf_text.checkpoint_name"] = str(self._save_text_start(branch))
         if Modality.IMAGE in modalities and self._image is not None:
             directory = self._save_image_start(self._image)
             if directory is None:
@@ -232,10 +234,11 @@ class Backbones:
             settings["model.timm_image.checkpoint_name"] = str(directory)
         return settings
 
-    def _save_text_start(self) -> Path | None:
+    def _save_text_start(self, branch: Branch) -> Path:
         """Write the text network that fine-tuning starts from, and return its directory.
 
-        None where transformers has none of the networks.
+        It is the first of the job's networks that transformers has. Where it has none of them, it is MiniLM, or e5 for
+        other languages than English.
         """
         from multimodal_algo.networks.text_backbone import TextBackbone
         from multimodal_algo.networks.texts.find import find_text_networks
@@ -244,7 +247,12 @@ class Backbones:
         networks = self._texts
         if Modality.TEXT in self._start:
             networks = [TextBackbone.resolve(name) for name in find_text_networks(str(self._start[Modality.TEXT]))]
-        return directory if any(network.save_for_transformers(directory) for network in networks) else None
+        if not any(network.save_for_transformers(directory) for network in networks):
+            _LOG.info(
+                "%s: starts from %s, since AutoMM cannot fine-tune the frozen network", branch.value, self._text_start
+            )
+            TextBackbone.resolve(self._text_start).save_for_transformers(directory)
+        return directory
 
     def _save_image_start(self, network: ImageBackbone) -> Path | None:
         """Write the image network that fine-tuning starts from, and return its directory.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -40,32 +40,32 @@ _VARIETIES = {
 _REMEDY = f"text_backbone={E5}"
 
 
-def suited_networks(networks: Sequence[str], location: Path, delimiter: str) -> tuple[str, ...]:
-    """Return the text networks that suit the languages in a channel, in place of a recipe's `networks`.
-
-    A network stays if it knows the languages of the first 1,000 rows of the first file. Where one does not,
-    multilingual-e5-small takes its place. A FIFO can be read once only, so the networks of its job stay as they are.
+def suited_networks(networks: Sequence[str], languages: Set[str]) -> tuple[str, ...]:
+    """Return `networks` with multilingual-e5-small in the place of those that do not know all `languages`.
 
     Parameters
     ----------
     networks
         Names of networks of `EMBEDDED`.
+    languages
+        Codes of languages, see `languages_in`.
+    """
+    suited = [name for name in networks if languages <= set(EMBEDDED[name].languages.split())]
+    return tuple(networks) if len(suited) == len(networks) else tuple(dict.fromkeys((*suited, E5)))
+
+
+def languages_in(location: Path, delimiter: str) -> Set[str]:
+    """Return the languages that at least 20 % of the texts of a column have, in the first 1,000 rows of a channel.
+
+    It is empty for a FIFO, since that can be read once only, and where no language can be seen.
+
+    Parameters
+    ----------
     location
         Path of the channel, see `find_sources`.
     delimiter
         Separator of the cells in its text files.
     """
-    languages = _languages_in(location, delimiter)
-    suited = [name for name in networks if languages <= set(EMBEDDED[name].languages.split())]
-    if len(suited) == len(networks):
-        return tuple(networks)
-    chosen = tuple(dict.fromkeys((*suited, E5)))
-    _LOG.info("text backbone: %s for the languages %s", ", ".join(chosen), ", ".join(sorted(languages)))
-    return chosen
-
-
-def _languages_in(location: Path, delimiter: str) -> set[str]:
-    """Return the languages that at least 20 % of the texts of a column have, among the first rows of a channel."""
     try:
         rows = list(islice(_first_rows(location, delimiter), _SAMPLED_ROWS + 1))
     except UserError:
