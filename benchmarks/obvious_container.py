@@ -21,7 +21,6 @@ import torchvision
 from flask import Flask, Response, request
 from gunicorn.app.base import BaseApplication
 from PIL import Image
-from sentence_transformers import SentenceTransformer
 
 from multimodal_algo.artifact import FUSION, IMAGE_BACKBONE, TEXT_BACKBONE, read_config
 from multimodal_algo.branches.registry import load_model
@@ -29,17 +28,11 @@ from multimodal_algo.core.schema import ID, Modality
 from multimodal_algo.fusion.fusion import Fusion
 from multimodal_algo.fusion.votes import votes_of
 from multimodal_algo.ingest.features import Features, VectorColumn
+from multimodal_algo.ingest.image_input import ImageInput
 from multimodal_algo.networks.image_backbone import ImageBackbone
 from multimodal_algo.networks.image_info import BackboneInfo
-
-_TRANSFORM = torchvision.transforms.Compose(
-    [
-        torchvision.transforms.Resize(256),
-        torchvision.transforms.CenterCrop(224),
-        torchvision.transforms.ToTensor(),
-        torchvision.transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
-    ]
-)
+from multimodal_algo.networks.text_backbone import TextBackbone, joined
+from multimodal_algo.networks.texts.find import find_text_networks
 
 
 class Obvious:
@@ -56,8 +49,10 @@ class Obvious:
         if self.config.image_backbone is not None:
             info = BackboneInfo(**dict(self.config.image_backbone))
             self.image = ImageBackbone.load(directory / IMAGE_BACKBONE, info).network.to(self.device)
+            self.transform = transform_of(info.takes)
         if self.schema.of(Modality.TEXT):
-            self.text = SentenceTransformer(str(directory / TEXT_BACKBONE), local_files_only=True)
+            folders = find_text_networks(str(directory / TEXT_BACKBONE))
+            self.text = joined([TextBackbone.load(Path(folder)) for folder in folders])
         self.lock = threading.Lock()
 
     def answer(self, body: bytes) -> str:
@@ -82,16 +77,29 @@ class Obvious:
         present = np.flatnonzero(cells != "")
         decoded = [Image.open(io.BytesIO(base64.b64decode(cells.iloc[row]))).convert("RGB") for row in present]
         with torch.inference_mode():
-            batch = torch.stack([_TRANSFORM(image) for image in decoded]).to(self.device)
+            batch = torch.stack([self.transform(image) for image in decoded]).to(self.device)
             found = torch.cat([self.image(batch[start : start + 32]) for start in range(0, len(batch), 32)])
         index = np.full(len(cells), -1)
         index[present] = np.arange(len(present))
         return VectorColumn(found.cpu().numpy().astype(np.float16), index)
 
     def texts(self, cells: pd.Series) -> VectorColumn:
-        """As sentence-transformers does by default."""
-        found = self.text.encode(list(cells), show_progress_bar=False)
+        """By torch, which runs the networks where nothing else was asked for."""
+        found = self.text(list(cells))
         return VectorColumn(found.astype(np.float16), np.where(cells != "", np.arange(len(cells)), -1))
+
+
+def transform_of(takes: ImageInput) -> torchvision.transforms.Compose:
+    """The transforms of torchvision that the network was trained with."""
+    filters = torchvision.transforms.InterpolationMode(takes.interpolation)
+    return torchvision.transforms.Compose(
+        [
+            torchvision.transforms.Resize(takes.resize, filters),
+            torchvision.transforms.CenterCrop(takes.side),
+            torchvision.transforms.ToTensor(),
+            torchvision.transforms.Normalize(takes.mean, takes.std),
+        ]
+    )
 
 
 class Server(BaseApplication):

@@ -28,7 +28,7 @@ def rows_of(sample: Path) -> list[list[str]]:
 def test_the_graphs_of_an_artifact_give_the_answers_of_torch(artifact: Path, sample: Path) -> None:
     rows = rows_of(sample)
     assert (artifact / IMAGE_BACKBONE / GRAPH).is_file()
-    assert (artifact / TEXT_BACKBONE / GRAPH).is_file()
+    assert (artifact / TEXT_BACKBONE / "0" / GRAPH).is_file()
     by_torch = LoadedModel.load(artifact, Engine.TORCH).predict(rows)
     np.testing.assert_allclose(LoadedModel.load(artifact, Engine.ONNX).predict(rows), by_torch, atol=1e-3)
 
@@ -88,7 +88,7 @@ def test_torch_replaces_an_engine_that_is_missing_or_disagrees_and_a_warning_is_
 ) -> None:
     directory = tmp_path / "model"
     shutil.copytree(artifact, directory)
-    path = directory / TEXT_BACKBONE / GRAPH
+    path = directory / TEXT_BACKBONE / "0" / GRAPH
     if graph is None:
         path.unlink()
     elif isinstance(graph, bytes):
