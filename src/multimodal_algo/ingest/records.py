@@ -240,7 +240,10 @@ def _quoted(line: str, lines: Lines, delimiter: str, width: int, name: str) -> l
             return fields
     end = len(taken)
     # A quote that is open at the end of the file may be a sign that the rest of the file is missing.
-    if (taken or problem is not OPEN_QUOTE) and _is_row_next(taken, lines, number, delimiter, width):
+    # A record that could be read stays one at the end of the file, whatever its width.
+    if (taken or problem is not OPEN_QUOTE) and _is_row_next(
+        taken, lines, number, delimiter, width, at_end=problem is not None
+    ):
         lines.give_back(taken)
         return problem if problem is not None and not end else _problem_of(line, taken[:end], "")
     lines.give_back(taken[end:])
@@ -272,8 +275,10 @@ def _problem_of(line: str, taken: list[tuple[int, str]], error: str) -> RowProbl
     return OPEN_QUOTE if taken or not error.endswith("expected after '\"'") else TEXT_AFTER_QUOTE
 
 
-def _is_row_next(taken: list[tuple[int, str]], lines: Lines, number: int, delimiter: str, width: int) -> bool:
-    """Return whether a row by itself follows, after lines that are not well-formed by themselves, or the file ends.
+def _is_row_next(
+    taken: list[tuple[int, str]], lines: Lines, number: int, delimiter: str, width: int, *, at_end: bool
+) -> bool:
+    """Return whether a row by itself follows, after lines that are not well-formed by themselves.
 
     Parameters
     ----------
@@ -285,6 +290,8 @@ def _is_row_next(taken: list[tuple[int, str]], lines: Lines, number: int, delimi
         Number of the line before `taken`.
     delimiter, width
         Separator of the cells, and number of them in a row.
+    at_end
+        The answer where the file ends first.
     """
     if number < lines.certain:
         return True
@@ -292,7 +299,7 @@ def _is_row_next(taken: list[tuple[int, str]], lines: Lines, number: int, delimi
         return False
     for position in range(_MOST_BROKEN):
         if position == len(taken) and not _take(lines, taken):
-            return True
+            return at_end
         try:
             fields = next(csv.reader([taken[position][1]], delimiter=delimiter, strict=True))
         except csv.Error:

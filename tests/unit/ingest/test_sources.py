@@ -60,6 +60,11 @@ def _lines(text: str) -> list[str]:
     return io.StringIO(text, newline="\n").readlines()
 
 
+def test_the_last_record_is_read_whole_whatever_its_width(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(',\n"\n"')
+    assert read(tmp_path / "x.csv") == [["", ""], ["\n"]]
+
+
 def test_unicode_line_separators_stay_inside_their_cell(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("a,b\none\u2028two,\x85\u2029\x0b\x0c\n", encoding="utf-8", newline="")
