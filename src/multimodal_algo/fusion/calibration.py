@@ -24,8 +24,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     labels
         Class indices, int (rows,).
     """
-    step = -(-logits.size // _MOST_SCORES)
-    logits, labels = logits[:: max(1, step)], labels[:: max(1, step)]
+    step = max(1, -(-logits.size // _MOST_SCORES))
+    logits, labels = logits[::step], labels[::step]
 
     def loss(log_temperature: float) -> float:
         return smoothed_log_loss(log_softmax(logits / np.exp(log_temperature), axis=1), labels)

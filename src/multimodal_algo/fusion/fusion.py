@@ -115,4 +115,4 @@ class Fusion:
         }
         temperature = metadata["temperature"]
         finish = None if temperature is None else Finish(temperature, class_weights)
-        return cls(combinations, prior, finish, [tuple(pattern) for pattern in metadata.get("partial", ())])
+        return cls(combinations, prior, finish, [tuple(pattern) for pattern in metadata["partial"]])

@@ -67,15 +67,17 @@ def languages_in(location: Path, delimiter: str) -> Set[str]:
         Separator of the cells in its text files.
     """
     try:
-        rows = list(islice(_first_rows(location, delimiter), _SAMPLED_ROWS + 1))
+        rows = _first_rows(location, delimiter)
+        header = next(rows, [])
+        columns = [number for number, name in enumerate(header) if modality_of(str(name)) is Modality.TEXT]
+        sample = list(islice(rows, _SAMPLED_ROWS)) if columns else []  # rows with images are large
     except UserError:
         return set()  # the reading of all rows reports it
-    languages = set()
-    for number, name in enumerate(rows[0] if rows else []):
-        if modality_of(str(name)) is Modality.TEXT:
-            texts = dict.fromkeys(row[number] for row in rows[1:] if number < len(row) and isinstance(row[number], str))
-            shares = languages_of(list(texts))
-            languages |= {language for language, share in shares.items() if share >= _LEAST_WARNED}
+    languages: set[str] = set()
+    for number in columns:
+        texts = dict.fromkeys(row[number] for row in sample if number < len(row) and isinstance(row[number], str))
+        shares = languages_of(list(texts))
+        languages |= {language for language, share in shares.items() if share >= _LEAST_WARNED}
     return languages
 
 

@@ -22,10 +22,11 @@ from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import Modality
 from multimodal_algo.training.continuing.previous import archives_in, find_artifact
 
+_IMAGE_DESCRIPTION = "backbone.json"
 _FOLDERS = {Modality.TEXT: "text", Modality.IMAGE: "image"}
 _SIGNS = {
     Modality.TEXT: ("0/network.json", "network.json", "config.json", "modules.json"),
-    Modality.IMAGE: ("backbone.json", "config.json"),
+    Modality.IMAGE: (_IMAGE_DESCRIPTION, "config.json"),
 }
 
 Networks = Mapping[Modality, Path]
@@ -80,7 +81,7 @@ def write_networks(directory: Path, config: ModelConfig, output: Path, *, fine_t
         image = output / _FOLDERS[Modality.IMAGE]
         image.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(directory / IMAGE_BACKBONE / "weights.safetensors", image / "weights.safetensors")
-        (image / _SIGNS[Modality.IMAGE][0]).write_text(config.image_backbone.model_dump_json() + "\n", encoding="utf-8")
+        (image / _IMAGE_DESCRIPTION).write_text(config.image_backbone.model_dump_json() + "\n", encoding="utf-8")
     if fine_tuned:
         _write_fine_tuned(directory, config, output)
     return find_networks(output)
@@ -102,7 +103,7 @@ def _write_fine_tuned(directory: Path, config: ModelConfig, output: Path) -> Non
         folder = _FOLDERS[networks[0]]
         shutil.rmtree(output / folder, ignore_errors=True)
         FineTunedPredictor.load(directory / entry.name).save_networks(output)
-    _keep_image_input(config, output / _FOLDERS[Modality.IMAGE] / _SIGNS[Modality.IMAGE][0])
+    _keep_image_input(config, output / _FOLDERS[Modality.IMAGE] / _IMAGE_DESCRIPTION)
 
 
 def _keep_image_input(config: ModelConfig, sign: Path) -> None:
