@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from multimodal_algo.core.schema import Modality
 from multimodal_algo.core.values import category_value, is_like_missing, trimmed
+from multimodal_algo.ingest.decoded import DecodedImages
 from multimodal_algo.ingest.image_input import IMAGENET, ImageInput
 from multimodal_algo.ingest.images import ImageFiles, decode_images
 
@@ -28,12 +30,15 @@ class CellRules:
         Categories whose values are numbers, see `values.are_numbers`. Training learns them from all rows.
     image_input
         The images that the network takes.
+    prepare
+        Function that the thread calls which decoded the images of a cell.
     """
 
     images: ImageFiles | None = None
     missing: frozenset[str] = frozenset()
     number_categories: frozenset[str] = frozenset()
     image_input: ImageInput = IMAGENET
+    prepare: Callable[[DecodedImages], None] | None = None
 
 
 PLAIN = CellRules()
@@ -57,13 +62,13 @@ def parse_cell(modality: Modality, cell: Any, rules: CellRules = PLAIN) -> Any:
 
     Returns
     -------
-    str | float | tuple[numpy.ndarray, ...]
+    str | float | DecodedImages
         Text: the string in Unicode form NFC, without white space at its ends. ``NA``, ``NaN``, ``None`` and ``null``
         are values.
         Categories: see `category_value`. ``NA``, ``NaN``, ``None`` and ``null`` are values, but ``NaN`` is missing in a
         column of numbers, see `in_number_column`.
         Numbers: a finite float, or NaN for the empty cell, ``NaN``, ``NA`` and ``null``.
-        Images: the decoded images of the cell, see `decode_images`. The tuple is empty for the empty cell.
+        Images: the decoded images of the cell, none for the empty cell.
         A missing text or category is the empty string.
 
     Raises
@@ -77,9 +82,12 @@ def parse_cell(modality: Modality, cell: Any, rules: CellRules = PLAIN) -> Any:
         return _parse_number(str(cell))
     if modality is Modality.IMAGE:
         try:
-            return decode_images(cell, rules.images, rules.image_input)
+            images = decode_images(cell, rules.images, rules.image_input)
         except ValueError as error:
             raise BadCell(f"{error}{_hint(cell)}") from None
+        if rules.prepare is not None:
+            rules.prepare(images)
+        return images
     if isinstance(cell, bytes):
         raise BadCell("bytes, which only an image may be")
     return category_value(cell) if modality is Modality.CAT else trimmed(cell)

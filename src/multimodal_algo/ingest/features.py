@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from multimodal_algo.core.schema import FeatureSchema, Modality, modality_of
+from multimodal_algo.ingest.decoded import DecodedImages
 from multimodal_algo.ingest.image_input import IMAGENET, ImageInput
 from multimodal_algo.ingest.pictures import PictureColumn, encode_pictures
 
@@ -152,7 +153,7 @@ def build_features(
     return Features(table, vectors, pictures)
 
 
-def _encoded_images(cells: Sequence[tuple[np.ndarray, ...]], encode: Encoder) -> VectorColumn:
+def _encoded_images(cells: Sequence[DecodedImages], encode: Encoder) -> VectorColumn:
     counts = np.array([len(images) for images in cells], dtype=np.int64)
     present = counts > 0
     encoded = encode([image for images in cells for image in images])

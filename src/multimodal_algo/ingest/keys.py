@@ -47,7 +47,7 @@ def row_keys(schema: FeatureSchema, cells: Mapping[str, Sequence[Any]], rows: in
         for column, modality in order:
             value = cells[column][row]
             if modality in (Modality.TEXT, Modality.IMAGE):
-                key = _key(value, modality)
+                key = value.key if modality is Modality.IMAGE else _key(value)
                 keys[row, numbers[column]] = key
                 whole.update(key.to_bytes(4, "little"))
             else:
@@ -57,11 +57,6 @@ def row_keys(schema: FeatureSchema, cells: Mapping[str, Sequence[Any]], rows: in
     return keys
 
 
-def _key(value: Any, modality: Modality) -> int:
-    digest = hashlib.blake2b(digest_size=4)
-    if modality is Modality.IMAGE:
-        for image in value:
-            digest.update(np.ascontiguousarray(image).data)
-    else:
-        digest.update(" ".join(value.casefold().split()).encode("utf-8", "surrogatepass"))
-    return int.from_bytes(digest.digest(), "little") if len(value) else 0
+def _key(text: str) -> int:
+    folded = " ".join(text.casefold().split()).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(folded, digest_size=4).digest(), "little") if text else 0

@@ -17,10 +17,10 @@ from multimodal_algo.core.label_checks import LabelSettings
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.ingest.cells import CellRules
 from multimodal_algo.ingest.dataset import DatasetWriter, join_datasets, write_warnings
+from multimodal_algo.ingest.decoded import DecodedImages
 from multimodal_algo.ingest.features import Encoders, Features, build_features, image_input
 from multimodal_algo.ingest.findings import NO_HEADER, BadRow, BadRowPolicy, Findings, Inspection
 from multimodal_algo.ingest.groups import check_group_columns
-from multimodal_algo.ingest.image_input import ImageInput
 from multimodal_algo.ingest.images import ImageFiles
 from multimodal_algo.ingest.keys import row_keys
 from multimodal_algo.ingest.progress import Progress
@@ -124,12 +124,23 @@ class _DatasetSink:
         self._dataset: DatasetWriter | None = None
         self._probe: dict[str, Sequence[Any]] = {}
 
-    def begin(self, schema: FeatureSchema) -> ImageInput:
+    def begin(self, schema: FeatureSchema, rules: CellRules) -> CellRules:
         """See `Sink.begin`."""
         check_group_columns(schema, self._group_by)
         self._schema = schema
         self._encoders = self._encoders_of(schema)
-        return image_input(self._encoders)
+        return replace(rules, image_input=image_input(self._encoders), prepare=self._prepare)
+
+    def _prepare(self, images: DecodedImages) -> None:
+        """Make now, in a thread, what the rows of a chunk need."""
+        if images:
+            _ = images.key
+            if self._keep_images or self.rows < _SMALL_ROWS:
+                images.picture(self._picture_side)
+
+    @property
+    def _picture_side(self) -> int:
+        return image_input(self._encoders).side if self._keep_images else _SMALL_SIDE
 
     def append(self, chunk: Chunk) -> None:
         """See `Sink.append`."""
@@ -143,8 +154,7 @@ class _DatasetSink:
 
     def _features(self, chunk: Chunk) -> Features:
         with_picture = len(chunk) if self._keep_images else min(max(_SMALL_ROWS - self.rows, 0), len(chunk))
-        side = _SMALL_SIDE if with_picture else 0
-        side = image_input(self._encoders).side if self._keep_images else side
+        side = self._picture_side if with_picture else 0
         features = build_features(self._schema, chunk.cells, len(chunk), self._encoders, side)
         if with_picture == len(chunk):
             return features

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
-_QUALITY = 90
+from multimodal_algo.ingest.decoded import DecodedImages
 
 
 @dataclass(frozen=True)
@@ -43,13 +41,13 @@ class PictureColumn:
         return self.data[start:end].tobytes() if end > start else None
 
 
-def encode_pictures(cells: Sequence[tuple[np.ndarray, ...]], side: int) -> PictureColumn:
+def encode_pictures(cells: Sequence[DecodedImages], side: int) -> PictureColumn:
     """Encode the first image of each cell as a JPEG.
 
     Parameters
     ----------
     cells
-        Images of each row, RGB, uint8 (pixels, pixels, 3).
+        Images of each row.
     side
         Least width and height of the pictures in pixels, up to which an image is reduced by a whole factor. A smaller
         image is not enlarged. With 0 no row gets a picture.
@@ -57,10 +55,7 @@ def encode_pictures(cells: Sequence[tuple[np.ndarray, ...]], side: int) -> Pictu
     data, spans, end = [], np.zeros((len(cells), 2), dtype=np.int64), 0
     for row, images in enumerate(cells if side else []):
         if images:
-            picture = Image.fromarray(images[0]).reduce(max(images[0].shape[0] // side, 1))
-            stream = io.BytesIO()
-            picture.save(stream, "JPEG", quality=_QUALITY)
-            data.append(stream.getvalue())
+            data.append(images.picture(side))
             spans[row] = end, end + len(data[-1])
             end = int(spans[row, 1])
     return PictureColumn(np.frombuffer(b"".join(data), dtype=np.uint8), spans)

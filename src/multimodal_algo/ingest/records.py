@@ -242,7 +242,7 @@ def _quoted(line: str, lines: Lines, delimiter: str, width: int, name: str) -> l
     # A quote that is open at the end of the file may be a sign that the rest of the file is missing.
     # A record that could be read stays one at the end of the file, whatever its width.
     if (taken or problem is not OPEN_QUOTE) and _is_row_next(
-        taken, lines, number, delimiter, width, at_end=problem is not None
+        taken, lines, number, delimiter, width, is_broken=problem is not None
     ):
         lines.give_back(taken)
         return problem if problem is not None and not end else _problem_of(line, taken[:end], "")
@@ -276,7 +276,7 @@ def _problem_of(line: str, taken: list[tuple[int, str]], error: str) -> RowProbl
 
 
 def _is_row_next(
-    taken: list[tuple[int, str]], lines: Lines, number: int, delimiter: str, width: int, *, at_end: bool
+    taken: list[tuple[int, str]], lines: Lines, number: int, delimiter: str, width: int, *, is_broken: bool
 ) -> bool:
     """Return whether a row by itself follows, after lines that are not well-formed by themselves.
 
@@ -290,8 +290,9 @@ def _is_row_next(
         Number of the line before `taken`.
     delimiter, width
         Separator of the cells, and number of them in a row.
-    at_end
-        The answer where the file ends first.
+    is_broken
+        Whether the record above is not well-formed, where the end of the file counts as a row. In a record that is
+        well-formed, a closing quote must not be taken for a letter of a row.
     """
     if number < lines.certain:
         return True
@@ -299,14 +300,15 @@ def _is_row_next(
         return False
     for position in range(_MOST_BROKEN):
         if position == len(taken) and not _take(lines, taken):
-            return at_end
+            return is_broken
         try:
             fields = next(csv.reader([taken[position][1]], delimiter=delimiter, strict=True))
         except csv.Error:
             continue
-        if len(fields) == width:
+        is_row = len(fields) == width and (is_broken or not any('"' in field for field in fields))
+        if is_row:
             lines.certain = number + 1 + position
-        return len(fields) == width
+        return is_row
     return False
 
 

@@ -18,7 +18,6 @@ from multimodal_algo.core.schema import ID, LABEL, FeatureSchema, Modality, moda
 from multimodal_algo.core.values import trimmed
 from multimodal_algo.ingest.cells import PLAIN, CellRules
 from multimodal_algo.ingest.findings import BadRow, BadRowPolicy, Findings, Inspection
-from multimodal_algo.ingest.image_input import ImageInput
 from multimodal_algo.ingest.progress import Progress
 from multimodal_algo.ingest.records import BACKSLASHES, NUL, RowProblem
 from multimodal_algo.ingest.rows import PendingRow, RowParser
@@ -47,8 +46,8 @@ class Chunk:
 class Sink(Protocol):
     """Receiver of the rows that can be read."""
 
-    def begin(self, schema: FeatureSchema) -> ImageInput:
-        """Take the columns, and return the images that cells are decoded to. Called once, after the first header."""
+    def begin(self, schema: FeatureSchema, rules: CellRules) -> CellRules:
+        """Take the columns, and return the rules by which cells are read. Called once, after the first header."""
         ...
 
     def append(self, chunk: Chunk) -> None:
@@ -215,7 +214,7 @@ class _Scan:
             self._features = self._schema.features
             self._image_columns = self._schema.of(Modality.IMAGE)
             if self._sink is not None:
-                self._rules = replace(self._rules, image_input=self._sink.begin(self._schema))
+                self._rules = self._sink.begin(self._schema, self._rules)
             self._parser = RowParser(self._schema.columns, self._pool, self._rules)
         return True
 

@@ -20,7 +20,6 @@ from small_job import WriteCsv
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.ingest.cells import CellRules
 from multimodal_algo.ingest.findings import BadRowPolicy, Inspection
-from multimodal_algo.ingest.image_input import IMAGENET, ImageInput
 from multimodal_algo.ingest.images import ImageFiles, decode_images
 from multimodal_algo.ingest.scan import Chunk, scan
 from multimodal_algo.ingest.sources import find_sources
@@ -34,9 +33,9 @@ class Rows:
     def __init__(self) -> None:
         self.rows: list[tuple[object, ...]] = []
 
-    def begin(self, schema: FeatureSchema) -> ImageInput:
+    def begin(self, schema: FeatureSchema, rules: CellRules) -> CellRules:
         self.schema = schema
-        return IMAGENET
+        return rules
 
     def append(self, chunk: Chunk) -> None:
         for number, label in enumerate(chunk.labels):

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from multimodal_algo.ingest.decoded import DecodedImages
 from multimodal_algo.ingest.pictures import encode_pictures
 
 
 @pytest.mark.parametrize("side", [112, 224])
 def test_pictures_are_the_first_images_of_their_rows(side: int) -> None:
     images = [np.full((224, 224, 3), shade, dtype=np.uint8) for shade in (10, 120, 230)]
-    pictures = encode_pictures([(images[0],), (), (images[1], images[2])], side)
+    pictures = encode_pictures([DecodedImages(cell) for cell in (images[:1], [], images[1:])], side)
     assert pictures.jpeg(1) is None
     taken = pictures.take(np.array([2, 0]))
     for row, shade in ((0, 120), (1, 10)):
@@ -24,6 +25,6 @@ def test_pictures_are_the_first_images_of_their_rows(side: int) -> None:
 
 
 def test_without_a_side_nothing_is_kept() -> None:
-    pictures = encode_pictures([(np.zeros((224, 224, 3), dtype=np.uint8),)], 0)
+    pictures = encode_pictures([DecodedImages([np.zeros((224, 224, 3), dtype=np.uint8)])], 0)
     assert pictures.jpeg(0) is None
     assert len(pictures.data) == 0

@@ -11,7 +11,6 @@ from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.ingest.cells import CellRules
 from multimodal_algo.ingest.findings import Inspection
-from multimodal_algo.ingest.image_input import IMAGENET, ImageInput
 from multimodal_algo.ingest.images import ImageFiles
 from multimodal_algo.ingest.scan import Chunk, scan
 from multimodal_algo.ingest.sources import find_sources
@@ -29,9 +28,9 @@ class Collected:
     def __init__(self) -> None:
         self.chunks: list[Chunk] = []
 
-    def begin(self, schema: FeatureSchema) -> ImageInput:
+    def begin(self, schema: FeatureSchema, rules: CellRules) -> CellRules:
         self.schema = schema
-        return IMAGENET
+        return rules
 
     def append(self, chunk: Chunk) -> None:
         self.chunks.append(chunk)

@@ -52,17 +52,25 @@ def test_any_text_is_read_as_the_standard_library_reads_it_or_refused(tmp_path: 
     except csv.Error:
         with pytest.raises(UserError, match="not well-formed CSV"):
             read(path)
-    else:
+        return
+    if len({len(fields) for fields in expected}) <= 1:
         assert read(path) == expected
+        return
+    # A record of another width, over several lines of which one is a row, may be the sign of an open quote.
+    try:
+        assert read(path) == expected
+    except UserError as error:
+        assert "not well-formed CSV" in str(error)  # noqa: PT017 - both outcomes are right
 
 
 def _lines(text: str) -> list[str]:
     return io.StringIO(text, newline="\n").readlines()
 
 
-def test_the_last_record_is_read_whole_whatever_its_width(tmp_path: Path) -> None:
-    (tmp_path / "x.csv").write_text(',\n"\n"')
-    assert read(tmp_path / "x.csv") == [["", ""], ["\n"]]
+@pytest.mark.parametrize(("last", "fields"), [('"\n"', ["\n"]), (',"\na",', ["", "\na", ""])])
+def test_the_last_record_is_read_whole_whatever_its_width(tmp_path: Path, last: str, fields: list[str]) -> None:
+    (tmp_path / "x.csv").write_text(f",\n{last}")
+    assert read(tmp_path / "x.csv") == [["", ""], fields]
 
 
 def test_unicode_line_separators_stay_inside_their_cell(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import FeatureSchema, Modality, modality_of
 from multimodal_algo.fusion.folds import stratified_folds
 from multimodal_algo.ingest.dataset import Dataset
+from multimodal_algo.ingest.decoded import DecodedImages
 from multimodal_algo.ingest.features import Features, VectorColumn
 from multimodal_algo.ingest.groups import check_group_columns, with_group_keys
 from multimodal_algo.ingest.keys import row_keys
@@ -25,7 +26,7 @@ def dataset(**cells: list[object]) -> Dataset:
     rows = len(next(iter(cells.values())))
     schema = FeatureSchema((*cells, "label"))
     parsed = {
-        column: [() if n is None else (np.full((4, 4, 3), n, dtype=np.uint8),) for n in values]
+        column: [DecodedImages([] if n is None else [np.full((4, 4, 3), n, dtype=np.uint8)]) for n in values]
         if modality_of(column) is Modality.IMAGE
         else values
         for column, values in cells.items()
