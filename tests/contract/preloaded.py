@@ -1,6 +1,6 @@
 """The program ``train`` in a process of its own that has the imports already.
 
-Importing torch, scikit-learn and sentence-transformers takes a new interpreter longer than a job that fails on its
+Importing torch, AutoGluon and scikit-learn takes a new interpreter longer than a job that fails on its
 data. `multiprocessing`'s fork server imports them once, and each job is a fork of it.
 """
 
@@ -13,9 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    ["multimodal_algo.training.job", "multimodal_algo.training.program", "sentence_transformers"]
-)
+_CONTEXT.set_forkserver_preload(["multimodal_algo.training.job", "multimodal_algo.training.program"])
 # The fork server's socket lies in it. Made here, it is not in the temporary directory that the test session removes.
 multiprocessing.util.get_temp_dir()
 

@@ -27,9 +27,8 @@ _CYRILLIC = "оеаинтсрвлкмдпуяыьгзбчйхжшюцщэфъё�
 _CENTRAL = ("ąćęłńóśźż", "áčďéěíňóřšťúůýžäôľĺŕ", "áéíóöőúüű", "ăâîşţ", "čćđšž")
 _WESTERN = ("àâæçéèêëîïôœùûü", "äöüß", "áéíñóúü¿¡", "ãõáâàéêíóôúç", "àèéìîòù", "æøåäöéü", "ëéïöèü")
 # Encodings with one byte a character: Python's name, that of iconv, and the letters of each language that is written in
-# it. The letters of Russian, Greek and Hebrew are in the order of their
-# frequency. The first of two encodings that fit equally
-# well is taken, so Windows' encodings come first.
+# it. The letters of Russian, Greek and Hebrew are in the order of their frequency. The first of two encodings that fit
+# equally well is taken, so Windows' encodings come first.
 _LATIN_SCRIPTS = (
     ("cp1252", "WINDOWS-1252", _WESTERN),
     ("cp1250", "WINDOWS-1250", _CENTRAL),
@@ -48,8 +47,7 @@ _OTHER_SCRIPTS = (
     ("koi8_r", "KOI8-R", (_CYRILLIC,)),
     ("cp866", "CP866", (_CYRILLIC,)),
 )
-# Letters of the word's other case count less, since KOI8-R and Windows-1251 differ by the case of their
-# letters.
+# Letters of the word's other case count less, since KOI8-R and Windows-1251 differ by the case of their letters.
 _OTHER_CASE = 0.5
 # Russian, Greek and Hebrew have the same bytes. The frequency of their letters decides.
 _FREQUENT, _BONUS = 10, 0.01
@@ -77,9 +75,11 @@ def wide_encoding(begin: bytes) -> str | None:
 def narrow_encoding(text: bytes) -> str | None:
     """Return the likely encoding, as ``iconv`` knows it, of text that is not UTF-8. None where nothing is likely."""
     runs = re.findall(rb"[\x80-\xff]+", text)
-    # Letters of Latin scripts stand next to ASCII letters. Those of other scripts do not.
+    # Letters of Latin scripts stand next to ASCII letters. Words of other scripts do not. Single signs, such as dashes,
+    # stand alone in all scripts.
     latin = re.findall(rb"(?<=[A-Za-z])[\x80-\xff]+|[\x80-\xff]+(?=[A-Za-z])", text)
-    fit, single = _single_byte(text, _LATIN_SCRIPTS if 2 * len(latin) > len(runs) else _OTHER_SCRIPTS)
+    words = re.findall(rb"(?<![A-Za-z\x80-\xff])[\x80-\xff]{2,}(?![A-Za-z\x80-\xff])", text)
+    fit, single = _single_byte(text, _LATIN_SCRIPTS if len(latin) >= len(words) else _OTHER_SCRIPTS)
     if latin and fit >= _CERTAIN_FIT:
         return single
     return _east_asian(text, runs) or (single if fit >= _LEAST_FIT else None)
@@ -111,12 +111,17 @@ def _east_asian(text: bytes, runs: list[bytes]) -> str | None:
 
 
 def _fit(text: str, letters: str) -> float:
-    """Return how well the characters beyond ASCII fit the letters of a language, from 0 to about 1."""
+    """Return how well the characters beyond ASCII fit the letters of a language, from 0 to about 1.
+
+    Signs fit all languages.
+    """
     strange = [character for character in text if character > "\x7f" and character not in _SIGNS]
+    if text and not strange:
+        return 1.0
     upper = letters.upper()
     points = sum(1.0 if character in letters else _OTHER_CASE * (character in upper) for character in strange)
     points += _BONUS * sum(character in letters[:_FREQUENT] for character in strange)
-    return points / max(1, len(strange)) if text else 0.0
+    return points / len(strange) if strange else 0.0
 
 
 def _decoded(text: bytes, encoding: str) -> str:

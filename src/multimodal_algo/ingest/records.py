@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
+from string import ascii_letters
 from typing import IO
 
 from multimodal_algo.core.encodings import narrow_encoding, wide_encoding
@@ -32,6 +33,8 @@ _MOST_BROKEN = 1000
 _BOM = "\ufeff"
 # The begin of the csv module's message.
 _CARRIAGE_RETURN_ERROR = "new-line character seen"
+# Letters of a word that are looked at, before a byte that cannot be decoded.
+_WORD = 40
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
 
@@ -350,8 +353,9 @@ def _has_carriage_return(text: str, delimiter: str) -> bool:
 
 
 def _not_utf8(raw: bytes, position: int, where: str) -> str:
-    # A part that begins at the byte is enough, since a line may hold images. It ends with a whole character.
-    part = raw[position : position + 4000]
+    # A part that begins with the byte's word is enough, since a line may hold images. It ends with a whole character.
+    before = raw[max(0, position - _WORD) : position]
+    part = raw[position - len(before) + len(before.rstrip(ascii_letters.encode())) :][:4000]
     encoding = narrow_encoding(part[: max(part.rfind(b","), part.rfind(b"\n"), part.rfind(b" "), 0) or len(part)])
     looks = f" It looks like {encoding}." if encoding else ""
     return (
