@@ -122,7 +122,7 @@ class AutoGluonPredictor(BranchPredictor):
         """Fit the best model to all of `rows`, and predict the rows that were left out for want of memory."""
         # AutoGluon appends the row of a class that has only one row once more, so that it can fold it.
         held_out = predictor.predict_proba_oof(model=predictor.model_best).loc[: len(rows) - 1]
-        predictor.refit_full(model="best", set_best_to_refit_full=True)
+        predictor.refit_full(model="best", set_best_to_refit_full=True, **_threads(inputs.iloc[rows]))
         shipped = cls(predictor, nothing._prior, nothing._scale)
         out_of_fold = np.empty((len(inputs), len(nothing._prior)), dtype=nothing._prior.dtype)
         out_of_fold[rows] = shipped._in_order_of_classes(held_out)
@@ -204,7 +204,6 @@ class _TabularFit:
             groups=_FOLD,
             learner_kwargs={"label_count_threshold": 1, "random_state": self.settings.seed},
         )
-        threads = {} if len(table) >= _ROWS_FOR_THREADS or _has_vectors(table) else {"num_cpus": 1}
         with warnings.catch_warnings(), self._folds():
             warnings.simplefilter("ignore")
             try:
@@ -220,7 +219,7 @@ class _TabularFit:
                     feature_generator=_feature_generator(),
                     feature_metadata=_feature_metadata(cells),
                     ag_args_ensemble={"fold_fitting_strategy": "sequential_local"},
-                    **threads,
+                    **_threads(cells),
                 )
                 return predictor if predictor.model_names() else None
             except (AssertionError, RuntimeError, ValueError) as error:
@@ -256,8 +255,10 @@ def _with_classes(model_settings: ModelSettings) -> dict[Any, Any]:
     return {own.get(key, key): settings for key, settings in model_settings.items()}
 
 
-def _has_vectors(table: pd.DataFrame) -> bool:
-    return any(isinstance(cell, bytes) for cell in table.head(1).iloc[0])
+def _threads(table: pd.DataFrame) -> dict[str, int]:
+    """Return AutoGluon's argument for the threads of a fit to these rows."""
+    has_vectors = any(isinstance(cell, bytes) for cell in table.head(1).iloc[0])
+    return {} if len(table) >= _ROWS_FOR_THREADS or has_vectors else {"num_cpus": 1}
 
 
 def _feature_metadata(inputs: pd.DataFrame) -> Any:

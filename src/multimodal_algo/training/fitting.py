@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -175,6 +176,9 @@ class Fitting:
         """
         if not fits:
             return {}
+        # AutoGluon collects garbage with every fit. It need not look through the objects of all imports each time.
+        gc.collect()
+        gc.freeze()
         run = _Run(self, self._ordered(fits), self.executor.share(rows), budget, teacher)
         return dict(run.results())
 
