@@ -27,6 +27,9 @@ from multimodal_algo.networks.stored import share_of_largest
 if TYPE_CHECKING:
     import torch
 
+# Since version 1.31 ONNX Runtime sends data about its use to its maker, unless this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 _OPSET = 17
 _OUTPUT = "vectors"
 # Vectors that differ by more do not come from the same network. On a GPU torch computes in half precision, which makes
