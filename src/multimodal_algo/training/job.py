@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from multimodal_algo.branches.registry import FINE_TUNED, is_fine_tuned, needs_pictures
@@ -83,24 +83,21 @@ def train(
         start, teaching = _open_model_channel(channels, context)
         backbones = start.backbones(context, _pretrained(channels, context))
         data = _read_data(channels, start, backbones, context)
-        selector = selector_of(data.target, hyperparameters)
-        soft_labels = teaching.soft_labels(channels, data, context)
-        started = time.monotonic()
-        fitting = Fitting.of(context, backbones.fine_tuned(context.recipe))
-        fitted, budget = fitting.fit(data.dataset, data.target, data.folds, teaching.model)
-        fitted = start.adopt(fitted, data, hyperparameters.min_completeness)
-        fused = fuse(fitted, data, start, selector, soft_labels, budget, context)
-        fit_s = time.monotonic() - started
-        outcome = start.choose(
-            _measure(fused, data, fitted, selector, context, fit_s), data.target, selector, hyperparameters
-        )
-        artifact = NewArtifact(
-            data.dataset, data.target, fitted, fused.fusion, backbones, hyperparameters,
-            start.known_keys(data.groups.keys), start.known_categories(data.dataset),
-        )  # fmt: skip
-        start.ship(outcome, directories.model, artifact.write)
+        trained = _train(channels, data, start, teaching, backbones, context)
+        outcome = start.choose(_measure(trained, data, context), data.target, trained.selector, hyperparameters)
+        start.ship(outcome, directories.model, _artifact(trained, data, start, backbones, hyperparameters).write)
         _report(outcome, data, context)
         return outcome.metrics
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """The fitted branches and their fusion, the comparison that chose it, and the seconds of all fits."""
+
+    fitted: FittedBranches
+    fused: Fused
+    selector: Selector
+    seconds: float
 
 
 @contextmanager
@@ -202,16 +199,44 @@ def _read_data(channels: ChannelPaths, start: Start, backbones: Backbones, conte
     )  # fmt: skip
 
 
-def _measure(
-    fused: Fused, data: TrainingData, fitted: FittedBranches, selector: Selector, context: JobContext, fit_s: float
-) -> Outcome:
+def _train(
+    channels: ChannelPaths,
+    data: TrainingData,
+    start: Start,
+    teaching: Teaching,
+    backbones: Backbones,
+    context: JobContext,
+) -> _Trained:
+    """Fit the branches, and fuse their votes."""
+    selector = selector_of(data.target, context.hyperparameters)
+    soft_labels = teaching.soft_labels(channels, data, context)
+    started = time.monotonic()
+    fitting = Fitting.of(context, backbones.fine_tuned(context.recipe))
+    fitted, budget = fitting.fit(data.dataset, data.target, data.folds, teaching.model)
+    fitted = start.adopt(fitted, data, context.hyperparameters.min_completeness)
+    fused = fuse(fitted, data, start, selector, soft_labels, budget, context)
+    return _Trained(fitted, fused, selector, time.monotonic() - started)
+
+
+def _measure(trained: _Trained, data: TrainingData, context: JobContext) -> Outcome:
     """Measure the new model on held-out rows."""
+    fitted, fused = trained.fitted, trained.fused
     results = fused.results(data, fitted)
     metrics = measure(
         results, data.target, fused.fusion, fitted.branches,
-        eval_metric=selector.metric, seconds=context.times.seconds, fit_s=fit_s,
+        eval_metric=trained.selector.metric, seconds=context.times.seconds, fit_s=trained.seconds,
     )  # fmt: skip
     return Outcome(results, metrics)
+
+
+def _artifact(
+    trained: _Trained, data: TrainingData, start: Start, backbones: Backbones, hyperparameters: HyperParameters
+) -> NewArtifact:
+    """Return the artifact of the new model. It is not written yet."""
+    return NewArtifact(
+        data.dataset, data.target, trained.fitted, trained.fused.fusion, backbones, hyperparameters,
+        start.known_keys(data.groups.keys), start.known_categories(data.dataset),
+    )  # fmt: skip
 
 
 def _report(outcome: Outcome, data: TrainingData, context: JobContext) -> None:
