@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -68,5 +68,6 @@ def _hashes(values: Iterable[str]) -> np.ndarray:
     return np.unique(np.array([_hash(value) for value in values if value], dtype=np.uint64))
 
 
+@lru_cache(maxsize=10_000)
 def _hash(value: str) -> int:
     return int.from_bytes(hashlib.blake2b(value.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")

@@ -1,4 +1,4 @@
-"""``serve`` as the platform starts it: gunicorn with one process per GPU, and threads for HTTP."""
+"""``serve`` as the platform starts it: gunicorn with few processes, and threads for HTTP."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ from gunicorn.glogging import Logger as GunicornLogger
 
 from multimodal_algo.artifact import artifact_folder, read_description
 from multimodal_algo.config.inference import InferenceOptions
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.memory import available_bytes
 from multimodal_algo.sagemaker.devices import find_devices, require_torch_sees_gpus, require_usable
 from multimodal_algo.sagemaker.settings import Settings
 from multimodal_algo.serving.app import create_app
 from multimodal_algo.serving.service import ModelService, ServedModel
-from multimodal_algo.serving.sizing import batch_rows, execution_parameters, most_body_bytes, threads
+from multimodal_algo.serving.sizing import batch_rows, execution_parameters, most_body_bytes, processes, threads
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,7 +46,8 @@ _SWITCH_S = 5e-4
 class Server(BaseApplication):
     """The server on the platform's port. It runs until it is stopped.
 
-    Each GPU has a process with its own models. Without a GPU there is one process.
+    Each GPU has a process with its own models. Without a GPU there is one process, or one per core for models without
+    networks.
 
     Parameters
     ----------
@@ -67,7 +70,7 @@ class Server(BaseApplication):
         """Set gunicorn's options (called by gunicorn)."""
         options: dict[str, Any] = {
             "bind": f"0.0.0.0:{self._settings.port}",
-            "workers": max(1, self._devices.gpus),
+            "workers": self._processes(),
             "worker_class": "gthread",
             "threads": threads(self._settings.max_concurrent),
             "worker_connections": 10_000,
@@ -98,6 +101,14 @@ class Server(BaseApplication):
         # The platform asks before the models are loaded.
         config = read_description(artifact_folder(self._settings.paths.model))
         return execution_parameters(config, has_gpu=self._devices.gpus > 0, single_record=self._settings.single_record)
+
+    def _processes(self) -> int:
+        try:
+            config = read_description(artifact_folder(self._settings.paths.model))
+        except UserError:
+            return max(1, self._devices.gpus)  # each of them will say what is wrong with the artifact
+        cores = len(os.sched_getaffinity(0))
+        return processes(config, gpus=self._devices.gpus, cores=cores, free_bytes=available_bytes())
 
     def _use_gpu(self, arbiter: Any, worker: Any) -> None:
         if self._devices.gpus > 1:

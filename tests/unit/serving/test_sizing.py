@@ -8,12 +8,17 @@ import pytest
 from multimodal_algo.artifact import BranchEntry
 from multimodal_algo.config.recipes import Branch
 from multimodal_algo.core.schema import FeatureSchema
-from multimodal_algo.serving.sizing import batch_rows, execution_parameters, most_body_bytes
+from multimodal_algo.serving.sizing import batch_rows, execution_parameters, most_body_bytes, processes
 
 
-def config(*columns: str, branch: Branch = Branch.TEXT, largest_row: int = 0) -> Any:
+def config(*columns: str, branch: Branch = Branch.TEXT, largest_row: int = 0, outputs: int = 2) -> Any:
     entry = BranchEntry(name="x", branch=branch, columns=columns)
-    return SimpleNamespace(schema_=FeatureSchema((*columns, "label")), branches=(entry,), largest_row=largest_row)
+    return SimpleNamespace(
+        schema_=FeatureSchema((*columns, "label")),
+        branches=(entry,),
+        largest_row=largest_row,
+        task=SimpleNamespace(outputs=outputs),
+    )
 
 
 @pytest.mark.parametrize("has_gpu", [False, True])
@@ -65,6 +70,29 @@ def test_a_batch_of_slow_models_is_small() -> None:
     assert batch_rows(config("a_text"), has_gpu=False, is_batch=False) < batch_rows(
         config("a_text"), has_gpu=False, is_batch=True
     )
+
+
+def test_batches_of_models_without_networks_are_large_unless_there_are_many_classes() -> None:
+    few, many = (config("a_num", "b_cat", outputs=outputs) for outputs in (2, 10_000))
+    rows = [batch_rows(model, has_gpu=False, is_batch=True) for model in (few, many, config("a_num", "b_text"))]
+    assert rows[0] > rows[2] > rows[1] >= 64
+
+
+@pytest.mark.parametrize(
+    ("columns", "gpus", "cores", "free_gb", "expected"),
+    [
+        (("a_num",), 0, 8, 100, 8),
+        (("a_num", "b_cat"), 0, 8, 3, 3),
+        (("a_num",), 0, 8, 0, 1),
+        (("a_num",), 4, 8, 100, 4),
+        (("a_num", "b_text"), 0, 8, 100, 1),
+        (("a_image",), 2, 8, 100, 2),
+    ],
+)
+def test_models_without_networks_get_a_process_per_core_as_far_as_memory_allows(
+    columns: tuple[str, ...], gpus: int, cores: int, free_gb: int, expected: int
+) -> None:
+    assert processes(config(*columns), gpus=gpus, cores=cores, free_bytes=free_gb << 30) == expected
 
 
 def test_the_largest_body_of_the_platform_is_read() -> None:
