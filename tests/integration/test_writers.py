@@ -24,6 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_job import UNHURRIED
 
+from multimodal_algo.config.transform import BatchStrategy, TransformSettings
 from multimodal_algo.core.labels import Target
 from multimodal_algo.execution.local import LocalExecutor
 from multimodal_algo.ingest.dataset import Dataset
@@ -31,6 +32,7 @@ from multimodal_algo.ingest.findings import BadRowPolicy
 from multimodal_algo.ingest.parts import ReadSettings
 from multimodal_algo.ingest.reading import read_channel
 from multimodal_algo.local import ChannelData, TrainingJob, train
+from multimodal_algo.local.transform import transform
 from multimodal_algo.serving.decoding import Kind, decode
 from multimodal_algo.serving.loaded_model import LoadedModel
 
@@ -152,8 +154,8 @@ def test_training_reads_one_table(writer: str, kind: str, expected: tuple[Datase
 
 
 @pytest.fixture(scope="module")
-def model(make_once: MakeOnce) -> LoadedModel:
-    """A model of the table, trained on the CSV file that pandas writes."""
+def trained(make_once: MakeOnce) -> Path:
+    """The directory of a model of the table, trained on the CSV file that pandas writes, and of its archive."""
 
     def fit(directory: Path) -> None:
         as_pandas(table(ROWS, 1), "csv", directory / "train.csv")
@@ -161,7 +163,12 @@ def model(make_once: MakeOnce) -> LoadedModel:
         with tarfile.open(directory / "job/model.tar.gz") as tar:
             tar.extractall(directory / "model", filter="data")
 
-    return LoadedModel.load(make_once("writers", fit) / "model")
+    return make_once("writers", fit)
+
+
+@pytest.fixture(scope="module")
+def model(trained: Path) -> LoadedModel:
+    return LoadedModel.load(trained / "model")
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +193,28 @@ def test_every_row_has_one_answer(
     assert not any(
         model.categories.is_unseen(c, row[c]) for row in parsed for c in model.schema.features if c.endswith("_cat")
     )
+
+
+def test_processes_that_share_the_requests_of_a_job_answer_in_order(
+    trained: Path, model: LoadedModel, tmp_path: Path
+) -> None:
+    rows = pd.concat([table(400, seed).drop(columns="label") for seed in range(3)])
+    rows["ID"] = range(len(rows))
+    as_polars(rows, "csv", tmp_path / "all.csv")
+    lines = (tmp_path / "all.csv").read_bytes().split(b"\n", 1)[1]
+    (tmp_path / "lines.csv").write_bytes(lines)
+    (out,) = transform(
+        trained / "job/model.tar.gz",
+        tmp_path / "lines.csv",
+        TransformSettings(max_payload_mb=1, strategy=BatchStrategy.SINGLE_RECORD, max_concurrent_transforms=16),
+        output=tmp_path / "out",
+    )
+    answers = pd.read_csv(out, header=None, dtype=str)
+    assert answers[0].tolist() == [str(number) for number in range(len(rows))]
+    records = decode(lines, Kind.CSV, model.schema).records
+    probabilities = model.predict([record.cells for record in records])
+    assert answers[1].tolist() == [model.classes[winner] for winner in probabilities.argmax(axis=1)]
+    assert answers[2].astype(float).to_numpy() == pytest.approx(probabilities.max(axis=1), abs=2e-6)
 
 
 def number_spellings(text: str) -> list[str]:
