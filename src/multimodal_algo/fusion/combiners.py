@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 from scipy.special import softmax
 
-from multimodal_algo.core.linear import Blocks, Linear, centered_logs, fit_linear
+from multimodal_algo.core.linear import centered_logs
 from multimodal_algo.predictors.base import sample_rows
 
 _PULL = 1.0
@@ -17,6 +17,8 @@ _STRENGTH = 0.03
 _ROUNDS = 100
 # Most numbers of votes that a pool is fitted to, and the rows of each class that its bias then needs.
 _MOST_FITTED, _ROWS_PER_BIAS = 20_000_000, 20
+# Weights alone need no more.
+_MOST_FOR_WEIGHTS = 5_000_000
 
 Tensors = Mapping[str, np.ndarray]
 
@@ -130,8 +132,7 @@ class Average(Combiner):
         chosen = vectors[np.arange(len(labels)), :, labels].astype(np.float64) + 1e-9
         weights = np.full(vectors.shape[1], 1.0 / vectors.shape[1])
         for _ in range(_ROUNDS):
-            share = chosen * weights
-            weights = (share / share.sum(axis=1, keepdims=True)).mean(axis=0)
+            weights = weights * ((1.0 / (chosen @ weights)) @ chosen) / len(chosen)
         return cls(weights.astype(np.float32))
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
@@ -158,8 +159,8 @@ class Pool(Combiner):
     name = "pool"
 
     def __init__(self, weights: np.ndarray, bias: np.ndarray) -> None:
-        self._weights = weights
-        self._bias = bias
+        self.weights = weights
+        self.bias = bias
 
     @classmethod
     def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
@@ -169,10 +170,12 @@ class Pool(Combiner):
         """
         rows = sample_rows(len(vectors), _MOST_FITTED // vectors[0].size, seed=0)
         with_bias = len(rows) == len(vectors) or len(rows) >= _ROWS_PER_BIAS * vectors.shape[2]
-        vectors, labels = vectors[rows], labels[rows]
+        if not with_bias:
+            rows = sample_rows(len(vectors), _MOST_FOR_WEIGHTS // vectors[0].size, seed=0)
+        logs, labels = np.ascontiguousarray(centered_logs(vectors[rows]).swapaxes(0, 1)), labels[rows]
         kept = np.arange(vectors.shape[1])
         while True:
-            weights, bias = cls._fit(vectors[:, kept], labels, with_bias=with_bias)
+            weights, bias = cls._fit(logs[kept], labels, with_bias=with_bias)
             if len(kept) == 1 or weights.min() >= 0:
                 whole = np.zeros(vectors.shape[1], dtype=np.float32)
                 whole[kept] = np.maximum(weights, 0)
@@ -180,36 +183,22 @@ class Pool(Combiner):
             kept = kept[weights >= 0] if (weights >= 0).any() else kept[[weights.argmax()]]
 
     @staticmethod
-    def _fit(vectors: np.ndarray, labels: np.ndarray, *, with_bias: bool) -> tuple[np.ndarray, np.ndarray]:
+    def _fit(logs: np.ndarray, labels: np.ndarray, *, with_bias: bool) -> tuple[np.ndarray, np.ndarray]:
         import torch  # serving does without it
-        from torch import nn
 
-        logs, targets = torch.from_numpy(centered_logs(vectors)), torch.from_numpy(labels)
-        even = 1.0 / np.sqrt(vectors.shape[1])
-        weights = torch.full((vectors.shape[1],), even, requires_grad=True)
-        bias = torch.zeros(vectors.shape[2], requires_grad=with_bias)
-        learned = [weights, bias] if with_bias else [weights]
-        optimizer = torch.optim.LBFGS(learned, max_iter=100, line_search_fn="strong_wolfe")
+        from multimodal_algo.fusion.solvers import PoolLoss
 
-        def closure() -> torch.Tensor:
-            optimizer.zero_grad()
-            logits = torch.einsum("rbn,b->rn", logs, weights) + bias
-            away = (weights - even).square().sum() + bias.square().sum()
-            loss = nn.functional.cross_entropy(logits, targets) + _PULL * away / len(logs)
-            loss.backward()
-            return loss
-
-        optimizer.step(closure)
-        return weights.detach().numpy(), bias.detach().numpy()
+        even, pull = 1.0 / np.sqrt(len(logs)), _PULL / logs.shape[1]
+        return PoolLoss(torch.from_numpy(logs), torch.from_numpy(labels), even, pull, with_bias).minimise()
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
         """See `Combiner.predict`."""
-        logits = np.einsum("rbn,b->rn", centered_logs(vectors), self._weights) + self._bias
+        logits = np.einsum("rbn,b->rn", centered_logs(vectors), self.weights) + self.bias
         return softmax(logits, axis=1).astype(np.float32)
 
     def tensors(self) -> dict[str, np.ndarray]:
         """See `Combiner.tensors`."""
-        return {"weights": self._weights, "bias": self._bias}
+        return {"weights": self.weights, "bias": self.bias}
 
     @classmethod
     def from_tensors(cls, tensors: Tensors) -> Self:
@@ -222,27 +211,32 @@ class Stacker(Combiner):
 
     name = "stacker"
 
-    def __init__(self, linear: Linear) -> None:
-        self._linear = linear
+    def __init__(self, weights: np.ndarray, bias: np.ndarray) -> None:
+        self._weights = weights
+        self._bias = bias
 
     @classmethod
     def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
         """See `Combiner.fit`."""
-        return cls(fit_linear(_blocks(vectors), labels, n_classes=vectors.shape[2], strength=_STRENGTH))
+        from multimodal_algo.fusion.solvers import fit_softmax  # serving does without torch
+
+        penalty = 1.0 / (_STRENGTH * len(vectors))
+        parameters = fit_softmax(_columns(vectors), labels, vectors.shape[2], penalty=penalty)
+        return cls(parameters[:-1], parameters[-1])
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
         """See `Combiner.predict`."""
-        return softmax(self._linear.scores(_blocks(vectors)), axis=1).astype(np.float32)
+        return softmax(_columns(vectors) @ self._weights + self._bias, axis=1).astype(np.float32)
 
     def tensors(self) -> dict[str, np.ndarray]:
         """See `Combiner.tensors`."""
-        return {"weights": self._linear.weights, "bias": self._linear.bias}
+        return {"weights": self._weights, "bias": self._bias}
 
     @classmethod
     def from_tensors(cls, tensors: Tensors) -> Self:
         """See `Combiner.from_tensors`."""
-        return cls(Linear(tensors["weights"], tensors["bias"]))
+        return cls(tensors["weights"], tensors["bias"])
 
 
-def _blocks(vectors: np.ndarray) -> Blocks:
-    return Blocks.of_dense(centered_logs(vectors).reshape(len(vectors), -1))
+def _columns(vectors: np.ndarray) -> np.ndarray:
+    return centered_logs(vectors).reshape(len(vectors), -1)

@@ -6,7 +6,6 @@ little data the network is equal to that pool. It differs only where this improv
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -14,14 +13,16 @@ from scipy.special import softmax
 
 from multimodal_algo.config.recipes import DEFAULT_NETWORK, NetworkSettings
 from multimodal_algo.fusion.combiners import Combiner, Pool, Tensors
+from multimodal_algo.fusion.votes import Votes
 
 if TYPE_CHECKING:
     from torch import nn
 
 _FLOOR = 1e-4
-_MOST_STEPS = 100
-# Numbers of the linear layers in `_layers`.
-_LINEAR = (0, 3, 6)
+LOG_RANGE = float(-np.log(_FLOOR))
+"""The difference between the logarithms of the inputs 0 and 1."""
+LINEAR = (0, 3, 6)
+"""Numbers of the linear layers in `first_layers`."""
 
 
 class Network(Combiner):
@@ -43,54 +44,26 @@ class Network(Combiner):
         seed: int = 0,
         settings: NetworkSettings = DEFAULT_NETWORK,
     ) -> Self:
-        """Train for `epochs` epochs. `per_epoch` helps to find how many are best."""
-        network = None
-        for number, network in enumerate(cls.per_epoch(vectors, labels, seed=seed, settings=settings)):  # noqa: B007
-            if number == epochs:
-                break
-        assert network is not None
-        return network
+        """Train for `epochs` epochs. `search.find_networks` finds how many are best."""
+        from multimodal_algo.fusion.lockstep import Examples, Lockstep, Member  # serving does without torch
 
-    @classmethod
-    def per_epoch(
-        cls, vectors: np.ndarray, labels: np.ndarray, *, seed: int, settings: NetworkSettings
-    ) -> Iterator[Self]:
-        """Yield the same network before the first epoch and after each epoch, without end."""
-        import torch
-        from torch import nn
-
-        pool = Pool.fit(vectors, labels)
-        offsets = torch.from_numpy(np.log(np.maximum(pool.predict(vectors), 1e-12)))
-        inputs, targets = torch.from_numpy(_inputs(vectors)), torch.from_numpy(labels)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            layers = _layers(vectors.shape[1], vectors.shape[2], settings.dropout)
-        # The arrays share the memory of the layers.
-        network = cls(pool, {name: value.numpy() for name, value in layers.state_dict().items()})
-        optimizer = torch.optim.AdamW(
-            layers.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        order = torch.Generator().manual_seed(seed)
-        batch_size = max(1, settings.batch_size, len(inputs) // _MOST_STEPS)
-        yield network
-        while True:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(int(torch.randint(2**31, (1,), generator=order)))
-                for batch in torch.randperm(len(inputs), generator=order).split(batch_size):
-                    optimizer.zero_grad()
-                    logits = offsets[batch] + layers(inputs[batch])
-                    nn.functional.cross_entropy(logits, targets[batch]).backward()
-                    optimizer.step()
-            yield network
+        pool, pattern = Pool.fit(vectors, labels), tuple(range(vectors.shape[1]))
+        examples = Examples.of(Votes(np.pad(vectors, ((0, 0), (0, 0), (0, 1)))), [pattern])
+        member = Member(np.arange(len(vectors)), {pattern: pool})
+        lockstep = Lockstep(examples, labels, [member], [pattern], seed=seed, settings=settings)
+        for _ in range(epochs):
+            lockstep.train_epoch()
+        return cls(pool, lockstep.layers_for(0, pattern))
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
         """See `Combiner.predict`."""
-        logits = np.log(np.maximum(self._pool.predict(vectors), 1e-12)) + self._scores(_inputs(vectors))
+        inputs = scaled_logs(vectors).reshape(len(vectors), -1)
+        logits = np.log(np.maximum(self._pool.predict(vectors), 1e-12)) + self._scores(inputs)
         return softmax(logits, axis=1)
 
     def _scores(self, values: np.ndarray) -> np.ndarray:
         """Return the output of the layers, float32 (rows, n)."""
-        first, second, last = _LINEAR
+        first, second, last = LINEAR
         for layer in (first, second):
             values = np.maximum(self._linear(layer, values), 0)
         return self._linear(last, values)
@@ -110,21 +83,34 @@ class Network(Combiner):
         return cls(pool, {name[7:]: value for name, value in tensors.items() if name.startswith("layers.")})
 
 
-def _layers(branches: int, n_classes: int, dropout: float) -> nn.Sequential:
-    from torch import nn
-
+def layer_sizes(branches: int, n_classes: int) -> list[tuple[int, int]]:
+    """Return the inputs and outputs of each linear layer."""
     width = branches * n_classes
     first, second = 2 * width // 3 + n_classes, width // 3 + n_classes
-    layers = nn.Sequential(
-        nn.Linear(width, first), nn.ReLU(), nn.Dropout(dropout),
-        nn.Linear(first, second), nn.ReLU(), nn.Dropout(dropout),
-        nn.Linear(second, n_classes),
-    )  # fmt: skip
+    return [(width, first), (first, second), (second, n_classes)]
+
+
+def first_layers(branches: int, n_classes: int, *, seed: int) -> nn.Sequential:
+    """Return the layers before training. The last one is 0, so that the network is equal to its pool.
+
+    Dropout follows each hidden layer in training.
+    """
+    import torch  # serving does without it
+    from torch import nn
+
+    first, second, last = layer_sizes(branches, n_classes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layers = nn.Sequential(
+            nn.Linear(*first), nn.ReLU(), nn.Identity(),
+            nn.Linear(*second), nn.ReLU(), nn.Identity(),
+            nn.Linear(*last),
+        )  # fmt: skip
     nn.init.zeros_(layers[-1].weight)  # type: ignore[arg-type]
     nn.init.zeros_(layers[-1].bias)  # type: ignore[arg-type]
     return layers
 
 
-def _inputs(vectors: np.ndarray) -> np.ndarray:
-    logs = np.log(np.maximum(vectors, _FLOOR))
-    return ((logs - np.log(_FLOOR)) / -np.log(_FLOOR)).reshape(len(vectors), -1).astype(np.float32)
+def scaled_logs(probabilities: np.ndarray) -> np.ndarray:
+    """Return logarithms of probabilities, float32 of the same shape: 0 for 1e-4 and less, 1 for a probability of 1."""
+    return np.asarray(np.log(np.maximum(probabilities, _FLOOR)) / LOG_RANGE + 1.0, dtype=np.float32)

@@ -18,6 +18,14 @@ def patterns_of(votes: Votes) -> list[Pattern]:
     return [tuple(int(branch) for branch in np.flatnonzero(mask)) for mask in masks if mask.any()]
 
 
+def masks_of(patterns: Sequence[Pattern], branches: int) -> np.ndarray:
+    """Return whether each branch has a vote in each pattern, bool (patterns, branches)."""
+    masks = np.zeros((len(patterns), branches), dtype=bool)
+    for mask, pattern in zip(masks, patterns, strict=True):
+        mask[list(pattern)] = True
+    return masks
+
+
 def rows_of(pattern: Pattern, votes: Votes) -> np.ndarray:
     """Return the rows of exactly this pattern, int (n,)."""
     mask = np.zeros(votes.branches, dtype=bool)

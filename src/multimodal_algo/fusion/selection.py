@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 from multimodal_algo.core.metrics import metrics_of
 from multimodal_algo.core.task import Task
@@ -70,14 +70,15 @@ class Selector:
 
     def losses(self, predictions: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
         """Return the loss by the metric, and a second loss that decides between equal ones. Less is better."""
-        finish = self.finish(predictions, targets)
-        if finish is None:
+        if self.task.is_regression:
             return self._loss(targets, predictions), 0.0
-        unweighted = Finish(finish.temperature)(predictions)
-        log_loss = smoothed_log_loss(np.log(unweighted + _TINY), targets)
+        logs = np.log(predictions + _TINY)
+        temperature = fit_temperature(logs, targets)
+        calibrated = np.maximum(log_softmax(logs / np.float32(temperature), axis=1), np.float32(np.log(_TINY)))
+        log_loss = smoothed_log_loss(calibrated, targets)
         if self.metric == "log_loss":
             return log_loss, 0.0
-        return self._loss(targets, finish(predictions)), log_loss
+        return self._loss(targets, Finish(temperature, self.class_weights)(predictions)), log_loss
 
     def _loss(self, targets: np.ndarray, predictions: np.ndarray) -> float:
         metric = metrics_of(self.task)[self.metric]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,7 +48,7 @@ class Votes:
         """Number of classes, n, or 1 for a regression."""
         return int(self.array.shape[2]) - 1
 
-    @property
+    @cached_property
     def speaking(self) -> np.ndarray:
         """Whether each branch has a vote for each row, bool (rows, branches)."""
         return np.asarray(self.array[:, :, -1] < 0.5)
@@ -82,6 +83,8 @@ class Votes:
 
     def probabilities(self, rows: Rows, branches: Sequence[int]) -> np.ndarray:
         """Return the first n entries of `branches` for `rows`, (rows, branches, n)."""
+        if isinstance(rows, np.ndarray) and rows.dtype != bool:
+            return np.asarray(self.array[rows[:, None], list(branches)][:, :, :-1])
         return np.asarray(self.array[rows][:, list(branches), :-1])
 
 

@@ -1,0 +1,135 @@
+"""Rows that combiners are fitted to, and the fits to their patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from multimodal_algo.fusion.combiners import BestBranch, Combiner, Pool, Stacker
+from multimodal_algo.fusion.folds import OutOfFold
+from multimodal_algo.fusion.network import Network
+from multimodal_algo.fusion.patterns import Pattern, partial_patterns, rows_of, rows_with
+from multimodal_algo.fusion.votes import Votes
+
+# These can learn shares of classes, as a teacher gives them. `Network` can too.
+_LEARN_SOFT_LABELS = (Pool, Stacker)
+_LEAST_ROWS, _LEAST_PARTIAL_ROWS = 20, 50
+# With more products of rows and weights, a stacker is fitted to patterns of a tenth of the rows and more alone.
+_COSTLY, _FREQUENT = 2e8, 0.1
+
+
+class KnownRows:
+    """Rows that combiners are fitted to.
+
+    Parameters
+    ----------
+    rows
+        All training rows.
+    positions
+        Positions of the rows that are known, int (m,).
+    columns
+        The columns of each branch.
+    """
+
+    def __init__(self, rows: OutOfFold, positions: np.ndarray, columns: Sequence[Sequence[str]]) -> None:
+        self.positions = positions
+        self._rows, self._columns = rows, columns
+        self._is_known = np.zeros(len(rows.targets), dtype=bool)
+        self._is_known[positions] = True
+        self._fits: dict[tuple[type[Combiner], Pattern], Combiner] = {}
+        self.networks: Mapping[Pattern, Network] = {}
+
+    def suits(self, pattern: Pattern) -> bool:
+        """Return whether there are enough rows for a fit to a pattern of several branches."""
+        is_partial = bool(partial_patterns([pattern], self._columns))
+        return len(self._suiting(pattern)) >= (_LEAST_PARTIAL_ROWS if is_partial else _LEAST_ROWS)
+
+    def fitted(self, patterns: Iterable[Pattern], combiners: Sequence[type[Combiner]]) -> dict[Pattern, list[Combiner]]:
+        """Return fitted combiners for each pattern that has enough rows.
+
+        Rows whose pattern has too few get what is left of it without the branches that lack a modality.
+        """
+        fitted: dict[Pattern, list[Combiner]] = {}
+        patterns = list(patterns)
+        rare = [pattern for pattern in patterns if not self.suits(pattern)]
+        for pattern in dict.fromkeys([*patterns, *with_fallbacks(rare, self._columns)]):
+            if len(pattern) == 1:
+                # The prediction of a single branch is its vote. A fit would only bend it.
+                fitted[pattern] = [BestBranch(0)]
+            elif self.suits(pattern):
+                fitted[pattern] = [self.fit(combiner, pattern) for combiner in combiners]
+        return fitted
+
+    def fit(self, combiner: type[Combiner], pattern: Pattern) -> Combiner:
+        """Return a combiner that is fitted to a pattern. It is fitted once.
+
+        A pool stands for a network that does not gain, and for a stacker that is not worth its time.
+        """
+        if combiner is Network:
+            # A network that has learned nothing is equal to its pool.
+            return self.networks.get(pattern) or self.fit(Pool, pattern)
+        if combiner is Stacker and self.is_costly(pattern) and not self._is_frequent(pattern):
+            return self.fit(Pool, pattern)
+        if (combiner, pattern) not in self._fits:
+            labels = self._rows.learned if combiner in _LEARN_SOFT_LABELS else self._rows.targets
+            self._fits[combiner, pattern] = combiner.fit(*self._vectors(pattern, labels))
+        return self._fits[combiner, pattern]
+
+    def pool(self, pattern: Pattern) -> Pool:
+        """Return the pool of a pattern."""
+        pool = self.fit(Pool, pattern)
+        assert isinstance(pool, Pool)
+        return pool
+
+    def is_costly(self, pattern: Pattern) -> bool:
+        """Return whether a stacker takes seconds."""
+        return len(self.positions) * len(pattern) * self._rows.votes.outputs**2 > _COSTLY
+
+    def _is_frequent(self, pattern: Pattern) -> bool:
+        return len(rows_of(pattern, self._rows.votes)) >= _FREQUENT * len(self._rows.targets)
+
+    def _vectors(self, pattern: Pattern, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        positions = self._suiting(pattern)
+        return self._rows.votes.probabilities(positions, pattern), labels[positions]
+
+    def _suiting(self, pattern: Pattern) -> np.ndarray:
+        rows = suiting(pattern, self._rows.votes, self._columns)
+        return rows[self._is_known[rows]]
+
+
+def suiting(pattern: Pattern, votes: Votes, columns: Sequence[Sequence[str]]) -> np.ndarray:
+    """Return the rows that show what the votes of a pattern are worth, int (n,).
+
+    They have the pattern, or more votes. With a vote that lacks a modality, they have exactly the pattern.
+    """
+    return (rows_of if partial_patterns([pattern], columns) else rows_with)(pattern, votes)
+
+
+def with_fallbacks(patterns: Iterable[Pattern], columns: Sequence[Sequence[str]]) -> list[Pattern]:
+    """Return the patterns, and what is left of them without the branches that lack a modality.
+
+    Parameters
+    ----------
+    patterns
+        Patterns.
+    columns
+        The columns of each branch.
+    """
+    patterns = list(patterns)
+    return list(dict.fromkeys([*patterns, *_without_partial_votes(partial_patterns(patterns, columns), columns)]))
+
+
+def _without_partial_votes(partial: Iterable[Pattern], columns: Sequence[Sequence[str]]) -> Iterator[Pattern]:
+    for pattern in partial:
+        left = pattern
+        while left and partial_patterns([left], columns):
+            left = _without_widest(left, columns)
+        if left:
+            yield left
+
+
+def _without_widest(pattern: Pattern, columns: Sequence[Sequence[str]]) -> Pattern:
+    """Return the pattern without its branch of the most columns."""
+    widest = max(pattern, key=lambda branch: len(columns[branch]))
+    return tuple(branch for branch in pattern if branch != widest)

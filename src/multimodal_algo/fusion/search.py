@@ -1,0 +1,215 @@
+"""The networks with the best number of epochs, for the patterns where they gain on held-out rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from multimodal_algo.config.recipes import DEFAULT_NETWORK, NetworkSettings
+from multimodal_algo.core.budget import Budget
+from multimodal_algo.fusion.calibration import log_loss, smoothed_log_loss
+from multimodal_algo.fusion.folds import HeldOut, OutOfFold
+from multimodal_algo.fusion.known import KnownRows, suiting
+from multimodal_algo.fusion.lockstep import Examples, Lockstep, Member
+from multimodal_algo.fusion.network import Network, layer_sizes
+from multimodal_algo.fusion.patterns import Pattern, partial_patterns
+
+_PATIENCE = 8
+# Nats a row that networks must save.
+_LEAST_GAIN = 5e-4
+# The most products of weights and rows that a network may cost, and the epochs that it takes to learn anything.
+_MOST_PRODUCTS, _LEAST_EPOCHS = 1e10, 5
+# With fewer rows for each input, a network learns noise.
+_ROWS_PER_INPUT = 5
+# The most rows that decide whether a pattern has a network.
+_MOST_ASKED = 4_000
+_TINY = 1e-9
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows that combiners are fitted to, and rows that they answer.
+
+    Parameters
+    ----------
+    known
+        Rows that combiners are fitted to.
+    asked
+        Positions of held-out rows, int (n,).
+    """
+
+    known: KnownRows
+    asked: np.ndarray
+
+
+@dataclass(frozen=True)
+class FusionSettings:
+    """How the combiners are fitted.
+
+    Parameters
+    ----------
+    max_epochs
+        Most epochs of the network: the hyperparameter ``n_epochs``.
+    network
+        Settings of the network.
+    seed
+        Seed of the network's first weights, order and dropout.
+    """
+
+    max_epochs: int
+    network: NetworkSettings = DEFAULT_NETWORK
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class NetworkSearch:
+    """The networks of all splits and that of all rows.
+
+    Parameters
+    ----------
+    rows
+        Training rows.
+    measured
+        Held-out rows.
+    splits
+        Which of them are held out from which training rows.
+    final
+        All training rows. The `known` of a split may be the same object.
+    patterns
+        Patterns of the rows, and others that new rows may have.
+    columns
+        The columns of each branch.
+    settings
+        How the networks are trained.
+    """
+
+    rows: OutOfFold
+    measured: HeldOut
+    splits: Sequence[Split]
+    final: KnownRows
+    patterns: Sequence[Pattern]
+    columns: Sequence[Sequence[str]]
+    settings: FusionSettings
+
+    def run(self, budget: Budget) -> bool:
+        """Train networks, and give them to the known rows for the patterns where they gain.
+
+        Returns
+        -------
+        bool
+            Whether they gain on the held-out rows as a whole.
+        """
+        if not self.is_worthwhile or not self._gains(budget):
+            return False
+        gaining = [pattern for pattern in self._patterns if self._gains_for(pattern)]
+        for known in self.members:
+            known.networks = {pattern: self._network(known, pattern) for pattern in gaining}
+        return True
+
+    def fit_pools(self, known: KnownRows) -> None:
+        """Fit the pools to which networks are added. `run` does so for those that are left."""
+        for pattern in self._patterns:
+            known.pool(pattern)
+
+    @property
+    def is_worthwhile(self) -> bool:
+        """Whether there are enough rows, and few enough weights."""
+        return self._affordable >= min(_LEAST_EPOCHS, self.settings.max_epochs)
+
+    @cached_property
+    def _affordable(self) -> int:
+        """The most epochs."""
+        rows, votes = len(self.rows.targets), self.rows.votes
+        weights = sum(inputs * outputs for inputs, outputs in layer_sizes(votes.branches, votes.outputs))
+        epochs = min(self.settings.max_epochs, int(_MOST_PRODUCTS / (rows * weights)))
+        if rows < _ROWS_PER_INPUT * votes.branches * votes.outputs or not epochs or not self._patterns:
+            return 0
+        return epochs if len(self._answered) else 0
+
+    @cached_property
+    def members(self) -> list[KnownRows]:
+        """The rows that each network is fitted to."""
+        return list(dict.fromkeys([*(split.known for split in self.splits), self.final]))
+
+    @cached_property
+    def _patterns(self) -> list[Pattern]:
+        return [
+            pattern
+            for pattern in self.patterns
+            if len(pattern) > 1 and all(member.suits(pattern) for member in self.members)
+        ]
+
+    @cached_property
+    def _lockstep(self) -> Lockstep:
+        members = [
+            Member(known.positions, {pattern: known.pool(pattern) for pattern in self._patterns})
+            for known in self.members
+        ]
+        partial = partial_patterns(self._patterns, self.columns)
+        return Lockstep(
+            Examples.of(self.rows.votes, self._patterns),
+            self.rows.learned,
+            members,
+            self._patterns,
+            repeated=[pattern for pattern in self._patterns if pattern not in partial],
+            seed=self.settings.seed,
+            settings=self.settings.network,
+        )
+
+    @cached_property
+    def _examples(self) -> Examples:
+        return Examples.of(self.measured.votes, self._patterns)
+
+    @cached_property
+    def _answered(self) -> np.ndarray:
+        """The held-out rows whose patterns the networks know, int (n,), split by split."""
+        return np.concatenate([self._known(split.asked) for split in self.splits])
+
+    def _known(self, rows: np.ndarray) -> np.ndarray:
+        return rows[self._examples.patterns.numpy()[rows] >= 0]
+
+    def _gains(self, budget: Budget) -> bool:
+        """Train up to the epoch with the least loss. Return whether it is less than that of the pools."""
+        losses, best = [self._loss()], self._lockstep.weights()
+        while self._goes_on(losses) and budget.remaining_s > 0:
+            self._lockstep.train_epoch()
+            losses.append(self._loss())
+            if losses[-1] == min(losses):
+                best = self._lockstep.weights()
+        self._lockstep.use(best)
+        return losses[0] - min(losses) >= _LEAST_GAIN
+
+    def _goes_on(self, losses: list[float]) -> bool:
+        return len(losses) <= self._affordable and int(np.argmin(losses)) >= len(losses) - _PATIENCE
+
+    def _loss(self) -> float:
+        answers = np.concatenate([self._answers(split) for split in self.splits])
+        return smoothed_log_loss(answers, self.measured.targets[self._answered])
+
+    def _answers(self, split: Split) -> np.ndarray:
+        """Return the logarithms of a network's answers for the held-out rows of a split, float32 (rows, n)."""
+        rows, examples = self._known(split.asked), self._examples
+        member = self.members.index(split.known)
+        answers = self._lockstep.log_probabilities(member, examples.inputs[rows], examples.patterns[rows])
+        return np.log(np.exp(answers) + _TINY)
+
+    def _gains_for(self, pattern: Pattern) -> bool:
+        """Return whether the networks gain on held-out rows that have this pattern, or would have it with less."""
+        positions = suiting(pattern, self.measured.votes, self.columns)
+        positions = positions[:: -(-len(positions) // _MOST_ASKED) or 1]
+        gained = 0.0
+        for split in self.splits:
+            rows = np.intersect1d(split.asked, positions)
+            if len(rows):
+                vectors, targets = self.measured.votes.probabilities(rows, pattern), self.measured.targets[rows]
+                combiners = split.known.pool(pattern), self._network(split.known, pattern)
+                pool, network = (log_loss(np.log(one.predict(vectors) + _TINY), targets) for one in combiners)
+                gained += len(rows) * (pool - network)
+        return gained > 0
+
+    def _network(self, known: KnownRows, pattern: Pattern) -> Network:
+        member = self.members.index(known)
+        return Network(known.pool(pattern), self._lockstep.layers_for(member, pattern))

@@ -1,0 +1,160 @@
+"""The solvers of combiners: the pool by Newton's method, and the stacker by L-BFGS.
+
+They use torch, which is faster here than numpy, and leave the number of threads to the caller.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from scipy.linalg import solve
+from scipy.optimize import minimize
+
+_MOST_STEPS, _MOST_HALVINGS = 30, 20
+# A step of Newton's method that is expected to save fewer nats a row is the last one.
+_EXPECTED = 1e-6
+# The share of the loss that an iteration of L-BFGS saves at least, and the most iterations.
+_SAVED, _MOST_ITERATIONS = 3e-6, 200
+
+
+def fit_softmax(columns: np.ndarray, labels: np.ndarray, n_classes: int, *, penalty: float) -> np.ndarray:
+    """Fit a softmax regression: minimise the mean loss plus ``penalty / 2 · |weights|²``.
+
+    Parameters
+    ----------
+    columns
+        Columns, float32 (rows, columns).
+    labels
+        Class indices, int64 (rows,), or shares of the classes, float32 (rows, n).
+    n_classes
+        Number of classes.
+    penalty
+        Strength of the penalty. The bias has none.
+
+    Returns
+    -------
+    numpy.ndarray
+        Weights and, in the last row, the bias, float32 (columns + 1, n).
+    """
+    inputs, targets = torch.from_numpy(columns), torch.from_numpy(labels)
+    shares = targets.mean(dim=0) if targets.ndim == 2 else torch.bincount(targets, minlength=n_classes) / len(targets)
+    start = np.zeros((columns.shape[1] + 1, n_classes))
+    # The score of a class without rows starts far below the others, and stays there.
+    start[-1] = shares.clamp(min=1e-9).log().numpy()
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        parameters = torch.from_numpy(flat.astype(np.float32)).view(-1, n_classes)
+        weights, bias = parameters[:-1], parameters[-1]
+        value, probabilities = _cross_entropy(torch.addmm(bias, inputs, weights), targets)
+        errors = _less_labels(probabilities, targets).div_(len(targets))
+        gradient = torch.cat([inputs.T @ errors + penalty * weights, errors.sum(dim=0)[None]])
+        return value + 0.5 * penalty * float(weights.square().sum()), gradient.double().numpy().ravel()
+
+    options = {"maxiter": _MOST_ITERATIONS, "maxcor": 10, "ftol": _SAVED, "gtol": 0.0}
+    minimum = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+    return np.asarray(minimum.x.reshape(start.shape), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class PoolLoss:
+    """The loss of a pool, with its first and second derivatives.
+
+    Parameters
+    ----------
+    logs
+        Logarithms of the votes, float32 (branches, rows, n).
+    labels
+        Class indices, int64 (rows,), or shares of the classes, float32 (rows, n).
+    even
+        Weight of each branch towards which weights are drawn.
+    pull
+        Strength by which weights are drawn towards `even`, and biases towards 0.
+    with_bias
+        Whether each class has a bias. Otherwise biases are 0.
+    """
+
+    logs: torch.Tensor
+    labels: torch.Tensor
+    even: float
+    pull: float
+    with_bias: bool
+
+    def minimise(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the best weights, float32 (branches,), and biases, float32 (n,)."""
+        branches, _, classes = self.logs.shape
+        point = np.zeros(branches + classes * self.with_bias)
+        point[:branches] = self.even
+        point = self._descend(point).astype(np.float32)
+        return point[:branches], point[branches:] if self.with_bias else np.zeros(classes, dtype=np.float32)
+
+    def _descend(self, point: np.ndarray) -> np.ndarray:
+        """Take steps of Newton's method from `point` while they help."""
+        loss, gradient, hessian = self.at(point)
+        for _ in range(_MOST_STEPS):
+            step = solve(hessian, gradient, assume_a="pos", check_finite=False)
+            expected = 0.5 * float(gradient @ step)
+            if expected < _EXPECTED:
+                return point - step
+            for size in 0.5 ** np.arange(_MOST_HALVINGS):
+                tried = self.at(point - size * step)
+                if tried[0] <= loss - 0.1 * size * expected:
+                    break
+            else:
+                return point
+            point, (loss, gradient, hessian) = point - size * step, tried
+        return point
+
+    def at(self, point: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Return the loss, its gradient and its Hessian at weights and biases, float64 (branches [+ n],)."""
+        branches, rows, classes = self.logs.shape
+        flat, values = self.logs.view(branches, -1), torch.from_numpy(point.astype(np.float32))
+        logits = (values[:branches] @ flat).view(rows, classes)
+        if self.with_bias:
+            logits += values[branches:]
+        loss, probabilities = _cross_entropy(logits, self.labels)
+        weighted = self.logs * probabilities
+        means = weighted.sum(dim=2)
+        gradient, hessian = means.sum(dim=1), weighted.view(branches, -1) @ flat.T - means @ means.T
+        if self.with_bias:
+            shares = probabilities.sum(dim=0)
+            mixed = weighted.sum(dim=1) - means @ probabilities
+            own = torch.diag(shares) - probabilities.T @ probabilities
+            gradient = torch.cat([gradient, shares])
+            hessian = torch.cat([torch.cat([hessian, mixed], dim=1), torch.cat([mixed.T, own], dim=1)])
+        away = point - self.even * (np.arange(len(point)) < branches)
+        return (
+            loss + self.pull * float(away @ away),
+            (gradient.double().numpy() - self._observed) / rows + 2 * self.pull * away,
+            hessian.double().numpy() / rows + 2 * self.pull * np.eye(len(point)),
+        )
+
+    @cached_property
+    def _observed(self) -> np.ndarray:
+        """The sums over the rows of what the labels say: logarithms of each branch, and, with biases, each class."""
+        if self.labels.ndim == 2:
+            logs, classes = (self.logs * self.labels).sum(dim=(1, 2)), self.labels.sum(dim=0)
+        else:
+            logs = self.logs[:, torch.arange(len(self.labels)), self.labels].sum(dim=1)
+            classes = torch.bincount(self.labels, minlength=self.logs.shape[2])
+        return np.concatenate([logs.double().numpy(), classes.double().numpy()[: None if self.with_bias else 0]])
+
+
+def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, torch.Tensor]:
+    """Return the mean loss, and the probabilities, (rows, n)."""
+    likely = torch.log_softmax(logits, dim=1)
+    if labels.ndim == 2:
+        loss = -float((labels * likely).sum(dtype=torch.float64))
+    else:
+        loss = -float(likely.gather(1, labels[:, None]).sum(dtype=torch.float64))
+    return loss / len(logits), likely.exp_()
+
+
+def _less_labels(probabilities: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return probabilities minus the shares of the labels, in the same memory."""
+    if labels.ndim == 2:
+        return probabilities.sub_(labels)
+    probabilities[torch.arange(len(labels)), labels] -= 1.0
+    return probabilities
