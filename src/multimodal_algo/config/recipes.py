@@ -47,7 +47,7 @@ class NetworkSettings:
     dropout
         Share of the activations that each step drops.
     batch_size
-        Number of rows in a step.
+        Number of rows in a step. Where an epoch has more than 25 steps, they have up to four times as many rows.
     """
 
     learning_rate: float = 2e-3

@@ -164,15 +164,24 @@ class Pool(Combiner):
 
     @classmethod
     def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
-        """See `Combiner.fit`. One row's worth of loss draws weights towards equal weights, and biases towards 0.
+        """See `Combiner.fit`. One row's worth of loss draws weights towards equal weights, and biases towards 0."""
+        rows, with_bias = cls.sample(*vectors.shape)
+        return cls.fit_sample(vectors[rows], labels[rows], with_bias=with_bias)
+
+    @staticmethod
+    def sample(rows: int, branches: int, classes: int) -> tuple[np.ndarray, bool]:
+        """Return the rows that suffice for the fit, int (n,), and whether they suffice for biases.
 
         Of many votes, a sample of the rows suffices for the weights. With too few of them for each class, biases are 0.
         """
-        rows = sample_rows(len(vectors), _MOST_FITTED // vectors[0].size, seed=0)
-        with_bias = len(rows) == len(vectors) or len(rows) >= _ROWS_PER_BIAS * vectors.shape[2]
-        if not with_bias:
-            rows = sample_rows(len(vectors), _MOST_FOR_WEIGHTS // vectors[0].size, seed=0)
-        logs, labels = np.ascontiguousarray(centered_logs(vectors[rows]).swapaxes(0, 1)), labels[rows]
+        size = branches * classes
+        with_bias = rows * size <= _MOST_FITTED or _MOST_FITTED // size >= _ROWS_PER_BIAS * classes
+        return sample_rows(rows, (_MOST_FITTED if with_bias else _MOST_FOR_WEIGHTS) // size, seed=0), with_bias
+
+    @classmethod
+    def fit_sample(cls, vectors: np.ndarray, labels: np.ndarray, *, with_bias: bool) -> Self:
+        """Fit to what `sample` chose."""
+        logs = np.ascontiguousarray(centered_logs(vectors).swapaxes(0, 1))
         kept = np.arange(vectors.shape[1])
         while True:
             weights, bias = cls._fit(logs[kept], labels, with_bias=with_bias)

@@ -72,9 +72,17 @@ class KnownRows:
         if combiner is Stacker and self.is_costly(pattern) and not self._is_frequent(pattern):
             return self.fit(Pool, pattern)
         if (combiner, pattern) not in self._fits:
-            labels = self._rows.learned if combiner in _LEARN_SOFT_LABELS else self._rows.targets
-            self._fits[combiner, pattern] = combiner.fit(*self._vectors(pattern, labels))
+            self._fits[combiner, pattern] = self._fit(combiner, pattern, self._suiting(pattern))
         return self._fits[combiner, pattern]
+
+    def _fit(self, combiner: type[Combiner], pattern: Pattern, positions: np.ndarray) -> Combiner:
+        labels = self._rows.learned if combiner in _LEARN_SOFT_LABELS else self._rows.targets
+        if combiner is Pool:
+            rows, with_bias = Pool.sample(len(positions), len(pattern), self._rows.votes.outputs)
+            positions = positions[rows]
+            vectors = self._rows.votes.probabilities(positions, pattern)
+            return Pool.fit_sample(vectors, labels[positions], with_bias=with_bias)
+        return combiner.fit(self._rows.votes.probabilities(positions, pattern), labels[positions])
 
     def pool(self, pattern: Pattern) -> Pool:
         """Return the pool of a pattern."""
@@ -88,10 +96,6 @@ class KnownRows:
 
     def _is_frequent(self, pattern: Pattern) -> bool:
         return len(rows_of(pattern, self._rows.votes)) >= _FREQUENT * len(self._rows.targets)
-
-    def _vectors(self, pattern: Pattern, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        positions = self._suiting(pattern)
-        return self._rows.votes.probabilities(positions, pattern), labels[positions]
 
     def _suiting(self, pattern: Pattern) -> np.ndarray:
         rows = suiting(pattern, self._rows.votes, self._columns)
