@@ -195,7 +195,8 @@ def _run_by(engine: Engine, network: Backbone, name: Path, graph: Path) -> None:
         network.use_torch()
         return
     try:
-        network.use_onnx(graph, wanted, has_gpu=network.has_gpu)
+        network.use_graph(graph, wanted, has_gpu=network.has_gpu)
+        _LOG.info("%s: run by %s", name, network.engine)
     except Unavailable as reason:
         _LOG.warning("%s: run by torch instead of %s, since %s", name, wanted.value, reason)
         network.use_torch()
