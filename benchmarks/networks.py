@@ -43,14 +43,14 @@ def main() -> None:
                 lambda b=batch: [plain(network, part) for part in pixels.split(b)], IMAGES
             )
         times["image, torch"] = ms(lambda: network.encode(images), IMAGES)
-        network.use_onnx(directory / IMAGE_BACKBONE / GRAPH, Engine.ONNX, has_gpu=False)
+        network.use_graph(directory / IMAGE_BACKBONE / GRAPH, Engine.ONNX, has_gpu=False)
         times["image, onnx"] = ms(lambda: network.encode(images), IMAGES)
     texts = [" ".join(f"word{number}" for number in range(n % 40)) + str(n) for n in range(TEXTS)]
     for folder in find_text_networks(str(directory / TEXT_BACKBONE)):
         sentences = TextBackbone.load(Path(folder))
         name = f"text, {sentences.info.name}"
         times[f"{name}, torch"] = ms(lambda each=sentences: each.encode(texts), TEXTS)
-        sentences.use_onnx(Path(folder) / GRAPH, Engine.ONNX, has_gpu=False)
+        sentences.use_graph(Path(folder) / GRAPH, Engine.ONNX, has_gpu=False)
         times[f"{name}, onnx"] = ms(lambda each=sentences: each.encode(texts), TEXTS)
     print(json.dumps({"benchmark": "networks", "ms_each": {name: round(value, 2) for name, value in times.items()}}))
 

@@ -18,7 +18,7 @@ _TORCH_PACKAGES = ("torch", "torchvision")
 _CUDA_PACKAGES = re.compile(r"(nvidia|cuda|triton)\b")
 # AutoGluon's resource monitor needs this one. It does not belong to a build of torch.
 _OTHER_PACKAGES = ("nvidia-ml-py3",)
-_EXTRAS = ("onnx", "xgboost")
+_EXTRAS = ("onnx", "openvino", "xgboost")
 
 
 def image_constraints(constraints: str, torch_index_url: str) -> list[str]:

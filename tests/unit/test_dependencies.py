@@ -37,7 +37,7 @@ def distribution_of(module: str, known: Mapping[str, list[str]]) -> str:
 def test_each_imported_package_is_declared() -> None:
     project = PYPROJECT["project"]
     extras = project["optional-dependencies"]
-    lines = [*project["dependencies"], *extras["onnx"], *extras["local"], *extras["heic"]]
+    lines = [*project["dependencies"], *extras["onnx"], *extras["openvino"], *extras["local"], *extras["heic"]]
     declared = {canonicalize_name(Requirement(line).name) for line in lines}
     modules = {module for module in imported_modules() if module.split(".")[0] not in sys.stdlib_module_names}
     known = packages_distributions()

@@ -192,8 +192,8 @@ class HyperParameters(BaseModel):
     )
     inference_engine: Engine = Field(
         Engine.AUTO,
-        description="Engine of the frozen networks in inference: torch, onnx (ONNX Runtime) or tensorrt. auto is onnx "
-        "on a CPU and torch on a GPU. The artifact stores it. INFERENCE_ENGINE overrides it.",
+        description="Engine of the frozen networks: torch, onnx (ONNX Runtime), openvino or tensorrt. auto is openvino "
+        "or onnx on a CPU and torch on a GPU. The artifact stores it. INFERENCE_ENGINE overrides it in inference.",
     )
     seed: int = Field(0, ge=0, le=2147483647, description="Seed of the random numbers for folds, splits and networks.")
 

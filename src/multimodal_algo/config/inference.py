@@ -19,11 +19,16 @@ from multimodal_algo.core.values import trimmed
 
 
 class Engine(StrEnum):
-    """The engine of the frozen networks. ``auto`` is ONNX Runtime on a CPU if it is installed, otherwise torch."""
+    """The engine of the frozen networks. ``auto`` is the fastest one on a CPU that is exact enough, and torch on a GPU.
+
+    See `Backbone.use_graph` for what ``auto`` tries.
+    """
 
     AUTO = "auto"
     TORCH = "torch"
     ONNX = "onnx"
+    OPENVINO = "openvino"
+    """OpenVINO on a CPU."""
     TENSORRT = "tensorrt"
 
 

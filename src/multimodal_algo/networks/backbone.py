@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,8 +14,17 @@ import numpy as np
 from multimodal_algo.config.inference import Engine
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.ingest.features import Encoder
-from multimodal_algo.networks.engines import OnnxNetwork, Unavailable, export_onnx, require_equal, run_batches
-from multimodal_algo.networks.stored import NetworkDescription, round_weights, share_weights
+from multimodal_algo.networks.engines import (
+    TOLERANCE,
+    Graph,
+    OnnxNetwork,
+    Unavailable,
+    export_onnx,
+    require_equal,
+    run_batches,
+)
+from multimodal_algo.networks.openvino_network import OpenVinoNetwork
+from multimodal_algo.networks.stored import NetworkDescription, round_weights, share_of_largest, share_weights
 from multimodal_algo.sagemaker.devices import find_devices
 
 if TYPE_CHECKING:
@@ -25,10 +34,10 @@ _LOG = logging.getLogger(__name__)
 
 
 class Backbone(ABC):
-    """A frozen network in evaluation mode, on a GPU if there is one. Torch runs it until `use_onnx` is called.
+    """A frozen network in evaluation mode, on a GPU if there is one. Torch runs it until `use_graph` is called.
 
     A subclass defines how cells become inputs, and the module that torch runs. Callers use `encode`. The module is made
-    when it is needed: a network that ONNX Runtime runs does without it, and without the import of torch.
+    when it is needed: a network that another engine runs does without it, and without the import of torch.
 
     Parameters
     ----------
@@ -40,13 +49,16 @@ class Backbone(ABC):
     ----------
     kind
         Name of the class in the description of a network's directory.
+    allows_bf16
+        Whether answers stay the same where the network computes in bfloat16. ``docs/networks.md`` has the figures.
     """
 
     kind: ClassVar[str]
+    allows_bf16: ClassVar[bool]
 
     def __init__(self, stored: NetworkDescription | None = None) -> None:
         self._stored = stored
-        self._graph: OnnxNetwork | None = None
+        self._graph: Graph | None = None
 
     @cached_property
     def has_gpu(self) -> bool:
@@ -93,7 +105,14 @@ class Backbone(ABC):
         """Write the weights, what turns cells into inputs, and the description. See `networks.stored`."""
         directory.mkdir(parents=True, exist_ok=True)
         self._write(directory)
-        NetworkDescription.of(self.kind, self._expected, self._settings()).write(directory)
+        self.describe(directory)
+
+    def describe(self, directory: Path) -> None:
+        """Write the description, with the present engine as that of the training."""
+        description = NetworkDescription.of(self.kind, self._expected, self._settings())
+        if self._graph is not None:
+            description = description.trained_by(self.engine, self._graph(self._inputs(self._probe())))
+        description.write(directory)
 
     def export_onnx(self, path: Path) -> None:
         """Write the network as an ONNX graph, which turns the arrays of `_inputs` into vectors.
@@ -111,17 +130,66 @@ class Backbone(ABC):
         export_onnx(self._exportable(list(example)).eval(), example, path)
         share_weights(path)
 
-    def use_onnx(self, path: Path, engine: Engine, *, has_gpu: bool) -> None:
-        """Run the network's ONNX graph from now on. See `OnnxNetwork` for the parameters.
+    @property
+    def engine(self) -> str:
+        """Name of the engine that runs the network."""
+        return "torch" if self._graph is None else self._graph.name
+
+    def use_graph(self, path: Path, engine: Engine, *, has_gpu: bool = False) -> None:
+        """Run the network's ONNX graph from now on.
+
+        Parameters
+        ----------
+        path
+            File of the graph.
+        engine
+            The engine. ``openvino`` computes in bfloat16 where the processor has it, the network allows it, and the
+            vectors are close enough, otherwise in float32. ``auto`` does the same, but a network that allows bfloat16
+            is run by ONNX Runtime where bfloat16 cannot be used: in float32 that is as fast for texts.
+        has_gpu
+            Whether torch has a GPU here.
 
         Raises
         ------
         Unavailable
             The graph cannot be run here, or its vectors differ from those of the training, or torch's.
         """
-        graph = OnnxNetwork(path, engine, has_gpu=has_gpu)
-        require_equal(graph(self._inputs(self._probe())), self._expected)
+        inputs = self._inputs(self._probe())
+        *first, last = self._graphs(path, engine, has_gpu=has_gpu)
+        for make in first:
+            try:
+                return self._use(make(), inputs)
+            except Unavailable as reason:
+                _LOG.debug("%s: %s", path, reason)
+        return self._use(last(), inputs)
+
+    def _graphs(self, path: Path, engine: Engine, *, has_gpu: bool) -> list[Callable[[], Graph]]:
+        """Return the functions that load the graph by the engines that `engine` stands for, the fastest first."""
+        by_onnx = partial(OnnxNetwork, path, Engine.ONNX if engine is Engine.AUTO else engine, has_gpu=has_gpu)
+        by_openvino = [partial(OpenVinoNetwork, path, bf16=bf16) for bf16 in (True, False)]
+        if engine is Engine.OPENVINO:
+            return [*by_openvino] if self.allows_bf16 else [by_openvino[1]]
+        if engine is Engine.AUTO:
+            return [by_openvino[0 if self.allows_bf16 else 1], by_onnx]
+        return [by_onnx]
+
+    def _use(self, graph: Graph, inputs: dict[str, np.ndarray]) -> None:
+        vectors = graph(inputs)
+        require_equal(vectors, self._expected)
         self._graph = graph
+        self._compare_with_training(vectors)
+
+    def _compare_with_training(self, vectors: np.ndarray) -> None:
+        """Warn if the vectors of the probe's cells differ from those by the engine of the training."""
+        if self._stored is None:
+            return
+        difference = share_of_largest(vectors, self._stored.trained_vectors)
+        if not difference <= TOLERANCE:  # False for NaN
+            _LOG.warning(
+                "the %s network: vectors by %s differ by %.2g of the largest entry from those by %s, which the model "
+                "was trained on. Answers may be less exact",
+                self.kind, self.engine, difference, self._stored.engine,
+            )  # fmt: skip
 
     def use_torch(self) -> None:
         """Run the network by torch from now on.
@@ -135,12 +203,14 @@ class Backbone(ABC):
         if self._stored is None:
             return
         try:
-            require_equal(self._by_torch(self._probe()), self._expected)
+            vectors = self._by_torch(self._probe())
+            require_equal(vectors, self._expected)
         except Unavailable as reason:
             raise UserError(
                 f"The {self.kind} network of the artifact does not work as in training: {reason}. "
                 "Download the artifact again, or train again."
             ) from None
+        self._compare_with_training(vectors)
 
     def _vectors(self, batches: Sequence[Sequence[Any]]) -> Iterable[np.ndarray]:
         """Return the vectors of each batch of cells, in order."""

@@ -1,7 +1,8 @@
-"""The engines that run frozen networks: torch, and ONNX Runtime for ONNX graphs.
+"""The engines that run frozen networks: torch, and ONNX Runtime and OpenVINO for ONNX graphs.
 
-On a CPU ONNX Runtime is two to five times as fast as torch (``benchmarks/README.md`` has the figures), so it is the
-default there. It is optional: torch takes its place where it is missing, or where its vectors differ from torch's.
+On a CPU ONNX Runtime is two to five times as fast as torch, and OpenVINO up to three times as fast as ONNX Runtime
+(``docs/networks.md`` and ``benchmarks/README.md`` have the figures). Both are optional: torch takes their place where
+they are missing, or where their vectors differ from torch's.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -32,9 +33,12 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _OPSET = 17
 _OUTPUT = "vectors"
-# Vectors that differ by more do not come from the same network. On a GPU torch computes in half precision, which makes
-# a difference of one hundredth.
-_TOLERANCE = 0.02
+TOLERANCE = 0.02
+"""The largest difference of vectors, as a share of the largest entry.
+
+Vectors that differ by more do not come from the same network. On a GPU torch computes in half precision, which makes a
+difference of one hundredth. So does bfloat16 in text networks.
+"""
 _PROVIDERS: Mapping[Engine, Sequence[str]] = {
     Engine.ONNX: ("CUDAExecutionProvider",),
     Engine.TENSORRT: ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
@@ -45,7 +49,28 @@ class Unavailable(MultimodalError):
     """An engine cannot be used here. The message is the reason, as a clause."""
 
 
-class OnnxNetwork:
+class Graph(Protocol):
+    """An ONNX graph that an engine runs.
+
+    Attributes
+    ----------
+    name
+        Name of the engine, for the log and the description of a network.
+    is_on_cpu
+        Whether each call runs on one core of the CPU.
+    is_rounded
+        Whether the engine rounds sums so much that they depend on the padding of a text.
+    """
+
+    name: str
+    is_on_cpu: bool
+    is_rounded: bool
+
+    def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the vectors, float32 (rows, width), of arrays by the names of the graph's inputs."""
+
+
+class OnnxNetwork(Graph):
     """A network that ONNX Runtime runs.
 
     Parameters
@@ -57,18 +82,16 @@ class OnnxNetwork:
     has_gpu
         Whether torch has a GPU here.
 
-    Attributes
-    ----------
-    is_on_cpu
-        Whether each call runs on one core of the CPU.
-
     Raises
     ------
     Unavailable
         ONNX Runtime is not installed, does not support the device, or does not load the graph.
     """
 
+    is_rounded = False
+
     def __init__(self, path: Path, engine: Engine, *, has_gpu: bool) -> None:
+        self.name = engine.value
         if not path.is_file():
             raise Unavailable("the artifact has no ONNX graph")
         try:
@@ -108,13 +131,9 @@ def _cores() -> ThreadPoolExecutor:
 
 
 def choose_engine(engine: Engine, *, has_gpu: bool) -> Engine:
-    """Return the engine that ``auto`` stands for on this device, or the engine that is named.
-
-    ``auto`` stands for ONNX Runtime on a CPU, if it is installed, and for torch otherwise.
-    """
-    if engine is not Engine.AUTO:
-        return engine
-    return Engine.TORCH if has_gpu or importlib.util.find_spec("onnxruntime") is None else Engine.ONNX
+    """Return torch where ``auto`` stands for it: on a GPU, or without an engine for graphs. Otherwise `engine`."""
+    has_engine = any(importlib.util.find_spec(module) for module in ("openvino", "onnxruntime"))
+    return Engine.TORCH if engine is Engine.AUTO and (has_gpu or not has_engine) else engine
 
 
 def export_onnx(network: torch.nn.Module, example: Mapping[str, torch.Tensor], path: Path) -> None:
@@ -178,7 +197,7 @@ def require_equal(vectors: np.ndarray, expected: np.ndarray) -> None:
         The vectors differ by more than rounding does.
     """
     difference = share_of_largest(vectors, expected)
-    if not difference <= _TOLERANCE:  # False for NaN
+    if not difference <= TOLERANCE:  # False for NaN
         raise Unavailable(f"its vectors differ from those of the training (by {difference:.2g} of the largest entry)")
 
 

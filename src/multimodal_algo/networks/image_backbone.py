@@ -41,6 +41,7 @@ class ImageBackbone(Backbone):
     """
 
     kind = "image"
+    allows_bf16 = False
 
     def __init__(
         self,

@@ -40,7 +40,8 @@ class NetworkDescription(BaseModel):
     """The description of a network's directory.
 
     ``kind`` says which class reads the directory, ``width`` is the number of entries of a vector, and ``probe`` has the
-    vectors of `Backbone._probe` as training computed them. ``settings`` are those of the kind.
+    vectors of `Backbone._probe` as torch computes them. ``settings`` are those of the kind. ``engine`` computed the
+    vectors of the training, and ``trained`` has the vectors of the same cells by it. It is empty where that is torch.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,17 +50,27 @@ class NetworkDescription(BaseModel):
     width: int
     probe: tuple[tuple[float, ...], ...]
     settings: dict[str, Any] = {}
+    engine: str = "torch"
+    trained: tuple[tuple[float, ...], ...] = ()
 
     @classmethod
     def of(cls, kind: str, vectors: np.ndarray, settings: Mapping[str, Any]) -> NetworkDescription:
         """Return the description of a network with these probe vectors, float32 (cells, width)."""
-        probe = tuple(tuple(float(f"{value:.{_PROBE_DIGITS}g}") for value in vector) for vector in vectors)
-        return cls(kind=kind, width=vectors.shape[1], probe=probe, settings=dict(settings))
+        return cls(kind=kind, width=vectors.shape[1], probe=_rounded(vectors), settings=dict(settings))
+
+    def trained_by(self, engine: str, vectors: np.ndarray) -> NetworkDescription:
+        """Return the description with the engine of the training, and its vectors, float32 (cells, width)."""
+        return self.model_copy(update={"engine": engine, "trained": _rounded(vectors)})
 
     @property
     def vectors(self) -> np.ndarray:
         """The probe vectors, float32 (cells, width)."""
         return np.asarray(self.probe, dtype=np.float32)
+
+    @property
+    def trained_vectors(self) -> np.ndarray:
+        """The probe vectors by the engine of the training, float32 (cells, width)."""
+        return np.asarray(self.trained or self.probe, dtype=np.float32)
 
     def write(self, directory: Path) -> None:
         """Write the description into the network's directory."""
@@ -83,6 +94,10 @@ class NetworkDescription(BaseModel):
                 f"{path}: this file cannot be read as the description of a network ({reason}). "
                 "Download the artifact again, or train again."
             ) from None
+
+
+def _rounded(vectors: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(float(f"{value:.{_PROBE_DIGITS}g}") for value in vector) for vector in vectors)
 
 
 def round_weights(network: torch.nn.Module, vectors: Callable[[], np.ndarray]) -> float | None:

@@ -11,7 +11,9 @@ import numpy as np
 
 from multimodal_algo.ingest.features import Encoder
 from multimodal_algo.networks.backbone import Backbone
+from multimodal_algo.networks.engines import Graph, run_batches
 from multimodal_algo.networks.stored import DESCRIPTION, NetworkDescription
+from multimodal_algo.networks.texts.blocks import MASK, block_batches, padded
 from multimodal_algo.networks.texts.find import find_text_network
 from multimodal_algo.networks.texts.library import EMBEDDED
 from multimodal_algo.networks.texts.network import TextInfo, TextNetwork
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 # The activations of larger batches fit neither a CPU's caches nor the memory that the allocator holds.
 _CPU_TEXTS, _GPU_TEXTS = 32, 256
 _CPU_CHARACTERS = 1000
+# The tokens of so many texts are in memory at once.
+_CHUNK = 1024
 
 
 class TextBackbone(Backbone):
@@ -36,6 +40,7 @@ class TextBackbone(Backbone):
     """
 
     kind = "text"
+    allows_bf16 = True
 
     def __init__(self, network: TextNetwork, stored: NetworkDescription | None = None) -> None:
         super().__init__(stored)
@@ -84,10 +89,24 @@ class TextBackbone(Backbone):
         """Return the vectors of texts, float32 (texts, width)."""
         if not cells:
             return np.empty((0, self.width), dtype=np.float32)
+        graph = self._graph
+        if graph is not None and graph.is_rounded and self._network.has_attention:
+            parts = [cells[start : start + _CHUNK] for start in range(0, len(cells), _CHUNK)]
+            return np.concatenate([self._encode_blocks(graph, part) for part in parts])
         vectors = np.empty((len(cells), self.width), dtype=np.float32)
         batches = self._batches([len(cell) for cell in cells])
         encoded = self._vectors([[cells[row] for row in rows] for rows in batches])
         for rows, batch in zip(batches, encoded, strict=True):
+            vectors[rows] = batch
+        return vectors
+
+    def _encode_blocks(self, graph: Graph, cells: Sequence[str]) -> np.ndarray:
+        """Return the vectors of texts, each of which is padded by itself. See `texts.blocks`."""
+        inputs = self._inputs(cells)
+        batches = block_batches(inputs[MASK], self._network.max_tokens)
+        encoded = run_batches(lambda batch: graph(padded(inputs, *batch)), batches, by_core=graph.is_on_cpu)
+        vectors = np.empty((len(cells), self.width), dtype=np.float32)
+        for (rows, _), batch in zip(batches, encoded, strict=True):
             vectors[rows] = batch
         return vectors
 

@@ -8,13 +8,11 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from multimodal_algo.artifact import CATEGORIES, FUSION, GRAPH, IMAGE_BACKBONE, TEXT_BACKBONE, ModelConfig, read_config
-from multimodal_algo.branches.base import BranchModel
-from multimodal_algo.branches.registry import load_model, needs_pictures
 from multimodal_algo.config.inference import Engine, missing_texts
 from multimodal_algo.core.schema import FeatureSchema, Modality
 from multimodal_algo.core.task import Task
@@ -24,12 +22,11 @@ from multimodal_algo.ingest.categories import KnownCategories
 from multimodal_algo.ingest.cells import CellRules
 from multimodal_algo.ingest.features import Encoder, Encoders, Features, build_features, image_input
 from multimodal_algo.ingest.rows import PendingRow, RowParser
-from multimodal_algo.networks.backbone import Backbone
 from multimodal_algo.networks.engines import Unavailable, choose_engine
-from multimodal_algo.networks.image_backbone import ImageBackbone
-from multimodal_algo.networks.image_info import BackboneInfo
-from multimodal_algo.networks.text_backbone import TextBackbone, joined
-from multimodal_algo.networks.texts.find import find_text_networks
+
+if TYPE_CHECKING:
+    from multimodal_algo.branches.base import BranchModel
+    from multimodal_algo.networks.backbone import Backbone
 
 _LOG = logging.getLogger(__name__)
 
@@ -82,6 +79,8 @@ class LoadedModel:
         self.schema: FeatureSchema = config.schema_
         self.classes = config.classes
         self.task: Task = config.task
+        from multimodal_algo.branches.registry import needs_pictures
+
         # More threads than cores only take them from the networks.
         decoders = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
         rules = CellRules(
@@ -109,24 +108,11 @@ class LoadedModel:
             See `read_config`, `NetworkDescription.read` and `Backbone.use_torch`.
         """
         config = read_config(directory)
-        models = [
-            load_model(entry.branch, entry.name, entry.columns, config.task, directory / entry.name)
-            for entry in config.branches
-        ]
-        networks: dict[Path, Backbone] = {}
-        encoders: dict[Modality, Encoder] = {}
-        if config.image_backbone is not None:
-            info = BackboneInfo(**dict(config.image_backbone))
-            image = ImageBackbone.load(directory / IMAGE_BACKBONE, info)
-            networks[directory / IMAGE_BACKBONE] = image
-            encoders[Modality.IMAGE] = image.encoder
-        if config.schema_.of(Modality.TEXT):
-            folders = find_text_networks(str(directory / TEXT_BACKBONE))
-            texts = {Path(folder): TextBackbone.load(Path(folder)) for folder in folders}
-            networks |= texts
-            encoders[Modality.TEXT] = joined(list(texts.values()))
-        for folder, network in networks.items():
-            _run_by(engine, network, folder.relative_to(directory), folder / GRAPH)
+        with ThreadPoolExecutor(1, thread_name_prefix="load-networks") as pool:
+            # Engines compile networks without the interpreter's lock, while models and their libraries are read.
+            loading = pool.submit(_load_networks, directory, config, engine)
+            models = _load_models(directory, config)
+        encoders = loading.result()
         path = directory / CATEGORIES
         categories = KnownCategories.load(path, config.schema_) if path.is_file() else None
         return cls(config, models, Fusion.load(directory / FUSION), encoders, categories)
@@ -188,6 +174,39 @@ class LoadedModel:
         return np.divide(moved, total, out=np.zeros_like(moved), where=total > nothing)
 
 
+def _load_models(directory: Path, config: ModelConfig) -> list[BranchModel]:
+    from multimodal_algo.branches.registry import load_model  # it imports the libraries of the models
+
+    return [
+        load_model(entry.branch, entry.name, entry.columns, config.task, directory / entry.name)
+        for entry in config.branches
+    ]
+
+
+def _load_networks(directory: Path, config: ModelConfig, engine: Engine) -> Encoders:
+    networks: dict[Path, Backbone] = {}
+    encoders: dict[Modality, Encoder] = {}
+    if config.image_backbone is not None:
+        from multimodal_algo.networks.image_backbone import ImageBackbone
+        from multimodal_algo.networks.image_info import BackboneInfo
+
+        info = BackboneInfo(**dict(config.image_backbone))
+        image = ImageBackbone.load(directory / IMAGE_BACKBONE, info)
+        networks[directory / IMAGE_BACKBONE] = image
+        encoders[Modality.IMAGE] = image.encoder
+    if config.schema_.of(Modality.TEXT):
+        from multimodal_algo.networks.text_backbone import TextBackbone, joined
+        from multimodal_algo.networks.texts.find import find_text_networks
+
+        folders = find_text_networks(str(directory / TEXT_BACKBONE))
+        texts = {Path(folder): TextBackbone.load(Path(folder)) for folder in folders}
+        networks |= texts
+        encoders[Modality.TEXT] = joined(list(texts.values()))
+    for folder, network in networks.items():
+        _run_by(engine, network, folder.relative_to(directory), folder / GRAPH)
+    return encoders
+
+
 def _run_by(engine: Engine, network: Backbone, name: Path, graph: Path) -> None:
     """Run the network by the engine, or by torch where the engine cannot. Torch makes the network only then."""
     wanted = choose_engine(engine, has_gpu=network.has_gpu)
@@ -195,7 +214,8 @@ def _run_by(engine: Engine, network: Backbone, name: Path, graph: Path) -> None:
         network.use_torch()
         return
     try:
-        network.use_onnx(graph, wanted, has_gpu=network.has_gpu)
+        network.use_graph(graph, wanted, has_gpu=network.has_gpu)
+        _LOG.info("%s: run by %s", name, network.engine)
     except Unavailable as reason:
         _LOG.warning("%s: run by torch instead of %s, since %s", name, wanted.value, reason)
         network.use_torch()

@@ -141,16 +141,20 @@ class Backbones:
         return encoders
 
     def _speed_up(self, network: Backbone, name: Path) -> None:
-        """Run the network by ONNX Runtime on a CPU, if the hyperparameters allow it and it works."""
+        """Run the network by the engine of the hyperparameters on a CPU, if that works."""
         from multimodal_algo.networks.engines import Unavailable, choose_engine
 
         engine = choose_engine(self.hyperparameters.inference_engine, has_gpu=network.has_gpu)
         if engine is Engine.TORCH or network.has_gpu:
             return
         try:
-            network.use_onnx(self._graph(network, name), Engine.ONNX, has_gpu=False)
+            graph = self._graph(network, name)
+            network.use_graph(graph, Engine.ONNX if engine is Engine.TENSORRT else engine)
+            network.describe(graph.parent)
         except Unavailable as reason:
             _LOG.info("%s: run by torch, since %s", name, reason)
+        else:
+            _LOG.info("%s: run by %s", name, network.engine)
 
     def _stored(self, network: Backbone, name: Path) -> Path:
         """Return the directory of the network's files. It is written once."""
@@ -198,7 +202,7 @@ class Backbones:
 
         try:
             graph = self._graph(network, name)
-            network.use_onnx(graph, Engine.ONNX, has_gpu=False)
+            network.use_graph(graph, Engine.ONNX)
             _require_close(predict(), expected)
             shutil.copyfile(graph, directory / name / GRAPH)
         except Unavailable as reason:

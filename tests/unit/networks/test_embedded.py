@@ -65,7 +65,7 @@ def test_a_saved_network_is_the_same_network(engine: str, tmp_path: Path) -> Non
     again = ImageBackbone.load(tmp_path / "saved", backbone.info)
     if engine == "onnx":
         backbone.export_onnx(tmp_path / "network.onnx")
-        again.use_onnx(tmp_path / "network.onnx", Engine.ONNX, has_gpu=False)
+        again.use_graph(tmp_path / "network.onnx", Engine.ONNX, has_gpu=False)
     image = decode_images(photo("skimage", "data/coffee.png"), wanted=backbone.info.takes)[0]
     np.testing.assert_allclose(again.encode([image]), backbone.encode([image]), atol=2e-3)
 

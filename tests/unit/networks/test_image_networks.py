@@ -127,7 +127,7 @@ def test_a_network_of_transformers_gives_the_vectors_of_its_library(
     backbone.export_onnx(tmp_path / "saved/network.onnx")
     again = ImageBackbone.load(tmp_path / "saved", backbone.info)
     np.testing.assert_allclose(vector(again), expected, atol=1e-4)
-    again.use_onnx(tmp_path / "saved/network.onnx", Engine.ONNX, has_gpu=False)
+    again.use_graph(tmp_path / "saved/network.onnx", Engine.ONNX, has_gpu=False)
     np.testing.assert_allclose(vector(again), expected, atol=1e-3)
 
 

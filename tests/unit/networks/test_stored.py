@@ -83,7 +83,7 @@ def test_torch_and_onnx_runtime_give_the_vectors_of_training(
     again = loaded(kind, stored)
     assert again.width == expected.shape[1]
     np.testing.assert_allclose(again.encode(cells), expected, atol=1e-6)
-    again.use_onnx(stored / GRAPH, Engine.ONNX, has_gpu=False)
+    again.use_graph(stored / GRAPH, Engine.ONNX, has_gpu=False)
     np.testing.assert_allclose(again.encode(cells), expected, atol=1e-4 * np.abs(expected).max())
 
 
@@ -113,7 +113,7 @@ def test_no_engine_runs_a_network_with_damaged_probe_vectors(kind: str, stored: 
     changed(copy_of(stored, tmp_path) / DESCRIPTION, lambda probe: [[-value for value in row] for row in probe])
     again = loaded(kind, tmp_path)
     with pytest.raises(Unavailable, match="differ from those of the training"):
-        again.use_onnx(tmp_path / GRAPH, Engine.ONNX, has_gpu=False)
+        again.use_graph(tmp_path / GRAPH, Engine.ONNX, has_gpu=False)
     with pytest.raises(UserError, match="network of the artifact does not work as in training"):
         again.use_torch()
 
@@ -171,7 +171,7 @@ def test_tensors_of_other_types_keep_their_bits(tmp_path: Path) -> None:
     assert (tmp_path / GRAPH).stat().st_size < 10_000
     images = list(np.random.default_rng(1).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8))
     expected = backbone.encode(images)
-    backbone.use_onnx(tmp_path / GRAPH, Engine.ONNX, has_gpu=False)
+    backbone.use_graph(tmp_path / GRAPH, Engine.ONNX, has_gpu=False)
     np.testing.assert_allclose(backbone.encode(images), expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
@@ -186,7 +186,7 @@ from multimodal_algo.networks.image_info import BackboneInfo
 from multimodal_algo.networks.text_backbone import TextBackbone
 directory = Path({str(stored)!r})
 network = TextBackbone.load(directory) if {kind!r} == "text" else ImageBackbone.load(directory, {INFO!r})
-network.use_onnx(directory / {GRAPH!r}, Engine.ONNX, has_gpu=False)
+network.use_graph(directory / {GRAPH!r}, Engine.ONNX, has_gpu=False)
 network.encode(network._probe())
 heavy = {{"torch", "torchvision", "timm", "transformers", "sentence_transformers"}} & set(sys.modules)
 sys.exit(", ".join(heavy) or None)

@@ -61,6 +61,16 @@ class TextNetwork:
         """The module. It turns the arrays of `tokens` into vectors, float32 (texts, width)."""
         return self._read_module()
 
+    @property
+    def max_tokens(self) -> int:
+        """Largest number of tokens of a text."""
+        return int(self.tokens.settings()["max_tokens"])
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether the network takes a mask of attention next to the tokens."""
+        return isinstance(self.tokens, WordTokens)
+
     def settings(self) -> dict[str, Any]:
         """Return the settings by which `load` makes the network again."""
         return {

@@ -31,7 +31,7 @@ def test_onnx_graphs_give_the_same_vectors(backbone: TextBackbone, tmp_path: Pat
     expected = backbone.encode(TEXTS)
     backbone.save(tmp_path)
     backbone.export_onnx(tmp_path / "network.onnx")
-    backbone.use_onnx(tmp_path / "network.onnx", Engine.ONNX, has_gpu=False)
+    backbone.use_graph(tmp_path / "network.onnx", Engine.ONNX, has_gpu=False)
     np.testing.assert_allclose(backbone.encode(TEXTS), expected, atol=1e-5)
     backbone.use_torch()
 

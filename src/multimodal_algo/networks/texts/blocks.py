@@ -1,0 +1,42 @@
+"""Batches of texts in which the padding of a text depends on the text alone.
+
+Attention sums over tokens in blocks. In bfloat16 a sum depends on the number of blocks, and so on the padding. With
+the padding of the longest text of a batch, the vector of a text would depend on the texts next to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+MASK = "attention_mask"
+"""The input that says which tokens are not padding. Networks without attention do not have it."""
+_BLOCK = 16
+# A call has a cost of its own, which few tokens do not outweigh. The activations of many tokens do not fit the caches.
+_TOKENS, _TEXTS = 256, 64
+
+
+def block_batches(mask: np.ndarray, max_tokens: int) -> list[tuple[np.ndarray, int]]:
+    """Return the rows of each batch, int (n,), and the number of tokens to which they are padded.
+
+    Parameters
+    ----------
+    mask
+        Whether each token is not padding, int (texts, tokens). Padding is on the right.
+    max_tokens
+        Largest number of tokens that the network takes.
+    """
+    lengths = np.minimum(-(-mask.sum(axis=1) // _BLOCK) * _BLOCK, max_tokens)
+    batches = []
+    for length in np.unique(lengths).tolist():
+        rows = np.flatnonzero(lengths == length)
+        most = max(1, min(_TEXTS, _TOKENS // length))
+        batches += [(rows[start : start + most], length) for start in range(0, len(rows), most)]
+    return batches
+
+
+def padded(inputs: Mapping[str, np.ndarray], rows: np.ndarray, length: int) -> dict[str, np.ndarray]:
+    """Return some rows of tokens, int64 (texts, tokens), cut or filled with 0 to a number of tokens."""
+    parts = {name: value[rows, :length] for name, value in inputs.items()}
+    return {name: np.pad(part, ((0, 0), (0, length - part.shape[1]))) for name, part in parts.items()}
