@@ -6,20 +6,13 @@ takes ten times as long for a thousand of them.
 
 from __future__ import annotations
 
-import contextlib
-import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
-from scipy.special import softmax
 
-if TYPE_CHECKING:
-    import torch
+from multimodal_algo.core.lbfgs import Limits
 
-_CORRECTIONS = 6
-_TOLERANCE = 1e-5
 _FLOOR = 1e-4
 
 
@@ -50,10 +43,6 @@ class Blocks:
         """
         split = self.sparse.shape[1]
         return np.asarray(self.sparse @ weights[:split]) + self.dense @ weights[split:]
-
-    def transposed_times(self, errors: np.ndarray) -> np.ndarray:
-        """Return transposed columns times `errors`: float32 (columns, outputs) from float32 (rows, outputs)."""
-        return np.concatenate([np.asarray(self.sparse.T @ errors), self.dense.T @ errors])
 
     @property
     def width(self) -> int:
@@ -119,82 +108,7 @@ def fit_linear(
     offsets
         Scores to which those of the model are added, float32 (rows, outputs). With offsets, the bias starts at 0.
     """
-    import torch  # the folder `core` starts without it
+    from multimodal_algo.core.linear_fit import LinearFit  # serving does without it
 
-    rows, width, outputs = len(targets), blocks.width, n_classes or 1
-    penalty = 1.0 / (strength * rows)
-    parameters = torch.zeros(width + 1, outputs)
-    if offsets is None:
-        parameters[-1] = torch.from_numpy(_first_bias(targets, n_classes))
-    optimizer = torch.optim.LBFGS(
-        [parameters],
-        max_iter=max_iterations,
-        history_size=_CORRECTIONS,
-        tolerance_grad=0.0,
-        tolerance_change=_TOLERANCE,
-        line_search_fn="strong_wolfe",
-    )
-    best = _BestParameters()
-
-    def closure() -> float:
-        flat = parameters.numpy()
-        scores = blocks.times(flat[:-1]) + flat[-1]
-        if offsets is not None:
-            scores = scores + offsets
-        loss, errors = _squared_error(scores, targets) if n_classes is None else _log_loss(scores, targets)
-        errors *= np.float32(1.0 / rows)
-        gradient = np.concatenate([blocks.transposed_times(errors) + penalty * flat[:-1], errors.sum(axis=0)[None]])
-        parameters.grad = torch.from_numpy(gradient)
-        loss += 0.5 * penalty * float(np.vdot(flat[:-1], flat[:-1]))
-        best.update(loss, parameters)
-        if deadline_s is not None and time.monotonic() > deadline_s:
-            raise _OutOfTime
-        return loss
-
-    with contextlib.suppress(_OutOfTime):
-        optimizer.step(closure)
-    return Linear(best.parameters[:-1], best.parameters[-1])
-
-
-def _squared_error(scores: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return half the mean squared error, and the derivative of each row's loss by its score, (rows, 1)."""
-    errors = scores - targets[:, None]
-    return 0.5 * float((errors[:, 0] ** 2).mean()), errors
-
-
-def _log_loss(scores: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the mean log loss, and the derivatives of each row's loss by its scores, (rows, classes)."""
-    errors = softmax(scores, axis=1)
-    if targets.ndim == 2:
-        loss = -float((targets * np.log(np.maximum(errors, 1e-30))).sum(axis=1).mean())
-        errors -= targets
-        return loss, errors
-    rows = np.arange(len(targets))
-    loss = -float(np.log(np.maximum(errors[rows, targets], 1e-30)).mean())
-    errors[rows, targets] -= 1.0
-    return loss, errors
-
-
-class _OutOfTime(Exception):
-    """The deadline of fitting has passed."""
-
-
-class _BestParameters:
-    """The parameters with the smallest loss up to now."""
-
-    def __init__(self) -> None:
-        self.loss = np.inf
-        self.parameters = np.empty(0, dtype=np.float32)
-
-    def update(self, loss: float, parameters: torch.Tensor) -> None:
-        if loss < self.loss:
-            self.loss = loss
-            self.parameters = parameters.numpy().copy()
-
-
-def _first_bias(targets: np.ndarray, n_classes: int | None) -> np.ndarray:
-    if n_classes is None:
-        return np.array([targets.mean()], dtype=np.float32)
-    shares = targets.mean(axis=0) if targets.ndim == 2 else np.bincount(targets, minlength=n_classes) / len(targets)
-    # The score of a class without rows starts far below the others, and stays there.
-    return np.log(np.maximum(shares, 1e-9)).astype(np.float32)
+    limits = Limits(max_iterations, deadline_s)
+    return LinearFit(blocks, targets, n_classes, offsets).fit(strength, limits)

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import warnings
-from abc import ABC, abstractmethod
-from array import array
-from collections import Counter
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.preprocessing import KBinsDiscretizer
 
 from multimodal_algo.core.linear import Blocks
 from multimodal_algo.ingest.features import VectorColumn
-from multimodal_algo.predictors.tokens import normalised, tokens_of
+from multimodal_algo.predictors.column_features import Absent, Bins, Categories, ColumnFeatures
+from multimodal_algo.predictors.tokens import Tokens
+from multimodal_algo.predictors.word_features import WordFeatures, seconds_of_words
 
 _VECTOR = ".vector"
+# Bytes in memory during a fit for a byte of a cell. A letter begins two or three pieces, and each of them has a column
+# and a value in several tables.
+_BYTES_OF_VECTOR, _BYTES_OF_WORDS, _BYTES_OF_PIECES = 4, 10, 100
+_ROWS_OF_SAMPLE = 1000
 WORDS = ".words"
 _ROWS_AT_A_TIME = 4096
 _BINS = 16
 _BIN_WEIGHT = 0.5
 _TEXT_WEIGHT = 1.5
-# Bytes of text per second that TF-IDF processes, on one core. A character of most scripts has two to four bytes.
-_WORDS_PER_S, _PIECES_PER_S = 4e6, 3e5
 
 
 def vector_cells(column: str, vectors: VectorColumn) -> pd.Series:
@@ -57,14 +53,20 @@ class LinearFeatures:
 
     def __init__(self, max_words: int, with_pieces: bool = False) -> None:
         self._max_words = max_words
-        self._with_pieces = with_pieces
-        self._plain_weight = 1.0
+        self._tokens = list(Tokens) if with_pieces else [Tokens.WORDS]
 
     def seconds(self, table: pd.DataFrame) -> float:
         """Estimate the seconds of `fit_transform` for the texts, which are most of its time and cannot be cut short."""
-        cells = [table[column] for column in table.columns if _kind(column, table[column]) == "text"]
-        size = sum(len(table) * _bytes_of(column.head(_ROWS_AT_A_TIME)) for column in cells)
-        return size / (_PIECES_PER_S if self._with_pieces else _WORDS_PER_S)
+        texts = [table[column] for column in table.columns if _kind(column, table[column]) == "text"]
+        return sum(seconds_of_words(cells, kind) for cells in texts for kind in self._tokens)
+
+    def bytes(self, table: pd.DataFrame) -> int:
+        """Estimate the memory of `fit_transform`, and of a fit to its result without the weights."""
+        cells = table.select_dtypes(include="object")
+        sizes = cells.head(_ROWS_OF_SAMPLE).memory_usage(deep=True, index=False)
+        of_text = _BYTES_OF_PIECES if Tokens.PIECES in self._tokens else _BYTES_OF_WORDS
+        stored = sum(size * (_BYTES_OF_VECTOR if str(c).endswith(_VECTOR) else of_text) for c, size in sizes.items())
+        return int(stored * max(1.0, len(table) / _ROWS_OF_SAMPLE))
 
     def fit_transform(self, table: pd.DataFrame) -> Blocks:
         """Learn from a table, and return its numbers.
@@ -79,29 +81,24 @@ class LinearFeatures:
         # The words of a category follow it, see `CatModel`.
         self._plain = {c for c, kind in kinds.items() if kind in ("number", "category") or c.endswith(WORDS)}
         share = self._max_words // max(1, sum(kind == "text" for kind in kinds.values()))
-        self._parts: list[tuple[str, _Part, float]] = []
+        self._parts: list[tuple[str, ColumnFeatures, float]] = []
         for column, kind in kinds.items():
             if kind == "text":
-                self._learn(column, _Words(share, analyzer=tokens_of), table, _TEXT_WEIGHT)
-                if self._with_pieces:
-                    pieces = _Words(share, analyzer="char_wb", ngram_range=(2, 5), preprocessor=normalised)
-                    self._learn(column, pieces, table, _TEXT_WEIGHT)
+                for tokens in self._tokens:
+                    self._learn(column, WordFeatures(share, tokens), table, _TEXT_WEIGHT)
             if kind == "vector":
-                self._learn(column, _Absent(), table)
+                self._learn(column, Absent(), table)
             if kind == "category":
-                self._learn(column, _Categories(), table)
+                self._learn(column, Categories(), table)
             if kind == "number":
                 bins = min(_BINS, table[column].nunique())
                 if bins > 1:
-                    self._learn(column, _Bins(bins), table, _BIN_WEIGHT)
+                    self._learn(column, Bins(bins), table, _BIN_WEIGHT)
         return self.transform(table)
 
     def transform(self, table: pd.DataFrame) -> Blocks:
         """Return the numbers of the rows of `table`."""
-        blocks = [
-            part.transform(table[column]) * np.float32(weight * (self._plain_weight if column in self._plain else 1.0))
-            for column, part, weight in self._parts
-        ]
+        blocks = [part.transform(table[column]) * np.float32(weight) for column, part, weight in self._parts]
         words = sparse.hstack(blocks, format="csr", dtype=np.float32) if blocks else _nothing(len(table))
         dense = np.zeros((len(table), sum(scale.width for scale in self._vectors.values())), dtype=np.float32)
         start = 0
@@ -116,141 +113,18 @@ class LinearFeatures:
         rich = {column for column, _, _ in self._parts if column not in self._plain} | self._vectors.keys()
         return bool(rich) and any(column in self._plain for column, _, _ in self._parts)
 
-    def weigh_plain(self, weight: float, blocks: Blocks) -> Blocks:
-        """Set the factor of the features of numbers and categories, next to those of texts and vectors.
+    def factors(self, plain: float) -> np.ndarray:
+        """Return a factor of each column of `transform`: `plain` for numbers and categories, otherwise 1, float32."""
+        dense = np.ones(sum(scale.width for scale in self._vectors.values()), dtype=np.float32)
+        parts = [(part.width, plain if column in self._plain else 1.0) for column, part, _ in self._parts]
+        return np.concatenate([*(np.full(width, factor, dtype=np.float32) for width, factor in parts), dense])
 
-        Parameters
-        ----------
-        weight
-            The factor, 1 at first.
-        blocks
-            The result of `fit_transform` or `transform` with the factor 1.
-
-        Returns
-        -------
-        Blocks
-            The same rows with the new factor.
-        """
-        self._plain_weight = weight
-        factors = [
-            np.full(part.width, weight if column in self._plain else 1.0, dtype=np.float32)
-            for column, part, _ in self._parts
-        ]
-        columns = np.concatenate([*factors, np.empty(0, np.float32)])
-        return Blocks((blocks.sparse @ sparse.diags(columns)).tocsr().astype(np.float32), blocks.dense)
-
-    def _learn(self, column: str, part: _Part, table: pd.DataFrame, weight: float = 1.0) -> None:
+    def _learn(self, column: str, part: ColumnFeatures, table: pd.DataFrame, weight: float = 1.0) -> None:
         try:
             part.fit(table[column])
         except ValueError:
             return  # No word occurs twice, so the column has no information about other rows.
         self._parts.append((column, part, weight))
-
-
-class _Part(ABC):
-    """The features of one column.
-
-    scikit-learn learns them. It does not apply them, because its checks take milliseconds in every call.
-    """
-
-    @property
-    @abstractmethod
-    def width(self) -> int:
-        """How many numbers a cell becomes."""
-
-    @abstractmethod
-    def fit(self, cells: pd.Series) -> None:
-        """Learn from the cells. Raise ValueError where they have no information about other rows."""
-
-    @abstractmethod
-    def transform(self, cells: pd.Series) -> sparse.csr_matrix:
-        """Return the numbers of the cells, float32 (rows, numbers)."""
-
-
-class _Words(_Part):
-    """TF-IDF, with rows of length 1."""
-
-    def __init__(self, most: int, **options: Any) -> None:
-        self._vectorizer = TfidfVectorizer(
-            sublinear_tf=True, min_df=2, max_features=max(1, most), dtype=np.float32, **options
-        )
-
-    @property
-    def width(self) -> int:
-        return len(self._vectorizer.vocabulary_)
-
-    def fit(self, cells: pd.Series) -> None:
-        self._vectorizer.fit(cells.astype(str))
-
-    def transform(self, cells: pd.Series) -> sparse.csr_matrix:
-        analyze, number_of = self._vectorizer.build_analyzer(), self._vectorizer.vocabulary_.get
-        numbers, counts, ends = array("i"), array("f"), array("q", [0])
-        for cell in cells:
-            words = Counter(number_of(word) for word in analyze(str(cell)))
-            words.pop(None, None)
-            numbers.extend(words.keys())
-            counts.extend(words.values())
-            ends.append(len(numbers))
-        indices, indptr = np.frombuffer(numbers, dtype=np.int32), np.array(ends)
-        values = (1 + np.log(np.frombuffer(counts, dtype=np.float32))) * self._vectorizer.idf_[indices]
-        rows = np.repeat(np.arange(len(cells)), np.diff(indptr))
-        lengths = np.sqrt(np.bincount(rows, values**2, minlength=len(cells)))
-        return sparse.csr_matrix(
-            ((values / lengths[rows]).astype(np.float32), indices, indptr), (len(cells), self.width)
-        )
-
-
-class _Categories(_Part):
-    """One-hot codes of the values that occur twice. All other values share one code."""
-
-    width = 0
-
-    def fit(self, cells: pd.Series) -> None:
-        counts = Counter(cells.astype(str))
-        frequent = sorted(value for value, count in counts.items() if count > 1)
-        self._codes = {value: code for code, value in enumerate(frequent)}
-        self.width = len(frequent) + (len(counts) > len(frequent))
-
-    def transform(self, cells: pd.Series) -> sparse.csr_matrix:
-        # Where every value was frequent, a new one has no code.
-        codes = [self._codes.get(cell, len(self._codes)) for cell in cells.astype(str)]
-        return _one_hot(np.array(codes, dtype=np.int32), self.width)
-
-
-class _Bins(_Part):
-    """One-hot codes of the quantile bins of a number, and of a missing number if there were any."""
-
-    width = 0
-
-    def __init__(self, bins: int) -> None:
-        self._bins = bins
-
-    def fit(self, cells: pd.Series) -> None:
-        learner = KBinsDiscretizer(
-            self._bins, encode="onehot", strategy="quantile", quantile_method="averaged_inverted_cdf"
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a bin of one value is fine
-            learner.fit(cells.dropna().to_numpy(dtype=np.float64).reshape(-1, 1))
-        self._edges = learner.bin_edges_[0][1:-1]
-        self.width = len(self._edges) + 1 + bool(cells.isna().any())
-
-    def transform(self, cells: pd.Series) -> sparse.csr_matrix:
-        values = cells.to_numpy(dtype=np.float64)
-        codes = np.searchsorted(self._edges, values, side="right")
-        return _one_hot(np.where(np.isnan(values), len(self._edges) + 1, codes), self.width)
-
-
-class _Absent(_Part):
-    """The number 1 where there is no vector."""
-
-    width = 1
-
-    def fit(self, cells: pd.Series) -> None:
-        pass
-
-    def transform(self, cells: pd.Series) -> sparse.csr_matrix:
-        return _one_hot(np.where(cells.isna(), 0, 1), 1)
 
 
 class _VectorScale:
@@ -288,19 +162,6 @@ def _kind(column: str, cells: pd.Series) -> str:
     if isinstance(cells.dtype, pd.CategoricalDtype):
         return "category"
     return "number" if pd.api.types.is_numeric_dtype(cells) else "text"
-
-
-def _bytes_of(cells: pd.Series) -> float:
-    """Return the mean length of texts in UTF-8."""
-    return sum(len(str(cell).encode("utf-8", "surrogatepass")) for cell in cells) / max(1, len(cells))
-
-
-def _one_hot(codes: np.ndarray, width: int) -> sparse.csr_matrix:
-    """Return one-hot codes, float32 (rows, width). The row of a code that is `width` or more is all 0."""
-    valid = codes < width
-    indptr = np.concatenate([[0], np.cumsum(valid)])
-    indices = codes[valid].astype(np.int32)
-    return sparse.csr_matrix((np.ones(len(indices), dtype=np.float32), indices, indptr), (len(codes), width))
 
 
 def _nothing(rows: int) -> sparse.csr_matrix:

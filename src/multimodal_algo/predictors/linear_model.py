@@ -13,7 +13,9 @@ from autogluon.core.models import AbstractModel
 from autogluon.core.utils.exceptions import TimeLimitExceeded
 from scipy.special import log_softmax, softmax
 
-from multimodal_algo.core.linear import Blocks, Linear, fit_linear
+from multimodal_algo.core.lbfgs import Limits
+from multimodal_algo.core.linear import Blocks, Linear
+from multimodal_algo.core.linear_fit import LinearFit
 from multimodal_algo.predictors.linear_features import LinearFeatures
 
 # The weights and their history in the optimiser are in memory at once. This number of weights makes about 250 MB.
@@ -56,10 +58,9 @@ class MixedLinearModel(AbstractModel):
         time_limit: float | None = None,
         **kwargs: Any,
     ) -> None:
-        deadline_s = None if time_limit is None else time.monotonic() + 0.8 * time_limit
-        outputs = 1 if self.problem_type == REGRESSION else int(self.num_classes)
+        limits = Limits(self.params["max_iter"], None if time_limit is None else time.monotonic() + 0.8 * time_limit)
         X = self.preprocess(X)
-        most_words = max(100, min(self.params["max_words"], _MOST_WEIGHTS // outputs))
+        most_words = max(100, min(self.params["max_words"], _MOST_WEIGHTS // self._outputs))
         self._linear_features = LinearFeatures(most_words, self.params["pieces"])
         if time_limit is not None and self._linear_features.seconds(X) > 0.6 * time_limit:
             raise TimeLimitExceeded
@@ -67,34 +68,29 @@ class MixedLinearModel(AbstractModel):
         if self.problem_type == REGRESSION:
             # With scaled targets, C means the same for prices and for ratings.
             self._center, self._scale = float(y.mean()), float(y.std()) or 1.0
-
-        def fitted(weight: float) -> Linear:
-            return fit_linear(
-                blocks if weight == 1 else self._linear_features.weigh_plain(weight, blocks),
-                self._targets(y),
-                n_classes=None if self.problem_type == REGRESSION else outputs,
-                strength=self.params["C"],
-                max_iterations=self.params["max_iter"],
-                deadline_s=deadline_s,
-            )
-
+        fit = LinearFit(blocks, self._targets(y), None if self.problem_type == REGRESSION else self._outputs)
         weight = self.params[_PLAIN]
         if weight is not None or X_val is None or y_val is None or not self._linear_features.can_weigh:
-            self.params_trained[_PLAIN] = 1.0 if weight is None else float(weight)
-            self.model = fitted(self.params_trained[_PLAIN])
-            return
-        asked, targets = self._linear_features.transform(self.preprocess(X_val)), self._targets(y_val)
-        models = {}
-        for weight in _PLAIN_WEIGHTS:
-            model = fitted(weight)
-            weighed = self._linear_features.weigh_plain(weight, asked)
-            models[_loss(model, weighed, targets)] = weight, model
-            if deadline_s is not None and time.monotonic() > deadline_s:
-                break
-        weight, self.model = models[min(models)]
-        self._linear_features.weigh_plain(weight, asked)
+            weight = 1.0 if weight is None else float(weight)
+            self.model = self._fitted(fit, weight, limits)
+        else:
+            asked, targets = self._linear_features.transform(self.preprocess(X_val)), self._targets(y_val)
+            models: dict[float, tuple[float, Linear]] = {}
+            for each in _PLAIN_WEIGHTS:
+                model = self._fitted(fit, each, limits)
+                models[_loss(model, asked, targets)] = each, model
+                if limits.is_late:
+                    break
+            weight, self.model = models[min(models)]
         # The fit to all rows gets the mean of the folds.
         self.params_trained[_PLAIN] = weight
+
+    @property
+    def _outputs(self) -> int:
+        return 1 if self.problem_type == REGRESSION else int(self.num_classes)
+
+    def _fitted(self, fit: LinearFit, weight: float, limits: Limits) -> Linear:
+        return fit.fit(self.params["C"], limits, None if weight == 1 else self._linear_features.factors(weight))
 
     def _targets(self, y: pd.Series) -> np.ndarray:
         if self.problem_type == REGRESSION:
@@ -111,9 +107,7 @@ class MixedLinearModel(AbstractModel):
         return {"can_refit_full": True}
 
     def _estimate_memory_usage(self, X: pd.DataFrame, **kwargs: Any) -> int:
-        cells = X.select_dtypes(include="object")
-        stored = int(cells.head(1000).memory_usage(deep=True, index=False).sum() * max(1.0, len(X) / 1000))
-        return 4 * stored + 60 * _MOST_WEIGHTS
+        return LinearFeatures(_MOST_WEIGHTS, self.params["pieces"]).bytes(X) + 60 * _MOST_WEIGHTS
 
 
 def _loss(model: Linear, blocks: Blocks, targets: np.ndarray) -> float:

@@ -27,6 +27,7 @@ from multimodal_algo.predictors.base import (
     state_of,
 )
 from multimodal_algo.predictors.fast_predict import FastPredictor
+from multimodal_algo.predictors.threads import threads_for
 
 _LOG = logging.getLogger(__name__)
 
@@ -101,17 +102,26 @@ class AutoGluonPredictor(BranchPredictor):
         if len(rows) < len(inputs):
             _LOG.warning("%s: fitted to %d of %d rows, which is what memory allows", name, len(rows), len(inputs))
         fitting = _TabularFit(settings, inputs, scale.standardised(targets), folds)
+        with threads_for(len(rows)):
+            return cls._fitted(fitting, rows, nothing)
+
+    @classmethod
+    def _fitted(
+        cls, fitting: _TabularFit, rows: np.ndarray, nothing: AutoGluonPredictor
+    ) -> tuple[AutoGluonPredictor, np.ndarray]:
+        """Fit the recipe to `rows`, or the cheapest model to some of them. Every row gets the prior where none fits."""
+        settings, inputs = fitting.settings, fitting.inputs
         limit_s = max(_LEAST_LIMIT_S, settings.budget.remaining_s * _COUNTED_SHARE)
         predictor = fitting.fit(rows, settings.model_settings, limit_s)
         if predictor is None:
-            rows = rows[sample_rows(len(rows), max(_LEAST_ROWS, len(rows) // _ROWS_PER_CHEAP_ROW), seed)]
+            rows = rows[sample_rows(len(rows), max(_LEAST_ROWS, len(rows) // _ROWS_PER_CHEAP_ROW), settings.seed)]
             _LOG.warning(
                 "%s: no model of the recipe could be fitted in %.1f s; fitting the cheapest to %d rows",
-                name, limit_s, len(rows),
+                settings.name, limit_s, len(rows),
             )  # fmt: skip
             predictor = fitting.fit(rows, _CHEAPEST, None)
         if predictor is None:
-            _LOG.warning("%s: nothing can be learned from these columns. Every row gets the prior", name)
+            _LOG.warning("%s: nothing can be learned from these columns. Every row gets the prior", settings.name)
             return nothing, nothing.predict(inputs)
         return cls._ship(predictor, nothing, inputs, rows)
 

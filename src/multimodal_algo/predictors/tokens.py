@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
+from enum import StrEnum
+from itertools import chain
 from operator import add
 
 import regex
@@ -36,6 +39,22 @@ _PICTURES = regex.compile(r"\p{Extended_Pictographic}")
 _IS_CUT = regex.compile(rf"[{_UNSPACED}\p{{Hangul}}]", regex.VERSION1)
 _IS_HANGUL = regex.compile(r"\p{Hangul}")
 _SELECTORS = str.maketrans("", "", "\ufe0e\ufe0f")
+
+
+class Tokens(StrEnum):
+    """A kind of tokens."""
+
+    WORDS = "words"
+    """See `tokens_of`."""
+    PIECES = "pieces"
+    """Pieces of the parts between blanks, see `pieces_of`."""
+
+
+def tokens_in(text: str, kind: Tokens) -> Iterable[str]:
+    """Return the tokens of one kind."""
+    if kind is Tokens.WORDS:
+        return tokens_of(text)
+    return chain.from_iterable(map(pieces_of, normalised(text).split()))
 
 
 def normalised(text: str) -> str:
@@ -83,3 +102,16 @@ def _add_parts(run: str, tokens: list[str]) -> None:
         tokens.append(run)  # Korean has blanks between words, and endings at the words
     tokens.extend(clusters)
     tokens.extend(map(add, clusters, clusters[1:]))
+
+
+def pieces_of(word: str) -> list[str]:
+    """Return the pieces of a word, 2 to 5 characters long. A blank stands at both ends of the word.
+
+    Examples
+    --------
+    >>> pieces_of("ab")
+    [' a', 'ab', 'b ', ' ab', 'ab ', ' ab ']
+    """
+    padded = f" {word} "
+    size = len(padded)
+    return [padded[start : start + n] for n in range(2, min(5, size) + 1) for start in range(size - n + 1)]

@@ -23,6 +23,7 @@ from multimodal_algo.fusion.votes import Votes, votes_of
 from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.features import Features
 from multimodal_algo.predictors.base import FitSettings
+from multimodal_algo.predictors.token_counts import forget_counts
 from multimodal_algo.training.checkpoints import Checkpoints, ScopedCheckpoints
 from multimodal_algo.training.context import JobContext
 from multimodal_algo.training.continuing.previous import PreviousModel
@@ -180,7 +181,10 @@ class Fitting:
         gc.collect()
         gc.freeze()
         run = _Run(self, self._ordered(fits), self.executor.share(rows), budget, teacher)
-        return dict(run.results())
+        try:
+            return dict(run.results())
+        finally:
+            forget_counts()
 
     def _ordered(self, fits: Sequence[BranchFit]) -> list[BranchFit]:
         """Put the longest fits first where several run at the same time. None of them then begins near the end."""

@@ -1,0 +1,136 @@
+"""TF-IDF of the tokens of texts."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from multimodal_algo.predictors.column_features import ColumnFeatures
+from multimodal_algo.predictors.token_counts import TokenCounts, counted, recalled, uncounted
+from multimodal_algo.predictors.tokens import Tokens, tokens_in
+
+_LEAST_CELLS = 2
+_SAMPLE = 4096
+# Bytes of text per second that are cut into tokens once, and whose counts a fit takes, on one core. A character of most
+# scripts has two to four bytes.
+_CUT_PER_S = {Tokens.WORDS: 4e6, Tokens.PIECES: 8e5}
+_TAKEN_PER_S = {Tokens.WORDS: 15e6, Tokens.PIECES: 3e6}
+
+
+class WordFeatures(ColumnFeatures):
+    """TF-IDF of the tokens that at least two cells have, with rows of length 1.
+
+    The numbers are those of scikit-learn's ``TfidfVectorizer(sublinear_tf=True, min_df=2)``. Where there are more
+    tokens than columns, the most frequent tokens count, and of equally frequent ones the first in the alphabet.
+
+    Parameters
+    ----------
+    most
+        Largest number of columns.
+    kind
+        Kind of the tokens.
+    """
+
+    def __init__(self, most: int, kind: Tokens) -> None:
+        self._most = max(1, most)
+        self._kind = kind
+        self._column_of: dict[str, int] = {}
+        # Column of each token of the counts with this number, which other processes do not have.
+        self._columns: tuple[int, np.ndarray] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_columns": None}
+
+    @property
+    def width(self) -> int:
+        """See `ColumnFeatures.width`."""
+        return len(self._column_of)
+
+    def fit(self, cells: pd.Series) -> None:
+        """See `ColumnFeatures.fit`."""
+        counts, tokens = counted(self._kind, _texts(cells))
+        cells_with = np.bincount(counts.indices, minlength=counts.shape[1])
+        chosen = self._most_frequent(counts, np.flatnonzero(cells_with >= _LEAST_CELLS), tokens.order)
+        if not len(chosen):
+            raise ValueError("no token is in two cells")
+        names = tokens.names
+        self._column_of = {names[token]: column for column, token in enumerate(chosen.tolist())}
+        # In the order of scikit-learn's operations, so that float32 is rounded in the same way.
+        share = np.float32(len(cells) + 1) / (cells_with[chosen].astype(np.float32) + np.float32(1))
+        self._idf = np.log(share) + np.float32(1)
+        columns = np.full(counts.shape[1], -1, dtype=np.int32)
+        columns[chosen] = np.arange(len(chosen))
+        self._columns = tokens.number, columns
+
+    def _most_frequent(self, counts: sparse.csr_matrix, candidates: np.ndarray, order: np.ndarray) -> np.ndarray:
+        """Return tokens in alphabetical order, int (columns,)."""
+        candidates = candidates[np.argsort(order[candidates])]
+        if len(candidates) > self._most:
+            totals = np.bincount(counts.indices, weights=counts.data, minlength=counts.shape[1])[candidates]
+            candidates = candidates[np.sort(np.argsort(-totals, kind="stable")[: self._most])]
+        return candidates
+
+    def transform(self, cells: pd.Series) -> sparse.csr_matrix:
+        """See `ColumnFeatures.transform`. Cells that this process has counted for a fit are not cut again."""
+        texts = _texts(cells)
+        known = recalled(self._kind, texts)
+        counts = self._cut(texts) if known is None else self._of_columns(*known)
+        values = (1 + np.log(counts.data)) * self._idf[counts.indices]
+        rows = np.repeat(np.arange(len(texts)), np.diff(counts.indptr))
+        lengths = np.sqrt(np.bincount(rows, values**2, minlength=len(texts)))
+        counts.data = (values / lengths[rows]).astype(np.float32)
+        return counts
+
+    def _of_columns(self, counts: sparse.csr_matrix, tokens: TokenCounts) -> sparse.csr_matrix:
+        """Return counts, float32 (cells, columns), from those of all tokens."""
+        columns = self._columns_of(tokens)[counts.indices]
+        is_kept = columns >= 0
+        ends = np.concatenate([[0], np.cumsum(is_kept)])[counts.indptr]
+        return sparse.csr_matrix((counts.data[is_kept], columns[is_kept], ends), (counts.shape[0], self.width))
+
+    def _columns_of(self, tokens: TokenCounts) -> np.ndarray:
+        """Return the column of each token, or -1, int32 (tokens,)."""
+        names = tokens.names
+        if self._columns is None or self._columns[0] != tokens.number:
+            columns = np.fromiter((self._column_of.get(name, -1) for name in names), dtype=np.int32, count=len(names))
+        else:
+            columns = self._columns[1]
+            # Tokens that were counted later are not among those of the fit.
+            columns = np.concatenate([columns, np.full(len(names) - len(columns), -1, dtype=np.int32)])
+        self._columns = tokens.number, columns
+        return columns
+
+    def _cut(self, texts: Sequence[str]) -> sparse.csr_matrix:
+        """Return counts, float32 (cells, columns). Only tokens that have a column are looked at."""
+        column_of = self._column_of.get
+        columns, counts, ends = array("i"), array("f"), array("q", [0])
+        for text in texts:
+            times = Counter(column for token in tokens_in(text, self._kind) if (column := column_of(token)) is not None)
+            columns.extend(times.keys())
+            counts.extend(times.values())
+            ends.append(len(columns))
+        parts = np.frombuffer(counts, dtype=np.float32), np.frombuffer(columns, dtype=np.int32), np.array(ends)
+        return sparse.csr_matrix(parts, (len(texts), self.width))
+
+
+def seconds_of_words(cells: pd.Series, kind: Tokens) -> float:
+    """Estimate the seconds of fitting to cells, of which other fits may have cut some."""
+    texts = _texts(cells)
+    return _bytes_of(uncounted(kind, texts)) / _CUT_PER_S[kind] + _bytes_of(texts) / _TAKEN_PER_S[kind]
+
+
+def _bytes_of(texts: Sequence[str]) -> float:
+    """Estimate the size of texts in UTF-8."""
+    sample = texts[:_SAMPLE]
+    size = sum(len(text.encode("utf-8", "surrogatepass")) for text in sample)
+    return len(texts) * size / max(1, len(sample))
+
+
+def _texts(cells: pd.Series) -> list[str]:
+    return [str(cell) for cell in cells]
