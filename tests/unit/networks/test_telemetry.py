@@ -1,4 +1,4 @@
-"""The engines of frozen networks."""
+"""The libraries that run networks send nothing about their use."""
 
 from __future__ import annotations
 
