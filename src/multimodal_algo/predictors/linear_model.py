@@ -30,7 +30,7 @@ class MixedLinearModel(AbstractModel):
 
     AutoGluon's own linear model does not take raw text, and makes every column dense. The hyperparameters are ``C``,
     the inverse of the L2 penalty, ``max_iter``, ``max_words``, ``pieces`` and ``plain``. See `LinearFeatures` for
-    ``max_words`` and ``pieces``, and its `weigh_plain` for ``plain``. Where that is None, the held-out rows of each
+    ``max_words`` and ``pieces``, and its `factors` for ``plain``. Where that is None, the held-out rows of each
     fold choose it.
     """
 

@@ -27,7 +27,7 @@ from multimodal_algo.predictors.base import (
     state_of,
 )
 from multimodal_algo.predictors.fast_predict import FastPredictor
-from multimodal_algo.predictors.threads import threads_for
+from multimodal_algo.predictors.threads import ROWS_FOR_THREADS, threads_for
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,9 +39,6 @@ _COUNTED_SHARE = 0.7
 _LEAST_LIMIT_S = 2.0
 # The model to fit when the budget ran out before any model of the recipe was fitted.
 _CHEAPEST: ModelSettings = {"WIDE": {"max_iter": 20, "max_words": 5000}}
-# Boosting of a few columns of fewer rows gains nothing from threads. With every core busy the threads wait for each
-# other, and a fit of half a second takes a minute.
-_ROWS_FOR_THREADS = 20_000
 # Size of a model's tables in memory, in multiples of its cells, and the share of the free memory that they may take.
 _TABLES = 5
 _MEMORY_SHARE = 0.7
@@ -268,7 +265,7 @@ def _with_classes(model_settings: ModelSettings) -> dict[Any, Any]:
 def _threads(table: pd.DataFrame) -> dict[str, int]:
     """Return AutoGluon's argument for the threads of a fit to these rows."""
     has_vectors = any(isinstance(cell, bytes) for cell in table.head(1).iloc[0])
-    return {} if len(table) >= _ROWS_FOR_THREADS or has_vectors else {"num_cpus": 1}
+    return {} if len(table) >= ROWS_FOR_THREADS or has_vectors else {"num_cpus": 1}
 
 
 def _feature_metadata(inputs: pd.DataFrame) -> Any:

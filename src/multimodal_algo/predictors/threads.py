@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 # Threads share the work of an operation on so many rows. On fewer they mostly wait for each other: next to another
 # process that takes a core, a fit of two seconds took seventeen.
-_ROWS_FOR_THREADS = 20_000
+ROWS_FOR_THREADS = 20_000
+"""Least number of rows for which a fit uses several threads."""
 
 
 @contextmanager
@@ -16,7 +17,7 @@ def threads_for(rows: int) -> Iterator[None]:
     import torch  # serving does without it
 
     before = torch.get_num_threads()
-    torch.set_num_threads(before if rows >= _ROWS_FOR_THREADS else 1)
+    torch.set_num_threads(before if rows >= ROWS_FOR_THREADS else 1)
     try:
         yield
     finally:
