@@ -15,12 +15,11 @@ from scipy.special import log_softmax, softmax
 
 from multimodal_algo.core.linear import Blocks, Linear, fit_linear
 from multimodal_algo.predictors.linear_features import LinearFeatures
+from multimodal_algo.predictors.linear_search import PLAIN_WEIGHTS, STRENGTHS, LinearSearch, LinearSetting
 
 # The weights and their history in the optimiser are in memory at once. This number of weights makes about 250 MB.
 _MOST_WEIGHTS = 4_000_000
-# Factors of numbers and categories next to texts and vectors. Held-out rows choose between them.
-_PLAIN_WEIGHTS = (1.0, 0.25)
-_PLAIN = "plain"
+_STRENGTH, _PLAIN = "C", "plain"
 
 
 class MixedLinearModel(AbstractModel):
@@ -28,8 +27,8 @@ class MixedLinearModel(AbstractModel):
 
     AutoGluon's own linear model does not take raw text, and makes every column dense. The hyperparameters are ``C``,
     the inverse of the L2 penalty, ``max_iter``, ``max_words``, ``pieces`` and ``plain``. See `LinearFeatures` for
-    ``max_words`` and ``pieces``, and its `weigh_plain` for ``plain``. Where that is None, the held-out rows of each
-    fold choose it.
+    ``max_words`` and ``pieces``, and its `weigh_plain` for ``plain``. Where ``C`` or ``plain`` is None, the held-out
+    rows of each fold choose it, see `LinearSearch`.
     """
 
     ag_key = "WIDE"
@@ -44,7 +43,8 @@ class MixedLinearModel(AbstractModel):
     }
 
     def _set_default_params(self) -> None:
-        for name, value in {"C": 3.0, "max_iter": 200, "max_words": 50_000, "pieces": False, _PLAIN: None}.items():
+        defaults = {_STRENGTH: None, "max_iter": 200, "max_words": 50_000, "pieces": False, _PLAIN: None}
+        for name, value in defaults.items():
             self._set_default_param_value(name, value)
 
     def _fit(
@@ -68,33 +68,39 @@ class MixedLinearModel(AbstractModel):
             # With scaled targets, C means the same for prices and for ratings.
             self._center, self._scale = float(y.mean()), float(y.std()) or 1.0
 
-        def fitted(weight: float) -> Linear:
+        def fitted(setting: LinearSetting) -> Linear:
             return fit_linear(
-                blocks if weight == 1 else self._linear_features.weigh_plain(weight, blocks),
+                blocks if setting.plain == 1 else self._linear_features.weigh_plain(setting.plain, blocks),
                 self._targets(y),
                 n_classes=None if self.problem_type == REGRESSION else outputs,
-                strength=self.params["C"],
+                strength=setting.strength,
                 max_iterations=self.params["max_iter"],
                 deadline_s=deadline_s,
             )
 
-        weight = self.params[_PLAIN]
-        if weight is not None or X_val is None or y_val is None or not self._linear_features.can_weigh:
-            self.params_trained[_PLAIN] = 1.0 if weight is None else float(weight)
-            self.model = fitted(self.params_trained[_PLAIN])
-            return
-        asked, targets = self._linear_features.transform(self.preprocess(X_val)), self._targets(y_val)
-        models = {}
-        for weight in _PLAIN_WEIGHTS:
-            model = fitted(weight)
-            weighed = self._linear_features.weigh_plain(weight, asked)
-            models[_loss(model, weighed, targets)] = weight, model
-            if deadline_s is not None and time.monotonic() > deadline_s:
-                break
-        weight, self.model = models[min(models)]
-        self._linear_features.weigh_plain(weight, asked)
+        search = self._search()
+        if X_val is None or y_val is None:
+            setting = search.first
+            self.model = fitted(setting)
+        else:
+            asked, targets = self._linear_features.transform(self.preprocess(X_val)), self._targets(y_val)
+            setting, self.model = search.run(
+                fitted,
+                lambda tried, model: _loss(model, self._linear_features.weigh_plain(tried.plain, asked), targets),
+                lambda: deadline_s is not None and time.monotonic() > deadline_s,
+            )
+        self._linear_features.weigh_plain(setting.plain, blocks)
         # The fit to all rows gets the mean of the folds.
-        self.params_trained[_PLAIN] = weight
+        self.params_trained |= {_STRENGTH: setting.strength, _PLAIN: setting.plain}
+
+    def _search(self) -> LinearSearch:
+        """Return what held-out rows choose from: what the hyperparameters leave open."""
+        strength, plain = self.params[_STRENGTH], self.params[_PLAIN]
+        if plain is None and not self._linear_features.can_weigh:
+            plain = 1.0
+        return LinearSearch(
+            STRENGTHS if strength is None else (float(strength),), PLAIN_WEIGHTS if plain is None else (float(plain),)
+        )
 
     def _targets(self, y: pd.Series) -> np.ndarray:
         if self.problem_type == REGRESSION:

@@ -37,7 +37,7 @@ _FOLD = "fold"
 _COUNTED_SHARE = 0.7
 _LEAST_LIMIT_S = 2.0
 # The model to fit when the budget ran out before any model of the recipe was fitted.
-_CHEAPEST: ModelSettings = {"WIDE": {"max_iter": 20, "max_words": 5000}}
+_CHEAPEST: ModelSettings = {"WIDE": {"C": 1, "max_iter": 20, "max_words": 5000}}
 # Boosting of a few columns of fewer rows gains nothing from threads. With every core busy the threads wait for each
 # other, and a fit of half a second takes a minute.
 _ROWS_FOR_THREADS = 20_000
