@@ -83,14 +83,10 @@ class Recipe:
     image_backbone: str = "tf_efficientnet_lite2"
 
 
-def _linear(*strengths: float, pieces: float | None = None) -> list[dict[str, Any]]:
-    """Return settings of linear models, one for each inverse of the penalty.
-
-    The model that sees pieces of words comes first, in case that the time runs out.
-    """
-    settings: list[dict[str, Any]] = [{"C": strength} for strength in strengths]
-    return settings if pieces is None else [{"C": pieces, "pieces": True}, *settings]
-
+# Held-out rows choose the penalty of these linear models. The one that sees pieces of words comes first, in case that
+# the time runs out.
+_LINEAR: ModelSettings = {"WIDE": {}}
+_WITH_PIECES: ModelSettings = {"WIDE": [{"pieces": True}, {}]}
 
 _TREES = {
     "learning_rate": 0.1,
@@ -101,12 +97,12 @@ _TREES = {
 }
 
 _DEFAULT: Mapping[Branch, ModelSettings] = {
-    Branch.TEXT: {"WIDE": _linear(1, 3, 10, pieces=3)},
+    Branch.TEXT: _WITH_PIECES,
     Branch.NUM: {"GBM": [_TREES, {"extra_trees": True}], "CAT": {}, "XT": {}, "RF": {}},
-    Branch.CAT: {"WIDE": _linear(0.3, 1, 3), "CAT": {}},
-    Branch.IMAGE: {"WIDE": _linear(1, 3, 10)},
-    Branch.TABLE: {"GBM": [_TREES, {}], "CAT": {}, "WIDE": _linear(1), "XT": {}},
-    Branch.JOINT: {"WIDE": _linear(1, 3, 10, pieces=3)},
+    Branch.CAT: {**_LINEAR, "CAT": {}},
+    Branch.IMAGE: _LINEAR,
+    Branch.TABLE: {"GBM": [_TREES, {}], **_LINEAR, "CAT": {}, "XT": {}},
+    Branch.JOINT: _WITH_PIECES,
 }
 
 _FAST_TEXT = ("universal-sentence-encoder-multilingual",)
@@ -117,34 +113,34 @@ RECIPES: Mapping[str, Recipe] = {
         text_networks=_FAST_TEXT,
         image_backbone="tf_efficientnet_lite0",
         models={
-            Branch.TEXT: {"WIDE": _linear(3)},
+            Branch.TEXT: _LINEAR,
             Branch.NUM: {"GBM": _TREES},
-            Branch.CAT: {"WIDE": _linear(1)},
-            Branch.IMAGE: {"WIDE": _linear(3)},
-            Branch.JOINT: {"WIDE": _linear(3)},
+            Branch.CAT: _LINEAR,
+            Branch.IMAGE: _LINEAR,
+            Branch.JOINT: _LINEAR,
         },
     ),
     "very_light": Recipe(
         folds=5,
         text_networks=_FAST_TEXT,
         models={
-            Branch.TEXT: {"WIDE": _linear(3, pieces=3)},
+            Branch.TEXT: _WITH_PIECES,
             Branch.NUM: {"GBM": _TREES},
-            Branch.CAT: {"WIDE": _linear(1)},
-            Branch.IMAGE: {"WIDE": _linear(3)},
+            Branch.CAT: _LINEAR,
+            Branch.IMAGE: _LINEAR,
             Branch.TABLE: {"GBM": _TREES},
-            Branch.JOINT: {"WIDE": _linear(3, pieces=3)},
+            Branch.JOINT: _WITH_PIECES,
         },
     ),
     "light": Recipe(
         folds=5,
         models={
-            Branch.TEXT: {"WIDE": _linear(1, 3, 10, pieces=3)},
+            Branch.TEXT: _WITH_PIECES,
             Branch.NUM: {"GBM": _TREES, "XT": {}},
-            Branch.CAT: {"WIDE": _linear(0.3, 1, 3)},
-            Branch.IMAGE: {"WIDE": _linear(1, 3, 10)},
-            Branch.TABLE: {"GBM": _TREES, "CAT": {}, "WIDE": _linear(1)},
-            Branch.JOINT: {"WIDE": _linear(1, 3, 10, pieces=3)},
+            Branch.CAT: _LINEAR,
+            Branch.IMAGE: _LINEAR,
+            Branch.TABLE: {"GBM": _TREES, **_LINEAR, "CAT": {}},
+            Branch.JOINT: _WITH_PIECES,
         },
     ),
     "default": Recipe(folds=8, models=_DEFAULT),

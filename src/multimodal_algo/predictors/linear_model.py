@@ -17,12 +17,11 @@ from multimodal_algo.core.lbfgs import Limits
 from multimodal_algo.core.linear import Blocks, Linear
 from multimodal_algo.core.linear_fit import LinearFit
 from multimodal_algo.predictors.linear_features import LinearFeatures
+from multimodal_algo.predictors.linear_search import PLAIN_WEIGHTS, STRENGTHS, LinearSearch, LinearSetting
 
 # The weights and their history in the optimiser are in memory at once. This number of weights makes about 250 MB.
 _MOST_WEIGHTS = 4_000_000
-# Factors of numbers and categories next to texts and vectors. Held-out rows choose between them.
-_PLAIN_WEIGHTS = (1.0, 0.25)
-_PLAIN = "plain"
+_STRENGTH, _PLAIN = "C", "plain"
 
 
 class MixedLinearModel(AbstractModel):
@@ -30,8 +29,8 @@ class MixedLinearModel(AbstractModel):
 
     AutoGluon's own linear model does not take raw text, and makes every column dense. The hyperparameters are ``C``,
     the inverse of the L2 penalty, ``max_iter``, ``max_words``, ``pieces`` and ``plain``. See `LinearFeatures` for
-    ``max_words`` and ``pieces``, and its `factors` for ``plain``. Where that is None, the held-out rows of each
-    fold choose it.
+    ``max_words`` and ``pieces``, and its `factors` for ``plain``. Where ``C`` or ``plain`` is None, the held-out rows
+    of each fold choose it, see `LinearSearch`.
     """
 
     ag_key = "WIDE"
@@ -46,7 +45,8 @@ class MixedLinearModel(AbstractModel):
     }
 
     def _set_default_params(self) -> None:
-        for name, value in {"C": 3.0, "max_iter": 200, "max_words": 50_000, "pieces": False, _PLAIN: None}.items():
+        defaults = {_STRENGTH: None, "max_iter": 200, "max_words": 50_000, "pieces": False, _PLAIN: None}
+        for name, value in defaults.items():
             self._set_default_param_value(name, value)
 
     def _fit(
@@ -69,28 +69,36 @@ class MixedLinearModel(AbstractModel):
             # With scaled targets, C means the same for prices and for ratings.
             self._center, self._scale = float(y.mean()), float(y.std()) or 1.0
         fit = LinearFit(blocks, self._targets(y), None if self.problem_type == REGRESSION else self._outputs)
-        weight = self.params[_PLAIN]
-        if weight is not None or X_val is None or y_val is None or not self._linear_features.can_weigh:
-            weight = 1.0 if weight is None else float(weight)
-            self.model = self._fitted(fit, weight, limits)
+        search = self._search()
+        if X_val is None or y_val is None:
+            setting = search.first
+            self.model = self._fitted(fit, setting, limits)
         else:
             asked, targets = self._linear_features.transform(self.preprocess(X_val)), self._targets(y_val)
-            models: dict[float, tuple[float, Linear]] = {}
-            for each in _PLAIN_WEIGHTS:
-                model = self._fitted(fit, each, limits)
-                models[_loss(model, asked, targets)] = each, model
-                if limits.is_late:
-                    break
-            weight, self.model = models[min(models)]
+            setting, self.model = search.run(
+                lambda tried: self._fitted(fit, tried, limits),
+                lambda _, model: _loss(model, asked, targets),
+                lambda: limits.is_late,
+            )
         # The fit to all rows gets the mean of the folds.
-        self.params_trained[_PLAIN] = weight
+        self.params_trained |= {_STRENGTH: setting.strength, _PLAIN: setting.plain}
+
+    def _search(self) -> LinearSearch:
+        """Return what held-out rows choose from: what the hyperparameters leave open."""
+        strength, plain = self.params[_STRENGTH], self.params[_PLAIN]
+        if plain is None and not self._linear_features.can_weigh:
+            plain = 1.0
+        return LinearSearch(
+            STRENGTHS if strength is None else (float(strength),), PLAIN_WEIGHTS if plain is None else (float(plain),)
+        )
 
     @property
     def _outputs(self) -> int:
         return 1 if self.problem_type == REGRESSION else int(self.num_classes)
 
-    def _fitted(self, fit: LinearFit, weight: float, limits: Limits) -> Linear:
-        return fit.fit(self.params["C"], limits, None if weight == 1 else self._linear_features.factors(weight))
+    def _fitted(self, fit: LinearFit, setting: LinearSetting, limits: Limits) -> Linear:
+        factors = None if setting.plain == 1 else self._linear_features.factors(setting.plain)
+        return fit.fit(setting.strength, limits, factors)
 
     def _targets(self, y: pd.Series) -> np.ndarray:
         if self.problem_type == REGRESSION:

@@ -38,7 +38,7 @@ _FOLD = "fold"
 _COUNTED_SHARE = 0.7
 _LEAST_LIMIT_S = 2.0
 # The model to fit when the budget ran out before any model of the recipe was fitted.
-_CHEAPEST: ModelSettings = {"WIDE": {"max_iter": 20, "max_words": 5000}}
+_CHEAPEST: ModelSettings = {"WIDE": {"C": 1, "max_iter": 20, "max_words": 5000}}
 # Size of a model's tables in memory, in multiples of its cells, and the share of the free memory that they may take.
 _TABLES = 5
 _MEMORY_SHARE = 0.7
