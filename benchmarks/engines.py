@@ -9,6 +9,11 @@ largest entry, with the smallest cosine. Then log-loss on the test rows of a log
 training rows, for each pair of engines in training and serving, and the share of rows whose label flips by the engine
 of serving. ``bf16`` is OpenVINO in bfloat16 for every network, also for those that ``openvino`` keeps in float32. It
 prints one JSON line per network and folder.
+
+    python benchmarks/engines.py DATA/netflix --model MODEL.tar.gz
+
+With a model it compares the answers to the test rows by the engines instead: log-loss, the share of rows whose label
+flips, and the largest difference of a probability.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ import csv
 import itertools
 import json
 import statistics
+import tarfile
 import tempfile
 import time
 from collections.abc import Sequence
@@ -41,6 +47,7 @@ from multimodal_algo.networks.image_backbone import ImageBackbone
 from multimodal_algo.networks.openvino_network import OpenVinoNetwork
 from multimodal_algo.networks.text_backbone import TextBackbone
 from multimodal_algo.networks.texts.library import EMBEDDED
+from multimodal_algo.serving.loaded_model import LoadedModel
 
 csv.field_size_limit(2**31 - 1)
 RUNS = 5
@@ -55,7 +62,11 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=[*EMBEDDED, *embedded.EMBEDDED])
     parser.add_argument("--engines", nargs="+", default=["onnx", "openvino"])
     parser.add_argument("--rows", type=int, default=10**9, help="most rows of each file")
+    parser.add_argument("--model", type=Path, help="compare the answers of this model")
     arguments = parser.parse_args()
+    if arguments.model is not None:
+        print(json.dumps({"benchmark": "engines"} | answers(arguments.model, arguments.folders[0], arguments.engines)))
+        return
     for name, folder in itertools.product(arguments.networks, arguments.folders):
         with tempfile.TemporaryDirectory() as scratch:
             found = measure(name, folder, Path(scratch), arguments)
@@ -90,6 +101,23 @@ def measure(name: str, folder: Path, scratch: Path, arguments: argparse.Namespac
         "cpu_ms": {engine: round(statistics.median(values[1:]), 3) for engine, values in milliseconds.items()},
         **differences(vectors),
         "train, serve: log-loss, flips in %": losses(sets, *labels),
+    }
+
+
+def answers(model: Path, folder: Path, engines: Sequence[str]) -> dict[str, Any]:
+    with (folder / "test_noheader.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.reader(stream))
+    labels = [row["label"] for row in read(folder / "test.csv", len(rows))]
+    with tempfile.TemporaryDirectory() as scratch, tarfile.open(model) as tar:
+        tar.extractall(scratch, filter="data")
+        models = {engine: LoadedModel.load(Path(scratch), Engine(engine)) for engine in engines}
+        found = {engine: loaded.predict(rows) for engine, loaded in models.items()}
+    classes = list(models[engines[0]].classes)
+    own = found[engines[0]]
+    return {
+        "log_loss": {name: round(log_loss(labels, given, labels=classes), 5) for name, given in found.items()},
+        "flips_in_%": {name: 100 * float(np.mean(own.argmax(1) != given.argmax(1))) for name, given in found.items()},
+        "largest_difference": {name: float(np.abs(own - given).max()) for name, given in found.items()},
     }
 
 
