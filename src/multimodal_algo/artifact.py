@@ -34,7 +34,7 @@ from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.core.task import ProblemType, Task
 from multimodal_algo.ingest.image_input import IMAGENET, ImageInput
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 CONFIG = "model_config.json"
 FUSION = Path("wholistic/fusion.safetensors")
 ROW_KEYS = Path("rows.npy")
