@@ -18,8 +18,6 @@ from multimodal_algo.fusion.network import Network, layer_sizes
 from multimodal_algo.fusion.patterns import Pattern, partial_patterns
 
 _PATIENCE = 8
-# Nats a row that networks must save.
-_LEAST_GAIN = 5e-4
 # The most products of weights and rows that a network may cost, and the epochs that it takes to learn anything.
 _MOST_PRODUCTS, _LEAST_EPOCHS = 1e10, 5
 # With fewer rows for each input, a network learns noise.
@@ -180,7 +178,7 @@ class NetworkSearch:
             if losses[-1] == min(losses):
                 best = self._lockstep.weights()
         self._lockstep.use(best)
-        return losses[0] - min(losses) >= _LEAST_GAIN
+        return min(losses) < losses[0]
 
     def _goes_on(self, losses: list[float]) -> bool:
         return len(losses) <= self._affordable and int(np.argmin(losses)) >= len(losses) - _PATIENCE
