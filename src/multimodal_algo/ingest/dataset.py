@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from multimodal_algo.core.files import move_files
 from multimodal_algo.core.schema import ID, LABEL, FeatureSchema, Modality
 from multimodal_algo.core.values import are_numbers, in_number_column
+from multimodal_algo.ingest.decoded import DecodedImages
 from multimodal_algo.ingest.features import Features, VectorColumn
 from multimodal_algo.ingest.keys import vector_columns
 from multimodal_algo.ingest.pictures import PictureColumn
@@ -365,7 +366,7 @@ def _read_probe(directory: Path, schema: FeatureSchema) -> dict[str, Sequence[An
             for key in stored.files:
                 if key != "rows":
                     cells[int(key.partition("-")[0])].append(stored[key])
-        probe[column] = [tuple(images) for images in cells]
+        probe[column] = [DecodedImages(images) for images in cells]
     return probe
 
 
