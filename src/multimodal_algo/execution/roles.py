@@ -53,10 +53,11 @@ class Lead:
         PlatformError
             Hosts did not connect, or failed.
         """
-        from multimodal_algo.execution.ray_executor import RayExecutor, find_nodes
-
         self._leader.gather(timeout_s)
         self._node = RayNode(self._hosts.first, self._leader.address or _ALONE, gpus, self._hosts.interface)
+        # It imports Ray, which reads the variables that the node has set only then.
+        from multimodal_algo.execution.ray_executor import RayExecutor, find_nodes
+
         head = self._node.start()
         connect(head, self._node)
         self._leader.invite(head)
