@@ -208,7 +208,8 @@ def test_a_share_of_the_files_on_each_host_and_a_network_that_both_fine_tune(tex
         with (texts / file).open(newline="", encoding="utf-8") as stream:
             expected += [row["label"] for row in csv.DictReader(stream)]
     assert list(dataset.labels) == expected
-    assert log.count(" fitted by 2 processes in ") == 3
+    # A part is fitted again where Ray lost a process.
+    assert set(re.findall(r": part (\d) fitted by 2 processes in ", log)) == {"0", "1", "2"}
     assert {"text", "text_tuned"} <= metrics(cluster.tree("algo-1"))["modalities"].keys()
 
 
