@@ -93,20 +93,12 @@ def fit_linear(
 
     Parameters
     ----------
-    blocks
-        Columns, all on a comparable scale.
-    targets
-        Class indices, int (rows,). Or shares of the classes, float (rows, n). Or numbers, float (rows,).
-    n_classes
-        Number of classes of a softmax regression. None means least squares.
+    blocks, targets, n_classes, offsets
+        See `LinearFit`, which fits several models to the same rows.
     strength
         Inverse of the penalty, the ``C`` of scikit-learn.
-    max_iterations
-        Largest number of iterations.
-    deadline_s
-        Time of `time.monotonic` at which fitting stops. The best weights up to then are returned.
-    offsets
-        Scores to which those of the model are added, float32 (rows, outputs). With offsets, the bias starts at 0.
+    max_iterations, deadline_s
+        See `Limits`.
     """
     from multimodal_algo.core.linear_fit import LinearFit  # serving does without it
 

@@ -24,18 +24,17 @@ from multimodal_algo.fusion.patterns import Pattern, partial_patterns, patterns_
 from multimodal_algo.fusion.search import FusionSettings, NetworkSearch, Split
 from multimodal_algo.fusion.selection import Finish, Selector
 from multimodal_algo.predictors.base import prior_of
+from multimodal_algo.predictors.threads import one_thread
 
 __all__ = ["Choice", "FusionSettings", "fit_fusion"]
 
-_FOR_CLASSES: tuple[type[Combiner], ...] = (BestBranch, Average, Pool, Stacker, Network)
 _FOR_NUMBERS: tuple[type[Combiner], ...] = (BestBranch, Mean)
 _BLENDS = (
     (BestBranch.name,), (Average.name,), (Pool.name,), (Stacker.name,), (Network.name,), (Mean.name,),
     (Pool.name, Stacker.name), (Stacker.name, Network.name), (Pool.name, Stacker.name, Network.name),
 )  # fmt: skip
-# With more classes the stacker has too many weights, and the network too many inputs: they learn noise, slowly.
+# With more classes the stacker has too many weights: it learns noise, slowly.
 _MOST_STACKER_WEIGHTS = 250_000
-_MOST_NETWORK_INPUTS = 1_000
 
 
 @dataclass(frozen=True)
@@ -96,13 +95,9 @@ def fit_fusion(
 @contextmanager
 def _single_threads() -> Iterator[int]:
     """Use one thread for each operation, whose arrays are small, and yield how many may run at the same time."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1, user_api="blas"):
-            yield before
-    finally:
-        torch.set_num_threads(before)
+    cores = torch.get_num_threads()
+    with one_thread(), threadpool_limits(1, user_api="blas"):
+        yield cores
 
 
 @dataclass(frozen=True)

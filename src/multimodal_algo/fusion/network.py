@@ -44,7 +44,7 @@ class Network(Combiner):
         seed: int = 0,
         settings: NetworkSettings = DEFAULT_NETWORK,
     ) -> Self:
-        """Train for `epochs` epochs. `search.find_networks` finds how many are best."""
+        """Train for `epochs` epochs. `NetworkSearch` finds how many are best."""
         from multimodal_algo.fusion.lockstep import Examples, Lockstep, Member  # serving does without torch
 
         pool, pattern = Pool.fit(vectors, labels), tuple(range(vectors.shape[1]))

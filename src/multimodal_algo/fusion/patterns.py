@@ -28,9 +28,7 @@ def masks_of(patterns: Sequence[Pattern], branches: int) -> np.ndarray:
 
 def rows_of(pattern: Pattern, votes: Votes) -> np.ndarray:
     """Return the rows of exactly this pattern, int (n,)."""
-    mask = np.zeros(votes.branches, dtype=bool)
-    mask[list(pattern)] = True
-    return np.flatnonzero((votes.speaking == mask).all(axis=1))
+    return np.flatnonzero((votes.speaking == masks_of([pattern], votes.branches)).all(axis=1))
 
 
 def rows_with(pattern: Pattern, votes: Votes) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 # Threads share the work of an operation on so many rows. On fewer they mostly wait for each other: next to another
 # process that takes a core, a fit of two seconds took seventeen.
@@ -11,13 +11,18 @@ ROWS_FOR_THREADS = 20_000
 """Least number of rows for which a fit uses several threads."""
 
 
-@contextmanager
-def threads_for(rows: int) -> Iterator[None]:
+def threads_for(rows: int) -> AbstractContextManager[None]:
     """Use one thread of torch inside the block, where a fit has few rows."""
+    return nullcontext() if rows >= ROWS_FOR_THREADS else one_thread()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Use one thread of torch inside the block."""
     import torch  # serving does without it
 
     before = torch.get_num_threads()
-    torch.set_num_threads(before if rows >= ROWS_FOR_THREADS else 1)
+    torch.set_num_threads(1)
     try:
         yield
     finally:

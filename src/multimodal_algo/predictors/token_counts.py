@@ -140,14 +140,19 @@ def _numbering() -> dict[str, int]:
 
 def _counts(texts: Iterable[Iterable[str]], ids: dict[str, int]) -> sparse.csr_matrix:
     """Return how often each token is in each text, float32 (texts, tokens)."""
+    parts = count_numbers(map(ids.__getitem__, tokens) for tokens in texts)
+    return sparse.csr_matrix(parts, (len(parts[2]) - 1, len(ids)))
+
+
+def count_numbers(texts: Iterable[Iterable[int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return how often each number is in each text, as the three arrays of scipy's CSR matrix: counts are float32."""
     numbers, counts, ends = array("i"), array("f"), array("q", [0])
-    for tokens in texts:
-        times = Counter(map(ids.__getitem__, tokens))
+    for text in texts:
+        times = Counter(text)
         numbers.extend(times.keys())
         counts.extend(times.values())
         ends.append(len(numbers))
-    parts = np.frombuffer(counts, dtype=np.float32), np.frombuffer(numbers, dtype=np.int32), np.array(ends)
-    return sparse.csr_matrix(parts, (len(ends) - 1, len(ids)))
+    return np.frombuffer(counts, dtype=np.float32), np.frombuffer(numbers, dtype=np.int32), np.array(ends)
 
 
 def _stacked(parts: list[sparse.csr_matrix], width: int) -> sparse.csr_matrix:

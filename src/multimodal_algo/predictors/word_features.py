@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from multimodal_algo.predictors.column_features import ColumnFeatures
-from multimodal_algo.predictors.token_counts import TokenCounts, counted, recalled, uncounted
+from multimodal_algo.predictors.token_counts import TokenCounts, count_numbers, counted, recalled, uncounted
 from multimodal_algo.predictors.tokens import Tokens, tokens_in
 
 _LEAST_CELLS = 2
@@ -109,13 +107,10 @@ class WordFeatures(ColumnFeatures):
     def _cut(self, texts: Sequence[str]) -> sparse.csr_matrix:
         """Return counts, float32 (cells, columns). Only tokens that have a column are looked at."""
         column_of = self._column_of.get
-        columns, counts, ends = array("i"), array("f"), array("q", [0])
-        for text in texts:
-            times = Counter(column for token in tokens_in(text, self._kind) if (column := column_of(token)) is not None)
-            columns.extend(times.keys())
-            counts.extend(times.values())
-            ends.append(len(columns))
-        parts = np.frombuffer(counts, dtype=np.float32), np.frombuffer(columns, dtype=np.int32), np.array(ends)
+        parts = count_numbers(
+            (column for token in tokens_in(text, self._kind) if (column := column_of(token)) is not None)
+            for text in texts
+        )
         return sparse.csr_matrix(parts, (len(texts), self.width))
 
 
