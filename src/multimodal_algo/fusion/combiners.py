@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 from scipy.special import softmax
 
-from multimodal_algo.core.linear import centered_logs
+from multimodal_algo.core.linear import Blocks, Linear, centered_logs, fit_linear
 from multimodal_algo.predictors.base import sample_rows
 
 _PULL = 1.0
@@ -220,32 +220,27 @@ class Stacker(Combiner):
 
     name = "stacker"
 
-    def __init__(self, weights: np.ndarray, bias: np.ndarray) -> None:
-        self._weights = weights
-        self._bias = bias
+    def __init__(self, linear: Linear) -> None:
+        self._linear = linear
 
     @classmethod
     def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
         """See `Combiner.fit`."""
-        from multimodal_algo.fusion.solvers import fit_softmax  # serving does without torch
-
-        penalty = 1.0 / (_STRENGTH * len(vectors))
-        parameters = fit_softmax(_columns(vectors), labels, vectors.shape[2], penalty=penalty)
-        return cls(parameters[:-1], parameters[-1])
+        return cls(fit_linear(_blocks(vectors), labels, n_classes=vectors.shape[2], strength=_STRENGTH))
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
         """See `Combiner.predict`."""
-        return softmax(_columns(vectors) @ self._weights + self._bias, axis=1).astype(np.float32)
+        return softmax(self._linear.scores(_blocks(vectors)), axis=1).astype(np.float32)
 
     def tensors(self) -> dict[str, np.ndarray]:
         """See `Combiner.tensors`."""
-        return {"weights": self._weights, "bias": self._bias}
+        return {"weights": self._linear.weights, "bias": self._linear.bias}
 
     @classmethod
     def from_tensors(cls, tensors: Tensors) -> Self:
         """See `Combiner.from_tensors`."""
-        return cls(tensors["weights"], tensors["bias"])
+        return cls(Linear(tensors["weights"], tensors["bias"]))
 
 
-def _columns(vectors: np.ndarray) -> np.ndarray:
-    return centered_logs(vectors).reshape(len(vectors), -1)
+def _blocks(vectors: np.ndarray) -> Blocks:
+    return Blocks.of_dense(centered_logs(vectors).reshape(len(vectors), -1))

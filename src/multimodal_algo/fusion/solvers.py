@@ -1,6 +1,6 @@
-"""The solvers of combiners: the pool by Newton's method, and the stacker by L-BFGS.
+"""The solver of the pool, by Newton's method.
 
-They use torch, which is faster here than numpy, and leave the number of threads to the caller.
+It uses torch, which is faster here than numpy, and leaves the number of threads to the caller.
 """
 
 from __future__ import annotations
@@ -11,51 +11,10 @@ from functools import cached_property
 import numpy as np
 import torch
 from scipy.linalg import solve
-from scipy.optimize import minimize
 
 _MOST_STEPS, _MOST_HALVINGS = 30, 20
 # A step of Newton's method that is expected to save fewer nats a row is the last one.
 _EXPECTED = 1e-6
-# The share of the loss that an iteration of L-BFGS saves at least, and the most iterations.
-_SAVED, _MOST_ITERATIONS = 3e-6, 200
-
-
-def fit_softmax(columns: np.ndarray, labels: np.ndarray, n_classes: int, *, penalty: float) -> np.ndarray:
-    """Fit a softmax regression: minimise the mean loss plus ``penalty / 2 · |weights|²``.
-
-    Parameters
-    ----------
-    columns
-        Columns, float32 (rows, columns).
-    labels
-        Class indices, int64 (rows,), or shares of the classes, float32 (rows, n).
-    n_classes
-        Number of classes.
-    penalty
-        Strength of the penalty. The bias has none.
-
-    Returns
-    -------
-    numpy.ndarray
-        Weights and, in the last row, the bias, float32 (columns + 1, n).
-    """
-    inputs, targets = torch.from_numpy(columns), torch.from_numpy(labels)
-    shares = targets.mean(dim=0) if targets.ndim == 2 else torch.bincount(targets, minlength=n_classes) / len(targets)
-    start = np.zeros((columns.shape[1] + 1, n_classes))
-    # The score of a class without rows starts far below the others, and stays there.
-    start[-1] = shares.clamp(min=1e-9).log().numpy()
-
-    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        parameters = torch.from_numpy(flat.astype(np.float32)).view(-1, n_classes)
-        weights, bias = parameters[:-1], parameters[-1]
-        value, probabilities = _cross_entropy(torch.addmm(bias, inputs, weights), targets)
-        errors = _less_labels(probabilities, targets).div_(len(targets))
-        gradient = torch.cat([inputs.T @ errors + penalty * weights, errors.sum(dim=0)[None]])
-        return value + 0.5 * penalty * float(weights.square().sum()), gradient.double().numpy().ravel()
-
-    options = {"maxiter": _MOST_ITERATIONS, "maxcor": 10, "ftol": _SAVED, "gtol": 0.0}
-    minimum = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options)
-    return np.asarray(minimum.x.reshape(start.shape), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -150,11 +109,3 @@ def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, t
     else:
         loss = -float(likely.gather(1, labels[:, None]).sum(dtype=torch.float64))
     return loss / len(logits), likely.exp_()
-
-
-def _less_labels(probabilities: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return probabilities minus the shares of the labels, in the same memory."""
-    if labels.ndim == 2:
-        return probabilities.sub_(labels)
-    probabilities[torch.arange(len(labels)), labels] -= 1.0
-    return probabilities

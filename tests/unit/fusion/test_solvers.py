@@ -7,7 +7,8 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
-from multimodal_algo.fusion.solvers import PoolLoss, fit_softmax
+from multimodal_algo.core.linear import Blocks, fit_linear
+from multimodal_algo.fusion.solvers import PoolLoss
 
 
 def columns_and_labels(rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -19,10 +20,10 @@ def columns_and_labels(rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_the_stacker_is_as_good_as_a_logistic_regression_of_scikit_learn() -> None:
     columns, labels = columns_and_labels(300)
-    ours = fit_softmax(columns, labels, 3, penalty=0.05)
+    ours = fit_linear(Blocks.of_dense(columns), labels, n_classes=3, strength=1 / (0.05 * 300))
     theirs = LogisticRegression(C=1 / (0.05 * 300), tol=1e-8).fit(columns, labels)
     expected = theirs.predict_log_proba(columns)
-    np.testing.assert_allclose(log_softmax(columns @ ours[:-1] + ours[-1], axis=1), expected, atol=0.02)
+    np.testing.assert_allclose(log_softmax(ours.scores(Blocks.of_dense(columns)), axis=1), expected, atol=0.02)
 
 
 @pytest.mark.parametrize("with_bias", [True, False])
