@@ -11,7 +11,8 @@ import pandas as pd
 from scipy.special import softmax
 
 from multimodal_algo.branches.base import BranchModel, TrainingRows
-from multimodal_algo.core.linear import Blocks, Linear, centered_logs, fit_linear
+from multimodal_algo.core.linear import Blocks, Linear, centered_logs
+from multimodal_algo.core.linear_fit import fit_linear
 from multimodal_algo.core.task import Task
 from multimodal_algo.ingest.features import Features
 

@@ -7,7 +7,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from multimodal_algo.core.schema import ID, LABEL, Modality, modality_of
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.schema import ID, LABEL, FeatureSchema, Modality, modality_of
 
 SEPARATORS = (",", ";", "\t", "|")
 """Separators of cells that can be read."""
@@ -32,6 +33,22 @@ _INDEX = re.compile(r"|Unnamed: ?\d+(?:_level_\d+)?(?:\.\d+)?|__index_level_\d+_
 _WORDS = {",": "a comma", ";": "';'", "\t": "a tab", "|": "'|'"}
 _VALUES = {";": ";", "\t": "tab", "|": "|"}
 _WITHOUT_WIDTH = dict.fromkeys(map(ord, "\u200b\u2060\ufeff"))
+
+
+def schema_of(header: Sequence[str], where: str) -> FeatureSchema:
+    """Make the schema from the header of a training file.
+
+    Raises
+    ------
+    UserError
+        The header has problems. The message has all of them, and begins with `where`.
+    """
+    problems = header_problems(header)
+    if problems:
+        first, *more = problems
+        sentences = [first, *(f"{sentence[0].upper()}{sentence[1:]}" for sentence in more)]
+        raise UserError(f"{where}: {' '.join(sentences)}")
+    return FeatureSchema(tuple(header))
 
 
 def header_problems(header: Sequence[str]) -> list[str]:

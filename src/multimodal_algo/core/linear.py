@@ -11,8 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from multimodal_algo.core.lbfgs import Limits
-
 _FLOOR = 1e-4
 
 
@@ -77,30 +75,3 @@ def centered_logs(probabilities: np.ndarray) -> np.ndarray:
     """
     logs = np.log(np.maximum(probabilities, _FLOOR))
     return (logs - logs.mean(axis=-1, keepdims=True)).astype(np.float32)
-
-
-def fit_linear(
-    blocks: Blocks,
-    targets: np.ndarray,
-    *,
-    n_classes: int | None,
-    strength: float,
-    max_iterations: int = 200,
-    deadline_s: float | None = None,
-    offsets: np.ndarray | None = None,
-) -> Linear:
-    """Fit a linear model by L-BFGS: minimise the mean loss plus ``|weights|² / (2 · strength · rows)``.
-
-    Parameters
-    ----------
-    blocks, targets, n_classes, offsets
-        See `LinearFit`, which fits several models to the same rows.
-    strength
-        Inverse of the penalty, the ``C`` of scikit-learn.
-    max_iterations, deadline_s
-        See `Limits`.
-    """
-    from multimodal_algo.core.linear_fit import LinearFit  # serving does without it
-
-    limits = Limits(max_iterations, deadline_s)
-    return LinearFit(blocks, targets, n_classes, offsets).fit(strength, limits)

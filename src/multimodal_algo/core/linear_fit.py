@@ -68,6 +68,31 @@ class LinearFit:
         return Linear(space.weights(self._vector).numpy(), self._vector[0, -1].numpy().copy())
 
 
+def fit_linear(
+    blocks: Blocks,
+    targets: np.ndarray,
+    *,
+    n_classes: int | None,
+    strength: float,
+    max_iterations: int = 200,
+    deadline_s: float | None = None,
+    offsets: np.ndarray | None = None,
+) -> Linear:
+    """Fit a linear model by L-BFGS: minimise the mean loss plus ``|weights|² / (2 · strength · rows)``.
+
+    Parameters
+    ----------
+    blocks, targets, n_classes, offsets
+        See `LinearFit`, which fits several models to the same rows.
+    strength
+        Inverse of the penalty, the ``C`` of scikit-learn.
+    max_iterations, deadline_s
+        See `Limits`.
+    """
+    limits = Limits(max_iterations, deadline_s)
+    return LinearFit(blocks, targets, n_classes, offsets).fit(strength, limits)
+
+
 class _Products:
     """Products of columns with weights, and of transposed columns with errors.
 

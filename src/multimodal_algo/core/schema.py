@@ -6,12 +6,9 @@ the command line starts quickly.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, lru_cache
-
-from multimodal_algo.core.errors import UserError
 
 LABEL = "label"
 ID = "ID"
@@ -51,24 +48,6 @@ class FeatureSchema:
     """
 
     columns: tuple[str, ...]
-
-    @classmethod
-    def from_header(cls, header: Sequence[str], where: str) -> FeatureSchema:
-        """Make the schema from the header of a training file.
-
-        Raises
-        ------
-        UserError
-            The header has problems, see `core.headers`. The message has all of them, and begins with `where`.
-        """
-        from multimodal_algo.core.headers import header_problems
-
-        problems = header_problems(header)
-        if problems:
-            first, *more = problems
-            sentences = [first, *(f"{sentence[0].upper()}{sentence[1:]}" for sentence in more)]
-            raise UserError(f"{where}: {' '.join(sentences)}")
-        return cls(tuple(header))
 
     @cached_property
     def features(self) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from typing import ClassVar, Self
 import numpy as np
 from scipy.special import softmax
 
-from multimodal_algo.core.linear import Blocks, Linear, centered_logs, fit_linear
+from multimodal_algo.core.linear import Blocks, Linear, centered_logs
+from multimodal_algo.core.linear_fit import fit_linear
 from multimodal_algo.predictors.base import sample_rows
 
 _PULL = 1.0

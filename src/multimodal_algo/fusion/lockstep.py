@@ -16,7 +16,7 @@ from torch import nn
 
 from multimodal_algo.config.recipes import NetworkSettings
 from multimodal_algo.fusion.combiners import Pool
-from multimodal_algo.fusion.network import LINEAR, LOG_RANGE, first_layers, scaled_logs
+from multimodal_algo.fusion.layers import LINEAR, LOG_RANGE, first_layers, scaled_logs
 from multimodal_algo.fusion.patterns import Pattern, masks_of
 from multimodal_algo.fusion.votes import Votes
 

@@ -6,23 +6,15 @@ little data the network is equal to that pool. It differs only where this improv
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 from scipy.special import softmax
 
 from multimodal_algo.config.recipes import DEFAULT_NETWORK, NetworkSettings
 from multimodal_algo.fusion.combiners import Combiner, Pool, Tensors
+from multimodal_algo.fusion.layers import LINEAR, scaled_logs
 from multimodal_algo.fusion.votes import Votes
-
-if TYPE_CHECKING:
-    from torch import nn
-
-_FLOOR = 1e-4
-LOG_RANGE = float(-np.log(_FLOOR))
-"""The difference between the logarithms of the inputs 0 and 1."""
-LINEAR = (0, 3, 6)
-"""Numbers of the linear layers in `first_layers`."""
 
 
 class Network(Combiner):
@@ -81,36 +73,3 @@ class Network(Combiner):
         """See `Combiner.from_tensors`."""
         pool = Pool.from_tensors({name[5:]: value for name, value in tensors.items() if name.startswith("pool.")})
         return cls(pool, {name[7:]: value for name, value in tensors.items() if name.startswith("layers.")})
-
-
-def layer_sizes(branches: int, n_classes: int) -> list[tuple[int, int]]:
-    """Return the inputs and outputs of each linear layer."""
-    width = branches * n_classes
-    first, second = 2 * width // 3 + n_classes, width // 3 + n_classes
-    return [(width, first), (first, second), (second, n_classes)]
-
-
-def first_layers(branches: int, n_classes: int, *, seed: int) -> nn.Sequential:
-    """Return the layers before training. The last one is 0, so that the network is equal to its pool.
-
-    Dropout follows each hidden layer in training.
-    """
-    import torch  # serving does without it
-    from torch import nn
-
-    first, second, last = layer_sizes(branches, n_classes)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        layers = nn.Sequential(
-            nn.Linear(*first), nn.ReLU(), nn.Identity(),
-            nn.Linear(*second), nn.ReLU(), nn.Identity(),
-            nn.Linear(*last),
-        )  # fmt: skip
-    nn.init.zeros_(layers[-1].weight)  # type: ignore[arg-type]
-    nn.init.zeros_(layers[-1].bias)  # type: ignore[arg-type]
-    return layers
-
-
-def scaled_logs(probabilities: np.ndarray) -> np.ndarray:
-    """Return logarithms of probabilities, float32 of the same shape: 0 for 1e-4 and less, 1 for a probability of 1."""
-    return np.asarray(np.log(np.maximum(probabilities, _FLOOR)) / LOG_RANGE + 1.0, dtype=np.float32)

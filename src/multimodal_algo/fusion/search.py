@@ -13,8 +13,9 @@ from multimodal_algo.core.budget import Budget
 from multimodal_algo.fusion.calibration import log_loss, smoothed_log_loss
 from multimodal_algo.fusion.folds import HeldOut, OutOfFold
 from multimodal_algo.fusion.known import KnownRows, suiting
+from multimodal_algo.fusion.layers import layer_sizes
 from multimodal_algo.fusion.lockstep import Examples, Lockstep, Member
-from multimodal_algo.fusion.network import Network, layer_sizes
+from multimodal_algo.fusion.network import Network
 from multimodal_algo.fusion.patterns import Pattern, partial_patterns
 
 _PATIENCE = 8

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.headers import schema_of
 from multimodal_algo.core.label_checks import LabelSettings
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.ingest.cells import CellRules
@@ -187,7 +188,7 @@ def first_header(sources: Sequence[Source]) -> tuple[FeatureSchema, str]:
     """
     for source in sources:
         for row in read_rows(source):
-            return FeatureSchema.from_header(row.fields, source.name), source.name
+            return schema_of(row.fields, source.name), source.name
     raise UserError(NO_HEADER)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from multimodal_algo.core.errors import UserError
-from multimodal_algo.core.headers import is_header, other_separator, shortened, wrong_separator
+from multimodal_algo.core.headers import is_header, other_separator, schema_of, shortened, wrong_separator
 from multimodal_algo.core.label_checks import LabelSettings
 from multimodal_algo.core.schema import ID, LABEL, FeatureSchema, Modality, modality_of
 from multimodal_algo.core.values import trimmed
@@ -201,7 +201,7 @@ class _Scan:
     def _take_header(self, header: list[str], source: Source) -> bool:
         """Take the header of a file, and return whether its rows can be read."""
         if self._schema is None:
-            self._schema = FeatureSchema.from_header(header, source.name)
+            self._schema = schema_of(header, source.name)
             self._first_file = source.name
         elif tuple(header) != self._schema.columns:
             if len(header) == 1 and (separator := other_separator(header[0])):

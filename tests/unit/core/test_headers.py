@@ -7,8 +7,7 @@ import unicodedata
 import pytest
 
 from multimodal_algo.core.errors import UserError
-from multimodal_algo.core.headers import header_problems, header_warnings, is_header, other_separator
-from multimodal_algo.core.schema import FeatureSchema
+from multimodal_algo.core.headers import header_problems, header_warnings, is_header, other_separator, schema_of
 
 
 @pytest.mark.parametrize(
@@ -57,7 +56,7 @@ def test_a_problem_comes_with_a_proposal(header: list[str], proposals: list[str]
 def test_all_problems_come_in_one_message() -> None:
     header = ["", "id", "Target", "photo_img", " a_text", "price", "b_num", "b_num"]
     with pytest.raises(UserError) as caught:
-        FeatureSchema.from_header(header, "x.csv")
+        schema_of(header, "x.csv")
     for part in ("'id'", "'Target' to 'label'", "index=False", "to 'photo_image'", "'price'", "'b_num' occurs 2 times"):
         assert part in str(caught.value)
 

@@ -10,8 +10,8 @@ from scipy import sparse
 
 from multimodal_algo.core import linear_fit
 from multimodal_algo.core.lbfgs import Limits
-from multimodal_algo.core.linear import Blocks, Linear, fit_linear
-from multimodal_algo.core.linear_fit import LinearFit
+from multimodal_algo.core.linear import Blocks, Linear
+from multimodal_algo.core.linear_fit import LinearFit, fit_linear
 
 LIMITS = Limits(1000)
 

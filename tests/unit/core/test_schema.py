@@ -3,18 +3,19 @@ from __future__ import annotations
 import pytest
 
 from multimodal_algo.core.errors import UserError
-from multimodal_algo.core.schema import FeatureSchema, Modality
+from multimodal_algo.core.headers import schema_of
+from multimodal_algo.core.schema import Modality
 
 
 def test_the_suffix_of_a_column_names_its_modality() -> None:
-    schema = FeatureSchema.from_header(["ID", "a_text", "b_num", "c_cat", "d_image", "e_image", "label"], "x.csv")
+    schema = schema_of(["ID", "a_text", "b_num", "c_cat", "d_image", "e_image", "label"], "x.csv")
     assert schema.of(Modality.TEXT) == ("a_text",)
     assert schema.of(Modality.IMAGE) == ("d_image", "e_image")
     assert schema.inference_columns == ("ID", "a_text", "b_num", "c_cat", "d_image", "e_image")
 
 
 def test_the_label_may_stand_anywhere() -> None:
-    schema = FeatureSchema.from_header(["a_text", "label", "ID", "b_num"], "x.csv")
+    schema = schema_of(["a_text", "label", "ID", "b_num"], "x.csv")
     assert schema.inference_columns == ("a_text", "ID", "b_num")
 
 
@@ -31,5 +32,5 @@ def test_the_label_may_stand_anywhere() -> None:
 )
 def test_a_bad_header_is_reported_in_one_sentence_with_its_place(header: list[str], message: str) -> None:
     with pytest.raises(UserError, match=r"shard\.csv: ") as caught:
-        FeatureSchema.from_header(header, "shard.csv")
+        schema_of(header, "shard.csv")
     assert message in str(caught.value)

@@ -7,7 +7,8 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
-from multimodal_algo.core.linear import Blocks, fit_linear
+from multimodal_algo.core.linear import Blocks
+from multimodal_algo.core.linear_fit import fit_linear
 from multimodal_algo.fusion.solvers import PoolLoss
 
 

@@ -10,7 +10,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from multimodal_algo.config.recipes import ModelSettings
 from multimodal_algo.core.budget import Budget
-from multimodal_algo.core.linear import Blocks, fit_linear
+from multimodal_algo.core.linear import Blocks
+from multimodal_algo.core.linear_fit import fit_linear
 from multimodal_algo.core.task import Task
 from multimodal_algo.ingest.features import VectorColumn
 from multimodal_algo.predictors.base import FitSettings

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from multimodal_algo.core.linear import Blocks, Linear, fit_linear
+from multimodal_algo.core.linear import Blocks, Linear
+from multimodal_algo.core.linear_fit import fit_linear
 from multimodal_algo.predictors.linear_search import LinearSearch, LinearSetting
 
 NOTHING = Linear(np.zeros((0, 1), np.float32), np.zeros(1, np.float32))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multimodal_algo.core.linear import fit_linear
+from multimodal_algo.core.linear_fit import fit_linear
 from multimodal_algo.predictors.linear_features import LinearFeatures
 from multimodal_algo.predictors.tokens import tokens_of
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from multimodal_algo.core.errors import UserError
-from multimodal_algo.core.headers import listed
+from multimodal_algo.core.headers import listed, schema_of
 from multimodal_algo.core.schema import ID, LABEL, FeatureSchema
 from multimodal_algo.ingest.image_formats import IMAGE_SUFFIXES
 from multimodal_algo.ingest.images import SeveralImages
@@ -92,7 +92,7 @@ def read_tables(data: Path, schema: FeatureSchema | None, training: bool) -> Inp
     if schema is None:
         # For inference, a header without a label is right.
         header = first.header if training or LABEL in first.header else [*first.header, LABEL]
-        schema = FeatureSchema.from_header(header, sources[0].name)
+        schema = schema_of(header, sources[0].name)
     columns = schema.columns if training else schema.inference_columns
 
     def rows() -> Iterator[InputRow]:
