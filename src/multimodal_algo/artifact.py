@@ -28,9 +28,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from multimodal_algo import __version__
 from multimodal_algo.core.archive import log_left_out, unpack
+from multimodal_algo.core.column_names import ColumnNames
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.files import sha256
-from multimodal_algo.core.schema import FeatureSchema
+from multimodal_algo.core.schema import ID, LABEL, FeatureSchema
 from multimodal_algo.core.task import ProblemType, Task
 from multimodal_algo.ingest.image_input import IMAGENET, ImageInput
 
@@ -44,6 +45,8 @@ TEXT_BACKBONE = Path("text/backbone")
 # The network as an ONNX graph, which refers to the weights next to it, if it could be exported.
 GRAPH = "network.onnx"
 _INCOMPLETE = ".incomplete"
+# Hyperparameters with the user's own names of the columns, and their defaults.
+_NAMES = {"label": LABEL, "id": ID, "columns": ""}
 _MATCHED = ("autogluon.tabular", "torch", "scikit-learn")
 
 
@@ -100,6 +103,12 @@ class ModelConfig(BaseModel):
     def task(self) -> Task:
         """The task of the model."""
         return Task.of(self.problem_type, len(self.classes))
+
+    @property
+    def names(self) -> ColumnNames:
+        """The user's own names of the columns."""
+        own = {name: str(self.hyperparameters.get(name) or default) for name, default in _NAMES.items()}
+        return ColumnNames.parse(own["label"], own["id"], own["columns"])
 
     @property
     def schema_(self) -> FeatureSchema:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ import pytest
 from small_job import PARAMETERS, WEIGHTS_DIR, WriteCsv
 
 from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.config.inference import InferenceOptions
 from multimodal_algo.report.metrics import Metrics
+from multimodal_algo.serving.decoding import Kind
 from multimodal_algo.serving.loaded_model import LoadedModel
+from multimodal_algo.serving.service import ModelService, ServedModel
 from multimodal_algo.training.job import ChannelPaths, JobDirectories, train
 
 
@@ -137,10 +141,21 @@ def test_an_image_column_may_have_any_name(sample: Path, write_csv: WriteCsv, tm
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "model", "output", "train.csv"]
 
 
-def test_two_classes_work(write_csv: WriteCsv, tmp_path: Path) -> None:
-    rows = [[str(n), "yes" if n % 3 else "no"] for n in range(60)]
-    model, _ = fit(write_csv("train.csv", [["a_num", "label"], *rows]), tmp_path, n_mins="0", n_secs="5")
+def test_two_classes_and_own_column_names_work(write_csv: WriteCsv, tmp_path: Path) -> None:
+    rows = [[str(n), f"https://x.org/{n}", "yes" if n % 3 else "no"] for n in range(60)]
+    data = write_csv("train.csv", [["size", "url", "works"], *rows])
+    model, _ = fit(data, tmp_path, n_mins="0", n_secs="5", label="works", columns="url=drop")
     assert model.predict([["1"]]).shape == (1, 2)
+    assert json.loads(model.config.hyperparameters["columns"]) == {"url": "drop", "size": "num"}
+    options = InferenceOptions.of({}, {}, schema=model.schema, task=model.task, is_batch=False)
+    service = ModelService(lambda: ServedModel(model, options), lambda: 0.0)
+    assert service.load()
+    answers = [
+        service.answer(body, kind, Kind.JSON_LINES)
+        for body, kind in ((b'{"size": 7, "url": ""}', Kind.JSON), (b"works,size\n,7\n", Kind.CSV), (b"7\n", Kind.CSV))
+    ]
+    assert answers[0] == answers[2]
+    assert answers[1].splitlines()[-1] == answers[2].strip()
 
 
 def test_a_tiny_budget_still_gives_every_modality_a_model(sample: Path, tmp_path: Path) -> None:

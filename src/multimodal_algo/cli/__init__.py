@@ -12,9 +12,18 @@ import click
 from multimodal_algo import __version__
 from multimodal_algo.cli.aws import aws
 from multimodal_algo.cli.local import local
-from multimodal_algo.cli.options import FILE_OR_FOLDER, FOLDER, NEW_FOLDER, hyperparameter_option, pairs
+from multimodal_algo.cli.options import (
+    FILE_OR_FOLDER,
+    FOLDER,
+    NEW_FOLDER,
+    hyperparameter_option,
+    hyperparameters_of,
+    name_options,
+)
+from multimodal_algo.core.column_names import ColumnNames
 from multimodal_algo.core.errors import MultimodalError
 from multimodal_algo.core.log import configure_logging
+from multimodal_algo.core.schema import ID, LABEL
 
 
 class _Commands(click.Group):
@@ -63,8 +72,9 @@ def serve() -> None:
     type=click.Choice(["auto", "binary", "multiclass", "regression"]),
     help="The hyperparameter problem_type of the job, as -p sets it.",
 )
+@name_options
 @hyperparameter_option
-def validate(data: Path, images: Path | None, problem_type: str | None, parameters: tuple[str, ...]) -> None:
+def validate(data: Path, images: Path | None, problem_type: str | None, **options: Any) -> None:
     """Check training data as training does. Exit code 1 on errors.
 
     DATA is a CSV or Parquet file, or a folder of such files. Hyperparameters of the job decide how files are read and
@@ -73,7 +83,7 @@ def validate(data: Path, images: Path | None, problem_type: str | None, paramete
     from multimodal_algo.config.hyperparameters import HyperParameters
     from multimodal_algo.tools.validate import print_inspection
 
-    values = pairs(parameters, "-p") | ({"problem_type": problem_type} if problem_type else {})
+    values = hyperparameters_of(options) | ({"problem_type": problem_type} if problem_type else {})
     sys.exit(print_inspection(data, images, HyperParameters.parse(values)))
 
 
@@ -176,11 +186,13 @@ def sample(output: Path) -> None:
 @main.command()
 @click.argument("predictions", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("truth", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def score(predictions: Path, truth: Path) -> None:
+@click.option("--label", default=LABEL, show_default=True, help="Name of the label in TRUTH.")
+@click.option("--id", "identity", default=ID, show_default=True, help="Name of the ID in TRUTH.")
+def score(predictions: Path, truth: Path, label: str, identity: str) -> None:
     """Compare the output of a transform, or the predictions.csv of a training job, with a file of the labels."""
     from multimodal_algo.tools.score import score_predictions
 
-    click.echo(score_predictions(predictions, truth).sentence)
+    click.echo(score_predictions(predictions, truth, ColumnNames(label, identity)).sentence)
 
 
 def train_program() -> None:

@@ -20,6 +20,8 @@ from multimodal_algo.cli.options import (
     channel_options,
     channel_values,
     hyperparameter_option,
+    hyperparameters_of,
+    name_options,
     pairs,
     search_options,
     transform_options,
@@ -46,6 +48,7 @@ def _programs(command: COMMAND) -> COMMAND:
 
 @local.command("train")
 @channel_options(type=DATA)
+@name_options
 @hyperparameter_option
 @click.option("--output", type=NEW_DATA_FOLDER, required=True, help="Folder for model.tar.gz and output/.")
 @click.option("--checkpoints", type=NEW_FOLDER, help="Folder for checkpoints, from which a stopped job continues.")
@@ -82,6 +85,7 @@ def local_transform(
 
 @local.command("tune")
 @channel_options(type=DATA)
+@name_options
 @hyperparameter_option
 @click.option("--output", type=NEW_FOLDER, required=True, help="Folder for tuning.json and a folder for each job.")
 @search_options
@@ -163,7 +167,7 @@ def _training_job(options: dict[str, Any]) -> TrainingJob:
         for channel in CHANNELS
         if channel.name in values
     }
-    return TrainingJob(data, pairs(options["parameters"], "-p"))
+    return TrainingJob(data, hyperparameters_of(options))
 
 
 def _runner(image: str | None, memory: str | None) -> Runner:

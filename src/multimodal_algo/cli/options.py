@@ -66,6 +66,29 @@ hyperparameter_option = click.option(
 )
 
 
+def name_options(command: COMMAND) -> COMMAND:
+    """Add options for the hyperparameters with a table's own column names."""
+    options = [
+        click.option("--label", metavar="NAME", help="Name of the column to predict (label)."),
+        click.option("--id", metavar="NAME", help="Name of the column with the names of rows (ID)."),
+        click.option(
+            "--columns",
+            metavar="NAME=KIND,…",
+            help="Kinds of columns without a suffix: text, num, cat, image or drop. Others are found from their cells. "
+            "auto finds all.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def hyperparameters_of(options: dict[str, Any]) -> dict[str, str]:
+    """Take the values of `hyperparameter_option` and `name_options` out of a command's options."""
+    names = {name: value for name in ("label", "id", "columns") if (value := options.pop(name)) is not None}
+    return pairs(options.pop("parameters"), "-p") | names
+
+
 def search_options(command: COMMAND) -> COMMAND:
     """Add the options of a hyperparameter search to a command."""
     options = [

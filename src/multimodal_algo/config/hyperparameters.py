@@ -25,7 +25,9 @@ from multimodal_algo.config.inference import (
     missing_texts,
     parse_fields,
 )
+from multimodal_algo.core.column_names import ColumnNames
 from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.schema import ID, LABEL
 
 Quality = Literal["toy", "very_light", "light", "default", "high", "best"]
 Customised = Literal[
@@ -143,6 +145,21 @@ class HyperParameters(BaseModel):
         description="Columns whose values new rows will not share with training rows, separated by commas, for example "
         "author_text. Rows with the same value are held out together. A JSON list may hold commas.",
     )
+    label: str = Field(
+        LABEL,
+        description="Name of the column to predict. With another name than label, the kinds of columns without a "
+        "suffix are found from their cells, see columns.",
+    )
+    id: str = Field(
+        ID,
+        description="Name of the column with the names of rows, for example sku. The data may lack the default one.",
+    )
+    columns: str = Field(
+        "",
+        description="Kinds of columns without a suffix, as title=text,price=num or as a JSON object. Kinds are text, "
+        "num, cat, image and drop, which leaves a column out. Kinds that are not given are found from the cells of the "
+        "first rows. auto finds all.",
+    )
     csv_delimiter: CsvDelimiter = Field(
         ",",
         description="Separator of the cells in CSV files of the train and validation channels. \\t is tab. Inference "
@@ -216,8 +233,18 @@ class HyperParameters(BaseModel):
 
     @property
     def group_columns(self) -> tuple[str, ...]:
-        """The columns of `group_by`, each once."""
-        return tuple(dict.fromkeys(listed_texts(self.group_by, "group_by", '["author_text"]')))
+        """The columns of `group_by`, each once and with its suffix."""
+        listed = listed_texts(self.group_by, "group_by", '["author_text"]')
+        return tuple(dict.fromkeys(map(self.column_names.canonical, listed)))
+
+    @property
+    def column_names(self) -> ColumnNames:
+        """The names of `label` and `id`, and the kinds of `columns`."""
+        return ColumnNames.parse(self.label, self.id, self.columns)
+
+    def with_names(self, names: ColumnNames) -> HyperParameters:
+        """Return the hyperparameters with the kinds of `names` in place of `columns`."""
+        return self.model_copy(update={"columns": names.as_json})
 
     @property
     def delimiter(self) -> str:
@@ -296,7 +323,7 @@ class HyperParameters(BaseModel):
             raise UserError(_invalid(error, cls.model_fields)) from None
         parsed.class_weights_by_label()
         parsed._check_metric()
-        _ = parsed.missing_texts, parsed.group_columns
+        _ = parsed.missing_texts, parsed.column_names, parsed.group_columns
         parse_fields(parsed.inference_output, "The hyperparameter inference_output")
         if parsed.budget_s <= 0:
             raise UserError(

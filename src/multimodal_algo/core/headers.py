@@ -14,6 +14,11 @@ SEPARATORS = (",", ";", "\t", "|")
 """Separators of cells that can be read."""
 
 _SUFFIXES = "Training files need a header line with 'label' and columns that end in _text, _num, _cat or _image."
+_OWN_NAMES = (
+    "If it is a header, set the hyperparameter label to the name of the column to predict: the kinds of the others are "
+    "then found from their cells. Or name the label 'label', and let columns end in _text, _num, _cat or _image. If it "
+    "is a row, put a header above it."
+)
 _SHOWN = 12
 # Names that people give to the label, and abbreviations of the suffixes.
 _LABELS = frozenset({"label", "labels", "target", "class", "y", "outcome", "response", "category"})
@@ -58,6 +63,8 @@ def header_problems(header: Sequence[str]) -> list[str]:
         return [wrong_separator(separator)]
     if not is_header(header):
         shown = ", ".join(shortened(column) for column in header[:4])
+        if _are_names(header):
+            return [f"no name in the first line ({shown}, …) has a suffix. {_OWN_NAMES}"]
         return [f"the first line is not a header ({shown}, …). {_SUFFIXES}"]
     problems = [*_label_problems(header), *_repeated(header)]
     problems += _suffix_problems(header)
@@ -85,6 +92,15 @@ def is_header(fields: Sequence[str]) -> bool:
     if len(names) < len(fields) or any(map(_is_number, names)):
         return False
     return any(name in (LABEL, "target", ID.casefold()) or modality_of(name) for name in names)
+
+
+def _are_names(fields: Sequence[str]) -> bool:
+    """Return whether fields may be names without suffixes: distinct short texts that are not numbers."""
+    return (
+        len(set(fields)) == len(fields) > 1
+        and all(_cleaned(field) and len(field) < 60 for field in fields)
+        and not any(map(_is_number, fields))
+    )
 
 
 def other_separator(line: str) -> str | None:

@@ -13,6 +13,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from multimodal_algo.core.column_names import AS_WRITTEN, ColumnNames
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import ID, LABEL, Modality, modality_of
 from multimodal_algo.ingest.images import SeveralImages
@@ -41,7 +42,9 @@ def open_parquet(source: Path | IO[bytes]) -> pq.ParquetFile:
     return pq.ParquetFile(source, pre_buffer=False, buffer_size=_BUFFER_BYTES, coerce_int96_timestamp_unit="us")
 
 
-def read_parquet(path: Path, name: str, first: int = 0) -> Iterator[tuple[int, list[Any], int]]:
+def read_parquet(
+    path: Path, name: str, first: int = 0, names: ColumnNames = AS_WRITTEN
+) -> Iterator[tuple[int, list[Any], int]]:
     """Yield the column names as row 0, and then the rows.
 
     Parameters
@@ -52,6 +55,8 @@ def read_parquet(path: Path, name: str, first: int = 0) -> Iterator[tuple[int, l
         Name of the file in messages.
     first
         Number of rows that are passed over.
+    names
+        The user's own names of the columns.
 
     Yields
     ------
@@ -67,26 +72,27 @@ def read_parquet(path: Path, name: str, first: int = 0) -> Iterator[tuple[int, l
         with open_parquet(path) as file:
             yield 0, list(file.schema_arrow.names), 0
             size, rows = path.stat().st_size, max(file.metadata.num_rows, 1)
-            for number, cells in enumerate(rows_of(file, name, first), start=first + 1):
+            for number, cells in enumerate(rows_of(file, name, first, names), start=first + 1):
                 yield number, cells, size * number // rows
     except (pa.ArrowException, OSError) as error:
         reason = str(error).split("\n")[0][:120]
         raise UserError(f"{name}: not readable as Parquet ({reason}). Upload it again.") from None
 
 
-def rows_of(file: pq.ParquetFile, name: str, first: int = 0) -> Iterator[list[Any]]:
+def rows_of(file: pq.ParquetFile, name: str, first: int = 0, names: ColumnNames = AS_WRITTEN) -> Iterator[list[Any]]:
     """Yield the cells of each row, in the order of the file's columns. The `first` rows are passed over.
 
-    A cell is a string, see `parquet_values.text_of`. Null and NaN become the empty cell. In image columns a cell may
-    also be bytes or `SeveralImages`. In text columns, lists of strings are joined with one blank. Nested columns whose
-    names have no modality are empty, since nobody reads them.
+    The modality of a column, by `names`, decides how it is read. A cell is a string, see `parquet_values.text_of`. Null
+    and NaN become the empty cell. In image columns a cell may also be bytes or `SeveralImages`. In text columns, lists
+    of strings are joined with one blank. Nested columns whose names have no modality are empty, since nobody reads
+    them.
 
     Raises
     ------
     UserError
         A column has a type that is not read, or text that is not UTF-8. `name` is the file's name in the message.
     """
-    readers = [_Column(field, name) for field in file.schema_arrow]
+    readers = [_Column(field.with_name(names.canonical(field.name)), name) for field in file.schema_arrow]
     group = 0
     while group < file.num_row_groups and first >= (rows := file.metadata.row_group(group).num_rows):
         first -= rows
@@ -97,6 +103,19 @@ def rows_of(file: pq.ParquetFile, name: str, first: int = 0) -> Iterator[list[An
             first -= passed
             columns = batch.slice(passed).columns
             yield from map(list, zip(*map(_Column.cells, readers, columns), strict=True))
+
+
+def modalities_by_type(path: Path) -> dict[str, Modality]:
+    """Return the modality of each column whose type says it: bytes and structures of images, or lists of strings."""
+    with open_parquet(path) as file:
+        kinds = {field.name: field.type for field in file.schema_arrow}
+    modalities = {}
+    for name, kind in kinds.items():
+        if _is_list(kind) and _is_text(kind.value_type):
+            modalities[name] = Modality.TEXT
+        elif not _is_text(kind) and _holds_images(kind):
+            modalities[name] = Modality.IMAGE
+    return modalities
 
 
 def _batch_rows(file: pq.ParquetFile, group: int) -> int:

@@ -26,7 +26,7 @@ from multimodal_algo.ingest.images import ImageFiles
 from multimodal_algo.ingest.keys import row_keys
 from multimodal_algo.ingest.progress import Progress
 from multimodal_algo.ingest.scan import Chunk, collect
-from multimodal_algo.ingest.sources import Source, read_rows
+from multimodal_algo.ingest.sources import STANDARD, Source, TableFormat, read_rows
 
 _LOG = logging.getLogger(__name__)
 
@@ -64,8 +64,8 @@ class ReadSettings:
         single part with all files.
     first_file
         Name for messages of the file, or the files, that `schema` comes from.
-    delimiter
-        Separator of the cells in text files.
+    table
+        Separator of the cells, and names of the columns.
     labels
         What the hyperparameters demand of the labels. By default the problem type alone.
     min_completeness
@@ -82,7 +82,7 @@ class ReadSettings:
     is_training: bool = True
     schema: FeatureSchema | None = None
     first_file: str = "training"
-    delimiter: str = ","
+    table: TableFormat = STANDARD
     labels: LabelSettings | None = None
     min_completeness: float = 0.0
     group_by: tuple[str, ...] = ()

@@ -63,7 +63,7 @@ def read_channel(
         Files with the same name differ between hosts.
     """
     started = time.monotonic()
-    shards = find_shards(location, executor, settings.delimiter)
+    shards = find_shards(location, executor, settings.table)
     files = len(shards)
     slots = max(1, executor.resources.gpus or executor.resources.width)
     if any(shard.is_pipe for shard in shards) or (len(executor.resources.hosts) == 1 and slots == 1):

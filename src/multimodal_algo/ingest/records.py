@@ -12,11 +12,11 @@ import io
 import re
 import sys
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from string import ascii_letters
-from typing import IO
+from typing import IO, Any
 
 from multimodal_algo.core.encodings import narrow_encoding, wide_encoding
 from multimodal_algo.core.errors import UserError
@@ -367,3 +367,23 @@ def _not_utf8(raw: bytes, position: int, where: str) -> str:
 def _conversion(encoding: str | None) -> str:
     command = f", or run `iconv -f {encoding} -t UTF-8 old.csv > new.csv`" if encoding else ""
     return f"Save the file as UTF-8 (in Excel: CSV UTF-8){command}."
+
+
+def wrong_width(fields: Sequence[Any], columns: Sequence[str]) -> RowProblem:
+    """Return the problem of a row that has not one field per column, with the likely cause."""
+    width = len(columns)
+    reason = f"{len(fields)} fields instead of {width}"
+    if any(str(field).endswith("\\") for field in fields):
+        return replace(BACKSLASHES, reason=f"{reason} ({BACKSLASHES.reason.partition('(')[2]}")
+    if len(fields) > width and not any(fields[width:]):
+        return RowProblem(
+            f"{reason}, since the line ends with a separator", "Remove the separators from the ends of lines."
+        )
+    if len(fields) > width and list(fields[width:]) == list(columns[1:]):
+        return RowProblem(
+            f"{reason}, since the header of another file follows on the same line",
+            "Put a newline at the end of each file before you join files.",
+        )
+    if any(str(field).startswith(' "') for field in fields):
+        return RowProblem(f"{reason}, since a blank stands before a quote", "Begin cells in quotes with the quote.")
+    return RowProblem(reason, "Give each row one field per column, and quote cells that hold commas.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from multimodal_algo.core.errors import UserError
@@ -19,7 +19,7 @@ from multimodal_algo.core.values import trimmed
 from multimodal_algo.ingest.cells import PLAIN, CellRules
 from multimodal_algo.ingest.findings import BadRow, BadRowPolicy, Findings, Inspection
 from multimodal_algo.ingest.progress import Progress
-from multimodal_algo.ingest.records import BACKSLASHES, NUL, RowProblem
+from multimodal_algo.ingest.records import NUL, RowProblem, wrong_width
 from multimodal_algo.ingest.rows import PendingRow, RowParser
 from multimodal_algo.ingest.sources import Source, SourceRow, read_rows
 
@@ -250,7 +250,7 @@ class _Scan:
             if self._rules.images is None:
                 self._findings.size(size)
         else:
-            problem = row.problem or _wrong_width(row.fields, schema.columns)
+            problem = row.problem or wrong_width(row.fields, schema.columns)
             self._reading.append(_Row(source.name, row.number, row.line, problem))
         self._reading_bytes += size
         if len(self._reading) >= CHUNK_ROWS or self._reading_bytes >= CHUNK_BYTES:
@@ -312,26 +312,6 @@ class _Scan:
 
 def _is_name(field: Any) -> bool:
     return isinstance(field, str) and (field in (LABEL, ID) or modality_of(field) is not None)
-
-
-def _wrong_width(fields: Sequence[Any], columns: Sequence[str]) -> RowProblem:
-    """Return the problem of a row that has not one field per column, with the likely cause."""
-    width = len(columns)
-    reason = f"{len(fields)} fields instead of {width}"
-    if any(str(field).endswith("\\") for field in fields):
-        return replace(BACKSLASHES, reason=f"{reason} ({BACKSLASHES.reason.partition('(')[2]}")
-    if len(fields) > width and not any(fields[width:]):
-        return RowProblem(
-            f"{reason}, since the line ends with a separator", "Remove the separators from the ends of lines."
-        )
-    if len(fields) > width and list(fields[width:]) == list(columns[1:]):
-        return RowProblem(
-            f"{reason}, since the header of another file follows on the same line",
-            "Put a newline at the end of each file before you join files.",
-        )
-    if any(str(field).startswith(' "') for field in fields):
-        return RowProblem(f"{reason}, since a blank stands before a quote", "Begin cells in quotes with the quote.")
-    return RowProblem(reason, "Give each row one field per column, and quote cells that hold commas.")
 
 
 def _other_header(schema: FeatureSchema, header: Sequence[str], name: str, first: str) -> str:

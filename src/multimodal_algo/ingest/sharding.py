@@ -18,7 +18,7 @@ from multimodal_algo.core.files import sha256
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.execution.protocol import Executor, WorkItem
 from multimodal_algo.ingest.scan import CHUNK_ROWS
-from multimodal_algo.ingest.sources import Section, Source, cut, find_sources
+from multimodal_algo.ingest.sources import STANDARD, Section, Source, TableFormat, cut, find_sources
 
 T = TypeVar("T")
 
@@ -48,8 +48,8 @@ class Shard:
         Rows of the file that count. None for all rows.
     is_pipe
         Whether it is a FIFO of Pipe mode.
-    delimiter
-        Separator of the cells in a text file.
+    table
+        Separator and names of the columns.
     """
 
     name: str
@@ -57,13 +57,13 @@ class Shard:
     hosts: tuple[str, ...]
     section: Section | None = None
     is_pipe: bool = False
-    delimiter: str = ","
+    table: TableFormat = STANDARD
 
     def source(self, location: Path) -> Source:
         """Return the file, or its section, of the channel at `location`."""
         path = location / self.name if self.name else location
         name = f"{location.name}/{self.name}" if self.name else location.name
-        return Source(path, name, is_pipe=self.is_pipe, section=self.section, delimiter=self.delimiter)
+        return Source(path, name, is_pipe=self.is_pipe, section=self.section, table=self.table)
 
     @property
     def label(self) -> str:
@@ -128,7 +128,7 @@ def _digests(location: Path, whole: bool) -> dict[str, tuple[int, str]]:
     return {_relative(path, location): (path.stat().st_size, sha256(path) if whole else "") for path in files}
 
 
-def find_shards(location: Path, executor: Executor, delimiter: str = ",") -> list[Shard]:
+def find_shards(location: Path, executor: Executor, table: TableFormat = STANDARD) -> list[Shard]:
     """Return the files of a channel that hold rows, in their order.
 
     Parameters
@@ -137,8 +137,8 @@ def find_shards(location: Path, executor: Executor, delimiter: str = ",") -> lis
         The channel's directory, file or FIFO, the same on all hosts.
     executor
         Executor that asks the hosts.
-    delimiter
-        Separator of the cells in text files.
+    table
+        Separator and names of the columns.
 
     Raises
     ------
@@ -148,11 +148,11 @@ def find_shards(location: Path, executor: Executor, delimiter: str = ",") -> lis
         Files with the same name differ.
     """
     if location.is_fifo():
-        return [replace(_pipe(location, executor.resources.hosts), delimiter=delimiter)]
+        return [replace(_pipe(location, executor.resources.hosts), table=table)]
     files = _merged(executor.ask_hosts(partial(_sizes, location)), location)
     if not files:
         find_sources(location)  # raises, with the reason
-    return [Shard(name, size, hosts, delimiter=delimiter) for name, (size, hosts) in files.items()]
+    return [Shard(name, size, hosts, table=table) for name, (size, hosts) in files.items()]
 
 
 def _pipe(location: Path, hosts: tuple[str, ...]) -> Shard:

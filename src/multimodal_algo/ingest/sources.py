@@ -12,14 +12,41 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.core.column_names import AS_WRITTEN, ColumnNames
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.ingest.channel_files import find_files, listed
 from multimodal_algo.ingest.formats import PARQUET, foreign_format
-from multimodal_algo.ingest.records import BrokenRecord, Lines, RowProblem, first_bytes, records
+from multimodal_algo.ingest.records import BrokenRecord, Lines, RowProblem, first_bytes, records, wrong_width
 
 _LOG = logging.getLogger(__name__)
 
 _BUFFER_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class TableFormat:
+    """The form of the tables of a channel, by the hyperparameters of the job.
+
+    Parameters
+    ----------
+    delimiter
+        Separator of the cells in text files.
+    names
+        The user's own names of the columns.
+    """
+
+    delimiter: str = ","
+    names: ColumnNames = AS_WRITTEN
+
+    @classmethod
+    def of(cls, hyperparameters: HyperParameters) -> TableFormat:
+        """Return the form that the hyperparameters of a job state."""
+        return cls(hyperparameters.delimiter, hyperparameters.column_names)
+
+
+STANDARD = TableFormat()
+"""Commas, and columns with suffixes."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +86,23 @@ class Source:
         headers, and can be read once only.
     section
         Rows of the file that count. None for all rows.
-    delimiter
-        Separator of the cells in a text file.
+    table
+        Separator and names of the columns.
     """
 
     path: Path
     name: str
     is_pipe: bool = False
     section: Section | None = None
-    delimiter: str = ","
+    table: TableFormat = STANDARD
+
+    @property
+    def is_parquet(self) -> bool:
+        """Whether the file is Parquet, or should be by its name. False for a FIFO."""
+        if self.is_pipe:
+            return False
+        with self.path.open("rb") as file:
+            return _is_parquet(self.path, first_bytes(file))
 
     @property
     def size(self) -> int:
@@ -104,7 +139,7 @@ class SourceRow(NamedTuple):
     problem: RowProblem | None = None
 
 
-def find_sources(location: Path, delimiter: str = ",") -> list[Source]:
+def find_sources(location: Path, table: TableFormat = STANDARD) -> list[Source]:
     """Return the sources of the channel at `location`, which is a file, a FIFO or a directory.
 
     The files of a directory are sorted by path. Folders may nest, since File mode copies the key tree of S3.
@@ -115,8 +150,8 @@ def find_sources(location: Path, delimiter: str = ",") -> list[Source]:
     ----------
     location
         Path of the channel.
-    delimiter
-        Separator of the cells in its text files.
+    table
+        Separator and names of the columns.
 
     Raises
     ------
@@ -124,9 +159,9 @@ def find_sources(location: Path, delimiter: str = ",") -> list[Source]:
         There is nothing at `location`, or none of the files can be CSV or Parquet.
     """
     if location.is_fifo():
-        return [Source(location, location.name, is_pipe=True, delimiter=delimiter)]
+        return [Source(location, location.name, is_pipe=True, table=table)]
     if location.is_file():
-        return [Source(location, location.name, delimiter=delimiter)]
+        return [Source(location, location.name, table=table)]
     if not location.is_dir():
         raise UserError(f"{location}: there is no such file or directory. Give a CSV file or a folder of them.")
     files = find_files(location)
@@ -138,7 +173,7 @@ def find_sources(location: Path, delimiter: str = ",") -> list[Source]:
         )
     if files.passed_over:
         _LOG.info("%s: %s", location.name, files.note)
-    return [Source(location / name, f"{location.name}/{name}", delimiter=delimiter) for name in files.tables]
+    return [Source(location / name, f"{location.name}/{name}", table=table) for name in files.tables]
 
 
 def read_rows(source: Source, *, reports_broken: bool = False) -> Iterator[SourceRow]:
@@ -148,7 +183,8 @@ def read_rows(source: Source, *, reports_broken: bool = False) -> Iterator[Sourc
     are not rows. Gzip and Parquet are recognised by the file's first bytes, since File mode does not decompress, see
     `ingest.parquet`.
 
-    The rows of a section have the same numbers as in the whole file.
+    The rows of a section have the same numbers as in the whole file. Columns have their names with suffixes, whatever
+    the user calls them, and columns that are not used are left out.
 
     Parameters
     ----------
@@ -164,17 +200,21 @@ def read_rows(source: Source, *, reports_broken: bool = False) -> Iterator[Sourc
         The file has another format, encoding or separator, a row is not well-formed, or a gzip or Parquet file is
         broken. The message names the line.
     """
+    rows = _rows(source, reports_broken)
+    return rows if source.table.names.are_suffixed else _with_suffixes(rows, source)
+
+
+def _rows(source: Source, reports_broken: bool) -> Iterator[SourceRow]:
+    """Yield the rows with the names and all the columns that the file has."""
     with source.path.open("rb", buffering=_BUFFER_BYTES) as file:
         begin = first_bytes(file)
-        if begin.startswith(PARQUET) or (
-            source.path.name.lower().endswith(".parquet") and foreign_format(begin) is None
-        ):
+        if _is_parquet(source.path, begin):
             yield from _parquet_rows(source)
             return
         section, number = source.section, 0
         try:
-            lines = Lines(file, source.name, source.is_pipe, source.delimiter)
-            for fields in records(lines, source.delimiter, source.name):
+            lines = Lines(file, source.name, source.is_pipe, source.table.delimiter)
+            for fields in records(lines, source.table.delimiter, source.name):
                 if fields:
                     if not isinstance(fields, RowProblem):
                         yield SourceRow(number, lines.number, fields, lines.offset, lines.position)
@@ -193,6 +233,32 @@ def read_rows(source: Source, *, reports_broken: bool = False) -> Iterator[Sourc
             raise UserError(f"{source.name}, {where}: {error.problem.reason}. {error.problem.remedy}") from None
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise UserError(f"{source.name}: the gzip file is broken ({error}). Upload it again.") from None
+
+
+def _is_parquet(path: Path, begin: bytes) -> bool:
+    return begin.startswith(PARQUET) or (path.name.lower().endswith(".parquet") and foreign_format(begin) is None)
+
+
+def _with_suffixes(rows: Iterator[SourceRow], source: Source) -> Iterator[SourceRow]:
+    """Yield rows with columns by their names with suffixes, and without columns that are not used."""
+    names = source.table.names
+    first = next(rows, None)
+    if first is None:
+        return
+    header = [str(name) for name in first.fields]
+    names.check(header, source.name)
+    used = [number for number, name in enumerate(header) if name not in names.dropped]
+    columns = [names.canonical(header[number]) for number in used]
+    yield first._replace(fields=columns)
+    for row in rows:
+        if row.problem is not None:
+            yield row
+        elif len(row.fields) != len(header):
+            yield row._replace(fields=[], problem=wrong_width(row.fields, header))
+        elif row.fields == header:  # of a file that was joined to another
+            yield row._replace(fields=columns)
+        else:
+            yield row._replace(fields=[row.fields[number] for number in used])
 
 
 def cut(source: Source, header: Sequence[str], least_bytes: int, least_rows: int) -> list[Section]:
@@ -242,7 +308,7 @@ def _parquet_rows(source: Source) -> Iterator[SourceRow]:
 
     section = source.section
     first, end = (section.row, section.end) if section is not None else (0, None)
-    for number, cells, offset in read_parquet(source.path, source.name, first):
+    for number, cells, offset in read_parquet(source.path, source.name, first, source.table.names):
         yield SourceRow(number, number + 1, cells, offset, number)
         if number == end:
             return

@@ -77,6 +77,7 @@ class LoadedModel:
     ) -> None:
         self.config = config
         self.schema: FeatureSchema = config.schema_
+        self.names = config.names
         self.classes = config.classes
         self.task: Task = config.task
         from multimodal_algo.branches.registry import needs_pictures

@@ -65,6 +65,7 @@ class ServedModel:
             in_batch=self.is_batch,
             single_record=self.single_record,
             refuse_unknown_keys=self.options.refuse_unknown_keys,
+            names=self.model.names,
         )
 
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from multimodal_algo.config.inference import Field, on_one_line
+from multimodal_algo.core.column_names import AS_WRITTEN, ColumnNames
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import ID, LABEL
 from multimodal_algo.core.values import category_value, in_number_column
-from multimodal_algo.ingest.sources import Source, read_rows
+from multimodal_algo.ingest.sources import Source, TableFormat, read_rows
 
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
 
@@ -50,15 +51,16 @@ class Truth:
     rows: Sequence[Sequence[Any]]
 
     @classmethod
-    def read(cls, path: Path) -> Truth:
-        """Read a file of rows with a header.
+    def read(cls, path: Path, names: ColumnNames = AS_WRITTEN) -> Truth:
+        """Read a file of rows with a header, whose label and ID have these `names`.
 
         Raises
         ------
         UserError
             There is no label.
         """
-        header, *rows = [row.fields for row in read_rows(Source(path, path.name))] or [[]]
+        source = Source(path, path.name, table=TableFormat(names=names))
+        header, *rows = [row.fields for row in read_rows(source)] or [[]]
         if LABEL not in header:
             raise UserError(f"{path}: there is no '{LABEL}' column to compare with. Give a file that has one.")
         return cls(path, header, rows)

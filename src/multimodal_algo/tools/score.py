@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from multimodal_algo.core.column_names import AS_WRITTEN, ColumnNames
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.labels import number_of
 from multimodal_algo.tools.answers import Answers, Truth, canonical, read_answers
@@ -36,7 +37,7 @@ class Outcome:
         return f"{self.predictions}: {self.summary}"
 
 
-def score_predictions(predictions: Path, truth: Path) -> Outcome:
+def score_predictions(predictions: Path, truth: Path, names: ColumnNames = AS_WRITTEN) -> Outcome:
     """Compare predictions with a file that has labels.
 
     Parameters
@@ -45,13 +46,15 @@ def score_predictions(predictions: Path, truth: Path) -> Outcome:
         The output of a transform, or ``predictions.csv`` of a training job, see `read_answers`.
     truth
         CSV or Parquet file of the same rows, with column names and label.
+    names
+        The names of its label and its ID.
 
     Raises
     ------
     UserError
         See `read_answers`. Or `truth` has no label, or an answer has the ID of another row.
     """
-    known = Truth.read(truth)
+    known = Truth.read(truth, names)
     answers = read_answers(predictions, known)
     expected = _labels_in_order(answers, predictions, known) if answers.in_order else _labels_by_id(answers, known)
     pairs = [(a, b) for a, b in zip(answers.labels, expected, strict=True) if b.strip()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -13,10 +14,11 @@ from multimodal_algo.core.label_checks import LabelSettings
 from multimodal_algo.core.schema import ID, LABEL, modality_of
 from multimodal_algo.ingest.cells import CellRules
 from multimodal_algo.ingest.channel_files import find_files
+from multimodal_algo.ingest.column_kinds import find_kinds, sentence_of
 from multimodal_algo.ingest.findings import BadRowPolicy, Inspection
 from multimodal_algo.ingest.images import ImageFiles
 from multimodal_algo.ingest.scan import scan
-from multimodal_algo.ingest.sources import find_sources
+from multimodal_algo.ingest.sources import TableFormat, find_sources
 
 _SHOWN_CLASSES = 30
 
@@ -47,7 +49,11 @@ def print_inspection(data: Path, images: Path | None = None, hyperparameters: Hy
     settings = hyperparameters or HyperParameters.parse({})
     Customisation.of(settings)
     rules = CellRules(ImageFiles(images) if images else None, settings.missing_texts)
-    sources = find_sources(data, settings.delimiter)
+    table = TableFormat.of(settings)
+    if kinds := find_kinds(table, data):
+        console.print(f"[cyan]note[/cyan]    {_plain(sentence_of(kinds))}")
+        table = replace(table, names=table.names.with_kinds(kinds))
+    sources = find_sources(data, table)
     if data.is_dir() and (note := find_files(data).note):
         console.print(f"[cyan]note[/cyan]    {_plain(note)}")
     inspection = scan(

@@ -20,6 +20,7 @@ from multimodal_algo.config.inference import Engine
 from multimodal_algo.config.recipes import RECIPES, Branch, ModelSettings, Recipe
 from multimodal_algo.core.schema import FeatureSchema, Modality
 from multimodal_algo.ingest.features import Encoder, Encoders
+from multimodal_algo.ingest.sources import TableFormat
 from multimodal_algo.networks.texts.library import MINILM
 from multimodal_algo.training.continuing.export import Networks
 from multimodal_algo.training.languages import languages_in, suited_networks
@@ -74,7 +75,7 @@ class Backbones:
     def suit_languages(self, train: Path) -> None:
         """Let ``text_backbone=auto`` stand for networks that know the languages of the channel at `train`."""
         hyperparameters = self.hyperparameters
-        languages = languages_in(train, hyperparameters.delimiter)
+        languages = languages_in(train, TableFormat.of(hyperparameters))
         (self._text_start,) = suited_networks([MINILM], languages)
         recipe = _text_networks(hyperparameters)
         networks = suited_networks(recipe, languages)

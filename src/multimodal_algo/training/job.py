@@ -20,7 +20,9 @@ from multimodal_algo.core.schema import Modality
 from multimodal_algo.execution.local import LocalExecutor
 from multimodal_algo.execution.protocol import Executor
 from multimodal_algo.fusion.selection import Selector
+from multimodal_algo.ingest.column_kinds import find_kinds, sentence_of
 from multimodal_algo.ingest.groups import with_group_keys
+from multimodal_algo.ingest.sources import TableFormat
 from multimodal_algo.predictors.finetune.start import Starts
 from multimodal_algo.report.metrics import (
     Metrics,
@@ -79,6 +81,7 @@ def train(
         Anything that the user can fix, in the data or in the hyperparameters.
     """
     limit_autogluon_memory()
+    hyperparameters = _with_kinds(hyperparameters, channels)
     with _job(channels, hyperparameters, directories, stop or StopRequest(), executor or LocalExecutor()) as context:
         start, teaching = _open_model_channel(channels, context)
         backbones = start.backbones(context, _pretrained(channels, context))
@@ -125,6 +128,14 @@ def _job(
             stop=stop,
             times=StageTimes(),
         )
+
+
+def _with_kinds(hyperparameters: HyperParameters, channels: ChannelPaths) -> HyperParameters:
+    """Find the kinds of columns with own names, so that the artifact has them."""
+    if not (kinds := find_kinds(TableFormat.of(hyperparameters), channels.train)):
+        return hyperparameters
+    _LOG.info("%s", sentence_of(kinds))
+    return hyperparameters.with_names(hyperparameters.column_names.with_kinds(kinds))
 
 
 def _with_starts(recipe: Recipe, starts: Starts) -> Recipe:

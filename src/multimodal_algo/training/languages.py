@@ -16,7 +16,7 @@ from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import Modality, modality_of
 from multimodal_algo.ingest.channel_files import find_files
 from multimodal_algo.ingest.dataset import Dataset
-from multimodal_algo.ingest.sources import Source, read_rows
+from multimodal_algo.ingest.sources import Source, TableFormat, read_rows
 from multimodal_algo.networks.texts.library import E5, EMBEDDED
 
 _LOG = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def suited_networks(networks: Sequence[str], languages: Set[str]) -> tuple[str, 
     return tuple(networks) if len(suited) == len(networks) else tuple(dict.fromkeys((*suited, E5)))
 
 
-def languages_in(location: Path, delimiter: str) -> Set[str]:
+def languages_in(location: Path, table: TableFormat) -> Set[str]:
     """Return the languages that at least 20 % of the texts of a column have, in the first 1,000 rows of a channel.
 
     It is empty for a FIFO, since that can be read once only, and where no language can be seen.
@@ -63,11 +63,11 @@ def languages_in(location: Path, delimiter: str) -> Set[str]:
     ----------
     location
         Path of the channel, see `find_sources`.
-    delimiter
-        Separator of the cells in its text files.
+    table
+        Separator and names of the columns.
     """
     try:
-        rows = _first_rows(location, delimiter)
+        rows = _first_rows(location, table)
         header = next(rows, [])
         columns = [number for number, name in enumerate(header) if modality_of(str(name)) is Modality.TEXT]
         sample = list(islice(rows, _SAMPLED_ROWS)) if columns else []  # rows with images are large
@@ -81,7 +81,7 @@ def languages_in(location: Path, delimiter: str) -> Set[str]:
     return languages
 
 
-def _first_rows(location: Path, delimiter: str) -> Iterator[list[Any]]:
+def _first_rows(location: Path, table: TableFormat) -> Iterator[list[Any]]:
     """Yield the header and the rows of the first file of a channel. Nothing for a FIFO."""
     if location.is_file():
         paths = [location]
@@ -90,7 +90,7 @@ def _first_rows(location: Path, delimiter: str) -> Iterator[list[Any]]:
     else:
         return
     for path in paths:
-        source = Source(path, path.name, delimiter=delimiter)
+        source = Source(path, path.name, table=table)
         yield from (row.fields for row in read_rows(source, reports_broken=True))
 
 

@@ -19,6 +19,7 @@ from multimodal_algo.ingest.findings import BadRowPolicy
 from multimodal_algo.ingest.parts import ReadSettings, report_bad_rows
 from multimodal_algo.ingest.reading import read_channel
 from multimodal_algo.ingest.sharding import digest_of
+from multimodal_algo.ingest.sources import TableFormat
 from multimodal_algo.training.backbones import Backbones
 from multimodal_algo.training.frozen_networks import encoders_for
 
@@ -151,7 +152,7 @@ class RowReader:
             keep_images=self.keep_images,
             is_training=schema is None,
             schema=schema,
-            delimiter=hyperparameters.delimiter,
+            table=TableFormat.of(hyperparameters),
             min_completeness=hyperparameters.min_completeness,
             group_by=hyperparameters.group_columns,
             labels=LabelSettings(

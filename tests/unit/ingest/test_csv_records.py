@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.ingest import records
-from multimodal_algo.ingest.sources import Source, SourceRow, read_rows
+from multimodal_algo.ingest.sources import Source, SourceRow, TableFormat, read_rows
 
 HEADER = "ID,label,a_text\n"
 
 
 def rows_of(path: Path, data: str | bytes, delimiter: str = ",") -> list[SourceRow]:
     path.write_bytes(data.encode() if isinstance(data, str) else data)
-    return list(read_rows(Source(path, path.name, delimiter=delimiter), reports_broken=True))[1:]
+    return list(read_rows(Source(path, path.name, table=TableFormat(delimiter)), reports_broken=True))[1:]
 
 
 def error_of(path: Path, data: str | bytes, delimiter: str = ",") -> str:

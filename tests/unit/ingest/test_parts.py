@@ -314,7 +314,7 @@ def test_errors_are_those_of_the_whole(
             "train/5.csv: its header differs from that of train/1.csv (missing b_num",
         ),
         ("3.csv", ",".join(HEADER) + '\nx,"torn\n', "train/3.csv, row 1 (line 2): not well-formed CSV"),
-        ("1.csv", "no,header\n1,2\n", "train/1.csv: the first line is not a header"),
+        ("1.csv", "no,header\n1,2\n", "train/1.csv: no name in the first line (no, header, …) has a suffix"),
         ("1.csv", '"torn\n', "train/1.csv, line 1: not well-formed CSV"),
         ("1.csv", "\n\n", ""),
     ],

@@ -23,6 +23,7 @@ from multimodal_algo.ingest.features import Encoders
 from multimodal_algo.ingest.findings import BadRowPolicy
 from multimodal_algo.ingest.parts import ReadSettings
 from multimodal_algo.ingest.reading import read_channel
+from multimodal_algo.ingest.sources import TableFormat
 
 SETTINGS = ReadSettings(BadRowPolicy())
 
@@ -91,7 +92,7 @@ def test_another_separator_changes_nothing(train: Path, tmp_path: Path, resource
     expected = read(train, tmp_path / "one", LocalExecutor())
     for path in train.iterdir():
         path.write_text(path.read_text().replace(",", delimiter))
-    settings = replace(SETTINGS, delimiter=delimiter)
+    settings = replace(SETTINGS, table=TableFormat(delimiter))
     dataset = read(train, tmp_path / "other", Recording(resources), settings)
     assert dataset.labels == expected.labels
     pd.testing.assert_frame_equal(dataset.features.table, expected.features.table)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from multimodal_algo.config.inference import InferenceOptions
+from multimodal_algo.core.column_names import AS_WRITTEN
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.core.task import Task
@@ -29,6 +30,7 @@ class Stand:
     task = Task.of_classes(2)
     classes = ("few", "many")
     categories = None
+    names = AS_WRITTEN
 
     def __init__(self) -> None:
         self._parser = RowParser(SCHEMA.inference_columns)

@@ -44,10 +44,12 @@ class Headers:
         self._by_name = self._is_present or not reading.in_batch
         self._id_is_needed = schema.has_id and reading.in_batch and not reading.id_absent
         self._features = set(schema.features)
-        self._allowed = self._features | {ID, LABEL}
-        self._nearest = {folded(name): name for name in (LABEL, ID, *schema.features)}
-        self.most_bytes = 2 * len(",".join(schema.columns).encode()) + _SLACK_BYTES
-        parts = re.findall("[!-~]+", max(schema.features, key=len))
+        self._names = names = reading.names
+        self._allowed = self._features | {ID, LABEL} | names.dropped
+        known = (LABEL, ID, *schema.features)
+        self._nearest = {folded(name): name for name in known} | {folded(names.own(name)): name for name in known}
+        self.most_bytes = 2 * len(",".join((*schema.columns, *names.dropped)).encode()) + _SLACK_BYTES
+        parts = re.findall("[!-~]+", max(map(names.own, schema.features), key=len))
         self.mark = max(parts, key=len).lower().encode() if parts else b""
 
     def find(self, fields: Sequence[str], number: int, layout: Layout) -> Layout | None:
@@ -67,6 +69,7 @@ class Headers:
         UserError
             The line is a header, but its names or their order cannot be used.
         """
+        fields = [self._names.canonical(field) for field in fields]
         if tuple(fields) == layout.columns:
             return layout
         named = set(fields)
@@ -84,6 +87,7 @@ class Headers:
         UserError
             The line lacks a column of the model.
         """
+        fields = [self._names.canonical(field) for field in fields]
         missing = [column for column in self._schema.features if column not in fields]
         if self._id_is_needed and ID not in fields:
             missing.insert(0, ID)
@@ -92,8 +96,9 @@ class Headers:
         if any(name in missing for _, name in self._misspelt(fields)):
             raise UserError(self._difference(fields, 1))
         raise UserError(
-            f"The content type says header=present, but line 1 does not name the column {missing[0]}. With SplitType "
-            "Line only the first request has the header: leave header=present out, the training header is recognised."
+            f"The content type says header=present, but line 1 does not name the column {self._names.own(missing[0])}. "
+            "With SplitType Line only the first request has the header: leave header=present out, the training header "
+            "is recognised."
         )
 
     def _layout(self, fields: Sequence[str], number: int) -> Layout:
@@ -102,7 +107,7 @@ class Headers:
         if tuple(fields) == self._lines.columns:
             return self._lines
         if not self._by_name:
-            expected = ",".join(self._lines.columns)
+            expected = ",".join(map(self._names.own, self._lines.columns))
             raise UserError(
                 f"line {number} is a header with other columns or another order than the lines of this model. In a "
                 "batch transform job only the first request has the header, so lines are read by position. Write the "
@@ -126,9 +131,9 @@ class Headers:
         """Return the sentence that says how a header differs from the names of the model."""
         end = "No row of this request was answered."
         if misspelt := self._misspelt(fields):
-            shown = ", ".join(f"'{field[:60]}' to '{name[:60]}'" for field, name in misspelt[:6])
+            shown = ", ".join(f"'{field[:60]}' to '{self._names.own(name)[:60]}'" for field, name in misspelt[:6])
             return f"line {number} is a header, but its names are not those of the model: change {shown}. {end}"
-        if missing := [column for column in self._schema.features if column not in fields]:
+        if missing := [self._names.own(column) for column in self._schema.features if column not in fields]:
             return f"line {number} is a header, but the column {missing[0][:60]} is not in it. Add it. {end}"
         unknown = next(field for field in fields if field not in self._allowed)
         return (

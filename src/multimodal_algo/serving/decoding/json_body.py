@@ -104,6 +104,7 @@ class _Rows:
         self._known = frozenset((*schema.features, ID, LABEL))
         self._layout = Layout.of_lines(schema, id_absent=bool(reading.id_absent))
         self._refuses_keys = reading.refuse_unknown_keys
+        self._names = reading.names
         self._keys = KeyCounts()
 
     def warnings(self) -> tuple[str, ...]:
@@ -143,7 +144,9 @@ class _Rows:
         return Record(number, layout.cells(cells), identity=layout.identity([str(cell) for cell in cells]))
 
     def _of_object(self, number: int, value: Mapping[str, Any]) -> Record:
-        schema = self._schema
+        schema, names = self._schema, self._names
+        if not names.are_suffixed:
+            value = {names.canonical(name): cell for name, cell in value.items() if name not in names.dropped}
         identity = _cell(ID, value.get(ID)) if schema.has_id else ""
         if not self._known.issuperset(value):
             unknown = value.keys() - self._known

@@ -27,8 +27,10 @@ def read_parquet_body(body: bytes, schema: FeatureSchema, reading: Reading) -> D
 
     try:
         file = open_parquet(io.BytesIO(body))
-        names = file.schema_arrow.names
-        if problem := wrong_names(dict.fromkeys(names), schema) or _unknown(names, schema, reading):
+        own = reading.names
+        names = [own.canonical(name) for name in file.schema_arrow.names]
+        used = [name for name in names if name not in own.dropped]
+        if problem := wrong_names(dict.fromkeys(used), schema) or _unknown(used, schema, reading):
             raise UserError(f"The Parquet body cannot be read: {problem}.")
         groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
         if sum(max(group.total_byte_size, group.num_rows) for group in groups) > _MOST_BYTES:
@@ -42,7 +44,7 @@ def read_parquet_body(body: bytes, schema: FeatureSchema, reading: Reading) -> D
                     tuple("" if position is None else cells[position] for position in positions),
                     identity="" if id_position is None else str(cells[id_position]),
                 )
-                for number, cells in enumerate(rows_of(file, "The Parquet body"), start=1)
+                for number, cells in enumerate(rows_of(file, "The Parquet body", names=own), start=1)
             ]
         )
     except (pa.ArrowException, OSError, ValueError) as error:

@@ -8,6 +8,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
+from multimodal_algo.core.column_names import AS_WRITTEN, ColumnNames
 from multimodal_algo.core.schema import ID, LABEL, FeatureSchema, Modality, modality_of
 
 _SEPARATORS = {";": "';'", "\t": "a tab", "|": "'|'"}
@@ -54,6 +55,8 @@ class Reading:
         Whether each body of a batch transform job is one line.
     refuse_unknown_keys
         Whether a JSON row with a key that is not a column is a bad row. Otherwise such keys are counted and ignored.
+    names
+        The user's own names of the model's columns.
     """
 
     charset: str = "utf-8"
@@ -62,6 +65,7 @@ class Reading:
     in_batch: bool = False
     single_record: bool = False
     refuse_unknown_keys: bool = False
+    names: ColumnNames = AS_WRITTEN
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from typing import IO, TypeVar
 from multimodal_algo.artifact import CONFIG, ModelConfig
 from multimodal_algo.config.inference import on_one_line
 from multimodal_algo.core.archive import is_of_desktop
+from multimodal_algo.core.column_names import AS_WRITTEN
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.progress import Progress
-from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.tools.prepare.images import ImageCells, ImageRules
 from multimodal_algo.tools.prepare.rows import Input, InputRow, holds_images_only, read_folder, read_tables
 
@@ -106,12 +106,13 @@ def prepare_data(
         Data or an image cannot be read, a column has no known suffix, or a column of the model is missing.
     """
     _check_name(output, training)
-    schema = None if model is None else _schema_of(model)
+    config = None if model is None else _config_of(model)
+    schema = None if config is None else config.schema_
     if (images is None or images.folder is None) and holds_images_only(data):
         images = images or ImageRules()
         source = read_folder(data, schema, training)
     else:
-        source = read_tables(data, schema, training)
+        source = read_tables(data, schema, training, AS_WRITTEN if config is None else config.names)
         if output.exists() and any(file.samefile(output) for file in source.files):
             raise UserError(f"{output}: this file is also an input. Name another file to write.")
     return _write(source, ImageCells(source.columns, images, training), output, in_threads=images is not None)
@@ -207,7 +208,7 @@ def _quoted(cell: str) -> str:
     return cell
 
 
-def _schema_of(model: Path) -> FeatureSchema:
+def _config_of(model: Path) -> ModelConfig:
     descriptions: dict[int, bytes] = {}
     with contextlib.suppress(tarfile.TarError, OSError, ValueError):
         with tarfile.open(model) as tar:
@@ -217,5 +218,5 @@ def _schema_of(model: Path) -> FeatureSchema:
                 if is_description and (stream := tar.extractfile(member)) is not None:
                     descriptions.setdefault(len(name.parts), stream.read())
         if descriptions:  # the model may be in a folder
-            return ModelConfig.model_validate_json(descriptions[min(descriptions)]).schema_
+            return ModelConfig.model_validate_json(descriptions[min(descriptions)])
     raise UserError(f"{model}: this file is not the model.tar.gz of a training job.")

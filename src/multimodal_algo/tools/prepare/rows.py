@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from multimodal_algo.core.column_names import AS_WRITTEN, ColumnNames
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.headers import listed, schema_of
 from multimodal_algo.core.schema import ID, LABEL, FeatureSchema
 from multimodal_algo.ingest.image_formats import IMAGE_SUFFIXES
 from multimodal_algo.ingest.images import SeveralImages
-from multimodal_algo.ingest.sources import Source, find_sources, read_rows
+from multimodal_algo.ingest.sources import Source, TableFormat, find_sources, read_rows
 
 PHOTO = "photo_image"
 _TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
@@ -69,7 +70,7 @@ class Input:
     passed_over: int = 0
 
 
-def read_tables(data: Path, schema: FeatureSchema | None, training: bool) -> Input:
+def read_tables(data: Path, schema: FeatureSchema | None, training: bool, names: ColumnNames = AS_WRITTEN) -> Input:
     """Read the rows of the CSV and Parquet files at `data`.
 
     Parameters
@@ -80,13 +81,17 @@ def read_tables(data: Path, schema: FeatureSchema | None, training: bool) -> Inp
         Columns to read. None means the columns of the first file.
     training
         Whether to read the label too.
+    names
+        The user's own names of the columns.
 
     Raises
     ------
     UserError
         There is no table, a table lacks a column, or a column has no known suffix.
     """
-    sources = find_sources(data)
+    if not training:
+        names = replace(names, label=LABEL)  # the tables may lack it
+    sources = find_sources(data, TableFormat(names=names))
     # The first file is opened once, because a FIFO cannot be read again.
     first = _Table(sources[0])
     if schema is None:

@@ -1,0 +1,164 @@
+"""A user's own column names, and the names with suffixes that they stand for.
+
+Files and requests are read by own names. Behind that, a column has its name with the suffix of its modality:
+``price`` is ``price_num`` in the artifact, the log and the report.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.schema import ID, LABEL, Modality, modality_of
+
+DROPPED = "drop"
+"""The kind of columns that are not used."""
+KINDS = (*(modality.value for modality in Modality), DROPPED)
+"""The kinds that a column may have."""
+AUTO = "auto"
+"""The value of `columns` by which all kinds are found from the cells."""
+
+
+@dataclass(frozen=True)
+class ColumnNames:
+    """The columns of a table by their own names.
+
+    Parameters
+    ----------
+    label
+        Name of the label.
+    id
+        Name of the ID.
+    kinds
+        Names and kinds of other columns, each kind one of `KINDS`. Columns that end in a suffix need none.
+    finds_kinds
+        Whether the kinds of all other columns are found from their cells.
+    """
+
+    label: str = LABEL
+    id: str = ID
+    kinds: tuple[tuple[str, str], ...] = ()
+    finds_kinds: bool = False
+
+    @classmethod
+    def parse(cls, label: str, identity: str, columns: str) -> ColumnNames:
+        """Read the hyperparameters ``label``, ``id`` and ``columns``.
+
+        Parameters
+        ----------
+        label, identity
+            Names of the label and the ID.
+        columns
+            Kinds as ``title=text,price=num``, as a JSON object, or ``auto``.
+
+        Raises
+        ------
+        UserError
+            `columns` is written in another way, a kind is unknown, or a column has two meanings.
+        """
+        kinds = {} if columns.strip().lower() in ("", AUTO) else _kinds(columns)
+        for name, kind in kinds.items():
+            _require_kind(name, kind)
+        if repeated := [name for name in (label, identity) if name in kinds] or [label] * (label == identity):
+            raise UserError(f"The column '{repeated[0][:60]}' has two meanings in label, id and columns. Keep one.")
+        has_own = bool(columns) or (label, identity) != (LABEL, ID)
+        return cls(label, identity, tuple(kinds.items()), has_own)
+
+    @property
+    def are_suffixed(self) -> bool:
+        """Whether all columns have suffixes already, so that names do not change."""
+        return (self.label, self.id) == (LABEL, ID) and not self.kinds
+
+    @cached_property
+    def _known(self) -> Mapping[str, str]:
+        """The column of each own name."""
+        known = {self.label: LABEL, self.id: ID}
+        kinds = {name: kind for name, kind in self.kinds if kind != DROPPED}
+        return known | {name: name if modality_of(name) else f"{name}_{kind}" for name, kind in kinds.items()}
+
+    @cached_property
+    def dropped(self) -> frozenset[str]:
+        """Names of columns that are not used."""
+        return frozenset(name for name, kind in self.kinds if kind == DROPPED)
+
+    def canonical(self, name: str) -> str:
+        """Return the column with suffix that an own name stands for. Other names stay as they are."""
+        return self._known.get(name, name)
+
+    def own(self, column: str) -> str:
+        """Return the own name of a column with suffix."""
+        return next((name for name, known in self._known.items() if known == column), column)
+
+    def undecided(self, header: Sequence[str]) -> list[str]:
+        """Return the columns of a header that have neither a suffix nor a kind."""
+        known = self._known.keys() | self.dropped
+        return [name for name in header if name not in known and modality_of(name) is None]
+
+    def with_kinds(self, kinds: Mapping[str, str]) -> ColumnNames:
+        """Return the names with the kinds of more columns. Nothing is left to find."""
+        return ColumnNames(self.label, self.id, (*self.kinds, *kinds.items()))
+
+    def check(self, header: Sequence[str], where: str) -> None:
+        """Refuse a header that lacks a column which is named.
+
+        Raises
+        ------
+        UserError
+            The label, or a column with a kind, is not there. `where` is the file's name.
+        """
+        named = [self.label, *([] if self.id == ID else [self.id]), *(name for name, _ in self.kinds)]
+        if self.label == LABEL:
+            named.remove(LABEL)  # the checks of all headers have a better message
+        missing = [name for name in named if name not in header]
+        if missing:
+            near = difflib.get_close_matches(missing[0], header, n=1, cutoff=0.6)
+            hint = f" Is it '{near[0][:60]}'?" if near else ""
+            shown = ", ".join(f"'{name[:60]}'" for name in header[:12]) + (", …" if len(header) > 12 else "")
+            raise UserError(f"{where}: there is no column '{missing[0][:60]}' among {shown}.{hint}")
+
+    @property
+    def as_json(self) -> str:
+        """The kinds as the hyperparameter ``columns``."""
+        return json.dumps(dict(self.kinds), ensure_ascii=False) if self.kinds else ""
+
+
+AS_WRITTEN = ColumnNames()
+"""Columns with suffixes, ``label`` and ``ID``."""
+
+
+def _kinds(columns: str) -> dict[str, str]:
+    if columns.lstrip().startswith("{"):
+        try:
+            kinds = json.loads(columns)
+        except ValueError:
+            kinds = {"": None}
+        if all(isinstance(kind, str) for kind in kinds.values()):
+            return {name: kind.strip() for name, kind in kinds.items()}
+    else:
+        pairs = [part.rpartition("=") for part in columns.split(",") if part.strip()]
+        if all(name.strip() for name, _, _ in pairs):
+            return {name.strip(): kind.strip() for name, _, kind in pairs}
+    raise UserError(
+        f"The hyperparameter columns is '{columns[:60]}': write it as title=text,price=num or as JSON, for example "
+        '{"title": "text", "price": "num"}. auto finds all kinds.'
+    )
+
+
+def _require_kind(name: str, kind: str) -> None:
+    if kind not in KINDS:
+        near = difflib.get_close_matches(kind.lower(), KINDS, n=1)
+        hint = f" Is it {near[0]}?" if near else ""
+        raise UserError(
+            f"The hyperparameter columns gives '{name[:60]}' the kind '{kind[:30]}': kinds are "
+            f"{', '.join(KINDS[:-1])} and {KINDS[-1]}.{hint}"
+        )
+    modality = modality_of(name)
+    if modality is not None and kind not in (modality.value, DROPPED):
+        raise UserError(
+            f"The hyperparameter columns gives '{name[:60]}' the kind {kind}, but its suffix says {modality.value}. "
+            "Rename the column, or leave it out of columns."
+        )
