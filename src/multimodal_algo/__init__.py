@@ -1,3 +1,25 @@
 """A SageMaker algorithm: classify rows that mix text, numbers, categories and images."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multimodal_algo.interface.fit import fit
+    from multimodal_algo.interface.model import Model, load
+
 __version__ = "0.1.0"
+__all__ = ["Model", "__version__", "fit", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the Python interface when it is used, since its libraries take seconds."""
+    if name == "fit":
+        from multimodal_algo.interface.fit import fit
+
+        return fit
+    if name in ("Model", "load"):
+        from multimodal_algo.interface import model
+
+        return getattr(model, name)
+    raise AttributeError(f"module 'multimodal_algo' has no attribute '{name}'")

@@ -16,7 +16,7 @@ PACKAGE = Path(multimodal_algo.__file__).parent
 # From the top down. A folder imports only from floors below its own; folders on one floor do not import each other.
 FLOORS = (
     {"cli"},
-    {"rehearsal"},
+    {"rehearsal", "interface"},
     {"local", "aws"},
     {"tools"},
     {"training", "serving"},

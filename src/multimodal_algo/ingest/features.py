@@ -71,6 +71,13 @@ class VectorColumn:
         """Return the rows at the positions `rows`, int (n,). Vectors are not copied."""
         return VectorColumn(self.vectors, self.index[rows])
 
+    @classmethod
+    def joined(cls, parts: Sequence[VectorColumn]) -> VectorColumn:
+        """Return the rows of all parts in one column."""
+        starts = np.cumsum([0, *(len(part.vectors) for part in parts)])
+        index = [np.where(part.present, part.index + start, -1) for part, start in zip(parts, starts, strict=False)]
+        return cls(np.concatenate([part.vectors for part in parts]), np.concatenate(index))
+
 
 @dataclass(frozen=True)
 class Features:
@@ -112,6 +119,16 @@ class Features:
             self.table.iloc[rows].reset_index(drop=True),
             {column: vectors.take(rows) for column, vectors in self.vectors.items()},
             {column: pictures.take(rows) for column, pictures in self.pictures.items()},
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Features]) -> Features:
+        """Return the rows of all parts, which have the same columns, with a new index."""
+        first = parts[0]
+        return cls(
+            pd.concat([part.table for part in parts], ignore_index=True),
+            {name: VectorColumn.joined([part.vectors[name] for part in parts]) for name in first.vectors},
+            {name: PictureColumn.joined([part.pictures[name] for part in parts]) for name in first.pictures},
         )
 
 

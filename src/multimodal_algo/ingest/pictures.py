@@ -29,6 +29,13 @@ class PictureColumn:
         """Return the rows at the positions `rows`, int (n,). Pictures are not copied."""
         return PictureColumn(self.data, self.spans[rows])
 
+    @classmethod
+    def joined(cls, parts: Sequence[PictureColumn]) -> PictureColumn:
+        """Return the rows of all parts in one column."""
+        starts = np.cumsum([0, *(len(part.data) for part in parts)])
+        spans = [part.spans + start for part, start in zip(parts, starts, strict=False)]
+        return cls(np.concatenate([part.data for part in parts]), np.concatenate(spans))
+
     def only_first(self, rows: int) -> PictureColumn:
         """Return the column without the pictures of all rows after the first `rows`. `data` is in the order of rows."""
         spans = self.spans.copy()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +155,19 @@ class LoadedModel:
     def votes(self, features: Features) -> Votes:
         """Return the votes of the branches, in the order of ``config.branches``."""
         return votes_of(self._models, features, min_completeness=self.config.min_completeness)
+
+    def timed_votes(self, features: Features) -> tuple[Votes, list[float]]:
+        """Return the votes of the branches, and the seconds that each of them took."""
+        times, votes = [time.perf_counter()], []
+        for model in self._models:
+            votes.append(model.predict(features, min_completeness=self.config.min_completeness))
+            times.append(time.perf_counter())
+        return Votes.stack(votes), [end - start for start, end in pairwise(times)]
+
+    @property
+    def prior(self) -> np.ndarray:
+        """The predictions for a row without votes, (n,)."""
+        return self._fusion.prior
 
     def fuse(self, votes: Votes) -> np.ndarray:
         """Return the fused predictions: calibrated probabilities, float32 (rows, n), or numbers, float64 (rows, 1)."""

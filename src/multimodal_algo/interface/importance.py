@@ -1,0 +1,76 @@
+"""Permutation importance: how much worse answers become without the information of some columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from multimodal_algo.core.metrics import Metric
+from multimodal_algo.ingest.features import Features
+
+_LEVEL = 0.975
+
+
+def importances(
+    predict: Callable[[Features], np.ndarray],
+    features: Features,
+    targets: np.ndarray,
+    groups: Mapping[str, Sequence[str]],
+    metric: Metric,
+    *,
+    repeats: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Return the importance of groups of columns.
+
+    The values of a group are dealt to other rows at random, and the loss of the metric is measured (Breiman, 2001,
+    "Random Forests"; Fisher et al., 2019, "All Models are Wrong, but Many are Useful").
+
+    Parameters
+    ----------
+    predict
+        The model: features to predictions, float (rows, n).
+    features
+        The rows.
+    targets
+        Class indices, int (rows,), or numbers, float (rows,).
+    groups
+        Names of the groups, and the columns of each.
+    metric
+        The metric.
+    repeats
+        Number of permutations.
+    seed
+        Seed of the permutations.
+
+    Returns
+    -------
+    pandas.DataFrame
+        By group: ``importance``, ``stddev``, ``low`` and ``high``, float64.
+    """
+    from scipy.stats import t
+
+    sign = 1.0 if metric.greater_is_better else -1.0
+    whole = metric(targets, predict(features))
+    random = np.random.default_rng(seed)
+    width = float(t.ppf(_LEVEL, repeats - 1)) / np.sqrt(repeats) if repeats > 1 else np.nan
+    rows = {}
+    for name, columns in groups.items():
+        orders = [random.permutation(len(features)) for _ in range(repeats)]
+        losses = [sign * (whole - metric(targets, predict(_dealt(features, columns, order)))) for order in orders]
+        mean, deviation = float(np.mean(losses)), float(np.std(losses, ddof=1)) if repeats > 1 else np.nan
+        rows[name] = (mean, deviation, mean - width * deviation, mean + width * deviation)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["importance", "stddev", "low", "high"])
+
+
+def _dealt(features: Features, columns: Sequence[str], order: np.ndarray) -> Features:
+    """Return the rows with the values of `columns` from the rows at the positions `order`, int (rows,)."""
+    dealt = features.take(order)
+    cells = [column for column in columns if column in features.table]
+    return Features(
+        features.table.assign(**{column: dealt.table[column].to_numpy() for column in cells}),
+        {**features.vectors, **{column: dealt.vectors[column] for column in columns if column in features.vectors}},
+        {**features.pictures, **{column: dealt.pictures[column] for column in columns if column in features.pictures}},
+    )
