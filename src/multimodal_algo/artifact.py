@@ -11,6 +11,7 @@
     wholistic/              the fusion network and the calibration
     earlier/                branches of the previous model, if the job continued one
     rows.npy                hashes of the training rows
+    model_config.sig        signature of model_config.json, if training had a key
 """
 
 from __future__ import annotations
@@ -19,24 +20,28 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from multimodal_algo import __version__
-from multimodal_algo.core.archive import log_left_out, unpack
 from multimodal_algo.core.column_names import ColumnNames
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.files import sha256
 from multimodal_algo.core.schema import ID, LABEL, FeatureSchema
+from multimodal_algo.core.archive import log_left_out, open_archive
+from multimodal_algo.core.forgetting import forget_paths
 from multimodal_algo.core.task import ProblemType, Task
 from multimodal_algo.ingest.image_input import IMAGENET, ImageInput
+from multimodal_algo.sagemaker.settings import ml_paths
+from multimodal_algo.sagemaker.signing import KEY_VARIABLE, is_signature, is_signing, signature_of
 
 FORMAT_VERSION = 5
 CONFIG = "model_config.json"
+SIGNATURE = "model_config.sig"
 FUSION = Path("wholistic/fusion.safetensors")
 ROW_KEYS = Path("rows.npy")
 CATEGORIES = Path("categories.npz")
@@ -47,6 +52,7 @@ GRAPH = "network.onnx"
 _INCOMPLETE = ".incomplete"
 # Hyperparameters with the user's own names of the columns, and their defaults.
 _NAMES = {"label": LABEL, "id": ID, "columns": ""}
+_SomePath = TypeVar("_SomePath", bound=PurePath)
 _MATCHED = ("autogluon.tabular", "torch", "scikit-learn")
 
 
@@ -122,7 +128,9 @@ def current_versions() -> dict[str, str]:
     return {"multimodal-algo": __version__, "python": f"{sys.version_info[0]}.{sys.version_info[1]}", **versions}
 
 
-def write_artifact(directory: Path, config: ModelConfig, write_files: Callable[[Path], None]) -> ModelConfig:
+def write_artifact(
+    directory: Path, config: ModelConfig, write_files: Callable[[Path], None], private: Iterable[Path] = ()
+) -> ModelConfig:
     """Write an artifact into `directory`, which may exist and may be a mount.
 
     Files are written below a temporary name and then renamed. ``model_config.json`` is renamed last, so that an
@@ -136,6 +144,8 @@ def write_artifact(directory: Path, config: ModelConfig, write_files: Callable[[
         Description without ``files``.
     write_files
         Function that writes all other files into the directory that it gets.
+    private
+        Paths of this machine that the files must not name, next to `directory` and the tree of the platform.
 
     Returns
     -------
@@ -146,12 +156,17 @@ def write_artifact(directory: Path, config: ModelConfig, write_files: Callable[[
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     write_files(staging)
+    forget_paths(staging, {directory, ml_paths(os.environ).base, *private})
     hashes = {
         path.relative_to(staging).as_posix(): sha256(path) for path in sorted(staging.rglob("*")) if path.is_file()
     }
     complete = config.model_copy(update={"files": hashes})
-    (staging / CONFIG).write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    (directory / CONFIG).unlink(missing_ok=True)
+    content = (complete.model_dump_json(indent=2) + "\n").encode()
+    (staging / CONFIG).write_bytes(content)
+    if is_signing():
+        (staging / SIGNATURE).write_text(signature_of(content) + "\n", encoding="utf-8")
+    for name in (CONFIG, SIGNATURE):
+        (directory / name).unlink(missing_ok=True)
     for child in sorted(staging.iterdir(), key=lambda path: path.name == CONFIG):
         target = directory / child.name
         if target.is_dir():
@@ -173,33 +188,41 @@ def artifact_folder(directory: Path) -> Path:
     """
     if (directory / CONFIG).is_file():
         return directory
-    folders = [path.parent for path in sorted(directory.rglob(CONFIG)) if path.is_file()]
+    return _only_folder((path for path in directory.rglob(CONFIG) if path.is_file()), directory) or directory
+
+
+def _only_folder(descriptions: Iterable[_SomePath], location: Path) -> _SomePath | None:
+    """Return the folder of the description that is in the fewest folders. None where there is no description."""
+    folders = sorted(path.parent for path in descriptions)
     depth = min((len(folder.parts) for folder in folders), default=0)
-    first, *more = [folder for folder in folders if len(folder.parts) == depth] or [directory]
-    if more:
-        raise UserError(f"{directory}: the folders {first.name} and {more[0].name} hold one artifact each. Keep one.")
-    return first
+    outermost = [folder for folder in folders if len(folder.parts) == depth]
+    if len(outermost) > 1:
+        first, second = (folder.name for folder in outermost[:2])
+        raise UserError(f"{location}: the folders {first} and {second} hold one artifact each. Keep one.")
+    return outermost[0] if outermost else None
 
 
 def unpack_artifact(archive: Path, directory: Path) -> Path:
     """Unpack a model archive into a new `directory`, and return the folder of the artifact there.
 
-    Files that ``model_config.json`` does not list are not kept.
+    The archive and its ``model_config.json`` are checked first. Files that ``model_config.json`` does not list are not
+    unpacked.
 
     Raises
     ------
     UserError
-        See `unpack` and `read_description`.
+        See `open_archive`, `Contents.extract` and `read_description`.
     """
-    left_out = unpack(archive, directory)
-    folder = artifact_folder(directory)
-    listed = {folder / name for name in (CONFIG, *read_description(folder).files)}
-    for path in sorted(directory.rglob("*")):
-        if path.is_file() and path not in listed:
-            path.unlink()
-            left_out.append(path.relative_to(directory).as_posix())
+    with open_archive(archive, CONFIG) as contents:
+        folder = _only_folder(contents.read, archive)
+        if folder is None:
+            raise _incomplete(archive)
+        config = _parse(contents.read[folder / CONFIG], f"{archive.name}/{folder / CONFIG}")
+        wanted = {folder / name for name in (CONFIG, SIGNATURE, *config.files)}
+        contents.extract(directory, wanted)
+        left_out = [*contents.left_out, *(path.as_posix() for path in contents.files if path not in wanted)]
     log_left_out(archive, left_out)
-    return folder
+    return directory / folder
 
 
 def read_config(directory: Path) -> ModelConfig:
@@ -208,7 +231,8 @@ def read_config(directory: Path) -> ModelConfig:
     Raises
     ------
     UserError
-        There is no artifact, its format or a library has another version, or a file is missing or changed.
+        There is no artifact, its format or a library has another version, or a file is missing or changed. Or the
+        environment has a key, and the artifact is not signed with it.
     """
     config = read_description(directory)
     _check_files(directory, config)
@@ -221,18 +245,40 @@ def read_description(directory: Path) -> ModelConfig:
     Raises
     ------
     UserError
-        There is no artifact, or its format or a library has another version.
+        There is no artifact, or its format or a library has another version. Or the environment has a key, and the
+        description is not signed with it.
     """
     path = directory / CONFIG
     if not path.is_file():
+        raise _incomplete(directory)
+    content = path.read_bytes()
+    if is_signing():
+        _check_signature(directory, content)
+    return _parse(content, str(path))
+
+
+def _check_signature(directory: Path, content: bytes) -> None:
+    path = directory / SIGNATURE
+    if not path.is_file():
+        raise UserError(f"{path}: the artifact is not signed, but {KEY_VARIABLE} is set. Train with the same key.")
+    if not is_signature(path.read_text(encoding="utf-8", errors="replace"), content):
         raise UserError(
-            f"{directory}: there is no {CONFIG}, so the artifact is not complete. Train again or check the archive."
+            f"{path}: the signature is not one by {KEY_VARIABLE}. The artifact was changed or signed with another key."
         )
+
+
+def _incomplete(location: Path) -> UserError:
+    return UserError(
+        f"{location}: there is no {CONFIG}, so the artifact is not complete. Train again or check the archive."
+    )
+
+
+def _parse(content: bytes, path: str) -> ModelConfig:
+    """Return the description that a file holds. Its `path` is for messages. See `read_description` for the errors."""
     try:
-        text = path.read_text(encoding="utf-8")
-        _require_format(json.loads(text))
-        config = ModelConfig.model_validate_json(text)
-    except (ValueError, ValidationError) as error:
+        _require_format(json.loads(content))
+        config = ModelConfig.model_validate_json(content)
+    except (ValueError, ValidationError, RecursionError) as error:
         raise UserError(
             f"{path}: this file cannot be read as a model description ({_first_line(error)}). Train again."
         ) from None
@@ -275,6 +321,17 @@ def _check_files(directory: Path, config: ModelConfig) -> None:
             raise UserError(f"The artifact is incomplete: {name} is missing. Download or train it again.")
         if sha256(path) != expected:
             raise UserError(f"The artifact is damaged: {name} is not what was written. Download or train it again.")
+    if is_signing():
+        _refuse_unsigned(directory, config)
+
+
+def _refuse_unsigned(directory: Path, config: ModelConfig) -> None:
+    """Refuse files next to those of a signed artifact, which a library may read."""
+    for folder in {PurePosixPath(name).parts[0] for name in config.files if "/" in name}:
+        for path in (directory / folder).rglob("*"):
+            name = path.relative_to(directory).as_posix()
+            if path.is_file() and name not in config.files:
+                raise UserError(f"The artifact holds {name[:60]}, which its signature does not cover. Remove the file.")
 
 
 def _first_line(error: Exception) -> str:

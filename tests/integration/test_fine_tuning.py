@@ -13,6 +13,7 @@ from small_job import PARAMETERS, WEIGHTS_DIR, WriteCsv
 
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.core.budget import Budget
+from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.task import Task
 from multimodal_algo.networks.image_backbone import ImageBackbone
 from multimodal_algo.networks.image_info import BackboneInfo
@@ -85,6 +86,8 @@ def test_fine_tuned_text_and_images_answer_alike_after_loading(
     assert len(together) == 3
     alone = np.concatenate([predictor.predict([row]) for row in rows])
     np.testing.assert_allclose(together, alone, atol=1e-4)
+    files = [path for path in (tmp_path / "model").rglob("*") if path.is_file()]
+    assert not [path for path in files if str(tmp_path).encode() in path.read_bytes()]
 
 
 def test_answers_are_those_of_autogluons_own_predict(tmp_path: Path) -> None:
@@ -110,6 +113,11 @@ def test_answers_are_those_of_autogluons_own_predict(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "saved")
     shutil.rmtree(tmp_path / "start")
     np.testing.assert_allclose(FineTunedPredictor.load(tmp_path / "again").predict(texts), expected, atol=1e-4)
+    for name in ("df_preprocessor.pkl", "data_processors.pkl", "eval_metric.pkl"):
+        shutil.copytree(tmp_path / "again", tmp_path / name)
+        (tmp_path / name / "0" / name).write_bytes(b"cos\nsystem\n(Vtrue\ntR.")  # AutoMM would go on without one
+        with pytest.raises(UserError, match=rf"0/{name}: the pickle names os\.system"):
+            FineTunedPredictor.load(tmp_path / name)
     assert out_of_fold.shape == (90, 3)
     assert np.allclose(out_of_fold.sum(axis=1), 1, atol=1e-4)
 

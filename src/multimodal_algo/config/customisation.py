@@ -19,6 +19,12 @@ _WIDE_SETTINGS = ("C", "max_iter", "max_words", "pieces", "plain")
 _TABULAR = (Branch.NUM, Branch.CAT, Branch.TABLE)
 
 
+TABULAR_MODELS = [
+    *(_WIDE, "GBM", "GBM_PREP", "CAT", "XGB", "RF", "XT", "KNN", "LR", "NN_TORCH", "FT_TRANSFORMER", "TABM", "DUMMY")
+]
+"""AutoGluon's models for tables that the image can fit, and whose files `predictors.pickled_classes` admits."""
+
+
 @dataclass(frozen=True)
 class Customisation:
     """The changes that a user makes to a recipe.
@@ -54,14 +60,13 @@ class Customisation:
         image, image_models = _sorted(Modality.IMAGE, hyperparameters)
         tabular = hyperparameters.customised("tabular_hyperparameters")
         if tabular:
-            known = _tabular_keys()
             for key in tabular:
                 if "." in key:
                     raise UserError(
                         f"tabular_hyperparameters: {key[:60]} is a key of AutoMM. Set it in text_hyperparameters or "
                         "image_hyperparameters, or name a model of AutoGluon, for example FT_TRANSFORMER."
                     )
-                _check("tabular_hyperparameters", key, known)
+                _check("tabular_hyperparameters", key, TABULAR_MODELS)
         return cls(
             text,
             image,
@@ -137,9 +142,3 @@ def _network(values: Mapping[str, Any]) -> NetworkSettings:
 def _check(name: str, key: str, known: Sequence[str]) -> None:
     if key not in known:
         raise UserError(f"{name}: unknown key '{key[:60]}': {nearest(key, known)}")
-
-
-def _tabular_keys() -> list[str]:
-    from autogluon.tabular.registry import ag_model_registry
-
-    return [_WIDE, *ag_model_registry.keys]

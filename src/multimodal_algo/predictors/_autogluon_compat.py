@@ -15,17 +15,39 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from multimodal_algo.predictors.pickled_classes import SHARED, TABULAR
+from multimodal_algo.predictors.pickles import Pickles
+
+PICKLES = Pickles(SHARED, TABULAR)
+"""Loads the pickles of tabular models."""
+
 
 @cache
 def tabular_predictor() -> Any:
-    """Return AutoGluon's class ``TabularPredictor``, which lists the installed packages once.
+    """Return AutoGluon's class ``TabularPredictor``, which loads admitted pickles alone, and lists packages once.
 
-    By itself it reads the description of every package at each save and load, which takes longer than many a fit.
+    By itself it loads any pickle. It also reads the description of every package at each save and load, which takes
+    longer than many a fit.
     """
+    from autogluon.common.loaders import load_pkl
+    from autogluon.tabular.models.automm import automm_model
+    from autogluon.tabular.models.rf.compilers import native as forests
+    from autogluon.tabular.models.tabular_nn.compilers import native as networks
     from autogluon.tabular.predictor import predictor
 
+    # All modules of AutoGluon that load pickles of tabular models. The two compilers load a second pickle of a model.
+    for module in (load_pkl, forests, networks):
+        module.pickle = PICKLES
+    automm_model.try_import_autogluon_multimodal = _import_automm
     predictor.get_autogluon_metadata = cache(predictor.get_autogluon_metadata)
     return predictor.TabularPredictor
+
+
+def _import_automm() -> None:
+    """Import AutoMM, which the tabular model FT_TRANSFORMER uses, and let it load admitted pickles alone."""
+    from multimodal_algo.predictors.finetune.files import multimodal
+
+    multimodal()
 
 
 @dataclass(frozen=True)

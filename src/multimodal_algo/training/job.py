@@ -88,7 +88,7 @@ def train(
         data = _read_data(channels, start, backbones, context)
         trained = _train(channels, data, start, teaching, backbones, context)
         outcome = start.choose(_measure(trained, data, context), data.target, trained.selector, hyperparameters)
-        start.ship(outcome, directories.model, _artifact(trained, data, start, backbones, hyperparameters).write)
+        start.ship(outcome, directories.model, _artifact(trained, data, start, backbones, context).write)
         _report(outcome, data, context)
         return outcome.metrics
 
@@ -241,12 +241,12 @@ def _measure(trained: _Trained, data: TrainingData, context: JobContext) -> Outc
 
 
 def _artifact(
-    trained: _Trained, data: TrainingData, start: Start, backbones: Backbones, hyperparameters: HyperParameters
+    trained: _Trained, data: TrainingData, start: Start, backbones: Backbones, context: JobContext
 ) -> NewArtifact:
     """Return the artifact of the new model. It is not written yet."""
     return NewArtifact(
-        data.dataset, data.target, trained.fitted, trained.fused.fusion, backbones, hyperparameters,
-        start.known_keys(data.groups.keys), start.known_categories(data.dataset),
+        data.dataset, data.target, trained.fitted, trained.fused.fusion, backbones, context.hyperparameters,
+        start.known_keys(data.groups.keys), start.known_categories(data.dataset), (context.directories.checkpoints,),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +54,8 @@ class NewArtifact:
         Keys of all rows that the model was trained on, uint32, sorted.
     known_categories
         Values of all categories that the model was trained on.
+    private
+        Paths of this machine that the artifact must not name.
     """
 
     dataset: Dataset
@@ -64,10 +66,11 @@ class NewArtifact:
     hyperparameters: HyperParameters
     known_keys: np.ndarray
     known_categories: KnownCategories
+    private: tuple[Path, ...] = ()
 
     def write(self, model_dir: Path, metrics: Metrics) -> None:
         """Write the artifact into the platform's model directory, with `metrics` in its description."""
-        ship(model_dir, self._config(metrics), self._write_files)
+        ship(model_dir, self._config(metrics), self._write_files, self.private)
 
     def _write_files(self, directory: Path) -> None:
         for _, model in self.fitted.models:
@@ -111,9 +114,11 @@ class NewArtifact:
         )
 
 
-def ship(model_dir: Path, config: ModelConfig, write_files: Callable[[Path], None]) -> None:
+def ship(
+    model_dir: Path, config: ModelConfig, write_files: Callable[[Path], None], private: Iterable[Path] = ()
+) -> None:
     """Write an artifact, see `write_artifact`, and log its size and the seconds that this takes."""
     started = time.monotonic()
-    files = write_artifact(model_dir, config, write_files).files
+    files = write_artifact(model_dir, config, write_files, private).files
     size = sum((model_dir / name).stat().st_size for name in files)
     _LOG.info("artifact: %d files, %.1f MB, written in %.1f s", len(files), size / 1e6, time.monotonic() - started)

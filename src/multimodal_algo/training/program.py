@@ -42,6 +42,8 @@ _LOG = logging.getLogger(__name__)
 
 # API: FailureReason has at most 1,024 characters.
 _FAILURE_CHARACTERS = 1024
+# The text of another library's error may be of any length.
+_DETAIL_CHARACTERS = 400
 # The platform sends SIGKILL 120 s after SIGTERM.
 _FLUSH_S = 90
 
@@ -88,7 +90,8 @@ def _reason_of(step: Callable[[], None]) -> str | None:
         return str(error)
     except Exception as error:
         _LOG.exception("training failed: a bug")
-        return f"Internal error ({type(error).__name__}: {error}). The log has the details."
+        detail = f"{type(error).__name__}: {error}"[:_DETAIL_CHARACTERS]
+        return f"Internal error ({detail}). The log has the details."
     return None
 
 
@@ -125,9 +128,19 @@ class _Ending:
         logging.shutdown()
 
     def write_failure(self, reason: str) -> None:
-        """Write the failure file."""
-        self.paths.failure.parent.mkdir(parents=True, exist_ok=True)
-        self.paths.failure.write_text(reason[:_FAILURE_CHARACTERS], encoding="utf-8")
+        """Write the failure file. Where its volume does not take it, the log alone has the reason."""
+        text = failure_text(reason)
+        try:
+            self.paths.failure.parent.mkdir(parents=True, exist_ok=True)
+            self.paths.failure.write_text(text, encoding="utf-8")
+        except OSError as error:
+            _LOG.error("the failure file cannot be written (%s)", error)
+
+
+def failure_text(reason: str) -> str:
+    """Return the content of the failure file: a reason on one line, of at most 1,024 characters."""
+    line = " ".join("".join(each if each.isprintable() else " " for each in reason).split())
+    return line if len(line) <= _FAILURE_CHARACTERS else f"{line[: _FAILURE_CHARACTERS - 1]}…"
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from multimodal_algo.predictors.finetune.pickled_classes import AUTOMM
+from multimodal_algo.predictors.pickled_classes import SHARED
+from multimodal_algo.predictors.pickles import Pickles
+
+PICKLES = Pickles(SHARED, AUTOMM)
+"""Loads the pickles of AutoMM's predictors."""
+
 # A sentence network does not use its own pooling layer. Plain "ddp" would refuse the second step.
 _STRATEGY = "ddp_find_unused_parameters_true"
+
+
+@cache
+def admit_pickles() -> None:
+    """Let AutoMM load admitted pickles alone. By itself it loads any pickle.
+
+    These are all of its modules that load pickles. A file of a predictor names the learner that loads it.
+    """
+    from autogluon.multimodal.learners import base, ensemble, few_shot_svm, matching
+
+    for module in (base, ensemble, few_shot_svm, matching):
+        module.pickle = PICKLES
 
 
 def learner_of(predictor: Any) -> Any:

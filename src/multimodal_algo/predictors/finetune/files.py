@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from multimodal_algo.config.automm_keys import family_of
-from multimodal_algo.predictors.finetune._automm_compat import config_of, learner_of, merge_adaptations, network_of
+from multimodal_algo.predictors.finetune._automm_compat import (
+    PICKLES,
+    admit_pickles,
+    config_of,
+    learner_of,
+    merge_adaptations,
+    network_of,
+)
 
 
 def write_predictor(predictor: Any, directory: Path) -> None:
@@ -29,9 +36,18 @@ def write_predictor(predictor: Any, directory: Path) -> None:
 
 
 def read_predictor(directory: Path) -> Any:
-    """Read a ``MultiModalPredictor`` that `write_predictor` wrote."""
-    with quiet():
-        return multimodal().load(str(directory), verbosity=0)
+    """Read a ``MultiModalPredictor`` that `write_predictor` wrote.
+
+    Raises
+    ------
+    UserError
+        One of its pickles holds what is not admitted.
+    """
+    try:
+        with quiet():
+            return multimodal().load(str(directory), verbosity=0)
+    finally:
+        PICKLES.raise_refusal()  # AutoMM goes on without some of its files
 
 
 def write_networks(predictor: Any, directory: Path) -> None:
@@ -90,7 +106,7 @@ def _write_image_network(network: Any, name: str, directory: Path) -> None:
 
 
 def multimodal() -> Any:
-    """Return the class ``MultiModalPredictor``.
+    """Return the class ``MultiModalPredictor``, which loads admitted pickles alone.
 
     Its import lets Pillow accept truncated images. This package must refuse them, so the setting is put back.
     """
@@ -98,6 +114,7 @@ def multimodal() -> Any:
     from PIL import ImageFile
 
     ImageFile.LOAD_TRUNCATED_IMAGES = False
+    admit_pickles()
     return MultiModalPredictor
 
 

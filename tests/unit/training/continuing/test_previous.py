@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from multimodal_algo.artifact import CONFIG, FORMAT_VERSION, ROW_KEYS, ModelConfig, current_versions, write_artifact
-from multimodal_algo.core.archive import unpack
-from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.errors import MultimodalError, UserError
 from multimodal_algo.training.continuing.previous import PreviousModel, find_artifact
 
 
@@ -163,12 +162,45 @@ def test_an_archive_must_be_whole_and_the_only_one(small: Path, tmp_path: Path) 
         find_artifact(archive.parent, tmp_path / "scratch")
 
 
-def test_an_archive_larger_than_the_disk_is_refused_before_it_is_written(tmp_path: Path) -> None:
-    huge = tarfile.TarInfo("zeros")
-    huge.size = 1 << 50
-    archive = tmp_path / "model.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.fileobj.write(huge.tobuf())  # type: ignore[union-attr]
-    with pytest.raises(UserError, match="the disk has no room to unpack it"):
-        unpack(archive, tmp_path / "there")
-    assert not list((tmp_path / "there").iterdir())
+KEY = "a key of some length"
+
+
+def signed(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write the artifact again with a key."""
+    monkeypatch.setenv("ARTIFACT_KEY", KEY)
+    config = ModelConfig.model_validate_json((directory / CONFIG).read_text())
+    write_artifact(tmp_path / "signed", config, lambda staging: shutil.copytree(directory / "text", staging / "text"))
+    return tmp_path / "signed"
+
+
+def test_a_signed_artifact_is_loaded_with_its_key(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = packed(signed(small, tmp_path, monkeypatch), tmp_path / "channel/model.tar.gz")
+    assert find_artifact(archive, tmp_path / "scratch")[1].classes == ("x", "y")
+    monkeypatch.delenv("ARTIFACT_KEY")
+    assert find_artifact(archive, tmp_path / "without")[1].classes == ("x", "y")
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("unsigned", "the artifact is not signed, but ARTIFACT_KEY is set"),
+        ("other key", "the signature is not one by ARTIFACT_KEY"),
+        ("changed", "the signature is not one by ARTIFACT_KEY"),
+        ("added", "text/extra.pkl, which its signature does not cover"),
+        ("short key", "ARTIFACT_KEY has 4 characters"),
+    ],
+)
+def test_an_artifact_without_the_right_signature_is_refused(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, reason: str
+) -> None:
+    directory = signed(small, tmp_path, monkeypatch)
+    if kind == "unsigned":
+        directory = small
+    if kind == "changed":
+        (directory / CONFIG).write_text((directory / CONFIG).read_text().replace('"toy"', '"best"'))
+    if kind == "added":
+        (directory / "text/extra.pkl").touch()
+    if kind.endswith("key"):
+        monkeypatch.setenv("ARTIFACT_KEY", "another key of some length" if kind == "other key" else "tiny")
+    with pytest.raises(MultimodalError, match=reason):
+        find_artifact(directory, tmp_path / "scratch")

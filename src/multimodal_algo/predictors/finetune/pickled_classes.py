@@ -1,0 +1,23 @@
+"""The classes that AutoMM's pickles hold: how it prepares columns, and the metric of a fit.
+
+Its networks are no pickles: AutoMM reads their weights with ``torch.load(weights_only=True)``.
+"""
+
+from __future__ import annotations
+
+from multimodal_algo.predictors.pickles import Admitted
+
+AUTOMM: Admitted = {
+    "autogluon.multimodal.data.label_encoder": "CustomLabelEncoder NumericLabelEncoder",
+    "autogluon.multimodal.data.preprocess_dataframe": "MultiModalFeaturePreprocessor",
+    "autogluon.multimodal.data.process_categorical": "CategoricalProcessor",
+    "autogluon.multimodal.data.process_image": "ImageProcessor",
+    "autogluon.multimodal.data.process_label": "LabelProcessor",
+    "autogluon.multimodal.data.process_numerical": "NumericalProcessor",
+    "autogluon.multimodal.data.process_text": "TextProcessor",
+    "omegaconf.base": "ContainerMetadata Metadata",
+    "omegaconf.dictconfig": "DictConfig",
+    "omegaconf.listconfig": "ListConfig",
+    "omegaconf.nodes": "AnyNode",
+    "typing": "Any",
+}

@@ -1,0 +1,100 @@
+"""Pickles of an artifact that somebody else made: they run no code that they bring."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from multimodal_algo.artifact import CONFIG, read_description
+from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.files import sha256
+from multimodal_algo.predictors._autogluon_compat import PICKLES, tabular_predictor
+from multimodal_algo.predictors.finetune._automm_compat import PICKLES as AUTOMM_PICKLES
+from multimodal_algo.serving.loaded_model import LoadedModel
+
+
+def calling(module: str, name: str, argument: str) -> bytes:
+    """A pickle that calls ``module.name(argument)`` when it is loaded."""
+    texts = [f"X{len(text).to_bytes(4, 'little').decode()}{text}".encode() for text in (module, name, argument)]
+    return b"\x80\x04" + texts[0] + texts[1] + b"\x93" + texts[2] + b"\x85R."
+
+
+def planted(artifact: Path, directory: Path, name: str, content: bytes) -> Path:
+    """A copy of an artifact in which one file is another one, with the right hash in the description."""
+    shutil.copytree(artifact, directory)
+    (directory / name).write_bytes(content)
+    config = read_description(directory)
+    files = {**config.files, name: sha256(directory / name)}
+    (directory / CONFIG).write_text(config.model_copy(update={"files": files}).model_dump_json())
+    return directory
+
+
+@pytest.mark.fits
+@pytest.mark.parametrize("name", ["predictor.pkl", "learner.pkl", "models/trainer.pkl"])
+def test_an_artifact_that_runs_a_command_is_refused_with_a_sentence(artifact: Path, tmp_path: Path, name: str) -> None:
+    ran = tmp_path / "ran"
+    attack = calling("os", "system", f"touch {ran}")
+    pickle.loads(attack)
+    ran.unlink()  # the attack works where nothing stands against it
+    directory = planted(artifact, tmp_path / "planted", f"text/predictor/{name}", attack)
+    with pytest.raises(UserError, match=rf"{Path(name).name}: the pickle names os.system, which no model of this pack"):
+        LoadedModel.load(directory)
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("pickles", [PICKLES, AUTOMM_PICKLES], ids=["tabular", "AutoMM"])
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("builtins", "eval"),
+        ("builtins", "getattr"),
+        ("posix", "system"),
+        ("numpy", "load"),
+        ("numpy", "ndarray.dump"),
+        ("pandas", "read_pickle"),
+        ("pandas.core.frame", "DataFrame.eval"),
+        ("torch", "load"),
+        ("subprocess", "Popen"),
+        ("multimodal_algo.core.linear", "Linear.__init__.__globals__"),
+    ],
+)
+def test_only_listed_classes_are_found(pickles: type(PICKLES), module: str, name: str) -> None:  # type: ignore[valid-type]
+    with pytest.raises(UserError, match="which no model of this package holds"):
+        pickles.load(io.BytesIO(calling(module, name, "1")))
+
+
+def test_the_second_pickle_of_a_forest_is_checked_too(tmp_path: Path) -> None:
+    tabular_predictor()
+    from autogluon.tabular.models.rf.compilers.native import AbstractNativeCompiler
+
+    (tmp_path / "model_native.pkl").write_bytes(calling("os", "system", f"touch {tmp_path}/ran"))
+    with pytest.raises(UserError, match=r"names os\.system"):
+        AbstractNativeCompiler.load(str(tmp_path))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_all_modules_of_autogluon_that_load_pickles_are_covered() -> None:
+    """A new version may load pickles elsewhere: see `tabular_predictor` and `admit_pickles`."""
+    (root,) = find_spec("autogluon").submodule_search_locations  # type: ignore[union-attr]
+    loading = {
+        path.relative_to(root).as_posix()
+        for path in Path(root).rglob("*.py")
+        if "pickle.load" in path.read_text(encoding="utf-8")
+    }
+    assert loading == {
+        "common/loaders/load_pkl.py",
+        "tabular/models/rf/compilers/native.py",
+        "tabular/models/tabular_nn/compilers/native.py",
+        "multimodal/learners/base.py",
+        "multimodal/learners/ensemble.py",
+        "multimodal/learners/few_shot_svm.py",
+        "multimodal/learners/matching.py",
+        # not reached when a model is loaded: the search of hyperparameters, and folds that Ray fits
+        "core/models/ensemble/fold_fitting_strategy.py",
+        "core/searcher/local_searcher.py",
+    }
