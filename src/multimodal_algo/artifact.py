@@ -28,12 +28,13 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from multimodal_algo import __version__
+from multimodal_algo.core.archive import log_left_out, open_archive
 from multimodal_algo.core.column_names import ColumnNames
+from multimodal_algo.core.disks import write_into
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.files import sha256
-from multimodal_algo.core.schema import ID, LABEL, FeatureSchema
-from multimodal_algo.core.archive import log_left_out, open_archive
 from multimodal_algo.core.forgetting import forget_paths
+from multimodal_algo.core.schema import ID, LABEL, FeatureSchema
 from multimodal_algo.core.task import ProblemType, Task
 from multimodal_algo.ingest.image_input import IMAGENET, ImageInput
 from multimodal_algo.sagemaker.settings import ml_paths
@@ -153,18 +154,14 @@ def write_artifact(
         The description with ``files``.
     """
     staging = directory / _INCOMPLETE
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    write_files(staging)
-    forget_paths(staging, {directory, ml_paths(os.environ).base, *private})
-    hashes = {
-        path.relative_to(staging).as_posix(): sha256(path) for path in sorted(staging.rglob("*")) if path.is_file()
-    }
-    complete = config.model_copy(update={"files": hashes})
-    content = (complete.model_dump_json(indent=2) + "\n").encode()
-    (staging / CONFIG).write_bytes(content)
-    if is_signing():
-        (staging / SIGNATURE).write_text(signature_of(content) + "\n", encoding="utf-8")
+
+    def write_all(target: Path) -> None:
+        write_files(target)
+        forget_paths(target, {directory, ml_paths(os.environ).base, *private})
+        _write_description(target, config)
+
+    write_into(staging, write_all, "the artifact", directory)
+    complete = ModelConfig.model_validate_json((staging / CONFIG).read_bytes())
     for name in (CONFIG, SIGNATURE):
         (directory / name).unlink(missing_ok=True)
     for child in sorted(staging.iterdir(), key=lambda path: path.name == CONFIG):
@@ -174,6 +171,16 @@ def write_artifact(
         os.replace(child, target)
     staging.rmdir()
     return complete
+
+
+def _write_description(directory: Path, config: ModelConfig) -> None:
+    """Write the description of the files in `directory`, and its signature where the environment has a key."""
+    paths = [path for path in sorted(directory.rglob("*")) if path.is_file()]
+    files = {path.relative_to(directory).as_posix(): sha256(path) for path in paths}
+    content = (config.model_copy(update={"files": files}).model_dump_json(indent=2) + "\n").encode()
+    (directory / CONFIG).write_bytes(content)
+    if is_signing():
+        (directory / SIGNATURE).write_text(signature_of(content) + "\n", encoding="utf-8")
 
 
 def artifact_folder(directory: Path) -> Path:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import shutil
 from pathlib import Path
+
+from multimodal_algo.core.disks import free_bytes, size_of
 
 
 def sha256(path: Path) -> str:
@@ -14,6 +18,14 @@ def sha256(path: Path) -> str:
 
 
 def move_files(source: Path, target: Path) -> None:
-    """Move everything from one directory into another, which exists."""
+    """Move everything from one directory into another, which exists.
+
+    Raises
+    ------
+    OSError
+        Nothing was moved, because the other directory is on a volume that has not enough room.
+    """
+    if source.stat().st_dev != target.stat().st_dev and size_of(source) > free_bytes(target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
     for path in source.iterdir():
         shutil.move(path, target / path.name)

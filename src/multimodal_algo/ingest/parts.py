@@ -12,6 +12,7 @@ from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from multimodal_algo.core.disks import may_fail
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.headers import schema_of
 from multimodal_algo.core.label_checks import LabelSettings
@@ -278,8 +279,7 @@ def report_bad_rows(directory: Path, output_dir: Path) -> None:
     if not (directory / BAD_ROWS).is_file():
         return
     lines = (directory / BAD_ROWS).read_text(encoding="utf-8")
-    output_dir.mkdir(parents=True, exist_ok=True)
-    with (output_dir / BAD_ROWS).open("a", encoding="utf-8", newline="") as stream:
+    with may_fail(BAD_ROWS, output_dir), (output_dir / BAD_ROWS).open("a", encoding="utf-8", newline="") as stream:
         # The file has one header, above the rows of the first channel.
         stream.write(lines if stream.tell() == 0 else lines.partition("\n")[2])
 

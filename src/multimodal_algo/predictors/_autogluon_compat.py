@@ -5,6 +5,7 @@ No other module of this folder touches them. ``tests/unit/predictors/test_compat
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from multimodal_algo.core.disks import disk_error
 from multimodal_algo.predictors.pickled_classes import SHARED, TABULAR
 from multimodal_algo.predictors.pickles import Pickles
 
@@ -41,6 +43,19 @@ def tabular_predictor() -> Any:
     automm_model.try_import_autogluon_multimodal = _import_automm
     predictor.get_autogluon_metadata = cache(predictor.get_autogluon_metadata)
     return predictor.TabularPredictor
+
+
+def refuse_full_disk(predictor: Any, directory: Path) -> None:
+    """Raise the error of a disk that a fit of a ``TabularPredictor`` met. AutoGluon goes on with the other models.
+
+    Raises
+    ------
+    OSError
+        A model could not be saved.
+    """
+    for failure in predictor.model_failures().get("exc_str", ()):
+        if (number := disk_error(RuntimeError(str(failure)))) is not None:
+            raise OSError(number, os.strerror(number), str(directory))
 
 
 def _import_automm() -> None:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from multimodal_algo.config.recipes import ModelSettings
 from multimodal_algo.core.memory import available_bytes
-from multimodal_algo.predictors._autogluon_compat import tabular_predictor
+from multimodal_algo.predictors._autogluon_compat import refuse_full_disk, tabular_predictor
 from multimodal_algo.predictors.base import (
     BranchPredictor,
     FitSettings,
@@ -228,6 +228,7 @@ class _TabularFit:
                     ag_args_ensemble={"fold_fitting_strategy": "sequential_local"},
                     **_threads(cells),
                 )
+                refuse_full_disk(predictor, path)
                 return predictor if predictor.model_names() else None
             except (AssertionError, RuntimeError, ValueError) as error:
                 # No model was fitted in time, no column holds any information, or all rows are in one fold.

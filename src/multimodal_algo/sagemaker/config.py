@@ -77,6 +77,14 @@ def train_path(paths: MLPaths) -> Path:
     return path
 
 
+def instance_type(paths: MLPaths) -> str:
+    """Return the type of this instance, for example ``ml.g5.xlarge``. Empty where the platform does not name it."""
+    try:
+        return str(_read_object(paths.resource_config).get("current_instance_type") or "")
+    except PlatformError:  # `read_hosts` reports it
+        return ""
+
+
 def read_hosts(paths: MLPaths) -> Hosts:
     """Read the hosts of the job, of all instance groups. Without the file, there is one host.
 

@@ -9,9 +9,11 @@ import importlib.util
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 
+from multimodal_algo.config.transform import BATCH_VARIABLE
 from multimodal_algo.core.errors import PlatformError
 
 # The oldest Linux driver for each major version of CUDA. Any build of that major version runs on it.
@@ -21,7 +23,31 @@ BATCH_AMI = "al2-ami-sagemaker-batch-gpu-535"
 
 Source: API, ``TransformResources``.
 """
+_ENDPOINT_12, _ENDPOINT_13 = "al2-ami-sagemaker-inference-gpu-3-1", "al2023-ami-sagemaker-inference-gpu-4-1"
+# Families of instances with NVIDIA GPUs: p2 to p6, g3 to g7, gr6.
+_GPU_INSTANCE = re.compile(r"ml\.(p|g|gr)\d")
+INSTANCE_VARIABLE = "SM_CURRENT_INSTANCE_TYPE"
+"""The environment variable of the instance type, by the name that SageMaker's toolkits use."""
 _FALLBACK = "set ALLOW_CPU_FALLBACK=1 to continue without the GPU"
+
+
+class Host(StrEnum):
+    """The purpose for which the platform started this program. The setting that chooses the driver depends on it.
+
+    Sources: API, ``TransformResources`` and ``ProductionVariant``. Training jobs have no such setting.
+    """
+
+    TRAINING = "training"
+    TRANSFORM = "transform"
+    ENDPOINT = "endpoint"
+
+
+_DRIVERS = {
+    (Host.TRANSFORM, 12): f"TransformAmiVersion={BATCH_AMI}",
+    (Host.ENDPOINT, 12): f"InferenceAmiVersion={_ENDPOINT_12}",
+    (Host.ENDPOINT, 13): f"InferenceAmiVersion={_ENDPOINT_13}",
+}
+"""The setting for a driver that runs builds for a major version of CUDA."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +69,9 @@ class Devices:
     problem: str | None = None
 
 
-def check_devices(nodes: Sequence[str], driver: str | None, torch_cuda: str | None) -> Devices:
+def check_devices(
+    nodes: Sequence[str], driver: str | None, torch_cuda: str | None, host: Host = Host.TRANSFORM
+) -> Devices:
     """Compare the GPUs and the driver of a machine with the build of torch.
 
     Parameters
@@ -54,16 +82,18 @@ def check_devices(nodes: Sequence[str], driver: str | None, torch_cuda: str | No
         Version of the NVIDIA driver, for example ``535.183.01``. None where no driver answers.
     torch_cuda
         CUDA version that torch was built with, for example ``12.6``. None for a build without CUDA.
+    host
+        What the program was started for.
     """
     built = f"torch with CUDA {torch_cuda}" if torch_cuda else "torch without CUDA"
     if not nodes:
         return Devices(f"devices: no GPU, {os.cpu_count()} CPU cores, {built}")
     devices = f"devices: {len(nodes)} GPU{'s' if len(nodes) > 1 else ''}, driver {driver or 'none'}, {built}"
-    problem = _problem(driver, torch_cuda)
+    problem = _problem(driver, torch_cuda, host)
     return Devices(f"{devices}: {'they do not fit' if problem else 'they fit'}", len(nodes), problem)
 
 
-def _problem(driver: str | None, torch_cuda: str | None) -> str | None:
+def _problem(driver: str | None, torch_cuda: str | None, host: Host) -> str | None:
     if torch_cuda is None:
         return (
             f"There is a GPU (driver {driver or 'none'}), but torch is a build without CUDA. "
@@ -79,12 +109,7 @@ def _problem(driver: str | None, torch_cuda: str | None) -> str | None:
     version = tuple(int(part) for part in re.findall(r"\d+", driver))
     if lowest is None or version >= lowest:
         return None
-    if version >= _LOWEST_DRIVER[12]:
-        remedy = "Use an image with CUDA 12 wheels (TORCH_INDEX_URL of make images)"
-    elif major > 12:
-        remedy = f"Set TransformAmiVersion={BATCH_AMI} and use an image with CUDA 12 wheels"
-    else:
-        remedy = f"Set TransformAmiVersion={BATCH_AMI}"
+    remedy = _driver_remedy(major, version, host)
     needed = ".".join(f"{part:02d}" if position else str(part) for position, part in enumerate(lowest))
     return (
         f"There is a GPU, but its driver {driver} is too old for torch with CUDA {torch_cuda}, "
@@ -92,8 +117,26 @@ def _problem(driver: str | None, torch_cuda: str | None) -> str | None:
     )
 
 
-def find_devices(environment: Mapping[str, str] | None = None, root: Path = Path("/")) -> Devices:
+def _driver_remedy(major: int, version: tuple[int, ...], host: Host) -> str:
+    """Return what to do about a driver of this `version`, which is too old for a build for CUDA `major`."""
+    if (setting := _DRIVERS.get((host, max(major, 12)))) is not None:
+        return f"Set {setting}"
+    image = "an image with CUDA 12 wheels (TORCH_INDEX_URL of make images)"
+    if version >= _LOWEST_DRIVER[12] or (host, 12) not in _DRIVERS:
+        return f"Use {image if major > 12 else image.replace('12', '11')}"
+    return f"Set {_DRIVERS[host, 12]} and use {image}"
+
+
+def find_devices(
+    environment: Mapping[str, str] | None = None,
+    root: Path = Path("/"),
+    *,
+    host: Host | None = None,
+    instance_type: str = "",
+) -> Devices:
     """Find the GPUs of this machine. An empty ``CUDA_VISIBLE_DEVICES`` hides them.
+
+    An instance type with GPUs of which none is there has a problem too, unless they are hidden.
 
     Parameters
     ----------
@@ -101,12 +144,25 @@ def find_devices(environment: Mapping[str, str] | None = None, root: Path = Path
         Environment variables, by default those of this process.
     root
         Directory that holds ``dev`` and ``proc``.
+    host
+        What the program was started for. None for a server: the environment says whether it is one of a transform job.
+    instance_type
+        Type of the instance. By default that of the variable ``SM_CURRENT_INSTANCE_TYPE``, if it is set.
     """
     env = os.environ if environment is None else environment
     nodes = sorted(str(path) for path in (root / "dev").glob("nvidia[0-9]*"))
-    if env.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1"):
-        nodes = []
-    return check_devices(nodes, _driver_version(root), _torch_cuda())
+    are_hidden = env.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1")
+    if host is None:
+        host = Host.TRANSFORM if env.get(BATCH_VARIABLE, "").lower() == "true" else Host.ENDPOINT
+    devices = check_devices([] if are_hidden else nodes, _driver_version(root), _torch_cuda(), host)
+    instance_type = instance_type or env.get(INSTANCE_VARIABLE, "")
+    if are_hidden or nodes or not _GPU_INSTANCE.match(instance_type):
+        return devices
+    problem = (
+        f"The instance type {instance_type} has GPUs, but none is seen in here. Start the container with the NVIDIA "
+        f"runtime, choose an instance type without GPUs, or {_FALLBACK}."
+    )
+    return replace(devices, problem=problem)
 
 
 def require_usable(devices: Devices, *, allow_cpu_fallback: bool) -> None:

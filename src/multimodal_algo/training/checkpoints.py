@@ -30,6 +30,7 @@ from typing import Any
 from multimodal_algo.artifact import current_versions
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.core.checkpointing import Write
+from multimodal_algo.core.disks import write_into
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.files import sha256
 
@@ -169,14 +170,18 @@ class Checkpoints:
         """
         part = self._directory / name
         aside = part.with_name(part.name + _ASIDE)
-        _delete(aside)
-        aside.mkdir(parents=True)
-        write(aside)
-        files = {
-            path.relative_to(aside).as_posix(): sha256(path) for path in sorted(aside.rglob("*")) if path.is_file()
-        }
-        whole = {"job": self._job, "seconds": round(seconds, 3), "used_s": round(used_s, 3), "files": files}
-        (aside / _WHOLE).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+
+        def write_whole(target: Path) -> None:
+            write(target)
+            files = {
+                path.relative_to(target).as_posix(): sha256(path)
+                for path in sorted(target.rglob("*"))
+                if path.is_file()
+            }
+            whole = {"job": self._job, "seconds": round(seconds, 3), "used_s": round(used_s, 3), "files": files}
+            (target / _WHOLE).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+
+        write_into(aside, write_whole, f"the checkpoint {name}", self._directory)
         _delete(part)
         os.replace(aside, part)
         return part

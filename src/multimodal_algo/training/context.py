@@ -14,6 +14,9 @@ from multimodal_algo.core.checkpointing import StopRequest
 from multimodal_algo.execution.protocol import Executor
 from multimodal_algo.training.checkpoints import Checkpoints
 
+OUTPUT = "metrics and reports"
+"""The noun for what is in the output directory, see `JobDirectories.volumes`."""
+
 
 @dataclass(frozen=True)
 class JobDirectories:
@@ -35,6 +38,15 @@ class JobDirectories:
     checkpoints: Path
     model: Path
     output: Path
+
+    def volumes(self, scratch: Path) -> dict[str, Path]:
+        """Return the directories that the job writes to, by a noun for what is in them."""
+        return {
+            "the artifact": self.model,
+            "checkpoints": self.checkpoints,
+            OUTPUT: self.output,
+            "temporary files": scratch,
+        }
 
     @classmethod
     def below(cls, directory: Path, *, weights: Path) -> JobDirectories:

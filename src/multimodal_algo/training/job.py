@@ -15,6 +15,8 @@ from multimodal_algo.config.customisation import Customisation
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.config.recipes import RECIPES, Recipe
 from multimodal_algo.core.checkpointing import StopRequest
+from multimodal_algo.core.disks import check_volumes, failed_volume, may_fail, require_temporary_directory
+from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.memory import limit_autogluon_memory
 from multimodal_algo.core.schema import Modality
 from multimodal_algo.execution.local import LocalExecutor
@@ -34,7 +36,7 @@ from multimodal_algo.report.metrics import (
 from multimodal_algo.report.page import write_page
 from multimodal_algo.training.backbones import Backbones
 from multimodal_algo.training.checkpoints import Checkpoints
-from multimodal_algo.training.context import JobContext, JobDirectories, StageTimes
+from multimodal_algo.training.context import OUTPUT, JobContext, JobDirectories, StageTimes
 from multimodal_algo.training.continuing.continued import ContinuedModel
 from multimodal_algo.training.continuing.export import Networks, pretrained_networks
 from multimodal_algo.training.continuing.previous import PreviousModel
@@ -112,10 +114,10 @@ def _job(
     executor: Executor,
 ) -> Iterator[JobContext]:
     """Check the settings, open the checkpoints, and remove the temporary files at the end."""
-    with tempfile.TemporaryDirectory(prefix="multimodal-train-", ignore_cleanup_errors=True) as scratch:
+    with _scratch(directories) as scratch:
         customisation = Customisation.of(hyperparameters)
         recipe = _recipe(hyperparameters, customisation)
-        recipe = _with_starts(recipe, Starts(directories.weights, Path(scratch) / "starts"))
+        recipe = _with_starts(recipe, Starts(directories.weights, scratch / "starts"))
         checkpoints = Checkpoints.open(directories.checkpoints, channels.digests(executor), hyperparameters)
         yield JobContext(
             hyperparameters=hyperparameters,
@@ -124,7 +126,7 @@ def _job(
             directories=directories,
             checkpoints=checkpoints,
             executor=executor,
-            scratch=Path(scratch),
+            scratch=scratch,
             stop=stop,
             times=StageTimes(),
         )
@@ -136,6 +138,28 @@ def _with_kinds(hyperparameters: HyperParameters, channels: ChannelPaths) -> Hyp
         return hyperparameters
     _LOG.info("%s", sentence_of(kinds))
     return hyperparameters.with_names(hyperparameters.column_names.with_kinds(kinds))
+
+
+@contextmanager
+def _scratch(directories: JobDirectories) -> Iterator[Path]:
+    """Give a directory for temporary files. Check the volumes first, and explain their failures.
+
+    Raises
+    ------
+    UserError
+        A volume cannot be written to, or is full, or fails.
+    """
+    require_temporary_directory()
+    with tempfile.TemporaryDirectory(prefix="multimodal-train-", ignore_cleanup_errors=True) as scratch:
+        volumes = directories.volumes(Path(scratch))
+        check_volumes(volumes, optional=OUTPUT)
+        try:
+            yield Path(scratch)
+        except Exception as error:
+            sentence = failed_volume(error, volumes)
+            if sentence is None:
+                raise
+            raise UserError(sentence) from error
 
 
 def _with_starts(recipe: Recipe, starts: Starts) -> Recipe:
@@ -253,8 +277,12 @@ def _artifact(
 def _report(outcome: Outcome, data: TrainingData, context: JobContext) -> None:
     """Write metrics, predictions and the report into the output directory, and log the metrics."""
     directory = context.output_dir
-    write_metrics(outcome.metrics, directory)
-    write_predictions(outcome.results, data.target, directory)
-    quality = context.hyperparameters.quality
-    write_page(outcome.results, data.target, outcome.metrics, quality, directory, data.warnings)
     log_metrics(outcome.metrics)
+    # The model is there. A disk that does not take the rest does not cost it.
+    with may_fail("metrics.json", directory):
+        write_metrics(outcome.metrics, directory)
+    with may_fail("predictions.csv", directory):
+        write_predictions(outcome.results, data.target, directory)
+    with may_fail("report.html", directory):
+        quality = context.hyperparameters.quality
+        write_page(outcome.results, data.target, outcome.metrics, quality, directory, data.warnings)

@@ -6,6 +6,7 @@ the others work for it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -23,13 +24,14 @@ from multimodal_algo.execution.hosts import Hosts
 from multimodal_algo.execution.roles import Lead, follow
 from multimodal_algo.sagemaker.config import (
     channel_path,
+    instance_type,
     is_sharded,
     read_hosts,
     read_hyperparameters,
     train_path,
     unused_channels,
 )
-from multimodal_algo.sagemaker.devices import Devices, find_devices, require_torch_sees_gpus, require_usable
+from multimodal_algo.sagemaker.devices import Devices, Host, find_devices, require_torch_sees_gpus, require_usable
 from multimodal_algo.sagemaker.paths import MLPaths
 from multimodal_algo.sagemaker.settings import Settings, ml_paths
 from multimodal_algo.sagemaker.stop import exit_on_sigterm
@@ -61,7 +63,7 @@ def run_training() -> int:
     """
     ending = _Ending(ml_paths(os.environ))
     exit_on_sigterm(ending.stop_early)
-    devices = find_devices()
+    devices = find_devices(host=Host.TRAINING, instance_type=instance_type(ending.paths))
     _LOG.info("%s", devices.summary)
     reason = _reason_of(lambda: _run(ending, devices))
     if reason is None:
@@ -108,7 +110,8 @@ class _Ending:
         self.paths = paths
         self.stop = StopRequest()
         self._is_over = threading.Event()
-        paths.failure.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a read-only volume
+            paths.failure.unlink(missing_ok=True)
 
     def finish(self, reason: str | None) -> None:
         """Note that the job has ended, with the reason of its failure or None."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from multimodal_algo.core.errors import PlatformError
-from multimodal_algo.sagemaker.devices import check_devices, find_devices, require_usable
+from multimodal_algo.sagemaker.devices import Host, check_devices, find_devices, require_usable
 
 ONE = ["/dev/nvidia0"]
 MODULE = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12 19:39:15 UTC 2024\nGCC version: 12\n"
@@ -89,3 +89,39 @@ def test_the_fallback_to_the_cpu_must_be_asked_for() -> None:
         require_usable(devices, allow_cpu_fallback=False)
     require_usable(devices, allow_cpu_fallback=True)
     require_usable(check_devices([], None, None), allow_cpu_fallback=False)
+
+
+@pytest.mark.parametrize("instance_type", ["ml.g5.xlarge", "ml.p4d.24xlarge", "ml.g4dn.xlarge", "ml.gr6.4xlarge"])
+def test_an_instance_with_gpus_of_which_none_is_seen_is_an_error(tmp_path: Path, instance_type: str) -> None:
+    devices = find_devices({}, tmp_path, host=Host.TRAINING, instance_type=instance_type)
+    with pytest.raises(PlatformError, match=rf"{instance_type} has GPUs, but none is seen .* ALLOW_CPU_FALLBACK=1"):
+        require_usable(devices, allow_cpu_fallback=False)
+    require_usable(devices, allow_cpu_fallback=True)
+    assert find_devices({"SM_CURRENT_INSTANCE_TYPE": instance_type}, tmp_path).problem
+    hidden = {"SM_CURRENT_INSTANCE_TYPE": instance_type, "CUDA_VISIBLE_DEVICES": ""}
+    assert find_devices(hidden, tmp_path).problem is None
+
+
+@pytest.mark.parametrize("instance_type", ["ml.m5.xlarge", "ml.c7g.large", "ml.trn1.2xlarge", "local", ""])
+def test_an_instance_without_gpus_needs_none(tmp_path: Path, instance_type: str) -> None:
+    assert find_devices({}, tmp_path, instance_type=instance_type).problem is None
+
+
+@pytest.mark.parametrize(
+    ("host", "driver", "cuda", "remedy"),
+    [
+        (Host.TRANSFORM, "470.256.02", "12.6", "Set TransformAmiVersion=al2-ami-sagemaker-batch-gpu-535, or"),
+        (Host.TRANSFORM, "535.183.01", "13.0", "Use an image with CUDA 12 wheels"),
+        (Host.ENDPOINT, "470.256.02", "12.6", "Set InferenceAmiVersion=al2-ami-sagemaker-inference-gpu-3-1, or"),
+        (Host.ENDPOINT, "550.163.01", "13.0", "Set InferenceAmiVersion=al2023-ami-sagemaker-inference-gpu-4-1, or"),
+        (Host.TRAINING, "470.256.02", "12.6", "Use an image with CUDA 11 wheels"),
+        (Host.TRAINING, "535.183.01", "13.0", "Use an image with CUDA 12 wheels"),
+    ],
+)
+def test_the_remedy_for_an_old_driver_is_the_setting_of_this_host(
+    host: Host, driver: str, cuda: str, remedy: str
+) -> None:
+    problem = check_devices(ONE, driver, cuda, host).problem
+    assert problem is not None
+    assert remedy in problem
+    assert len([word for word in ("TransformAmi", "InferenceAmi") if word in problem]) <= 1
