@@ -17,7 +17,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install smoke images weights docker-smoke sdks unit test lint format spec clean
+.PHONY: help install smoke images weights docker-smoke sbom audit sdks unit test lint format spec clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -64,6 +64,19 @@ weights/$(RESNET50):
 docker-smoke: install ## Run `make smoke` in the images, without a network and with little memory
 	@bash -c 'source scripts/docker_engine.sh'
 	$(call job,build/docker-smoke,--image multimodal-training --memory 4g,--image multimodal-inference --memory 4g)
+
+sbom: build/sbom/.installed ## List what the images hold, as CycloneDX
+	scripts/sbom.sh build/sbom
+
+audit: sbom ## Ask PyPI for known vulnerabilities of the images' packages; one that it cannot judge is a failure
+	sed -E '/^multimodal-algo==/d; s/[+].*//' build/sbom/requirements.txt > build/sbom/audited.txt
+	build/sbom/venv/bin/pip-audit --strict --no-deps --disable-pip --requirement build/sbom/audited.txt
+
+build/sbom/.installed: Makefile
+	mkdir -p $(@D)
+	$(PYTHON) -m venv $(@D)/venv
+	$(@D)/venv/bin/pip install --progress-bar off --quiet cyclonedx-bom==7.5.0 pip-audit==2.10.1
+	@touch $@
 
 sdks: $(SDKS)/v2/.installed $(SDKS)/v3/.installed ## Install SageMaker's SDKs, for the container tests and a notebook
 

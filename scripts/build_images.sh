@@ -36,11 +36,7 @@ fi
 secrets=$(mktemp -d)
 trap 'rm -rf "$secrets"' EXIT
 # The package index settings of this machine are build secrets. Paths of this machine do not exist inside a build.
-{
-    echo "[global]"
-    python3 -m pip config list 2>/dev/null | sed -nE "s/^[^=]*\.([a-z-]+)='(.*)'\$/\1 = \2/p" |
-        grep -E '^(index-url|extra-index-url|trusted-host|timeout|retries|proxy) = ' | grep -v 'file:' || true
-} >"$secrets/pip_config"
+python3 scripts/pip_settings.py >"$secrets/pip_config"
 ca_bundle=${PIP_CERT:-${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}}
 cp "$ca_bundle" "$secrets/ca_bundle" 2>/dev/null || : >"$secrets/ca_bundle"
 

@@ -30,9 +30,21 @@ if ! debootstrap --variant=minbase --include=ca-certificates,libgomp1,python3,py
     echo "local_base_image: debootstrap failed. The whole log is $log." >&2
     exit 1
 fi
-rm "$log"
+# Debian's security updates are in another archive, which debootstrap does not read.
+security=${SECURITY_MIRROR:-${mirror%/debian*}/debian-security}
+echo "deb $security bookworm-security main" >"$root/etc/apt/sources.list.d/security.list"
+if ! { cp /etc/resolv.conf "$root/etc/resolv.conf" && chroot "$root" apt-get update &&
+    chroot "$root" apt-get --yes upgrade && chroot "$root" apt-get clean; } >>"$log" 2>&1; then
+    echo "local_base_image: WARNING: $security cannot be reached, so the image has no security updates since bookworm's" \
+        "last point release."
+fi
+rm "$root/etc/apt/sources.list.d/security.list" "$log"
 # The image does not keep settings of this machine.
 echo "deb http://deb.debian.org/debian bookworm main" >"$root/etc/apt/sources.list"
+echo "deb http://deb.debian.org/debian-security bookworm-security main" >>"$root/etc/apt/sources.list"
+# Nor does it name this machine or its network. Docker gives each container both files.
+: >"$root/etc/resolv.conf"
+: >"$root/etc/hostname"
 rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/log/* "$root"/usr/share/{doc,man,locale}/*
 tar -C "$root" --exclude='./proc/*' --exclude='./sys/*' -c . | docker import - "$name" >/dev/null
 echo "base image: $name"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
@@ -91,3 +92,15 @@ def artifact(archive: Path, make_once: MakeOnce) -> Path:
             tar.extractall(directory, filter="data")
 
     return make_once("artifact", extract)
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Iterator[Path]:
+    """A volume of 64 kB."""
+    directory = tmp_path / "volume"
+    directory.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(directory)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a volume")
+    yield directory
+    subprocess.run(["umount", "-l", str(directory)], check=True)

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from multimodal_algo.core.errors import MultimodalError, UserError
@@ -151,10 +151,10 @@ def write_into(directory: Path, write: Callable[[Path], None], what: str, volume
 
 
 @contextmanager
-def may_fail(what: str, volume: Path) -> Iterator[None]:
-    """Log a warning where the disk fails inside the block, which writes something that the job can do without.
+def may_fail(name: str, volume: Path) -> Iterator[None]:
+    """Log a warning where the disk fails inside the block, which writes the file `name` into the directory `volume`.
 
-    The directory `volume` is made when missing.
+    The job can do without the file. The directory is made when missing. Nothing half-written is left.
     """
     try:
         volume.mkdir(parents=True, exist_ok=True)
@@ -162,7 +162,9 @@ def may_fail(what: str, volume: Path) -> Iterator[None]:
     except Exception as error:
         if (number := disk_error(error, volume)) is None:
             raise
-        _LOG.warning("%s", _sentence(volume, what, OSError(number, os.strerror(number))))
+        _LOG.warning("%s", _sentence(volume, name, OSError(number, os.strerror(number))))
+        with suppress(OSError):
+            (volume / name).unlink()
 
 
 def disk_error(error: BaseException, directory: Path | None = None) -> int | None:
@@ -246,4 +248,4 @@ def _existing(path: Path) -> Path:
 
 
 def _mb(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
+    return f"{size / 1e6:,.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"

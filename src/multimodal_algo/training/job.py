@@ -151,7 +151,7 @@ def _scratch(directories: JobDirectories) -> Iterator[Path]:
     """
     require_temporary_directory()
     with tempfile.TemporaryDirectory(prefix="multimodal-train-", ignore_cleanup_errors=True) as scratch:
-        volumes = directories.volumes(Path(scratch))
+        volumes = directories.volumes(Path(scratch).parent)
         check_volumes(volumes, optional=OUTPUT)
         try:
             yield Path(scratch)
