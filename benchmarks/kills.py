@@ -6,9 +6,9 @@
     python benchmarks/kills.py texts.csv --kills 30 -p quality=toy -p n_mins=30 \
         -p 'text_hyperparameters={"optim.max_epochs": 2}'
 
-The job that is left alone says when each stage began. Each other job is killed once at a seeded moment of one stage, and
-then started until it ends. Counted are finished parts that were made again (none may be), artifacts after a kill that
-are neither whole nor absent, files that a killed job left half-written and that the end still has, and jobs whose
+The job that is left alone says when each stage began. Each other job is killed once at a seeded moment of one stage,
+and then started until it ends. Counted are finished parts that were made again (none may be), artifacts after a kill
+that are neither whole nor absent, files that a killed job left half-written and that the end still has, and jobs whose
 metrics differ from those of the job left alone. Prints one JSON line.
 """
 

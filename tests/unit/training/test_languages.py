@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from multimodal_algo.ingest.sources import TableFormat
 from multimodal_algo.networks.texts.library import E5, EMBEDDED, MINILM, UNIVERSAL
 from multimodal_algo.training.languages import languages_in, languages_of, suited_networks
 
@@ -71,12 +72,12 @@ def write_channel(directory: Path, languages: Iterable[str]) -> Path:
 def test_e5_takes_the_place_of_networks_that_do_not_know_the_languages(
     tmp_path: Path, networks: list[str], languages: list[str], suited: list[str]
 ) -> None:
-    assert suited_networks(networks, languages_in(write_channel(tmp_path, languages), ";")) == tuple(suited)
+    assert suited_networks(networks, languages_in(write_channel(tmp_path, languages), TableFormat(";"))) == tuple(suited)
 
 
 def test_networks_stay_where_no_language_can_be_seen(tmp_path: Path) -> None:
     (tmp_path / "broken.csv").write_bytes(b"a_text,label\n\xff,x\n")
-    assert languages_in(tmp_path / "broken.csv", ",") == set()
+    assert languages_in(tmp_path / "broken.csv", TableFormat()) == set()
     os.mkfifo(tmp_path / "train_0")
-    assert languages_in(tmp_path / "train_0", ",") == set()
+    assert languages_in(tmp_path / "train_0", TableFormat()) == set()
     assert suited_networks([MINILM], set()) == (MINILM,)
