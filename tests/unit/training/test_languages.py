@@ -72,7 +72,8 @@ def write_channel(directory: Path, languages: Iterable[str]) -> Path:
 def test_e5_takes_the_place_of_networks_that_do_not_know_the_languages(
     tmp_path: Path, networks: list[str], languages: list[str], suited: list[str]
 ) -> None:
-    assert suited_networks(networks, languages_in(write_channel(tmp_path, languages), TableFormat(";"))) == tuple(suited)
+    present = languages_in(write_channel(tmp_path, languages), TableFormat(";"))
+    assert suited_networks(networks, present) == tuple(suited)
 
 
 def test_networks_stay_where_no_language_can_be_seen(tmp_path: Path) -> None:
