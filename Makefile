@@ -68,7 +68,7 @@ docker-smoke: install ## Run `make smoke` in the images, without a network and w
 sbom: build/sbom/.installed ## List what the images hold, as CycloneDX
 	scripts/sbom.sh build/sbom
 
-audit: sbom ## Ask PyPI for known vulnerabilities of the images' packages; one that it cannot judge is a failure
+audit: sbom ## Ask PyPI for known vulnerabilities of the images' packages; one that it does not know is a failure
 	sed -E '/^multimodal-algo==/d; s/[+].*//' build/sbom/requirements.txt > build/sbom/audited.txt
 	build/sbom/venv/bin/pip-audit --strict --no-deps --disable-pip --requirement build/sbom/audited.txt
 

@@ -10,6 +10,11 @@ TRAINING = "multimodal-training"
 INFERENCE = "multimodal-inference"
 # Containers share the cores of this machine, with each other and with other tests. Threads would wait for each other.
 ONE_THREAD = "OMP_NUM_THREADS=1"
+# Options of a container that may do as little as possible: any user, no rights, and no file system but the mounts.
+SEALED = (
+    *("--user", "1000", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"),
+    *("--security-opt", "no-new-privileges", "--network", "none", "--memory", "4g"),
+)
 
 
 def docker(*arguments: str, check: bool = True) -> str:

@@ -31,10 +31,13 @@ def test_the_images_share_every_layer_down_to_the_dependencies() -> None:
 
 
 @pytest.mark.parametrize("image", [TRAINING, INFERENCE])
-def test_no_compiler_cache_test_or_index_setting_is_left(image: str) -> None:
+def test_no_compiler_cache_test_header_or_index_setting_is_left(image: str) -> None:
     script = """
-        command -v gcc cc c++ g++ clang nvcc
+        command -v gcc cc c++ g++ clang nvcc pip
         find / -xdev \\( -path '*/site-packages/*' -type d -name tests -o -name '*.o' -o -name '*.a' \\) | head
+        find / -xdev \\( -name '*.h' -o -name '*.hpp' -o -type f -perm /6000 \\) | head
+        find / -xdev -type d \\( -name pip -o -name ensurepip -o -name SelfTest \\) | grep -v dist-info | head
+        grep -rIlE '^-----BEGIN ([A-Z]+ )?PRIVATE KEY' /etc /opt /usr --include=*.pem --include=*.key 2>/dev/null | head
         find /root /tmp /src /project /var/cache/apt /var/lib/apt/lists -type f 2>/dev/null \
             | grep -vE '/root/\\.(bashrc|profile)$'
         find / -xdev \\( -name pip.conf -o -name '.pip' \\)
@@ -43,6 +46,12 @@ def test_no_compiler_cache_test_or_index_setting_is_left(image: str) -> None:
     assert docker("run", "--rm", image, "sh", "-c", script, check=False) == ""
     history = docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", image)
     assert "index-url" not in history
+
+
+@pytest.mark.parametrize("image", [TRAINING, INFERENCE])
+def test_the_nvidia_runtime_gives_the_container_all_gpus(image: str) -> None:
+    environment = inspect(image)["Config"]["Env"]
+    assert {"NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=compute,utility"} <= set(environment)
 
 
 def test_the_weights_are_in_the_training_image_alone() -> None:

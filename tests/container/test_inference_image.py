@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
-from engine import INFERENCE, docker, inspect
+from engine import INFERENCE, SEALED, docker, inspect
 from safetensors.numpy import save_file
 
 from multimodal_algo.artifact import CONFIG
@@ -23,7 +23,7 @@ from multimodal_algo.local import BatchStrategy, TransformSettings, transform
 from multimodal_algo.local.docker import DockerRunner
 
 CSV = {"Content-Type": "text/csv", "Accept": "text/csv"}
-SEALED = ("--read-only", "--tmpfs", "/tmp", "--memory", "4g")
+LIMITED = ("--read-only", "--tmpfs", "/tmp", "--memory", "4g")
 
 # Runs in the container, which no network reaches.
 INVOKE = """
@@ -62,10 +62,10 @@ def healthy_after(name: str, url: str) -> float:
     return answered - datetime.fromisoformat(f"{started}+00:00").timestamp()
 
 
-def test_serving_needs_no_network_and_writes_to_tmp_alone(
+def test_serving_needs_no_network_and_no_rights_and_writes_to_tmp_alone(
     artifact: Path, lines: list[bytes], container: Callable[..., str]
 ) -> None:
-    name = container("--network", "none", *SEALED, "-v", f"{artifact}:/opt/ml/model:ro", INFERENCE, "serve")
+    name = container(*SEALED, "-v", f"{artifact}:/opt/ml/model:ro", INFERENCE, "serve")
     command = ["docker", "exec", "-i", name, "python", "-c", INVOKE]
     done = subprocess.run(command, input=b"".join(lines[:5]), capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
@@ -91,7 +91,7 @@ def test_the_image_answers_as_a_plain_process_does(
 def test_docker_stop_waits_for_the_requests_in_flight(
     artifact: Path, lines: list[bytes], container: Callable[..., str]
 ) -> None:
-    name = container(*SEALED, "-v", f"{artifact}:/opt/ml/model:ro", INFERENCE, "serve")
+    name = container(*LIMITED, "-v", f"{artifact}:/opt/ml/model:ro", INFERENCE, "serve")
     url = address(name)
     healthy_after(name, url)
     stopping = threading.Thread(target=docker, args=("stop", "--time", "30", name))
@@ -114,7 +114,7 @@ def test_an_artifact_that_cannot_be_served_ends_the_container(
 ) -> None:
     shutil.copytree(artifact, tmp_path / "model")
     (tmp_path / "model/wholistic/fusion.safetensors").unlink()
-    name = container(*SEALED, "-v", f"{tmp_path / 'model'}:/opt/ml/model:ro", INFERENCE, "serve")
+    name = container(*LIMITED, "-v", f"{tmp_path / 'model'}:/opt/ml/model:ro", INFERENCE, "serve")
     url = address(name)
     healthy_after(name, url)
     response = requests.post(f"{url}/invocations", data=b"1", headers=CSV, timeout=60)
@@ -139,7 +139,7 @@ def test_an_artifact_of_3_gb_answers_pings_at_once_and_loses_no_request(
     (model / CONFIG).write_text(json.dumps(config))
     del large
 
-    name = container(*SEALED, "-v", f"{model}:/opt/ml/model:ro", INFERENCE, "serve")
+    name = container(*LIMITED, "-v", f"{model}:/opt/ml/model:ro", INFERENCE, "serve")
     url = address(name)
     seconds = healthy_after(name, url)
     # The platform's own limit for a ping; the guide's large artifacts did not answer for minutes.

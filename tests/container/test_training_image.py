@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from engine import ONE_THREAD, TRAINING, docker, inspect
+from engine import ONE_THREAD, SEALED, TRAINING, docker, inspect
 from small_job import PARAMETERS
 
 from multimodal_algo.artifact import read_config
@@ -18,7 +18,9 @@ def test_docker_stop_ends_training_and_a_new_container_goes_on(
 ) -> None:
     base = tmp_path / "ml"
     build_training_tree(base, {"train": ChannelData(sample / "train.csv")}, PARAMETERS)
-    run = ("--network", "none", "--memory", "4g", "-e", ONE_THREAD, "-v", f"{base}:/opt/ml", TRAINING)
+    for path in (base, *base.rglob("*")):
+        path.chmod(0o777 if path.is_dir() else 0o666)  # for a user that the image does not know
+    run = (*SEALED, "-e", ONE_THREAD, "-v", f"{base}:/opt/ml", TRAINING)
     # Without a command, as SDK 3 starts it.
     first = container(*run)
     with subprocess.Popen(["docker", "logs", "--follow", first], stdout=subprocess.PIPE, text=True) as log:

@@ -19,5 +19,10 @@ AUTOMM: Admitted = {
     "omegaconf.dictconfig": "DictConfig",
     "omegaconf.listconfig": "ListConfig",
     "omegaconf.nodes": "AnyNode",
+    "torchvision.transforms.functional": "InterpolationMode",
+    "torchvision.transforms.transforms": (
+        "CenterCrop ColorJitter Compose Normalize RandomAffine RandomHorizontalFlip RandomResizedCrop "
+        "RandomVerticalFlip Resize ToTensor"
+    ),
     "typing": "Any",
 }
