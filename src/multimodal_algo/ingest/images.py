@@ -18,6 +18,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageFile
 
+from multimodal_algo.core.errors import first_line
 from multimodal_algo.ingest.decoded import DecodedImages
 from multimodal_algo.ingest.image_files import ImageFiles
 from multimodal_algo.ingest.image_formats import is_heic, is_known, not_an_image, without_metadata
@@ -173,8 +174,7 @@ def _as_value_error() -> Iterator[None]:
     except _NotAnImage:
         raise
     except Exception as error:  # for hostile bytes, Pillow's decoders raise exceptions of any kind
-        reason = str(error).split("\n")[0][:80] or type(error).__name__
-        raise ValueError(f"the image cannot be decoded ({reason})") from None
+        raise ValueError(f"the image cannot be decoded ({first_line(error, 80)})") from None
 
 
 def _pixels(data: bytes, wanted: ImageInput) -> np.ndarray:
@@ -204,8 +204,7 @@ def _warn(error: Exception) -> None:
     """Log that metadata of an image are broken, for the first images of this process."""
     if (number := next(_WARNINGS)) <= _MOST_WARNINGS:
         rest = ". Further ones are not logged" if number == _MOST_WARNINGS else ""
-        reason = str(error).split("\n")[0][:80] or type(error).__name__
-        _LOG.warning("images: the metadata of an image are broken and ignored (%s)%s", reason, rest)
+        _LOG.warning("images: the metadata of an image are broken and ignored (%s)%s", first_line(error, 80), rest)
 
 
 def _opened(data: bytes) -> Image.Image:

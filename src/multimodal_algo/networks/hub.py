@@ -1,21 +1,22 @@
-"""Networks of a model hub, by their ids. They are downloaded once, into a folder named after the id."""
+"""Networks of the Hugging Face hub, by their ids. Its own client downloads them."""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 from multimodal_algo.core.errors import MultimodalError
 
+_LOG = logging.getLogger(__name__)
+
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _TIMEOUT_S = 10
-# Files that networks are read from. Of the weights, only one form is needed.
-_SMALL = (".json", ".txt", ".model")
-_WEIGHTS = (r"model(-\d+-of-\d+)?\.safetensors", r"pytorch_model(-\d+-of-\d+)?\.bin")
-_CHUNK = 1 << 20
+# Files that networks are read from, in any folder. Of the weights, only one form is needed.
+_SMALL = ("*.json", "*.txt", "*.model")
+_FORMS = (("model.safetensors", "model-*-of-*.safetensors"), ("pytorch_model.bin", "pytorch_model-*-of-*.bin"))
 
 
 class NotOnHub(MultimodalError):
@@ -30,49 +31,44 @@ def is_hub_id(name: str) -> bool:
 def download(name: str, directory: Path) -> Path:
     """Download a network into ``directory/name``, unless it is there, and return that folder.
 
-    ``HF_ENDPOINT`` and ``HF_TOKEN`` are read from the environment, as by the hub's own clients.
-
     Raises
     ------
     NotOnHub
-        The hub cannot be reached within 10 seconds, or does not have such a network.
+        See `snapshot`.
     """
-    import requests
-
     target = directory / name
     if (target / "config.json").is_file():
         return target
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    try:
-        with requests.Session() as session:
-            if token := os.environ.get("HF_TOKEN"):
-                session.headers["Authorization"] = f"Bearer {token}"
-            answer = session.get(f"{endpoint}/api/models/{name}", timeout=_TIMEOUT_S)
-            answer.raise_for_status()
-            for file in _wanted([str(entry["rfilename"]) for entry in answer.json()["siblings"]]):
-                _save(session, f"{endpoint}/{name}/resolve/main/{file}", partial / file)
-    except (requests.RequestException, OSError, ValueError, KeyError, TypeError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise NotOnHub(f"{endpoint}: {type(error).__name__} for '{name}'") from None
+    shutil.copytree(snapshot(name), partial)
     partial.rename(target)
     return target
 
 
-def _wanted(files: list[str]) -> list[str]:
-    """Return the names of the files that a network is read from, among all files of its repository."""
-    safe = [file for file in files if ".." not in PurePosixPath(file).parts and not file.startswith("/")]
-    forms = ([file for file in safe if re.fullmatch(form, PurePosixPath(file).name)] for form in _WEIGHTS)
-    weights = next(filter(None, forms), [])
-    if not weights or "config.json" not in safe:
-        raise ValueError("no network")
-    return [file for file in safe if file in weights or file.endswith(_SMALL)]
+def snapshot(name: str) -> Path:
+    """Return the folder of a network in the client's cache, which is filled if it can be.
 
+    ``HF_ENDPOINT``, ``HF_TOKEN`` and ``HF_HOME`` are read from the environment, as by the client.
 
-def _save(session: Any, url: str, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with session.get(url, timeout=_TIMEOUT_S, stream=True) as answer, path.open("wb") as stream:
-        answer.raise_for_status()
-        for chunk in answer.iter_content(_CHUNK):
-            stream.write(chunk)
+    Raises
+    ------
+    NotOnHub
+        The hub cannot be reached within 10 seconds, or does not have such a network, and the cache does not either.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils import disable_progress_bars
+
+    disable_progress_bars()  # they would be lines of the log
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    try:
+        for form in _FORMS:
+            patterns = [*_SMALL, *form, *(f"*/{file}" for file in form)]
+            folder = Path(snapshot_download(name, allow_patterns=patterns, endpoint=endpoint, etag_timeout=_TIMEOUT_S))
+            if (folder / "config.json").is_file() and any(next(folder.rglob(file), None) for file in form):
+                _LOG.info("%s: from the hub", name)
+                return folder
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise NotOnHub(f"{endpoint}: {type(error).__name__} for '{name}'") from None
+    raise NotOnHub(f"{endpoint}: '{name}' does not have a config.json and weights")

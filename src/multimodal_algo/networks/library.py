@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.errors import UserError, reason_of
 from multimodal_algo.networks.embedded import EMBEDDED, embedded_network
 from multimodal_algo.networks.hub import NotOnHub, download, is_hub_id
 from multimodal_algo.networks.image_info import BackboneInfo
@@ -124,9 +124,9 @@ def _network_in(directory: Path) -> tuple[BackboneInfo, Any]:
         return timm_directory(directory) if "architecture" in content else transformers_network(directory)
     except Exception as error:  # libraries raise exceptions of any kind for foreign files
         files = ", ".join(sorted(path.name for path in directory.iterdir())[:_SHOWN]) or "nothing"
-        reason = f"{type(error).__name__}: {error}".split("\n")[0][:150]
         raise UserError(
-            f"image_backbone: '{directory}' holds {files}, which cannot be read as an image network ({reason}). It "
+            f"image_backbone: '{directory}' holds {files}, which cannot be read as an image network "
+            f"({reason_of(error, 150)}). It "
             "takes config.json and model.safetensors as timm writes them, or config.json, preprocessor_config.json and "
             "model.safetensors as transformers writes them."
         ) from None
@@ -140,8 +140,9 @@ def _exported_network(directory: Path) -> tuple[BackboneInfo, Any]:
         info = TypeAdapter(BackboneInfo).validate_json(content)
         return info, read_image_network(directory, info)
     except Exception as error:  # libraries raise exceptions of any kind for foreign files
-        reason = f"{type(error).__name__}: {error}".split("\n")[0][:150]
-        raise UserError(f"image_backbone: '{directory}' cannot be read as an exported network ({reason}).") from None
+        raise UserError(
+            f"image_backbone: '{directory}' cannot be read as an exported network ({reason_of(error, 150)})."
+        ) from None
 
 
 def _network_with(path: Path) -> tuple[BackboneInfo, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -23,41 +22,77 @@ from multimodal_algo.networks.texts.find import find_text_network
 FILES = ["config.json", "model.safetensors", "pytorch_model.bin", "README.md", "1_Pooling/config.json"]
 
 
-class Quiet(SimpleHTTPRequestHandler):
+COMMIT = "0" * 40
+FILES_OF_HUB = f"/owner/network/resolve/{COMMIT}/"
+
+
+class Hub(SimpleHTTPRequestHandler):
+    """The requests of the hub's client. Its files have their name as ETag."""
+
+    def do_GET(self) -> None:
+        answers = {
+            "/api/models/owner/network/revision/main": {"id": "owner/network", "sha": COMMIT},
+            f"/api/models/owner/network/tree/{COMMIT}": [
+                {"type": "file", "path": file, "size": 2, "oid": file} for file in FILES
+            ],
+        }
+        path = self.path.partition("?")[0]
+        if path in answers:
+            self._answer(json.dumps(answers[path]).encode())
+        elif path.startswith(FILES_OF_HUB):
+            self._answer(b"{}", etag=path.removeprefix(FILES_OF_HUB))
+        else:
+            self.send_response(404)
+            self.send_header("X-Error-Code", "RepoNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    do_HEAD = do_GET
+
+    def _answer(self, body: bytes, etag: str = "") -> None:
+        self.send_response(200)
+        headers = {"X-Repo-Commit": COMMIT, "ETag": etag, "Content-Length": str(len(body))}
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
     def log_message(self, format: str, *args: object) -> None:
         pass
 
 
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder of a hub that has the network ``owner/network``."""
-    root = tmp_path / "hub"
-    for file in FILES:
-        path = root / "owner/network/resolve/main" / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("{}")
-    (root / "api/models/owner").mkdir(parents=True)
-    listing = {"siblings": [{"rfilename": file} for file in [*FILES, "../../outside.json"]]}
-    (root / "api/models/owner/network").write_text(json.dumps(listing))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(root)))
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
+    """A hub that has the network ``owner/network``."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
-    yield root
+    yield server
     server.shutdown()
     server.server_close()
 
 
-def test_a_network_is_downloaded_once_without_what_nobody_reads(hub: Path, tmp_path: Path) -> None:
+def test_a_network_is_downloaded_once_without_what_nobody_reads(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
     target = download("owner/network", tmp_path / "weights")
     files = sorted(path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file())
     assert files == ["1_Pooling/config.json", "config.json", "model.safetensors"]
-    (hub / "api/models/owner/network").unlink()
+    hub.shutdown()
+    hub.server_close()
     assert download("owner/network", tmp_path / "weights") == target
+    assert download("owner/network", tmp_path / "from the cache").is_dir()
 
 
 @pytest.mark.usefixtures("hub")
 def test_a_network_that_the_hub_does_not_have_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(NotOnHub, match="HTTPError for 'owner/other'"):
+    with pytest.raises(NotOnHub, match="RepositoryNotFoundError for 'owner/other'"):
         download("owner/other", tmp_path / "weights")
     assert not list((tmp_path / "weights").rglob("*.partial"))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.errors import UserError, first_line
 from multimodal_algo.networks.texts.network import EXPECTED, TextInfo, TextNetwork
 from multimodal_algo.networks.texts.tokens import WordTokens
 from multimodal_algo.networks.texts.transformer import OUTPUTS, POOLINGS, DenseStep, TextTransformer, TransformerPlan
@@ -161,7 +161,7 @@ def _load_config(directory: Path) -> Any:
     try:
         return AutoConfig.from_pretrained(directory, local_files_only=True)
     except Exception as error:  # transformers raises exceptions of many kinds
-        raise _Unreadable(f"transformers does not read its config.json ({_first_line(error)})") from None
+        raise _Unreadable(f"transformers does not read its config.json ({first_line(error)})") from None
 
 
 def _load_transformer(steps: _Steps, config: Any) -> tuple[Any, tuple[str, ...]]:
@@ -180,7 +180,7 @@ def _load_transformer(steps: _Steps, config: Any) -> tuple[Any, tuple[str, ...]]
             steps.transformer, local_files_only=True, output_loading_info=True, dtype="float32"
         )
     except Exception as error:  # transformers raises exceptions of many kinds
-        raise _Unreadable(f"transformers does not read its weights ({_first_line(error)})") from None
+        raise _Unreadable(f"transformers does not read its weights ({first_line(error)})") from None
     missing = [key for key in sorted(report["missing_keys"]) if "pooler" not in key or pooling[0] in OUTPUTS]
     if missing:
         raise _Unreadable(f"its weights do not have {missing[0][:60]}{' and others' if missing[1:] else ''}")
@@ -197,7 +197,7 @@ def _load_tokens(directory: Path, config: Any, prefix: str) -> WordTokens:
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
         backend = tokenizer.backend_tokenizer
     except Exception as error:  # transformers raises exceptions of many kinds
-        raise _Unreadable(f"its tokeniser cannot be read ({_first_line(error)})") from None
+        raise _Unreadable(f"its tokeniser cannot be read ({first_line(error)})") from None
     if backend.get_vocab_size() > config.vocab_size:
         raise _Unreadable(
             f"its tokeniser has {backend.get_vocab_size():,} tokens, but its network {config.vocab_size:,}"
@@ -254,7 +254,3 @@ def _prefix(directory: Path, name: str) -> str:
 
 def _last_parts(names: str) -> Sequence[str]:
     return [Path(name).name for name in names.split()]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__

@@ -8,30 +8,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from multimodal_algo.config.automm_keys import NAMES, defaults, family_of, nearest, network_of
 from multimodal_algo.config.recipes import ModelSettings
-from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.errors import UserError, reason_of
 from multimodal_algo.networks.embedded import EMBEDDED, embedded_network
+from multimodal_algo.networks.hub import snapshot
 from multimodal_algo.networks.timm_networks import write_for_timm
-
-_LOG = logging.getLogger(__name__)
 
 _CHECKPOINT = ".checkpoint_name"
 _CONFIG = "config.json"
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _TOKENISER = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
 _STATE_DICTS = (".safetensors", ".pth", ".bin")
-# What a text network of the hub needs. Its repository may hold the weights for other libraries too.
-_HUB_FILES = ("*.json", "*.txt", "*.model", "*/config.json", "model*.safetensors")
-_TIMM_FILES = ("config.json", "model.safetensors")
-_HUB_WEIGHTS = ("pytorch_model*.bin",)
 # Lets a text be augmented by synonyms.
 _THESAURUS = ("corpora/wordnet", "taggers/averaged_perceptron_tagger_eng")
 
@@ -101,7 +95,7 @@ class Starts:
                     f"{key}: there is no directory '{_short(name)}', here or in {self.weights_dir}. "
                     "Give the path of a directory of transformers, or a name of the Hugging Face hub."
                 )
-            path = self._cached(name, lambda directory: _download(name, directory), key)
+            path = self._cached(name, lambda directory: shutil.copytree(snapshot(name), directory), key)
         nested = path / "0_Transformer"  # as old versions of sentence-transformers wrote it
         path = nested if (nested / _CONFIG).is_file() else path
         _check_transformer(key, path, is_clip=is_clip)
@@ -134,7 +128,7 @@ class Starts:
             write_for_timm(network, info, directory)
         elif repository := (timm.get_pretrained_cfg_value(architecture, "hf_hub_id") or ""):
             # timm alone would wait for a minute where there is no network.
-            _write_timm(_of_timm_directory(key, _snapshot(repository, _TIMM_FILES)), directory)
+            _write_timm(_of_timm_directory(key, snapshot(repository)), directory)
         else:
             _write_timm(timm.create_model(architecture, pretrained=True, num_classes=0), directory)
 
@@ -143,7 +137,7 @@ class Starts:
         files = (self.weights_dir / f"{architecture}{suffix}" for suffix in _STATE_DICTS)
         return next((file for file in files if file.is_file()), None)
 
-    def _cached(self, name: str, write: Callable[[Path], None], key: str) -> Path:
+    def _cached(self, name: str, write: Callable[[Path], object], key: str) -> Path:
         """Return the directory of a network that `write` writes once in a job."""
         directory = self.scratch / key.split(".")[1] / name.strip("/").replace("/", "--")
         if directory.is_dir():
@@ -153,11 +147,10 @@ class Starts:
         except UserError:
             raise
         except Exception as error:  # the libraries raise errors of any kind where the network is missing
-            reason = f"{type(error).__name__}: {error}".split("\n")[0][:120]
             raise UserError(
-                f"{key}: '{_short(name)}' is not in {self.weights_dir} and cannot be downloaded here ({reason}). "
-                "Put its directory there (the folder that WEIGHTS_DIR names), or into the pretrained channel, and give "
-                "its path."
+                f"{key}: '{_short(name)}' is not in {self.weights_dir} and cannot be downloaded here "
+                f"({reason_of(error)}). Put its directory there (the folder that WEIGHTS_DIR names), or into the "
+                "pretrained channel, and give its path."
             ) from None
         return directory
 
@@ -215,22 +208,6 @@ def _pooling_of(path: Path) -> str | None:
     return "cls" if pooling.get("pooling_mode_cls_token") else "mean"
 
 
-def _download(name: str, directory: Path) -> None:
-    """Write a text network of the Hugging Face hub into a directory."""
-    shutil.copytree(_snapshot(name, _HUB_FILES), directory)
-
-
-def _snapshot(name: str, patterns: Sequence[str]) -> Path:
-    """Return the directory of a repository of the Hugging Face hub, with safetensors if it has them."""
-    from huggingface_hub import snapshot_download
-
-    source = Path(snapshot_download(name, allow_patterns=list(patterns)))
-    if not any(source.glob("*.safetensors")):
-        source = Path(snapshot_download(name, allow_patterns=[*patterns, *_HUB_WEIGHTS]))
-    _LOG.info("%s: from the Hugging Face hub", name)
-    return source
-
-
 def _of_timm_directory(key: str, path: Path) -> Any:
     """Return the network in a directory as timm and the Hugging Face hub write it, without its classifier."""
     config = _read_config(path)
@@ -272,8 +249,9 @@ def _with_weights(key: str, architecture: str, config: Mapping[str, Any], file: 
         # timm renames weights of other origin, and leaves random what it does not find.
         other = made(1).state_dict()
     except Exception as error:  # timm raises errors of any kind for foreign files
-        reason = f"{type(error).__name__}: {error}".split("\n")[0][:120]
-        raise UserError(f"{key}: '{file.name}' does not hold weights of timm's {architecture} ({reason}).") from None
+        raise UserError(
+            f"{key}: '{file.name}' does not hold weights of timm's {architecture} ({reason_of(error)})."
+        ) from None
     random = [name for name, value in network.state_dict().items() if not torch.equal(value, other[name])]
     if random:
         raise UserError(
