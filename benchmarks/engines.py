@@ -37,7 +37,6 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from multimodal_algo.artifact import GRAPH
 from multimodal_algo.config.inference import Engine
 from multimodal_algo.ingest.images import decode_images
 from multimodal_algo.networks import embedded
@@ -45,6 +44,7 @@ from multimodal_algo.networks.backbone import Backbone
 from multimodal_algo.networks.engines import Graph
 from multimodal_algo.networks.image_backbone import ImageBackbone
 from multimodal_algo.networks.openvino_network import OpenVinoNetwork
+from multimodal_algo.networks.stored import GRAPH
 from multimodal_algo.networks.text_backbone import TextBackbone
 from multimodal_algo.networks.texts.library import EMBEDDED
 from multimodal_algo.serving.loaded_model import LoadedModel

@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from multimodal_algo.artifact import GRAPH, IMAGE_BACKBONE, TEXT_BACKBONE, read_config
+from multimodal_algo.artifact import IMAGE_BACKBONE, TEXT_BACKBONE, read_config
 from multimodal_algo.config.inference import Engine
 from multimodal_algo.core.log import configure_logging
 from multimodal_algo.networks.image_backbone import ImageBackbone
 from multimodal_algo.networks.image_info import BackboneInfo
+from multimodal_algo.networks.stored import GRAPH
 from multimodal_algo.networks.text_backbone import TextBackbone
 from multimodal_algo.networks.texts.find import find_text_networks
 

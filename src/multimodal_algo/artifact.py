@@ -48,8 +48,6 @@ ROW_KEYS = Path("rows.npy")
 CATEGORIES = Path("categories.npz")
 IMAGE_BACKBONE = Path("img/backbone")
 TEXT_BACKBONE = Path("text/backbone")
-# The network as an ONNX graph, which refers to the weights next to it, if it could be exported.
-GRAPH = "network.onnx"
 _INCOMPLETE = ".incomplete"
 # Hyperparameters with the user's own names of the columns, and their defaults.
 _NAMES = {"label": LABEL, "id": ID, "columns": ""}

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from multimodal_algo.artifact import GRAPH, IMAGE_BACKBONE, TEXT_BACKBONE
+from multimodal_algo.artifact import IMAGE_BACKBONE, TEXT_BACKBONE
 from multimodal_algo.config.inference import Engine
 from multimodal_algo.core.schema import Modality
+from multimodal_algo.networks.stored import GRAPH
 from multimodal_algo.serving.loaded_model import LoadedModel
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from small_job import PARAMETERS, WEIGHTS_DIR, WriteCsv
 
@@ -18,6 +21,7 @@ from multimodal_algo.core.task import Task
 from multimodal_algo.networks.image_backbone import ImageBackbone
 from multimodal_algo.networks.image_info import BackboneInfo
 from multimodal_algo.predictors.base import FitSettings
+from multimodal_algo.predictors.finetune.files import read_predictor
 from multimodal_algo.predictors.finetune.predictor import FineTunedPredictor
 from multimodal_algo.report.metrics import Metrics
 from multimodal_algo.serving.loaded_model import LoadedModel
@@ -91,8 +95,6 @@ def test_fine_tuned_text_and_images_answer_alike_after_loading(
 
 
 def test_answers_are_those_of_autogluons_own_predict(tmp_path: Path) -> None:
-    import pandas as pd
-
     generator = np.random.default_rng(0)
     labels = generator.integers(3, size=90)
     texts = pd.DataFrame({"a_text": [f"{['red', 'green', 'blue'][label]} thing {n}" for n, label in enumerate(labels)]})
@@ -104,7 +106,8 @@ def test_answers_are_those_of_autogluons_own_predict(tmp_path: Path) -> None:
         },
     )  # fmt: skip
     fitted, out_of_fold = FineTunedPredictor.fit(texts, labels, np.arange(90) % 6, settings)
-    expected = np.mean([p.predict_proba(texts).to_numpy() for p in fitted._predictors], axis=0)
+    parts = [read_predictor(network.directory) for network in fitted.networks]
+    expected = np.mean([part.predict_proba(texts).to_numpy() for part in parts], axis=0)
     np.testing.assert_allclose(fitted.predict(texts), expected, atol=1e-4)
     fitted.save(tmp_path / "saved")
     again = FineTunedPredictor.load(tmp_path / "saved")  # as after a restart, which then writes the artifact
@@ -112,14 +115,33 @@ def test_answers_are_those_of_autogluons_own_predict(tmp_path: Path) -> None:
     again.save(tmp_path / "again")
     shutil.rmtree(tmp_path / "saved")
     shutil.rmtree(tmp_path / "start")
-    np.testing.assert_allclose(FineTunedPredictor.load(tmp_path / "again").predict(texts), expected, atol=1e-4)
+    _predict_without_torch(tmp_path / "again", texts, expected)
     for name in ("df_preprocessor.pkl", "data_processors.pkl", "eval_metric.pkl"):
-        shutil.copytree(tmp_path / "again", tmp_path / name)
-        (tmp_path / name / "0" / name).write_bytes(b"cos\nsystem\n(Vtrue\ntR.")  # AutoMM would go on without one
-        with pytest.raises(UserError, match=rf"0/{name}: the pickle names os\.system"):
-            FineTunedPredictor.load(tmp_path / name)
+        shutil.copytree(tmp_path / "again/0", tmp_path / name)
+        (tmp_path / name / name).write_bytes(b"cos\nsystem\n(Vtrue\ntR.")  # AutoMM would go on without one
+        with pytest.raises(UserError, match=rf"{name}: the pickle names os\.system"):
+            read_predictor(tmp_path / name)
     assert out_of_fold.shape == (90, 3)
     assert np.allclose(out_of_fold.sum(axis=1), 1, atol=1e-4)
+
+
+def _predict_without_torch(directory: Path, texts: pd.DataFrame, expected: np.ndarray) -> None:
+    """Compare the answers of a process that imports neither torch nor AutoMM."""
+    texts.to_parquet(directory / "texts.parquet")
+    np.save(directory / "expected.npy", expected)
+    code = f"""
+import sys
+from pathlib import Path
+import numpy as np, pandas as pd
+from multimodal_algo.predictors.finetune.predictor import FineTunedPredictor
+
+directory = Path({str(directory)!r})
+answers = FineTunedPredictor.load(directory).predict(pd.read_parquet(directory / "texts.parquet"))
+np.testing.assert_allclose(answers, np.load(directory / "expected.npy"), atol=1e-4)
+assert not {{"torch", "autogluon"}} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_numbers_are_fine_tuned_too(write_csv: WriteCsv, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import ClassVar, Self
 import numpy as np
 import pandas as pd
 
+from multimodal_algo.config.inference import Engine
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.task import Task
 from multimodal_algo.ingest.features import Features
@@ -163,6 +164,6 @@ class BranchModel(ABC):
         assert self._predictor is not None
         self._predictor.save(directory)
 
-    def load(self, directory: Path) -> None:
-        """Read the files that `save` wrote."""
-        self._predictor = self.predictor_class.load(directory)
+    def load(self, directory: Path, engine: Engine = Engine.AUTO) -> None:
+        """Read the files that `save` wrote. `engine` runs fine-tuned networks."""
+        self._predictor = self.predictor_class.load(directory, engine)

@@ -17,6 +17,7 @@ from multimodal_algo.branches.joint import JointModel
 from multimodal_algo.branches.tabular import CatModel, NumModel
 from multimodal_algo.branches.text import TextModel
 from multimodal_algo.branches.translated import DESCRIPTION, TranslatedModel
+from multimodal_algo.config.inference import Engine
 from multimodal_algo.config.recipes import Branch
 from multimodal_algo.core.schema import FeatureSchema, Modality
 from multimodal_algo.core.task import Task
@@ -132,13 +133,17 @@ def new_models(schema: FeatureSchema, task: Task, branches: Collection[Branch]) 
     return models
 
 
-def load_model(branch: str, name: str, columns: tuple[str, ...], task: Task, directory: Path) -> BranchModel:
+def load_model(
+    branch: str, name: str, columns: tuple[str, ...], task: Task, directory: Path, engine: Engine = Engine.AUTO
+) -> BranchModel:
     """Return the model that was saved in `directory`. See `BranchModel` for the other parameters."""
     model_class = SPECS[Branch(branch)].model
-    if (directory / DESCRIPTION).is_file():
-        return TranslatedModel.read(model_class, name, columns, task, directory)
-    model = model_class(name, columns, task)
-    model.load(directory)
+    model = (
+        TranslatedModel.of(model_class, name, columns, task, directory)
+        if (directory / DESCRIPTION).is_file()
+        else model_class(name, columns, task)
+    )
+    model.load(directory, engine)
     return model
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.special import softmax
 
 from multimodal_algo.branches.base import BranchModel, TrainingRows
+from multimodal_algo.config.inference import Engine
 from multimodal_algo.core.linear import Blocks, Linear, centered_logs
 from multimodal_algo.core.linear_fit import fit_linear
 from multimodal_algo.core.task import Task
@@ -113,15 +114,15 @@ class TranslatedModel(BranchModel):
         np.savez(directory / _MAP, weights=self._map.weights, bias=self._map.bias)
         self._inner.save(directory / _MODEL)
 
-    def load(self, directory: Path) -> None:
+    def load(self, directory: Path, engine: Engine = Engine.AUTO) -> None:
         """See `BranchModel.load`."""
         with np.load(directory / _MAP) as stored:
             self._map = Linear(stored["weights"], stored["bias"])
-        self._inner.load(directory / _MODEL)
+        self._inner.load(directory / _MODEL, engine)
 
     @classmethod
-    def read(cls, inner: type[BranchModel], name: str, columns: tuple[str, ...], task: Task, directory: Path) -> Self:
-        """Return the model that was saved in `directory`.
+    def of(cls, inner: type[BranchModel], name: str, columns: tuple[str, ...], task: Task, directory: Path) -> Self:
+        """Return the model in `directory`, whose files `load` has still to read.
 
         Parameters
         ----------
@@ -134,6 +135,4 @@ class TranslatedModel(BranchModel):
         """
         description = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
         previous = inner(name, columns, Task(description["problem_type"], description["outputs"]))
-        model = cls(previous, name, task, np.array(description["shared"], dtype=np.int64))
-        model.load(directory)
-        return model
+        return cls(previous, name, task, np.array(description["shared"], dtype=np.int64))

@@ -209,7 +209,7 @@ class HyperParameters(BaseModel):
     )
     inference_engine: Engine = Field(
         Engine.AUTO,
-        description="Engine of the frozen networks: torch, onnx (ONNX Runtime), openvino or tensorrt. auto is openvino "
+        description="Engine of the networks: torch, onnx (ONNX Runtime), openvino or tensorrt. auto is openvino "
         "or onnx on a CPU and torch on a GPU. The artifact stores it. INFERENCE_ENGINE overrides it in inference.",
     )
     seed: int = Field(0, ge=0, le=2147483647, description="Seed of the random numbers for folds, splits and networks.")

@@ -19,7 +19,7 @@ from multimodal_algo.core.values import trimmed
 
 
 class Engine(StrEnum):
-    """The engine of the frozen networks. ``auto`` is the fastest one on a CPU that is exact enough, and torch on a GPU.
+    """The engine of the networks. ``auto`` is the fastest one on a CPU that is exact enough, and torch on a GPU.
 
     See `Backbone.use_graph` for what ``auto`` tries.
     """
@@ -95,7 +95,7 @@ class InferenceOptions:
     refuse_bad_rows
         Whether a request with a row that cannot be read is refused.
     engine
-        Engine of the frozen networks.
+        Engine of the networks.
     id_absent
         Whether lines lack the ID that the model was trained with.
     refuse_unknown_keys

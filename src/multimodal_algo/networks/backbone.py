@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property, partial
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,15 +17,13 @@ from multimodal_algo.ingest.features import Encoder
 from multimodal_algo.networks.engines import (
     TOLERANCE,
     Graph,
-    OnnxNetwork,
     Unavailable,
     export_onnx,
     require_equal,
     run_batches,
 )
-from multimodal_algo.networks.openvino_network import OpenVinoNetwork
+from multimodal_algo.networks.graphs import Probe, torch_has_gpu
 from multimodal_algo.networks.stored import NetworkDescription, round_weights, share_of_largest, share_weights
-from multimodal_algo.sagemaker.devices import find_devices
 
 if TYPE_CHECKING:
     import torch
@@ -63,11 +61,7 @@ class Backbone(ABC):
     @cached_property
     def has_gpu(self) -> bool:
         """Whether the network is on a GPU."""
-        if not find_devices().gpus:
-            return False
-        import torch
-
-        return torch.cuda.is_available()
+        return torch_has_gpu()
 
     @property
     def device(self) -> str:
@@ -127,7 +121,9 @@ class Backbone(ABC):
         import torch
 
         example = {name: torch.from_numpy(value) for name, value in self._inputs(self._probe()).items()}
-        export_onnx(self._exportable(list(example)).eval(), example, path)
+        # Arrays of two dimensions hold tokens.
+        axes = {name: {0: "rows", **({1: "tokens"} if value.ndim == 2 else {})} for name, value in example.items()}
+        export_onnx(self._exportable(list(example)).eval(), example, axes, path)
         share_weights(path)
 
     @property
@@ -143,9 +139,7 @@ class Backbone(ABC):
         path
             File of the graph.
         engine
-            The engine. ``openvino`` computes in bfloat16 where the processor has it, the network allows it, and the
-            vectors are close enough, otherwise in float32. ``auto`` does the same, but a network that allows bfloat16
-            is run by ONNX Runtime where bfloat16 cannot be used: in float32 that is as fast for texts.
+            The engine, see `Probe.load_graph`.
         has_gpu
             Whether torch has a GPU here.
 
@@ -154,30 +148,9 @@ class Backbone(ABC):
         Unavailable
             The graph cannot be run here, or its vectors differ from those of the training, or torch's.
         """
-        inputs = self._inputs(self._probe())
-        *first, last = self._graphs(path, engine, has_gpu=has_gpu)
-        for make in first:
-            try:
-                return self._use(make(), inputs)
-            except Unavailable as reason:
-                _LOG.debug("%s: %s", path, reason)
-        return self._use(last(), inputs)
-
-    def _graphs(self, path: Path, engine: Engine, *, has_gpu: bool) -> list[Callable[[], Graph]]:
-        """Return the functions that load the graph by the engines that `engine` stands for, the fastest first."""
-        by_onnx = partial(OnnxNetwork, path, Engine.ONNX if engine is Engine.AUTO else engine, has_gpu=has_gpu)
-        by_openvino = [partial(OpenVinoNetwork, path, bf16=bf16) for bf16 in (True, False)]
-        if engine is Engine.OPENVINO:
-            return [*by_openvino] if self.allows_bf16 else [by_openvino[1]]
-        if engine is Engine.AUTO:
-            return [by_openvino[0 if self.allows_bf16 else 1], by_onnx]
-        return [by_onnx]
-
-    def _use(self, graph: Graph, inputs: dict[str, np.ndarray]) -> None:
-        vectors = graph(inputs)
-        require_equal(vectors, self._expected)
-        self._graph = graph
-        self._compare_with_training(vectors)
+        probe = Probe(self._inputs(self._probe()), self._expected)
+        self._graph = probe.load_graph(path, engine, allows_bf16=self.allows_bf16, has_gpu=has_gpu)
+        self._compare_with_training(self._graph(probe.inputs))
 
     def _compare_with_training(self, vectors: np.ndarray) -> None:
         """Warn if the vectors of the probe's cells differ from those by the engine of the training."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from multimodal_algo.config.inference import Engine
-from multimodal_algo.core.errors import MultimodalError
+from multimodal_algo.core.errors import MultimodalError, first_line
 from multimodal_algo.networks.stored import share_of_largest
 
 if TYPE_CHECKING:
@@ -136,8 +136,10 @@ def choose_engine(engine: Engine, *, has_gpu: bool) -> Engine:
     return Engine.TORCH if engine is Engine.AUTO and (has_gpu or not has_engine) else engine
 
 
-def export_onnx(network: torch.nn.Module, example: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Write `network` as an ONNX graph that takes any number of rows, and of tokens in a row.
+def export_onnx(
+    network: torch.nn.Module, example: Mapping[str, torch.Tensor], axes: Mapping[str, Mapping[int, str]], path: Path
+) -> None:
+    """Write `network` as an ONNX graph that takes any number of rows.
 
     Its weights are those of the network, one by one: nothing is folded into them. ONNX Runtime does that at load.
 
@@ -146,7 +148,9 @@ def export_onnx(network: torch.nn.Module, example: Mapping[str, torch.Tensor], p
     network
         Network on the CPU, in evaluation mode.
     example
-        Inputs by their names, in the order of the network's arguments. Arrays of two dimensions hold tokens.
+        Inputs by their names, in the order of the network's arguments.
+    axes
+        Names of the dimensions of each input whose size is not fixed. The first of them has the rows.
     path
         File for the graph. Its directory is made when missing.
 
@@ -159,7 +163,6 @@ def export_onnx(network: torch.nn.Module, example: Mapping[str, torch.Tensor], p
 
     if importlib.util.find_spec("onnx") is None:
         raise Unavailable("onnx is not installed")
-    axes = {name: {0: "rows", **({1: "tokens"} if value.ndim == 2 else {})} for name, value in example.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with (
@@ -176,7 +179,7 @@ def export_onnx(network: torch.nn.Module, example: Mapping[str, torch.Tensor], p
                 str(path),
                 input_names=list(example),
                 output_names=[_OUTPUT],
-                dynamic_axes={**axes, _OUTPUT: {0: "rows"}},
+                dynamic_axes={**{name: dict(sizes) for name, sizes in axes.items()}, _OUTPUT: {0: "rows"}},
                 opset_version=_OPSET,
                 do_constant_folding=False,
                 # The default folds normalisation into convolutions. The network is in evaluation mode in any case.
@@ -185,7 +188,7 @@ def export_onnx(network: torch.nn.Module, example: Mapping[str, torch.Tensor], p
             )
     except Exception as error:  # the exporter raises exceptions of many kinds
         path.unlink(missing_ok=True)
-        raise Unavailable(f"the network cannot be exported ({str(error).splitlines()[0][:120]})") from None
+        raise Unavailable(f"the network cannot be exported ({first_line(error)})") from None
 
 
 def require_equal(vectors: np.ndarray, expected: np.ndarray) -> None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import torch
 
 DESCRIPTION = "network.json"
+GRAPH = "network.onnx"
+"""The network as an ONNX graph, which refers to the weights next to it, if it could be exported."""
 # Smaller tensors, such as biases, stay float32 and in the graph: they have less than a hundredth of all bytes.
 _SMALL = 1024
 _PROBE_DIGITS = 7

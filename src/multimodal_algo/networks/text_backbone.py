@@ -13,7 +13,7 @@ from multimodal_algo.ingest.features import Encoder
 from multimodal_algo.networks.backbone import Backbone
 from multimodal_algo.networks.engines import Graph, run_batches
 from multimodal_algo.networks.stored import DESCRIPTION, NetworkDescription
-from multimodal_algo.networks.texts.blocks import MASK, block_batches, padded
+from multimodal_algo.networks.texts.blocks import MASK, batches_by_length, block_batches, padded
 from multimodal_algo.networks.texts.find import find_text_network
 from multimodal_algo.networks.texts.library import EMBEDDED
 from multimodal_algo.networks.texts.network import TextInfo, TextNetwork
@@ -94,7 +94,8 @@ class TextBackbone(Backbone):
             parts = [cells[start : start + _CHUNK] for start in range(0, len(cells), _CHUNK)]
             return np.concatenate([self._encode_blocks(graph, part) for part in parts])
         vectors = np.empty((len(cells), self.width), dtype=np.float32)
-        batches = self._batches([len(cell) for cell in cells])
+        most_texts, most_characters = (_GPU_TEXTS, None) if self.has_gpu else (_CPU_TEXTS, _CPU_CHARACTERS)
+        batches = batches_by_length([len(cell) for cell in cells], most_texts, most_characters)
         encoded = self._vectors([[cells[row] for row in rows] for rows in batches])
         for rows, batch in zip(batches, encoded, strict=True):
             vectors[rows] = batch
@@ -109,19 +110,6 @@ class TextBackbone(Backbone):
         for (rows, _), batch in zip(batches, encoded, strict=True):
             vectors[rows] = batch
         return vectors
-
-    def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
-        """Return the rows of each batch. Texts of about the same length need little padding."""
-        most_texts, most_characters = (_GPU_TEXTS, None) if self.has_gpu else (_CPU_TEXTS, _CPU_CHARACTERS)
-        batches: list[list[int]] = []
-        for row in sorted(range(len(lengths)), key=lengths.__getitem__):
-            last = batches[-1] if batches else []
-            is_full = most_characters is not None and (len(last) + 1) * lengths[row] > most_characters
-            if not last or is_full or len(last) == most_texts:
-                batches.append([row])
-            else:
-                last.append(row)
-        return batches
 
     def _fastest(self) -> torch.nn.Module:
         return self.network

@@ -21,6 +21,30 @@ _SAME_IN_TIMM = ("resnet", "mobilenetv2_100")
 _WEIGHTS = ("model.safetensors", "pytorch_model.safetensors", "pytorch_model.bin", "pytorch_model.pth")
 _STRUCTURE = ("input_size", "fixed_input_size")
 
+# Networks of timm for the kinds of networks of transformers, by their ``model_type``.
+_SIMILAR = {
+    "beit": "beit_base_patch16_224",
+    "clip": "vit_base_patch16_clip_224",
+    "clip_vision_model": "vit_base_patch16_clip_224",
+    "convnext": "convnext_tiny",
+    "convnextv2": "convnextv2_tiny",
+    "deit": "deit_base_patch16_224",
+    "dinov2": "vit_small_patch14_dinov2",
+    "mobilevit": "mobilevit_s",
+    "resnet": "resnet50",
+    "siglip": "vit_base_patch16_siglip_224",
+    "siglip_vision_model": "vit_base_patch16_siglip_224",
+    "swin": "swin_tiny_patch4_window7_224",
+    "swinv2": "swinv2_tiny_window8_256",
+    "vit": "vit_base_patch16_224",
+}
+_COMMON = "vit_base_patch16_224"
+
+
+def similar_in_timm(model_type: str) -> str:
+    """Return the name of a network of timm that is like those of a ``model_type`` of transformers."""
+    return _SIMILAR.get(model_type, _COMMON)
+
 
 def timm_names() -> list[str]:
     """Return the names of timm's networks."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from multimodal_algo.config.inference import Engine
 from multimodal_algo.config.recipes import ModelSettings
 from multimodal_algo.core.budget import Budget
 from multimodal_algo.core.checkpointing import CheckpointStore, StopRequest
@@ -113,8 +114,8 @@ class BranchPredictor(ABC):
 
     @classmethod
     @abstractmethod
-    def load(cls, directory: Path) -> BranchPredictor:
-        """Read a predictor that `save` wrote, with its models in memory."""
+    def load(cls, directory: Path, engine: Engine = Engine.AUTO) -> BranchPredictor:
+        """Read a predictor that `save` wrote, with its models in memory. `engine` runs fine-tuned networks."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from multimodal_algo.config.inference import Engine
 from multimodal_algo.config.recipes import ModelSettings
 from multimodal_algo.core.memory import available_bytes
 from multimodal_algo.predictors._autogluon_compat import refuse_full_disk, tabular_predictor
@@ -165,7 +166,7 @@ class AutoGluonPredictor(BranchPredictor):
             self._predictor.clone_for_deployment(str(directory / _PREDICTOR), model="best")
 
     @classmethod
-    def load(cls, directory: Path) -> AutoGluonPredictor:
+    def load(cls, directory: Path, engine: Engine = Engine.AUTO) -> AutoGluonPredictor:
         """See `BranchPredictor.load`."""
         prior, scale = read_state(json.loads((directory / _STATE).read_text(encoding="utf-8")))
         if not (directory / _PREDICTOR).is_dir():

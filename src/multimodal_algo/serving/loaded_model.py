@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from multimodal_algo.artifact import CATEGORIES, FUSION, GRAPH, IMAGE_BACKBONE, TEXT_BACKBONE, ModelConfig, read_config
+from multimodal_algo.artifact import CATEGORIES, FUSION, IMAGE_BACKBONE, TEXT_BACKBONE, ModelConfig, read_config
 from multimodal_algo.config.inference import Engine, missing_texts
 from multimodal_algo.core.schema import FeatureSchema, Modality
 from multimodal_algo.core.task import Task
@@ -25,6 +25,7 @@ from multimodal_algo.ingest.cells import CellRules
 from multimodal_algo.ingest.features import Encoder, Encoders, Features, build_features, image_input
 from multimodal_algo.ingest.rows import PendingRow, RowParser
 from multimodal_algo.networks.engines import Unavailable, choose_engine
+from multimodal_algo.networks.stored import GRAPH
 
 if TYPE_CHECKING:
     from multimodal_algo.branches.base import BranchModel
@@ -103,7 +104,7 @@ class LoadedModel:
     def load(cls, directory: Path, engine: Engine = Engine.AUTO) -> LoadedModel:
         """Check the artifact in `directory` and load it.
 
-        `engine` runs the frozen networks. Where it cannot, torch does.
+        `engine` runs the networks, frozen and fine-tuned ones. Where it cannot, torch does.
 
         Raises
         ------
@@ -114,7 +115,7 @@ class LoadedModel:
         with ThreadPoolExecutor(1, thread_name_prefix="load-networks") as pool:
             # Engines compile networks without the interpreter's lock, while models and their libraries are read.
             loading = pool.submit(_load_networks, directory, config, engine)
-            models = _load_models(directory, config)
+            models = _load_models(directory, config, engine)
         encoders = loading.result()
         path = directory / CATEGORIES
         categories = KnownCategories.load(path, config.schema_) if path.is_file() else None
@@ -190,11 +191,11 @@ class LoadedModel:
         return np.divide(moved, total, out=np.zeros_like(moved), where=total > nothing)
 
 
-def _load_models(directory: Path, config: ModelConfig) -> list[BranchModel]:
+def _load_models(directory: Path, config: ModelConfig, engine: Engine) -> list[BranchModel]:
     from multimodal_algo.branches.registry import load_model  # it imports the libraries of the models
 
     return [
-        load_model(entry.branch, entry.name, entry.columns, config.task, directory / entry.name)
+        load_model(entry.branch, entry.name, entry.columns, config.task, directory / entry.name, engine)
         for entry in config.branches
     ]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from multimodal_algo.artifact import GRAPH, IMAGE_BACKBONE, TEXT_BACKBONE, BackboneEntry
+from multimodal_algo.artifact import IMAGE_BACKBONE, TEXT_BACKBONE, BackboneEntry
 from multimodal_algo.branches.registry import FINE_TUNED
 from multimodal_algo.config.automm_networks import without_weights
 from multimodal_algo.config.hyperparameters import HyperParameters
@@ -21,7 +21,9 @@ from multimodal_algo.config.recipes import RECIPES, Branch, ModelSettings, Recip
 from multimodal_algo.core.schema import FeatureSchema, Modality
 from multimodal_algo.ingest.features import Encoder, Encoders
 from multimodal_algo.ingest.sources import TableFormat
+from multimodal_algo.networks.stored import GRAPH
 from multimodal_algo.networks.texts.library import MINILM
+from multimodal_algo.networks.timm_networks import similar_in_timm
 from multimodal_algo.training.continuing.export import Networks
 from multimodal_algo.training.languages import languages_in, suited_networks
 
@@ -234,7 +236,11 @@ class Backbones:
         if Modality.IMAGE in modalities and self._image is not None:
             directory = self._save_image_start(self._image)
             if directory is None:
-                _LOG.warning("%s: AutoGluon cannot fine-tune %s", branch.value, self._image.info.architecture)
+                _LOG.warning(
+                    "%s: AutoGluon cannot fine-tune %s. Left out, unless image_hyperparameters name a network of timm "
+                    "by model.timm_image.checkpoint_name, for example %s",
+                    branch.value, self._image.info.architecture, _similar_in_timm(self._image),
+                )  # fmt: skip
                 return None
             settings["model.timm_image.checkpoint_name"] = str(directory)
         return settings
@@ -281,6 +287,11 @@ class Backbones:
         for name, network in self._networks().items():
             stored = self._stored(network, name)
             shutil.copytree(stored, directory / name, ignore=shutil.ignore_patterns(GRAPH), dirs_exist_ok=True)
+
+
+def _similar_in_timm(network: ImageBackbone) -> str:
+    """Return the name of a network of timm that is like a network of another library."""
+    return similar_in_timm(str(network.info.settings.get("config", {}).get("model_type", "")))
 
 
 def _image_network(hyperparameters: HyperParameters) -> str:

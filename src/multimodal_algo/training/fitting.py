@@ -210,7 +210,7 @@ class Fitting:
         part = self.checkpoints.find(name)
         if part is None:
             return None
-        model.load(part)
+        model.load(part, self.hyperparameters.inference_engine)
         self.seconds[model.name] = round(self.checkpoints.spent_s(name), 2)
         _LOG.info("%s: taken from the checkpoint of a previous start", model.name)
         return np.asarray(np.load(part / _VOTES))
@@ -226,7 +226,7 @@ class Fitting:
         self.seconds[model.name] = round(seconds, 2)
         part = self.checkpoints.save(f"models/{model.name}", write, seconds=seconds, used_s=used_s)
         self.checkpoints.drop(f"fitting/{model.name}")
-        model.load(part)
+        model.load(part, self.hyperparameters.inference_engine)
         return np.asarray(votes)
 
 

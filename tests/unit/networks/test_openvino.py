@@ -13,14 +13,13 @@ import numpy as np
 import pytest
 from small_networks import write_text_network
 
-from multimodal_algo.artifact import GRAPH
 from multimodal_algo.config.inference import Engine
 from multimodal_algo.networks import embedded, openvino_network
 from multimodal_algo.networks.backbone import Backbone
 from multimodal_algo.networks.engines import TOLERANCE, Unavailable
 from multimodal_algo.networks.image_backbone import ImageBackbone
 from multimodal_algo.networks.openvino_network import OpenVinoNetwork
-from multimodal_algo.networks.stored import DESCRIPTION
+from multimodal_algo.networks.stored import DESCRIPTION, GRAPH
 from multimodal_algo.networks.text_backbone import TextBackbone
 from multimodal_algo.networks.texts.blocks import block_batches
 from multimodal_algo.networks.texts.library import EMBEDDED

@@ -15,14 +15,13 @@ import torch
 import torchvision
 from small_networks import write_text_network
 
-from multimodal_algo.artifact import GRAPH
 from multimodal_algo.config.inference import Engine
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.networks.backbone import Backbone
 from multimodal_algo.networks.engines import Unavailable
 from multimodal_algo.networks.image_backbone import ImageBackbone
 from multimodal_algo.networks.image_info import BackboneInfo
-from multimodal_algo.networks.stored import DESCRIPTION, round_weights, write_weights
+from multimodal_algo.networks.stored import DESCRIPTION, GRAPH, round_weights, write_weights
 from multimodal_algo.networks.text_backbone import TextBackbone
 from multimodal_algo.networks.torchvision_networks import without_classifier
 

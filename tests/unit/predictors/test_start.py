@@ -98,7 +98,7 @@ def test_a_network_of_another_kind_is_refused(starts: Starts, tmp_path: Path) ->
     directory = str(bert(tmp_path / "mine"))
     with pytest.raises(UserError, match=r"of the kind bert\. Set model\.hf_text\.checkpoint_name"):
         starts.of({CLIP: directory})
-    with pytest.raises(UserError, match="is not a directory of timm"):
+    with pytest.raises(UserError, match=r"is not a directory of timm, .* of the kind bert\. AutoMM fine-tunes"):
         starts.of({IMAGE: directory})
     with pytest.raises(UserError, match=r"lacks a config\.json with a model_type"):
         starts.of({TEXT: str(timm_directory(tmp_path / "timm"))})
@@ -214,3 +214,16 @@ def test_synonyms_need_a_thesaurus(starts: Starts, monkeypatch: pytest.MonkeyPat
         starts.of(scale)
     without = scale | {"model.hf_text.text_train_augment_types": ["random_swap"]}
     assert starts.of(without) == without
+
+
+@pytest.mark.parametrize("kind", ["beit", "clip", "convnext", "deit", "dinov2", "siglip", "swin", "swinv2", "vit", "x"])
+def test_a_vision_directory_of_transformers_is_refused_with_a_network_of_timm(
+    starts: Starts, tmp_path: Path, kind: str
+) -> None:
+    import timm
+
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+    with pytest.raises(UserError, match=f"of the kind {kind}. AutoMM fine-tunes image networks of timm") as caught:
+        starts.of({IMAGE: str(tmp_path)})
+    assert timm.is_model(str(caught.value).partition("for example ")[2].partition(". Or")[0].rstrip("."))
+    assert ("Or set model.clip.checkpoint_name to this directory." in str(caught.value)) == (kind == "clip")

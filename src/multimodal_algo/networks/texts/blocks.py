@@ -6,7 +6,7 @@ the padding of the longest text of a batch, the vector of a text would depend on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -40,3 +40,26 @@ def padded(inputs: Mapping[str, np.ndarray], rows: np.ndarray, length: int) -> d
     """Return some rows of tokens, int64 (texts, tokens), cut or filled with 0 to a number of tokens."""
     parts = {name: value[rows, :length] for name, value in inputs.items()}
     return {name: np.pad(part, ((0, 0), (0, length - part.shape[1]))) for name, part in parts.items()}
+
+
+def batches_by_length(lengths: Sequence[int], most_texts: int, most_characters: int | None) -> list[list[int]]:
+    """Return the rows of each batch. Texts of about the same length need little padding.
+
+    Parameters
+    ----------
+    lengths
+        Number of characters of each text.
+    most_texts
+        Largest number of texts in a batch.
+    most_characters
+        Largest number of characters in a batch of several texts, with padding. None for any number.
+    """
+    batches: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lengths.__getitem__):
+        last = batches[-1] if batches else []
+        is_full = most_characters is not None and (len(last) + 1) * lengths[row] > most_characters
+        if not last or is_full or len(last) == most_texts:
+            batches.append([row])
+        else:
+            last.append(row)
+    return batches

@@ -59,6 +59,54 @@ def required_columns(learner: Any) -> set[str]:
     return set(learner._df_preprocessor.required_feature_names)
 
 
+def processors_of(learner: Any, label: str) -> dict[str, list[Any]]:
+    """Return what turns cells into a batch, by modality, without the processor of the label."""
+    return {name: each for name, each in learner._data_processors.items() if name != label}
+
+
+def columns_of(learner: Any, modality: str) -> tuple[str, ...]:
+    """Return the columns of AutoMM's modality in the order in which a network reads them."""
+    return tuple(learner._df_preprocessor.get_column_names(modality))
+
+
+def generators_of(learner: Any) -> dict[str, Any]:
+    """Return the fitted transformers of numbers and categories by their columns."""
+    return dict(learner._df_preprocessor._feature_generators)
+
+
+def batch_of(learner: Any, rows: pd.DataFrame, label: str) -> dict[str, Any]:
+    """Return rows as the tensors that the network takes."""
+    processors = processors_of(learner, label)
+    batch = learner.process_batch(data=rows, df_preprocessor=learner._df_preprocessor, data_processors=processors)
+    return dict(batch)
+
+
+def output_of(network: Any, batch: dict[str, Any]) -> Any:
+    """Return the outputs of a network for a batch, a float32 tensor (rows, outputs), on the device that it is on.
+
+    The public ``predict_batch`` moves the network to a GPU and computes in half precision there.
+    """
+    from autogluon.multimodal.models.utils import run_model
+
+    return run_model(network, batch)[network.prefix]["logits"].float()
+
+
+@contextmanager
+def any_rows_traced() -> Iterator[None]:
+    """Let a trace of an ``ft_transformer`` take any number of rows. AutoMM asks for it by ``len``, a fixed number."""
+    import torch
+    from autogluon.multimodal.models import custom_transformer
+
+    def length(value: Any) -> Any:
+        return value.shape[0] if isinstance(value, torch.Tensor) else len(value)
+
+    custom_transformer.len = length  # a name of the module is found before that of the language
+    try:
+        yield
+    finally:
+        del custom_transformer.len
+
+
 def logits_of(learner: Any, rows: pd.DataFrame, label: str) -> np.ndarray:
     """Return the outputs of the network, float32 (rows, outputs).
 
@@ -66,8 +114,7 @@ def logits_of(learner: Any, rows: pd.DataFrame, label: str) -> np.ndarray:
     """
     import torch
 
-    processors = {name: each for name, each in learner._data_processors.items() if name != label}
-    batch = learner.process_batch(data=rows, df_preprocessor=learner._df_preprocessor, data_processors=processors)
+    batch = batch_of(learner, rows, label)
     has_gpu = torch.cuda.is_available()
     precision = learner._config.env.precision if has_gpu else 32
     output = learner.predict_batch(batch=batch, model=learner._model, precision=precision, num_gpus=int(has_gpu))

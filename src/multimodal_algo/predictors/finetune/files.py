@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
 from multimodal_algo.config.automm_keys import family_of
+from multimodal_algo.networks.stored import write_weights
 from multimodal_algo.predictors.finetune._automm_compat import (
     PICKLES,
     admit_pickles,
@@ -18,9 +20,15 @@ from multimodal_algo.predictors.finetune._automm_compat import (
     network_of,
 )
 
+# AutoMM's file of weights. Ours takes its place, since an ONNX graph can refer to it.
+_CHECKPOINT, _WEIGHTS = "model.ckpt", "weights.safetensors"
+
 
 def write_predictor(predictor: Any, directory: Path) -> None:
-    """Write a fitted ``MultiModalPredictor`` for `read_predictor`. It stays usable."""
+    """Write a fitted ``MultiModalPredictor`` for `read_predictor`. It stays usable.
+
+    Its weights are those of ``weights.safetensors`` from then on. See `round_weights`.
+    """
     learner = learner_of(predictor)
     networks = config_of(learner).model
     for name in networks.names:
@@ -33,6 +41,8 @@ def write_predictor(predictor: Any, directory: Path) -> None:
     merge_adaptations(learner)
     with quiet():
         predictor.save(str(directory), standalone=True)
+    (directory / _CHECKPOINT).unlink()
+    write_weights(network_of(learner).state_dict(), directory / _WEIGHTS)
 
 
 def read_predictor(directory: Path) -> Any:
@@ -43,6 +53,16 @@ def read_predictor(directory: Path) -> Any:
     UserError
         One of its pickles holds what is not admitted.
     """
+    if not (directory / _WEIGHTS).is_file():
+        return _load(directory)
+    with tempfile.TemporaryDirectory(prefix="multimodal-automm-") as scratch:
+        for path in directory.iterdir():
+            (Path(scratch) / path.name).symlink_to(path.absolute())
+        _write_checkpoint(directory / _WEIGHTS, Path(scratch) / _CHECKPOINT)
+        return _load(Path(scratch))
+
+
+def _load(directory: Path) -> Any:
     try:
         with quiet():
             return multimodal().load(str(directory), verbosity=0)
@@ -50,11 +70,23 @@ def read_predictor(directory: Path) -> Any:
         PICKLES.raise_refusal()  # AutoMM goes on without some of its files
 
 
+def _write_checkpoint(weights: Path, path: Path) -> None:
+    """Write weights as the file that AutoMM loads."""
+    import torch
+    from safetensors.torch import load_file
+
+    state = {
+        f"model.{name}": value.float() if value.dtype is torch.half else value
+        for name, value in load_file(weights).items()
+    }
+    torch.save({"state_dict": state}, path)
+
+
 def write_networks(predictor: Any, directory: Path) -> None:
     """Write the networks for texts and images as backbones. See `FineTunedPredictor.save_networks`."""
     learner = learner_of(predictor)
     merge_adaptations(learner)
-    for network in _networks(network_of(learner)):
+    for network in networks_in(network_of(learner)):
         family = family_of(network.prefix)
         if family == "hf_text" and not (directory / "text").exists():
             _write_text_network(network, directory / "text")
@@ -63,7 +95,8 @@ def write_networks(predictor: Any, directory: Path) -> None:
             _write_image_network(network, name, directory / "image")
 
 
-def _networks(model: Any) -> list[Any]:
+def networks_in(model: Any) -> list[Any]:
+    """Return the networks that AutoMM's module joins, or the module itself where there is one alone."""
     import torch
 
     return list(model.model) if isinstance(model.model, torch.nn.ModuleList) else [model]

@@ -166,8 +166,13 @@ class FitPart:
             predictor = fit.run(rank)
             if predictor is None:
                 return None
+            from multimodal_algo.predictors.finetune.exporting import export_predictor, round_predictor
+
+            held_out = rows.inputs[inside]
+            round_predictor(predictor, held_out)
             write_predictor(predictor, directory)
-            predictions = predictions_of(predictor, rows.inputs[inside], task)
+            export_predictor(predictor, directory, held_out, f"{name}, part {self.part}")
+            predictions = predictions_of(predictor, held_out, task)
         together = f" by {rank.size} processes" if rank else ""
         _LOG.info("%s: part %d fitted%s in %.1f s", name, self.part, together, time.monotonic() - started)
         return predictions

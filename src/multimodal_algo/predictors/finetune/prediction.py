@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ConfigDict
 
 from multimodal_algo.core.task import Task
 from multimodal_algo.predictors.finetune._automm_compat import learner_of, logits_of, numbers_of
@@ -15,22 +16,47 @@ LABEL = "label"
 _BATCH = 64
 
 
+class Outputs(BaseModel):
+    """The meaning of the outputs of a network.
+
+    ``labels`` are class indices in the order of the outputs. It is empty for a regression, whose output times ``scale``
+    plus ``mean`` is the number.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    labels: tuple[int, ...] = ()
+    mean: float = 0.0
+    scale: float = 1.0
+
+    @classmethod
+    def of(cls, learner: Any) -> Outputs:
+        """Return the meaning of the outputs of AutoMM's learner."""
+        if learner.problem_type != "regression":
+            return cls(labels=tuple(int(label) for label in learner.class_labels))
+        mean, end = numbers_of(learner, np.array([[0.0], [1.0]])).tolist()  # AutoMM's scales are linear
+        return cls(mean=mean, scale=end - mean)
+
+    def predictions(self, logits: np.ndarray, task: Task) -> np.ndarray:
+        """Return class probabilities, or numbers, float32 (rows, n), of outputs, float32 (rows, outputs).
+
+        Classes that the network was not fitted to get 0.
+        """
+        if task.is_regression:
+            return np.nan_to_num(np.reshape(logits, (-1, 1)) * self.scale + self.mean).astype(np.float32)
+        from scipy.special import softmax
+
+        predictions = np.zeros((len(logits), task.outputs), dtype=np.float32)
+        predictions[:, list(self.labels)] = softmax(logits, axis=1)
+        return predictions
+
+
 def predictions_of(predictor: Any, inputs: pd.DataFrame, task: Task) -> np.ndarray:
-    """Return class probabilities, or numbers, float32 (rows, n). Classes that it was not fitted to get 0."""
+    """Return class probabilities, or numbers, float32 (rows, n). See `Outputs.predictions`."""
+    learner = learner_of(predictor)
+    outputs = Outputs.of(learner)
     predictions = np.zeros((len(inputs), task.outputs), dtype=np.float32)
     for start in range(0, len(inputs), _BATCH):
         rows = inputs.iloc[start : start + _BATCH].reset_index(drop=True)
-        predictions[start : start + len(rows)] = _batch(predictor, rows, task)
-    return predictions
-
-
-def _batch(predictor: Any, rows: pd.DataFrame, task: Task) -> np.ndarray:
-    from scipy.special import softmax
-
-    learner = learner_of(predictor)
-    logits = logits_of(learner, rows, LABEL)
-    if task.is_regression:
-        return np.reshape(numbers_of(learner, logits), (-1, 1))
-    predictions = np.zeros((len(rows), task.outputs), dtype=np.float32)
-    predictions[:, [int(label) for label in learner.class_labels]] = softmax(logits, axis=1)
+        predictions[start : start + len(rows)] = outputs.predictions(logits_of(learner, rows, LABEL), task)
     return predictions

@@ -19,7 +19,7 @@ from multimodal_algo.config.recipes import ModelSettings
 from multimodal_algo.core.errors import UserError, reason_of
 from multimodal_algo.networks.embedded import EMBEDDED, embedded_network
 from multimodal_algo.networks.hub import snapshot
-from multimodal_algo.networks.timm_networks import write_for_timm
+from multimodal_algo.networks.timm_networks import similar_in_timm, write_for_timm
 
 _CHECKPOINT = ".checkpoint_name"
 _CONFIG = "config.json"
@@ -212,16 +212,26 @@ def _of_timm_directory(key: str, path: Path) -> Any:
     """Return the network in a directory as timm and the Hugging Face hub write it, without its classifier."""
     config = _read_config(path)
     if config is None or "architecture" not in config:
-        what = f"a network of the kind {config['model_type']}" if config and "model_type" in config else "another one"
         raise UserError(
-            f"{key}: '{path.name}' is not a directory of timm, whose {_CONFIG} has an architecture, but {what}. AutoMM "
-            "fine-tunes networks of timm, and CLIP by model.clip.checkpoint_name."
+            f"{key}: '{path.name}' is not a directory of timm, whose {_CONFIG} has an architecture{_remedy(config)}"
         )
     files = [path / f"{stem}{suffix}" for stem in ("model", "pytorch_model") for suffix in _STATE_DICTS]
     file = next((file for file in files if file.is_file()), None)
     if file is None:
         raise UserError(f"{key}: '{path.name}' lacks its weights, model.safetensors or pytorch_model.bin.")
     return _with_weights(key, str(config["architecture"]), config, file)
+
+
+def _remedy(config: Mapping[str, Any] | None) -> str:
+    """Return the rest of the sentence for a directory that AutoMM's ``timm_image`` does not read."""
+    kind = str((config or {}).get("model_type", ""))[:60]
+    if not kind:
+        return ". Give a directory that timm wrote, or a name of timm."
+    by_clip = f" Or set model.clip{_CHECKPOINT} to this directory." if kind == "clip" else ""
+    return (
+        f", but one of transformers, with a network of the kind {kind}. AutoMM fine-tunes image networks of timm. "
+        f"Name one, for example {similar_in_timm(kind)}.{by_clip}"
+    )
 
 
 def _with_weights(key: str, architecture: str, config: Mapping[str, Any], file: Path) -> Any:
