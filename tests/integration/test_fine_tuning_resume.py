@@ -336,13 +336,14 @@ def test_fine_tuned_networks_are_backbones_for_other_tasks(start: str, tmp_path:
     assert network.save_for_timm(tmp_path / "images")
     model_settings = {
         "model.hf_text.checkpoint_name": start, "model.timm_image.checkpoint_name": str(tmp_path / "images"),
+        "model.timm_image.max_image_num_per_column": 2,
         "optim.max_epochs": 1, "env.per_gpu_batch_size": 8, "env.batch_size": 8, "optim.lr": 1e-3,
     }  # fmt: skip
     settings = FitSettings(
         name="early", task=Task.of_classes(2), model_settings=model_settings, seed=0, scratch=tmp_path / "fit",
         budget=Budget.starting_now(600),
     )  # fmt: skip
-    inputs = pd.DataFrame({"a_text": texts, "b_image": [None, *pictures[1:]], "c_num": np.arange(18.0)})
+    inputs = pd.DataFrame({"a_text": texts, "b_image": [None, pictures[1:3], *pictures[2:]], "c_num": np.arange(18.0)})
     inputs["d_cat"] = ["x", "y", "z"] * 6
     predictor, _ = FineTunedPredictor.fit(inputs, labels, np.arange(18) % 3, settings)
     predictor.save(tmp_path / "saved")

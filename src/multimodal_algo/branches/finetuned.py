@@ -25,8 +25,14 @@ class _FineTunedModel(BranchModel):
         for column in self.columns:
             if modality_of(column) is Modality.IMAGE:
                 pictures = features.pictures[column]
-                table[column] = pd.Series([pictures.jpeg(row) for row in range(len(features))], dtype=object)
+                cells = (pictures.jpegs(row) for row in range(len(features)))
+                table[column] = pd.Series([_cell(images) for images in cells], dtype=object)
         return table
+
+
+def _cell(images: list[bytes]) -> bytes | list[bytes] | None:
+    """Return the images of a row as AutoMM takes them."""
+    return images if len(images) > 1 else next(iter(images), None)
 
 
 class FineTunedTextModel(_FineTunedModel, TextModel):
@@ -34,7 +40,10 @@ class FineTunedTextModel(_FineTunedModel, TextModel):
 
 
 class FineTunedImageModel(_FineTunedModel, ImageModel):
-    """One image column, with an image network that is fine-tuned. It sees the first of several images in a cell."""
+    """One image column, with an image network that is fine-tuned.
+
+    It sees the first of several images in a cell, or as many as ``model.timm_image.max_image_num_per_column`` says.
+    """
 
 
 class EarlyFusionModel(_FineTunedModel, JointModel):

@@ -123,7 +123,7 @@ _SWITCH_OR_AUTO = Kind('true, false or "auto"', lambda value: isinstance(value, 
 _GPUS = Kind("-1, 0 or 1, as each fit takes one GPU. Set env.num_nodes for a fit on several",
              lambda value: _is_whole(value) and value in (-1, 0, 1))  # fmt: skip
 _ONE_IMAGE = Kind(
-    "1, as fine-tuning sees the first image of a cell. The frozen network of the branch image sees all of them",
+    "1, as AutoMM's CLIP gives other answers for several images of a cell in other batches. timm_image takes several",
     lambda value: _is_whole(value) and value == 1,
 )
 _ACTIVATION = _word("relu", "leaky_relu", "gelu", "geglu", "reglu", "SiLU", "Mish", "Tanh", "Sigmoid")
@@ -150,7 +150,8 @@ _DECLARED: Mapping[str, Kind] = {
     "model.*.image_norm": _word("imagenet", "inception", "clip").or_null(),
     "model.*.image_size": _whole(1).or_null(),
     "model.*.image_chan_num": Kind("3, as all images are RGB", lambda value: _is_whole(value) and value == 3),
-    "model.*.max_image_num_per_column": _ONE_IMAGE,
+    "model.clip*.max_image_num_per_column": _ONE_IMAGE,
+    "model.*.max_image_num_per_column": _whole(1),
     "model.*.mix_choice": _word("all_images", "all_logits"),
     "model.*.embedding_arch": _word(
         "linear", "relu", "leaky_relu", "layernorm", "positional", "shared_linear", "autodis"

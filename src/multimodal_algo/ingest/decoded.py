@@ -26,18 +26,21 @@ class DecodedImages(tuple[np.ndarray, ...]):
             digest.update(np.ascontiguousarray(image).data)
         return int.from_bytes(digest.digest(), "little") if self else 0
 
-    def picture(self, side: int) -> bytes:
-        """Return the first image as a JPEG, reduced by a whole factor to `side` pixels or a little more.
+    def pictures(self, side: int) -> bytes:
+        """Return the images as JPEGs, one after the other, reduced by a whole factor to `side` pixels or a little more.
 
         A smaller image is not enlarged. The last result is kept.
         """
-        if self._picture[0] != side:
-            picture = Image.fromarray(self[0]).reduce(max(self[0].shape[0] // side, 1))
-            stream = io.BytesIO()
-            picture.save(stream, "JPEG", quality=_QUALITY)
-            self._picture = side, stream.getvalue()
-        return self._picture[1]
+        if self._pictures[0] != side:
+            self._pictures = side, b"".join(_jpeg(image, side) for image in self)
+        return self._pictures[1]
 
     @cached_property
-    def _picture(self) -> tuple[int, bytes]:
+    def _pictures(self) -> tuple[int, bytes]:
         return 0, b""
+
+
+def _jpeg(image: np.ndarray, side: int) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(image).reduce(max(image.shape[0] // side, 1)).save(stream, "JPEG", quality=_QUALITY)
+    return stream.getvalue()

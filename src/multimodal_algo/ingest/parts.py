@@ -138,7 +138,7 @@ class _DatasetSink:
         if images:
             _ = images.key
             if self._keep_images or self.rows < _SMALL_ROWS:
-                images.picture(self._picture_side)
+                images.pictures(self._picture_side)
 
     @property
     def _picture_side(self) -> int:

@@ -1,4 +1,4 @@
-"""Pictures: images as small JPEGs, for the report and for networks that are fine-tuned on them."""
+"""Pictures: images as JPEGs, for the report and for networks that are fine-tuned on them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ import numpy as np
 
 from multimodal_algo.ingest.decoded import DecodedImages
 
+# The markers around a JPEG. No picture has both of them inside: its pixels have no such bytes, and its headers are
+# those that Pillow writes, without a thumbnail.
+_BEGIN, _END = b"\xff\xd8", b"\xff\xd9"
+
 
 @dataclass(frozen=True)
 class PictureColumn:
-    """The first image of each cell of one column.
+    """The images of each cell of one column.
 
     Parameters
     ----------
     data
         JPEGs, one after the other, uint8 (bytes,). It may be a memory map.
     spans
-        First byte and end of each row's JPEG in `data`, int64 (rows, 2). They are equal for a row without a picture.
+        First byte and end of each row's JPEGs in `data`, int64 (rows, 2). They are equal for a row without a picture.
     """
 
     data: np.ndarray
@@ -43,13 +47,21 @@ class PictureColumn:
         return PictureColumn(self.data[: spans.max(initial=0)], spans)
 
     def jpeg(self, row: int) -> bytes | None:
-        """Return the picture of a row. None for a row without a picture."""
+        """Return the first picture of a row. None for a row without a picture."""
+        return next(iter(self.jpegs(row)), None)
+
+    def jpegs(self, row: int) -> list[bytes]:
+        """Return the pictures of a row."""
         start, end = self.spans[row]
-        return self.data[start:end].tobytes() if end > start else None
+        parts = self.data[start:end].tobytes().split(_END + _BEGIN) if end > start else []
+        return [
+            (_BEGIN if number else b"") + part + (_END if number < len(parts) - 1 else b"")
+            for number, part in enumerate(parts)
+        ]
 
 
 def encode_pictures(cells: Sequence[DecodedImages], side: int) -> PictureColumn:
-    """Encode the first image of each cell as a JPEG.
+    """Encode the images of each cell as JPEGs.
 
     Parameters
     ----------
@@ -62,7 +74,7 @@ def encode_pictures(cells: Sequence[DecodedImages], side: int) -> PictureColumn:
     data, spans, end = [], np.zeros((len(cells), 2), dtype=np.int64), 0
     for row, images in enumerate(cells if side else []):
         if images:
-            data.append(images.picture(side))
+            data.append(images.pictures(side))
             spans[row] = end, end + len(data[-1])
             end = int(spans[row, 1])
     return PictureColumn(np.frombuffer(b"".join(data), dtype=np.uint8), spans)

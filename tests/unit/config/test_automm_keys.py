@@ -104,7 +104,8 @@ def test_a_value_of_the_wrong_type_is_refused(key: str, value: object, expected:
     ("key", "value", "expected"),
     [
         ("model.timm_image.train_transforms", ["crop"], "a list, each item of it one of resize_to_square"),
-        ("model.timm_image.max_image_num_per_column", 3, "the first image of a cell"),
+        ("model.clip.max_image_num_per_column", 3, "timm_image takes several"),
+        ("model.timm_image.max_image_num_per_column", 0, "a whole number from 1"),
         ("data.mixup.cutmix_minmax", [0.1], "a list of two numbers"),
         ("data.mixup.mode", "pair", "one of batch, elem"),
         ("data.image.missing_value_strategy", "mean", "one of zero, skip"),

@@ -162,8 +162,8 @@ def _picture_input(learner: Any, processor: Any, directory: Path) -> PictureInpu
     columns, most = columns_of(learner, "image"), processor.max_image_num_per_column
     network = next(each for each in networks_in(network_of(learner)) if each.prefix == processor.prefix)
     mixes_outputs = family_of(processor.prefix) == "timm_image" and network.mix_choice == "all_logits"
-    if len(columns) * most > 1 and (not mixes_outputs or network.use_learnable_image):
-        raise Unavailable("its answer for a row with several images depends on the rows next to it")
+    if most > 1 and (not mixes_outputs or network.use_learnable_image):
+        raise Unavailable("it mixes the images of a cell in a way that the graph does not have")
     return PictureInput(
         network=processor.prefix,
         columns=columns,

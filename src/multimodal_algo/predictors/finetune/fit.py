@@ -219,7 +219,9 @@ class PartFit:
 def _rows_that_fit(inputs: pd.DataFrame, rows: np.ndarray, seed: int, group: Group | None) -> np.ndarray:
     """Return as many of `rows` as the memory of every rank allows. AutoMM has all rows in memory, and copies them."""
     sample = inputs.head(1000)
-    per_row = 3 * max(1, int(sample.memory_usage(deep=True, index=False).sum()) // max(1, len(sample)))
+    lists = sum(map(_bytes_of_list, sample.to_numpy(dtype=object).ravel()))  # pandas does not count what is in a list
+    size = int(sample.memory_usage(deep=True, index=False).sum()) + lists
+    per_row = 3 * max(1, size // max(1, len(sample)))
     neighbours = group.rank.neighbours if group else 1
     most = max(1000, int(_MEMORY_SHARE * available_bytes() / neighbours / per_row))
     if group:
@@ -227,3 +229,7 @@ def _rows_that_fit(inputs: pd.DataFrame, rows: np.ndarray, seed: int, group: Gro
     if most < len(rows):
         _LOG.warning("fine-tuning on %d of %d rows, which is what memory allows", most, len(rows))
     return rows[sample_rows(len(rows), most, seed)]
+
+
+def _bytes_of_list(cell: Any) -> int:
+    return sum(map(len, cell)) if isinstance(cell, list) else 0

@@ -161,19 +161,17 @@ class PictureInput(_Input):
         return self._read
 
     def _read(self, table: pd.DataFrame) -> Arrays:
-        rows = [self._pictures(cells) for cells in zip(*(table[column] for column in self.columns), strict=True)]
+        cells = [[_listed(cell)[: self.most] for cell in table[column]] for column in self.columns]
+        rows = [[self._pixels(data) for images in row for data in images] for row in zip(*cells, strict=True)]
         # AutoMM divides by at least 1e-6, which is 0 as a whole number.
         counts = np.array([len(pictures) for pictures in rows], dtype=np.float32)
-        most = max(1, *map(len, rows))
+        # AutoMM puts a black image, which it does not count, behind the others for each empty cell.
+        most = max(sum(max(1, len(images)) for images in row) for row in zip(*cells, strict=True))
         pixels = np.zeros((len(rows), most, self.side, self.side, 3), dtype=np.uint8)
         for row, pictures in enumerate(rows):
             for number, picture in enumerate(pictures):
                 pixels[row, number] = picture
         return {self.name("image"): pixels, self.name("image_valid_num"): counts}
-
-    def _pictures(self, cells: Sequence[bytes | list[bytes] | None]) -> list[np.ndarray]:
-        listed = (cell if isinstance(cell, list) else [cell] for cell in cells if cell)
-        return [self._pixels(data) for images in listed for data in images[: self.most]]
 
     def _pixels(self, data: bytes) -> np.ndarray:
         with Image.open(io.BytesIO(data)) as image:
@@ -186,6 +184,10 @@ class PictureInput(_Input):
         left, top = (round((length - self.side) / 2) for length in size)
         resized = picture.resize(size, Image.Resampling.BICUBIC)
         return np.asarray(resized.crop((left, top, left + self.side, top + self.side)))
+
+
+def _listed(cell: bytes | list[bytes] | None) -> list[bytes]:
+    return cell if isinstance(cell, list) else [cell] if cell else []
 
 
 class NumberInput(_Input):
