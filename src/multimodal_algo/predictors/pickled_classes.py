@@ -9,7 +9,10 @@ from __future__ import annotations
 from multimodal_algo.predictors.pickles import Admitted
 
 SHARED: Admitted = {
+    "autogluon.common.features.feature_metadata": "FeatureMetadata",
     "autogluon.core.metrics": "_ClassScorer _PredictScorer _ProbaScorer _ThresholdScorer customized_log_loss rmse_func",
+    "autogluon.features.generators.category": "CategoryFeatureGenerator",
+    "autogluon.features.generators.memory_minimize": "CategoryMemoryMinimizeFeatureGenerator",
     "builtins": "dict int list set slice",
     "collections": "OrderedDict defaultdict",
     "numpy": "bool dtype float32 float64 int32 int64 ndarray uint8",
@@ -33,15 +36,12 @@ SHARED: Admitted = {
 
 TABULAR: Admitted = {
     # AutoGluon's predictor, and how it prepares tables
-    "autogluon.common.features.feature_metadata": "FeatureMetadata",
     "autogluon.common.utils.cv_splitter": "CVSplitter",
     "autogluon.core.data.cleaner": "CleanerDummy CleanerMulticlass",
     "autogluon.core.data.label_cleaner": "LabelCleanerBinary LabelCleanerDummy LabelCleanerMulticlass",
     "autogluon.features.generators.bulk": "BulkFeatureGenerator",
-    "autogluon.features.generators.category": "CategoryFeatureGenerator",
     "autogluon.features.generators.identity": "IdentityFeatureGenerator",
     "autogluon.features.generators.label_encoder": "LabelEncoderFeatureGenerator",
-    "autogluon.features.generators.memory_minimize": "CategoryMemoryMinimizeFeatureGenerator",
     "autogluon.features.generators.one_hot_encoder": "CatToInt OneHotEncoderFeatureGenerator",
     "autogluon.tabular.learner.default_learner": "DefaultLearner",
     "autogluon.tabular.predictor.predictor": "TabularPredictor",
