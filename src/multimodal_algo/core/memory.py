@@ -1,8 +1,15 @@
-"""Measures the memory that this process may still use. The figures of the machine do not show a container's limit."""
+"""Measures the memory that this process may still use, and shares it among threads.
+
+The figures of the machine do not show a container's limit.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _UNLIMITED = 1 << 60
@@ -30,6 +37,69 @@ def limit_autogluon_memory() -> None:
     """Set ``AG_MEMORY_LIMIT_IN_GB`` to the container's limit, so that AutoGluon skips models that would not fit."""
     resident = 1024 * _statistic(Path("/proc/self/status"), "VmRSS:")
     os.environ.setdefault("AG_MEMORY_LIMIT_IN_GB", f"{(available_bytes() + resident) / 1024**3:.2f}")
+
+
+class MemoryGate:
+    """An amount of memory of which threads take parts. They wait while there is too little of it.
+
+    A thread that holds a part does not wait for another one. Otherwise threads could wait for each other.
+
+    Parameters
+    ----------
+    total
+        Number of bytes.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._free = total
+        self._changed = threading.Condition()
+
+    def take(self, size: int, *, waits: bool = True) -> bool:
+        """Take bytes, at most `total`. Return False where there are too few, and `waits` is False."""
+        size = min(size, self.total)
+        with self._changed:
+            if not waits and self._free < size:
+                return False
+            self._changed.wait_for(lambda: self._free >= size)
+            self._free -= size
+            return True
+
+    def give_back(self, size: int) -> None:
+        """Give back bytes that were taken."""
+        with self._changed:
+            self._free += min(size, self.total)
+            self._changed.notify_all()
+
+    @contextmanager
+    def holding(self, size: int) -> Iterator[Hold]:
+        """Hold bytes during the context, see `take`."""
+        self.take(size)
+        hold = Hold(self, min(size, self.total))
+        try:
+            yield hold
+        finally:
+            hold.only(0)
+
+
+class Hold:
+    """Bytes that a thread has taken from a gate."""
+
+    def __init__(self, gate: MemoryGate, size: int) -> None:
+        self._gate = gate
+        self._size = size
+
+    def only(self, size: int | None) -> None:
+        """Give back all but `size` bytes. None keeps them."""
+        if size is not None and size < self._size:
+            self._gate.give_back(self._size - size)
+            self._size = size
+
+
+def return_freed_memory() -> None:
+    """Return memory that was freed to the system. The C library otherwise keeps much of it for later."""
+    with suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _number(path: Path) -> int | None:

@@ -20,6 +20,15 @@ from PIL import Image, ImageFile
 
 from multimodal_algo.core.errors import first_line
 from multimodal_algo.ingest.decoded import DecodedImages
+from multimodal_algo.ingest.image_bounds import (
+    MOST_IMAGES,
+    MOST_PIXELS,
+    CellClock,
+    decoding_bytes,
+    decoding_gate,
+    require_few_scans,
+    require_small_metadata,
+)
 from multimodal_algo.ingest.image_files import ImageFiles
 from multimodal_algo.ingest.image_formats import is_heic, is_known, not_an_image, without_metadata
 from multimodal_algo.ingest.image_input import IMAGENET, ImageInput
@@ -27,7 +36,6 @@ from multimodal_algo.ingest.image_text import encoded_image, texts_of
 
 T = TypeVar("T")
 
-_MAX_PIXELS = 100_000_000
 _FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 # A JPEG is decoded at the smallest scale, in eighths, that has this share of the pixels needed. So few pixels more do
 # not show in a network's answers, while the next larger scale may take twice the time.
@@ -35,6 +43,7 @@ _LEAST_SHARE = 0.95
 # Cells of Excel end here.
 _EXCEL_CHARACTERS = 32_767
 _MOST_WARNINGS = 10
+_BAND_PIXELS = 1_000_000
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -68,6 +77,15 @@ class SeveralImages:
         return sum(map(len, self.images))
 
 
+def images_in(cell: str | bytes | SeveralImages) -> int:
+    """Return the number of images that `decode_images` makes of a cell, at most."""
+    if isinstance(cell, SeveralImages):
+        return min(sum(map(images_in, cell.images)), MOST_IMAGES)
+    if isinstance(cell, bytes):
+        return 1
+    return min(cell.count(";") + 1, MOST_IMAGES) if cell else 0
+
+
 def decode_images(
     cell: str | bytes | SeveralImages, files: ImageFiles | None = None, wanted: ImageInput = IMAGENET
 ) -> DecodedImages:
@@ -86,7 +104,8 @@ def decode_images(
         An image is not base64, has an unknown format, is truncated or has too many pixels. The message is the reason.
     """
     try:
-        return DecodedImages(_pixels(data, wanted) for data in encoded_images(cell, files))
+        clock = CellClock()
+        return DecodedImages(_pixels(data, wanted, clock) for data in encoded_images(cell, files))
     except ValueError as error:
         if isinstance(cell, str) and len(cell) == _EXCEL_CHARACTERS:
             raise ValueError(f"{error}; cells of Excel end at 32,767 characters, as this one does") from None
@@ -151,7 +170,11 @@ def _shrunk(data: bytes, side: int, quality: int) -> bytes:
         image.draft("RGB", (1, 1))
         image.load()  # raises now for a truncated image, and not later in training
         return data
-    picture = _upright(image, data, side)
+    with _memory_for(image, data, side):
+        return _smaller(_upright(image, data, side), side, quality)
+
+
+def _smaller(picture: Image.Image, side: int, quality: int) -> bytes:
     width, height = picture.size
     if (scale := side / min(width, height)) < 1:
         size = (round(width * scale), round(height * scale))
@@ -177,10 +200,38 @@ def _as_value_error() -> Iterator[None]:
         raise ValueError(f"the image cannot be decoded ({first_line(error, 80)})") from None
 
 
-def _pixels(data: bytes, wanted: ImageInput) -> np.ndarray:
+def _pixels(data: bytes, wanted: ImageInput, clock: CellClock) -> np.ndarray:
+    clock.count()
     with _as_value_error():
-        image = _despite_metadata(data, lambda data: _upright(_opened(data), data, wanted.resize))
-        return np.asarray(wanted.cut(image), dtype=np.uint8)
+        return _despite_metadata(data, lambda data: _cut(data, wanted))
+
+
+def _cut(data: bytes, wanted: ImageInput) -> np.ndarray:
+    image = _opened(data)
+    with _memory_for(image, data, wanted.resize):
+        return np.asarray(wanted.cut(_upright(image, data, wanted.resize)), dtype=np.uint8)
+
+
+@contextmanager
+def _memory_for(image: Image.Image, data: bytes, side: int) -> Iterator[None]:
+    """Hold the memory that an image takes until it is decoded at a scale of about `side` pixels.
+
+    Raises
+    ------
+    _NotAnImage
+        This process may not take as much.
+    """
+    if image.format == "JPEG":
+        require_few_scans(image, data)
+    gate, size = decoding_gate(), decoding_bytes(image, side)
+    if size > gate.total:
+        width, height = image.size
+        raise _NotAnImage(
+            f"the image has {width} x {height} pixels, which take up to {size >> 20} MB to decode ({gate.total >> 20} "
+            "MB are free for images)"
+        )
+    with gate.holding(size):
+        yield
 
 
 def _despite_metadata(data: bytes, read: Callable[[bytes], T]) -> T:
@@ -209,6 +260,7 @@ def _warn(error: Exception) -> None:
 
 def _opened(data: bytes) -> Image.Image:
     """Read the header of an image, and check its format and size."""
+    require_small_metadata(data)
     # AutoMM sets this when it is imported. Then Pillow would make the missing pixels grey.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     formats = _FORMATS
@@ -224,8 +276,8 @@ def _opened(data: bytes) -> Image.Image:
     width, height = image.size
     if image.format == "TIFF":  # a tile is decoded as a whole, and may be larger than its image
         width, height = max(width, _tag(image, 322)), max(height, _tag(image, 323))
-    if width * height > _MAX_PIXELS:
-        raise _NotAnImage(f"the image has {width} x {height} pixels (at most {_MAX_PIXELS // 10**6} million are read)")
+    if width * height > MOST_PIXELS:
+        raise _NotAnImage(f"the image has {width} x {height} pixels (at most {MOST_PIXELS // 10**6} million are read)")
     return image
 
 
@@ -282,11 +334,23 @@ def _turned(decoded: Image.Image, image: Image.Image) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F"):
+        image = Image.fromarray(_scaled(np.asarray(image, dtype=np.float32)))
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    # In bands, since each step takes as much memory as what it converts.
+    whole = Image.new("RGB", image.size)
+    rows = max(1, _BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        whole.paste(_rgb_band(band), (0, top))
+    return whole
+
+
+def _rgb_band(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         # Pillow clips 16-bit grey at 255 and does not scale it.
         image = Image.fromarray((np.asarray(image) // 257).clip(0, 255).astype(np.uint8))
-    elif image.mode in ("I", "F"):
-        image = Image.fromarray(_scaled(np.asarray(image, dtype=np.float32)))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)

@@ -6,6 +6,8 @@ Every cell becomes a string. Images may be base64 or names of files, as in CSV, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import IO, Any
@@ -17,11 +19,14 @@ from multimodal_algo.core.column_names import AS_WRITTEN, ColumnNames
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import ID, LABEL, Modality, modality_of
 from multimodal_algo.ingest.images import SeveralImages
+from multimodal_algo.ingest.parquet_pages import GroupSizes, group_sizes
 from multimodal_algo.ingest.parquet_values import is_binary, is_text, text_of, without_nulls
 
 _BUFFER_BYTES = 1024 * 1024
 _BATCH_ROWS = 64
 _BATCH_BYTES = 16 * 1024 * 1024
+# Most bytes of a batch in memory where its rows share values, which stand in the file once.
+_MOST_BATCH_BYTES = 256 * 1024 * 1024
 _REMEDIES = {
     Modality.IMAGE: "Store bytes or base64, structs of bytes and path, or lists of these.",
     Modality.TEXT: "Store strings or lists of strings.",
@@ -69,23 +74,31 @@ def read_parquet(
         The file is not Parquet, or a column has a type that is not read.
     """
     try:
-        with open_parquet(path) as file:
+        with open_parquet(path) as file, path.open("rb") as stream:
             yield 0, list(file.schema_arrow.names), 0
             size, rows = path.stat().st_size, max(file.metadata.num_rows, 1)
-            for number, cells in enumerate(rows_of(file, name, first, names), start=first + 1):
+            for number, cells in enumerate(rows_of(file, name, first, stream, names), start=first + 1):
                 yield number, cells, size * number // rows
     except (pa.ArrowException, OSError) as error:
         reason = str(error).split("\n")[0][:120]
         raise UserError(f"{name}: not readable as Parquet ({reason}). Upload it again.") from None
 
 
-def rows_of(file: pq.ParquetFile, name: str, first: int = 0, names: ColumnNames = AS_WRITTEN) -> Iterator[list[Any]]:
+def rows_of(
+    file: pq.ParquetFile,
+    name: str,
+    first: int = 0,
+    stream: IO[bytes] | None = None,
+    names: ColumnNames = AS_WRITTEN,
+) -> Iterator[list[Any]]:
     """Yield the cells of each row, in the order of the file's columns. The `first` rows are passed over.
 
     The modality of a column, by `names`, decides how it is read. A cell is a string, see `parquet_values.text_of`. Null
     and NaN become the empty cell. In image columns a cell may also be bytes or `SeveralImages`. In text columns, lists
     of strings are joined with one blank. Nested columns whose names have no modality are empty, since nobody reads
     them.
+
+    `stream` has the bytes of the file, whose pages say how many rows fit into memory. Its position is moved.
 
     Raises
     ------
@@ -97,8 +110,8 @@ def rows_of(file: pq.ParquetFile, name: str, first: int = 0, names: ColumnNames 
     while group < file.num_row_groups and first >= (rows := file.metadata.row_group(group).num_rows):
         first -= rows
         group += 1
-    for batch_rows, groups in groupby(range(group, file.num_row_groups), lambda number: _batch_rows(file, number)):
-        for batch in file.iter_batches(batch_size=batch_rows, row_groups=list(groups)):
+    for most_rows, groups in groupby(range(group, file.num_row_groups), partial(_batch_rows, file, stream)):
+        for batch in file.iter_batches(batch_size=most_rows, row_groups=list(groups)):
             passed = min(first, batch.num_rows)
             first -= passed
             columns = batch.slice(passed).columns
@@ -118,12 +131,18 @@ def modalities_by_type(path: Path) -> dict[str, Modality]:
     return modalities
 
 
-def _batch_rows(file: pq.ParquetFile, group: int) -> int:
+def _batch_rows(file: pq.ParquetFile, stream: IO[bytes] | None, group: int) -> int:
     """Return the number of rows of a row group that are in memory at the same time."""
     metadata = file.metadata.row_group(group)
-    rows = _BATCH_BYTES * metadata.num_rows // max(metadata.total_byte_size, 1)
+    sizes = GroupSizes(metadata.total_byte_size)
+    if stream is not None:
+        with suppress(ValueError):  # Arrow may still read the file
+            sizes = group_sizes(stream, file, group)
+    rows = min(
+        _BATCH_ROWS, _BATCH_BYTES * metadata.num_rows // max(sizes.pages, 1), _MOST_BATCH_BYTES // max(sizes.row, 1)
+    )
     # Powers of two, so that neighbouring groups mostly share a batch size.
-    return min(_BATCH_ROWS, 1 << max(rows, 1).bit_length() - 1)
+    return int(1 << max(rows, 1).bit_length() - 1)
 
 
 class _Column:

@@ -50,6 +50,12 @@ class PendingRow:
                 self._problems.append((column, str(error)))
         return ParsedRow(cells, self._problems)
 
+    def cancel(self) -> None:
+        """Leave images out whose decoding has not begun, because nobody needs the row."""
+        for value in self._cells.values():
+            if isinstance(value, Future):
+                value.cancel()
+
 
 class RowParser:
     """Parser of rows, for training and serving.

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-import time
 import uuid
 from collections.abc import Callable
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.datastructures import MIMEAccept
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, RequestTimeout
+from werkzeug.exceptions import HTTPException
 
 from multimodal_algo.core.errors import PlatformError, UserError
-from multimodal_algo.serving.batching import Busy
+from multimodal_algo.serving.batching import Busy, ClientGone
 from multimodal_algo.serving.decoding import Header, Kind, Reading
-from multimodal_algo.serving.decoding.packed import BodyTooLarge, unpacked
+from multimodal_algo.serving.decoding.bounds import BodyTooLarge
+from multimodal_algo.serving.decoding.packed import unpacked
+from multimodal_algo.serving.front.gateway import IS_GONE
 from multimodal_algo.serving.service import ModelService
 
 _LOG = logging.getLogger(__name__)
@@ -23,9 +24,6 @@ _LOG = logging.getLogger(__name__)
 _ANY = "application/octet-stream"
 _ID = {"present": False, "absent": True, "auto": None}
 _ANSWERED = tuple(kind for kind in Kind if kind is not Kind.PARQUET)
-_READ_BYTES = 1 << 20
-# A client that needs more than 60 s for its body, and sends it slower than this rate, is cut off.
-_BODY_S, _BYTES_PER_S = 60, 100_000
 
 
 def create_app(service: ModelService, execution_parameters: Callable[[], dict[str, int]], max_body_bytes: int) -> Flask:
@@ -68,11 +66,11 @@ def create_app(service: ModelService, execution_parameters: Callable[[], dict[st
         for name, value, values in (("header", header, [member.value for member in Header]), ("id", lines_id, _ID)):
             if value not in values:
                 return _refused(415, f"The content type says {name}={value[:20]}. Use present or absent.")
-        body = _body(max_body_bytes)
+        body = unpacked(request.stream.read(), request.headers.get("Content-Encoding", ""), max_body_bytes)
         if not body:
             return Response(b"", mimetype=accepted.value[0])
         reading = Reading(given.get("charset", "utf-8"), Header(header), _ID[lines_id])
-        answers = service.answer(body, kind, accepted, reading)
+        answers = service.answer(body, kind, accepted, reading, request.environ.get(IS_GONE, _nobody_leaves))
         return Response(answers, mimetype=accepted.value[0])
 
     @app.errorhandler(UserError)
@@ -80,9 +78,18 @@ def create_app(service: ModelService, execution_parameters: Callable[[], dict[st
         _LOG.warning("request refused: %s", error)
         return _refused(400, str(error))
 
+    @app.errorhandler(BodyTooLarge)
+    def too_large(error: BodyTooLarge) -> Response:
+        _LOG.warning("request refused: %s", error)
+        return _refused(413, str(error))
+
     @app.errorhandler(Busy)
     def busy(error: Busy) -> Response:
         return _refused(503, str(error))
+
+    @app.errorhandler(ClientGone)
+    def client_gone(_: ClientGone) -> Response:
+        return _refused(503, "The client has left.")  # nobody reads it
 
     @app.errorhandler(PlatformError)
     def platform_error(error: PlatformError) -> Response:
@@ -101,30 +108,8 @@ def create_app(service: ModelService, execution_parameters: Callable[[], dict[st
     return app
 
 
-def _body(most_bytes: int) -> bytes:
-    """Return the unpacked body of the request.
-
-    Raises
-    ------
-    RequestTimeout
-        The client sends it too slowly.
-    RequestEntityTooLarge
-        It is larger than `most_bytes` once unpacked.
-    UserError
-        It cannot be unpacked.
-    """
-    started = time.monotonic()
-    parts: list[bytes] = []
-    size = 0
-    while part := request.stream.read(_READ_BYTES):
-        parts.append(part)
-        size += len(part)
-        if time.monotonic() - started > _BODY_S + size / _BYTES_PER_S:
-            raise RequestTimeout("The body came too slowly.")
-    try:
-        return unpacked(b"".join(parts), request.headers.get("Content-Encoding", ""), most_bytes)
-    except BodyTooLarge as error:
-        raise RequestEntityTooLarge(str(error)) from None
+def _nobody_leaves() -> bool:
+    return False
 
 
 def _kind(mimetype: str) -> Kind | None:

@@ -27,11 +27,16 @@ class Busy(PlatformError):
     """The model does not answer. Another process takes its place."""
 
 
+class ClientGone(Exception):
+    """The client has left. Its rows are not computed."""
+
+
 class _PendingCall(Generic[Row, Answer]):
     """Rows of one call of `Batcher.submit`, and the future of their answers."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[Row], is_gone: Callable[[], bool]) -> None:
         self.rows = rows
+        self.is_gone = is_gone
         self.future: Future[Sequence[Answer]] = Future()
 
 
@@ -63,15 +68,18 @@ class Batcher(Generic[Row, Prepared, Answer]):
         for step in (self._prepare_all, self._finish_all):
             threading.Thread(target=step, name=step.__name__.strip("_"), daemon=True).start()
 
-    def submit(self, rows: Sequence[Row]) -> Future[Sequence[Answer]]:
+    def submit(self, rows: Sequence[Row], is_gone: Callable[[], bool] = lambda: False) -> Future[Sequence[Answer]]:
         """Queue at most `max_rows` rows. The result of the future is one answer per row, in order.
+
+        Where `is_gone` returns True when their turn comes, the rows are not computed, and the future fails with
+        `ClientGone`.
 
         Raises
         ------
         Busy
             The batcher was abandoned.
         """
-        call: _PendingCall[Row, Answer] = _PendingCall(rows)
+        call: _PendingCall[Row, Answer] = _PendingCall(rows, is_gone)
         with self._changed:
             if self._abandoned is not None:
                 raise self._abandoned
@@ -147,11 +155,19 @@ class Batcher(Generic[Row, Prepared, Answer]):
     def _next(self) -> list[_PendingCall[Row, Answer]]:
         """Wait for a call. Return the calls of the next batch."""
         with self._changed:
-            while not self._waiting:
+            while not self._is_one_waiting():
                 self._changed.wait()
             calls = [self._waiting.popleft()]
             rows = len(calls[0].rows)
-            while self._waiting and rows + len(self._waiting[0].rows) <= self.max_rows:
+            while self._is_one_waiting() and rows + len(self._waiting[0].rows) <= self.max_rows:
                 calls.append(self._waiting.popleft())
                 rows += len(calls[-1].rows)
             return calls
+
+    def _is_one_waiting(self) -> bool:
+        """Return whether a call waits, after the first ones were dropped whose clients have left."""
+        while self._waiting and self._waiting[0].is_gone():
+            call = self._waiting.popleft()
+            self._open.discard(call)
+            call.future.set_exception(ClientGone())
+        return bool(self._waiting)

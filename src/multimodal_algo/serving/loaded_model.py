@@ -23,6 +23,7 @@ from multimodal_algo.fusion.votes import Votes, votes_of
 from multimodal_algo.ingest.categories import KnownCategories
 from multimodal_algo.ingest.cells import CellRules
 from multimodal_algo.ingest.features import Encoder, Encoders, Features, build_features, image_input
+from multimodal_algo.ingest.images import images_in
 from multimodal_algo.ingest.rows import PendingRow, RowParser
 from multimodal_algo.networks.engines import Unavailable, choose_engine
 from multimodal_algo.networks.stored import GRAPH
@@ -92,6 +93,9 @@ class LoadedModel:
             number_categories=frozenset(config.number_categories),
             image_input=image_input(encoders),
         )
+        self._image_bytes = 3 * rules.image_input.side**2
+        columns = self.schema.inference_columns
+        self._image_positions = [columns.index(column) for column in self.schema.of(Modality.IMAGE)]
         self._parser = RowParser(self.schema.inference_columns, decoders, rules)
         self._models = models
         self._fusion = fusion
@@ -125,6 +129,10 @@ class LoadedModel:
     def modalities(self) -> tuple[Modality, ...]:
         """The modalities that the model has columns of."""
         return tuple(modality for modality in Modality if self.schema.of(modality))
+
+    def image_bytes(self, cells: Sequence[Any]) -> int:
+        """Return the memory in bytes that the decoded images of a row of raw cells take, at most."""
+        return sum(images_in(cells[position]) for position in self._image_positions) * self._image_bytes
 
     def start(self, rows: Sequence[Sequence[Any]]) -> list[PendingRow]:
         """Start to parse rows of raw cells, which are in the order of ``schema.inference_columns``."""

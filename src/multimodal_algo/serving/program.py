@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import socket
-import struct
+import resource
 import sys
 import threading
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,24 @@ from multimodal_algo.core.memory import available_bytes
 from multimodal_algo.sagemaker.devices import find_devices, require_torch_sees_gpus, require_usable
 from multimodal_algo.sagemaker.settings import Settings
 from multimodal_algo.serving.app import create_app
+from multimodal_algo.serving.front.loop import FrontLimits
 from multimodal_algo.serving.service import ModelService, ServedModel
-from multimodal_algo.serving.sizing import batch_rows, execution_parameters, most_body_bytes, processes, threads
+from multimodal_algo.serving.sizing import (
+    batch_rows,
+    execution_parameters,
+    most_body_bytes,
+    most_held_bytes,
+    processes,
+    threads,
+)
 
 _LOG = logging.getLogger(__name__)
 
 # The main loop of a worker gives a sign of life every second. The arbiter kills a worker without one for this time.
 _WORKER_TIMEOUT_S = 120
-# A client that neither sends nor takes anything for this time is cut off.
-_IDLE_S = 30
+_MOST_CLIENTS = 10_000
+# File descriptors for other things than clients.
+_OTHER_FILES = 256
 # The platform sends SIGKILL 30 s after SIGTERM.
 _GRACE_S = 25
 # A server that cannot serve answers requests with the reason for this time. Then it exits.
@@ -71,12 +80,9 @@ class Server(BaseApplication):
         options: dict[str, Any] = {
             "bind": f"0.0.0.0:{self._settings.port}",
             "workers": self._processes(),
-            "worker_class": "gthread",
-            "threads": threads(self._settings.max_concurrent),
-            "worker_connections": 10_000,
+            "worker_class": "multimodal_algo.serving.front.worker.FrontWorker",
             "timeout": _WORKER_TIMEOUT_S,
             "graceful_timeout": _GRACE_S,
-            "keepalive": 75,
             "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,
             # Nobody manages this server, and the socket would be in a read-only directory.
             "control_socket_disable": True,
@@ -93,9 +99,19 @@ class Server(BaseApplication):
 
     def load(self) -> Any:
         """Return the WSGI application (called by gunicorn, in the worker)."""
+        return create_app(self._service, self._execution_parameters, self.front_limits.body_bytes)
+
+    @cached_property
+    def front_limits(self) -> FrontLimits:
+        """The bounds of each process's front."""
         settings = self._settings
-        max_body_bytes = most_body_bytes(is_batch=settings.is_batch, payload_mb=settings.max_payload_mb)
-        return create_app(self._service, self._execution_parameters, max_body_bytes)
+        body_bytes = most_body_bytes(is_batch=settings.is_batch, payload_mb=settings.max_payload_mb)
+        return FrontLimits(
+            threads=threads(settings.max_concurrent),
+            clients=min(_MOST_CLIENTS, _most_files() - _OTHER_FILES),
+            body_bytes=body_bytes,
+            held_bytes=most_held_bytes(body_bytes, free_bytes=available_bytes(), processes=self.cfg.workers),
+        )
 
     def _execution_parameters(self) -> dict[str, int]:
         # The platform asks before the models are loaded.
@@ -116,10 +132,6 @@ class Server(BaseApplication):
             os.environ["CUDA_VISIBLE_DEVICES"] = visible[worker.gpu] if visible else str(worker.gpu)
 
     def _begin(self, worker: Any) -> None:
-        for listener in worker.sockets:
-            # Connections inherit these limits. Without them a thread waits forever for a client that stops sending.
-            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-                listener.sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _IDLE_S, 0))
         # Networks take the interpreter's lock between their batches. They must not wait long for the thread that makes
         # the answers.
         sys.setswitchinterval(_SWITCH_S)
@@ -177,6 +189,13 @@ def _assign_gpu(arbiter: Any, worker: Any) -> None:
     """Give a new worker the first free GPU (called by gunicorn, in the arbiter, before the fork)."""
     taken = {other.gpu for other in arbiter.WORKERS.values()}
     worker.gpu = next(number for number in itertools.count() if number not in taken)
+
+
+def _most_files() -> int:
+    """Raise the limit of open files as far as it goes, and return it."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
 
 
 def _age_s() -> float:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from multimodal_algo.config.inference import Field, InferenceOptions
 from multimodal_algo.core.errors import PlatformError, UserError
+from multimodal_algo.core.memory import Hold, MemoryGate, available_bytes, return_freed_memory
 from multimodal_algo.core.schema import Modality
-from multimodal_algo.serving.batching import Batcher, Busy
-from multimodal_algo.serving.decoding import Kind, Reading, Record, decode
+from multimodal_algo.serving.batching import Batcher, Busy, ClientGone
+from multimodal_algo.serving.decoding import Decoded, Kind, Reading, Record, memory_of, readable, records_of
+from multimodal_algo.serving.decoding.bounds import require_room
 from multimodal_algo.serving.encoding import Answer, encode
+from multimodal_algo.serving.rows_in_flight import RowsInFlight
 from multimodal_algo.serving.unseen import UnseenCategories, UnseenLog
 
 if TYPE_CHECKING:
@@ -26,10 +28,13 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _LOGGED_PROBLEMS = 10
-# Number of batches of a request that are decoded while other batches of it are computed.
-_BATCHES_AHEAD = 2
 _DIGITS = 6
 _AS_IT_IS = Reading()
+# Rows of all requests together, and their decoded images, may each take this share of the memory that is free when the
+# model is loaded.
+_SHARE = 4
+# Memory that the rows of a request took, from which on it is returned to the system at once.
+_LARGE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class ServedModel:
     is_batch: bool = False
     single_record: bool = False
 
-    def reading(self, request: Reading) -> Reading:
+    def reading(self, request: Reading, most_bytes: int) -> Reading:
         """Return what the request says about its body, completed by the options and the kind of server."""
         id_absent = self.options.id_absent if request.id_absent is None else request.id_absent
         return replace(
@@ -66,6 +71,7 @@ class ServedModel:
             single_record=self.single_record,
             refuse_unknown_keys=self.options.refuse_unknown_keys,
             names=self.model.names,
+            most_bytes=most_bytes,
         )
 
 
@@ -99,6 +105,8 @@ class ModelService:
         self._counting = threading.Lock()
         self.counts = ServedCounts()
         self._unseen = UnseenLog()
+        self._rows_memory = MemoryGate(available_bytes() // _SHARE)
+        self._image_memory = MemoryGate(available_bytes() // _SHARE)
 
     @property
     def failure(self) -> str | None:
@@ -115,6 +123,9 @@ class ModelService:
         try:
             self._served = self._load_model()
             self._batcher = _batcher_of(self._served)
+            # The model has its memory now.
+            self._rows_memory = MemoryGate(available_bytes() // _SHARE)
+            self._image_memory = MemoryGate(available_bytes() // _SHARE)
             _LOG.info("ready %.1f s after the start", self._since_start())
         except (UserError, PlatformError) as error:
             self._failure = f"The model cannot be served: {error}"
@@ -146,7 +157,14 @@ class ModelService:
         if self._batcher is not None:
             self._batcher.abandon(Busy(reason))
 
-    def answer(self, body: bytes, kind: Kind, accepted: Kind, request: Reading = _AS_IT_IS) -> bytes:
+    def answer(
+        self,
+        body: bytes,
+        kind: Kind,
+        accepted: Kind,
+        request: Reading = _AS_IT_IS,
+        is_gone: Callable[[], bool] = lambda: False,
+    ) -> bytes:
         """Return a body with one answer for each record of `body`, in order.
 
         Parameters
@@ -157,9 +175,13 @@ class ModelService:
             Format of the answers.
         request
             What the content type says about the body.
+        is_gone
+            Function that returns whether the client has left.
 
         Raises
         ------
+        ClientGone
+            The client has left. Rows that were not computed by then are not computed.
         UserError
             The records of the body cannot be separated. Or it has bad rows, and the options refuse them. Or more than
             half of several rows are bad, which is a mistake in the whole input.
@@ -167,13 +189,35 @@ class ModelService:
             The model could not be loaded, or it hangs.
         """
         served = self.wait()
-        reading = served.reading(request)
-        decoded = decode(body, kind, served.model.schema, reading)
-        del body
+        if is_gone():
+            raise ClientGone
+        reading = served.reading(request, self._rows_memory.total)
+        body = readable(body, kind, reading)
+        size = memory_of(body, kind, reading)
+        require_room(size, reading.most_bytes)
+        with self._holding(size) as hold:
+            decoded = records_of(body, kind, served.model.schema, reading)
+            del body
+            hold.only(decoded.memory_bytes)
+            return self._answered(served, decoded, accepted, reading, is_gone)
+
+    @contextmanager
+    def _holding(self, size: int) -> Iterator[Hold]:
+        """Hold memory for the rows of a request. A request waits where others have rows of many bytes."""
+        try:
+            with self._rows_memory.holding(size) as hold:
+                yield hold
+        finally:
+            if size > _LARGE_BYTES:
+                return_freed_memory()
+
+    def _answered(
+        self, served: ServedModel, decoded: Decoded, accepted: Kind, reading: Reading, is_gone: Callable[[], bool]
+    ) -> bytes:
         for warning in decoded.warnings:
             _LOG.warning("%s", warning)
         records = decoded.records
-        predictions, problems = self._predict(served, records)
+        predictions, problems = self._predict(served, records, is_gone)
         self._report(records, problems, refuse=served.options.refuse_bad_rows)
         fields = served.options.fields_of(id_absent=bool(reading.id_absent))
         answer_of = partial(_answer_of, served.model, fields)
@@ -183,7 +227,9 @@ class ModelService:
         )
         return encode(answers, fields, accepted, is_single=decoded.is_single)
 
-    def _predict(self, served: ServedModel, records: Sequence[Record]) -> tuple[dict[int, RowAnswer], dict[int, str]]:
+    def _predict(
+        self, served: ServedModel, records: Sequence[Record], is_gone: Callable[[], bool]
+    ) -> tuple[dict[int, RowAnswer], dict[int, str]]:
         """Return the predictions of the good records and the problems of the bad ones, by the index of the record.
 
         After the first problem there are no predictions where the options refuse bad rows.
@@ -194,51 +240,19 @@ class ModelService:
             return predictions, problems
         unseen = _unseen_of(served)
         readable = [index for index, record in enumerate(records) if not record.problem and not record.is_header]
-        for index, result in self._results(served, records, readable, unseen):
-            if isinstance(result, str):
+        assert self._batcher is not None
+        flight = RowsInFlight(served.model, self._batcher, self._image_memory, is_gone)
+        with closing(flight.results(records, readable, unseen.count if unseen is not None else _ignore)) as results:
+            for index, result in results:
+                if not isinstance(result, str):
+                    predictions[index] = result
+                    continue
                 problems[index] = result
-            else:
-                predictions[index] = result
+                if served.options.refuse_bad_rows:
+                    break
         if unseen is not None:
             self._unseen.add(unseen.summary(len(readable)))
         return predictions, problems
-
-    def _results(
-        self,
-        served: ServedModel,
-        records: Sequence[Record],
-        indices: Sequence[int],
-        unseen: UnseenCategories | None,
-    ) -> Iterator[tuple[int, RowAnswer | str]]:
-        """Yield the prediction, or the problem, of each record at `indices`, and count unseen categories."""
-        assert self._batcher is not None
-        pending: deque[tuple[list[int], Future[Sequence[RowAnswer]]]] = deque()
-
-        def finished() -> Iterator[tuple[int, RowAnswer | str]]:
-            rows, future = pending.popleft()
-            yield from zip(rows, future.result(), strict=True)
-
-        for start in range(0, len(indices), self._batcher.max_rows):
-            if len(pending) >= _BATCHES_AHEAD:
-                yield from finished()
-            batch = indices[start : start + self._batcher.max_rows]
-            parsing = served.model.start([records[index].cells for index in batch])
-            rows, cells = [], []
-            for index, row in zip(batch, parsing, strict=True):
-                parsed = row.finish()
-                if parsed.problem is None:
-                    rows.append(index)
-                    cells.append(parsed.cells)
-                    if unseen is not None:
-                        unseen.count(parsed.cells)
-                else:
-                    yield index, parsed.problem
-                    if served.options.refuse_bad_rows:
-                        return
-            if rows:
-                pending.append((rows, self._batcher.submit(cells)))
-        while pending:
-            yield from finished()
 
     def _report(self, records: Sequence[Record], problems: Mapping[int, str], *, refuse: bool) -> None:
         """Count the rows. Then refuse the request because of its problems, or log them."""
@@ -259,6 +273,10 @@ class ModelService:
         if rows > 1 and bad > rows / 2:
             raise UserError(f"{bad} of {rows} lines cannot be read, the first is {problem}. Fix the input.")
         _log_problems(records, problems)
+
+
+def _ignore(_: Any) -> None:
+    pass
 
 
 def _unseen_of(served: ServedModel) -> UnseenCategories | None:

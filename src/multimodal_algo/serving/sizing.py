@@ -93,9 +93,14 @@ def most_body_bytes(*, is_batch: bool, payload_mb: int | None) -> int:
     return (max(MAX_PAYLOAD_MB, payload_mb or 0) + 1) << 20 if is_batch else 26 << 20
 
 
+def most_held_bytes(body_bytes: int, *, free_bytes: int, processes: int) -> int:
+    """Return the most bytes of bodies that a process has at the same time: room for one, or an eighth of the memory."""
+    return max(body_bytes, free_bytes // processes // 8)
+
+
 def threads(concurrent: int | None) -> int:
-    """Return the number of threads for HTTP: enough for the requests of the job, and for pings at the same time."""
-    return max(_MOST_REQUESTS, concurrent or 0) + 8
+    """Return the number of threads that answer invocations: enough for the requests of the job."""
+    return max(_MOST_REQUESTS, concurrent or 0)
 
 
 def _has_networks(config: ModelConfig) -> bool:

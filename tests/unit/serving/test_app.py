@@ -19,7 +19,7 @@ class Recorder(ModelService):
         super().__init__(lambda: None, lambda: 0.0)  # type: ignore[arg-type,return-value]
         self.asked: tuple[Any, ...] = ()
 
-    def answer(self, body: bytes, kind: Kind, accepted: Kind, request: Reading = Reading()) -> bytes:  # noqa: B008
+    def answer(self, body: bytes, kind: Kind, accepted: Kind, request: Reading = Reading(), *_: Any) -> bytes:  # noqa: B008
         self.asked = (body, kind, accepted, request)
         return b"x\n"
 

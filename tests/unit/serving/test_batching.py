@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from multimodal_algo.serving.batching import Batcher, Busy
+from multimodal_algo.serving.batching import Batcher, Busy, ClientGone
 
 MAX_ROWS = 8
 
@@ -79,3 +79,15 @@ def test_an_abandoned_batcher_answers_all_calls_with_the_reason() -> None:
     with pytest.raises(Busy):
         batcher.submit([3])
     device.is_free.set()
+
+
+def test_rows_of_a_client_that_has_left_are_not_computed() -> None:
+    device = Device()
+    batcher = device.batcher()
+    first = batcher.submit([0])
+    left, other = batcher.submit([1, 2], lambda: True), batcher.submit([3])
+    device.is_free.set()
+    assert (list(first.result()), list(other.result())) == ([0], [6])
+    with pytest.raises(ClientGone):
+        left.result()
+    assert not {1, 2} & {row for batch in device.batches for row in batch}

@@ -38,6 +38,9 @@ class Stand:
     def start(self, rows: Sequence[Sequence[Any]]) -> list[Any]:
         return [self._parser.start(row) for row in rows]
 
+    def image_bytes(self, cells: Sequence[Any]) -> int:
+        return 0
+
     def encode(self, rows: Sequence[dict[str, Any]]) -> Any:
         return SimpleNamespace(numbers=[row["b_num"] for row in rows])
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from multimodal_algo.core.schema import FeatureSchema
+from multimodal_algo.serving.decoding.bounds import csv_bytes, json_bytes, require_room
 from multimodal_algo.serving.decoding.csv_body import read_csv
 from multimodal_algo.serving.decoding.encodings import utf8_of
 from multimodal_algo.serving.decoding.json_body import read_json, read_json_lines
 from multimodal_algo.serving.decoding.parquet_body import read_parquet_body
 from multimodal_algo.serving.decoding.records import Decoded, Header, Kind, Reading, Record
 
-__all__ = ["Decoded", "Header", "Kind", "Reading", "Record", "decode"]
+__all__ = ["Decoded", "Header", "Kind", "Reading", "Record", "decode", "memory_of", "readable", "records_of"]
 
 _AS_IT_IS = Reading()
 
@@ -32,10 +33,30 @@ def decode(body: bytes, kind: Kind, schema: FeatureSchema, reading: Reading = _A
     ------
     UserError
         The body cannot be separated into records.
+    BodyTooLarge
+        Its records take too much memory.
     """
+    body = readable(body, kind, reading)
+    require_room(memory_of(body, kind, reading), reading.most_bytes)
+    return records_of(body, kind, schema, reading)
+
+
+def readable(body: bytes, kind: Kind, reading: Reading) -> bytes:
+    """Return a body of text in UTF-8, and any other body as it is. This is the first step of `decode`."""
+    return body if kind is Kind.PARQUET else utf8_of(body, reading.charset)
+
+
+def memory_of(body: bytes, kind: Kind, reading: Reading) -> int:
+    """Return the memory in bytes that the records of a readable body take, at most, before they are made."""
+    if kind is Kind.PARQUET:  # a value stands there once for many rows, so rows are counted as they are read
+        return reading.most_bytes
+    return csv_bytes(body) if kind is Kind.CSV else json_bytes(body)
+
+
+def records_of(body: bytes, kind: Kind, schema: FeatureSchema, reading: Reading) -> Decoded:
+    """Return the records of a readable body. This is the last step of `decode`."""
     if kind is Kind.PARQUET:
         return read_parquet_body(body, schema, reading)
-    body = utf8_of(body, reading.charset)
     if kind is Kind.CSV:
         return Decoded(read_csv(body, schema, reading))
     return read_json_lines(body, schema, reading) if kind is Kind.JSON_LINES else read_json(body, schema, reading)

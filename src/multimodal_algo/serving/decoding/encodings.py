@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import encodings
+import pkgutil
+import re
 from collections.abc import Iterable
+from encodings.aliases import aliases
+from functools import cache
 
 from multimodal_algo.core.encodings import narrow_encoding
 from multimodal_algo.core.errors import UserError
@@ -16,7 +21,13 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
+_MARKS_AT_BEGIN = re.compile(rb"(?:%s)*" % BOM)
 _SAMPLE_BYTES = 4096
+# Python's codecs that are not character sets of tables. That of punycode takes quadratic time.
+_NOT_CHARSETS = frozenset(
+    {"aliases", "base64_codec", "bz2_codec", "charmap", "hex_codec", "idna", "mbcs", "oem", "punycode", "quopri_codec",
+     "raw_unicode_escape", "rot_13", "undefined", "unicode_escape", "uu_codec", "zlib_codec"}
+)  # fmt: skip
 _KNOWN_AS = {"WINDOWS-1252": "Latin-1 (Windows-1252)"}
 # Fewer lines may be accidents.
 _WHOLLY_ANOTHER = 3
@@ -33,7 +44,7 @@ def utf8_of(body: bytes, charset: str) -> bytes:
     name = charset.strip("\"' ").lower().replace("_", "-")
     if name not in _UTF8:
         try:
-            body = body.decode(name).encode("utf-8")
+            body = body.decode(_codec(name)).encode("utf-8")
         except (LookupError, ValueError):
             raise UserError(f"The body cannot be read as charset {charset[:40]}. Send UTF-8.") from None
     elif utf := _utf_16_or_32(body):
@@ -41,9 +52,31 @@ def utf8_of(body: bytes, charset: str) -> bytes:
             f"The body is {utf}, not UTF-8. Save it as UTF-8, since SplitType Line cannot cut it, or send a whole "
             f"body with charset={utf.lower()} in the content type."
         )
-    while body.startswith(BOM):
-        body = body.removeprefix(BOM)
-    return body
+    begin = _MARKS_AT_BEGIN.match(body)
+    assert begin is not None
+    return body[begin.end() :]
+
+
+def _codec(charset: str) -> str:
+    """Return the name of Python's codec for a character set.
+
+    Names that it does not have are not looked up, since Python keeps every name that it was ever asked for.
+
+    Raises
+    ------
+    LookupError
+        There is no such character set.
+    """
+    name = charset.replace("-", "_").replace(" ", "_")
+    name = aliases.get(name, name)
+    if name not in _codecs():
+        raise LookupError(charset)
+    return name
+
+
+@cache
+def _codecs() -> frozenset[str]:
+    return frozenset(module.name for module in pkgutil.iter_modules(encodings.__path__)) - _NOT_CHARSETS
 
 
 def not_utf8(line: bytes, error: UnicodeDecodeError) -> str:

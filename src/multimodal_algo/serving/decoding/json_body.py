@@ -9,6 +9,7 @@ from typing import Any
 
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import ID, LABEL, FeatureSchema, Modality, modality_of
+from multimodal_algo.serving.decoding.bounds import require_room, row_bytes
 from multimodal_algo.serving.decoding.encodings import not_utf8, refuse_another_encoding
 from multimodal_algo.serving.decoding.headers import folded
 from multimodal_algo.serving.decoding.records import Decoded, KeyCounts, Layout, Reading, Record
@@ -64,6 +65,7 @@ def read_json(body: bytes, schema: FeatureSchema, reading: Reading) -> Decoded:
     instances = value["instances"] if isinstance(value, dict) else value
     if not isinstance(instances, list):
         raise UserError('The body must be {"instances": [...]}, a list of rows, or one row as an object.')
+    require_room(row_bytes(len(instances), 0), reading.most_bytes)
     records = [rows.of_value(number, instance) for number, instance in enumerate(instances, start=1)]
     return Decoded(records, warnings=rows.warnings())
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import ID, LABEL, FeatureSchema
+from multimodal_algo.serving.decoding.bounds import require_room, row_bytes
 from multimodal_algo.serving.decoding.json_body import wrong_names
 from multimodal_algo.serving.decoding.records import Decoded, Reading, Record
 
-# Most bytes of a Parquet body in memory.
-_MOST_BYTES = 2 * 10**9
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 
 def read_parquet_body(body: bytes, schema: FeatureSchema, reading: Reading) -> Decoded:
@@ -32,23 +35,44 @@ def read_parquet_body(body: bytes, schema: FeatureSchema, reading: Reading) -> D
         used = [name for name in names if name not in own.dropped]
         if problem := wrong_names(dict.fromkeys(used), schema) or _unknown(used, schema, reading):
             raise UserError(f"The Parquet body cannot be read: {problem}.")
-        groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
-        if sum(max(group.total_byte_size, group.num_rows) for group in groups) > _MOST_BYTES:
-            raise UserError("The Parquet body is too large in memory. Send fewer rows at a time.")
-        positions = [names.index(column) if column in names else None for column in schema.inference_columns]
-        id_position = names.index(ID) if ID in names and schema.has_id else None
-        return Decoded(
-            [
-                Record(
-                    number,
-                    tuple("" if position is None else cells[position] for position in positions),
-                    identity="" if id_position is None else str(cells[id_position]),
-                )
-                for number, cells in enumerate(rows_of(file, "The Parquet body", names=own), start=1)
-            ]
-        )
+        _require_small(body, file, reading.most_bytes)
+        rows = rows_of(file, "The Parquet body", stream=io.BytesIO(body), names=own)
+        records, size = _records(rows, names, schema, reading.most_bytes)
+        return Decoded(records, memory_bytes=size)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"The body cannot be read as Parquet ({str(error).split(chr(10))[0][:120]}).") from None
+
+
+def _records(
+    rows: Iterator[list[Any]], names: list[str], schema: FeatureSchema, most_bytes: int
+) -> tuple[list[Record], int]:
+    """Return the records of rows, and the bytes that they take, which are counted as they come."""
+    positions = [names.index(column) if column in names else None for column in schema.inference_columns]
+    id_position = names.index(ID) if ID in names and schema.has_id else None
+    records: list[Record] = []
+    size = 0
+    for number, row in enumerate(rows, start=1):
+        cells = tuple("" if position is None else row[position] for position in positions)
+        size += row_bytes(1, len(cells)) + sum(map(len, cells))
+        require_room(size, most_bytes)
+        records.append(Record(number, cells, identity="" if id_position is None else str(row[id_position])))
+    return records, size
+
+
+def _require_small(body: bytes, file: pq.ParquetFile, most_bytes: int) -> None:
+    """Refuse a file whose pages, values, or lists of shared values take too much memory."""
+    from multimodal_algo.ingest.parquet_pages import group_sizes, list_bytes
+
+    stream = io.BytesIO(body)
+    pages = values = 0
+    for group in range(file.num_row_groups):
+        sizes = group_sizes(stream, file, group)
+        pages += sizes.pages
+        values += sizes.values
+        require_room(max(pages, row_bytes(0, values)), most_bytes)
+        for path, size in sizes.lists.items():
+            if size > most_bytes:
+                require_room(list_bytes(body, path), most_bytes)
 
 
 def _unknown(names: list[str], schema: FeatureSchema, reading: Reading) -> str | None:

@@ -57,6 +57,8 @@ class Reading:
         Whether a JSON row with a key that is not a column is a bad row. Otherwise such keys are counted and ignored.
     names
         The user's own names of the model's columns.
+    most_bytes
+        Most memory that the rows may take, in bytes.
     """
 
     charset: str = "utf-8"
@@ -66,9 +68,10 @@ class Reading:
     single_record: bool = False
     refuse_unknown_keys: bool = False
     names: ColumnNames = AS_WRITTEN
+    most_bytes: int = 2 * 10**9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """One row of a body.
 
@@ -109,11 +112,14 @@ class Decoded:
         Whether the body is one JSON object, or one object per line, instead of a list of objects.
     warnings
         Sentences for the log about what was ignored.
+    memory_bytes
+        Memory that the records take, at most. None where it is what `memory_of` says.
     """
 
     records: list[Record]
     is_single: bool = False
     warnings: tuple[str, ...] = field(default=())
+    memory_bytes: int | None = None
 
 
 class Layout:

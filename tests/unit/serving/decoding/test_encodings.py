@@ -11,7 +11,8 @@ import pytest
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.serving.decoding import Kind, Reading, decode
-from multimodal_algo.serving.decoding.packed import BodyTooLarge, unpacked
+from multimodal_algo.serving.decoding.bounds import BodyTooLarge
+from multimodal_algo.serving.decoding.packed import unpacked
 
 SCHEMA = FeatureSchema(("ID", "a_text", "b_num", "label"))
 TEXTS = [Kind.CSV, Kind.JSON_LINES, Kind.JSON]
@@ -33,6 +34,14 @@ def test_a_charset_is_read_as_such(charset: str) -> None:
     assert decode(body, Kind.CSV, SCHEMA, Reading(charset)).records[0].cells == ("1", "Caf\u00e9", "2")
 
 
+@pytest.mark.parametrize(
+    "charset", ["rot13", "base64", "zlib", "hex", "idna", "punycode", "unicode_escape", "undefined", "aliases", "x" * 9]
+)
+def test_what_is_not_a_character_set_is_refused(charset: str) -> None:
+    with pytest.raises(UserError, match="cannot be read as charset"):
+        decode(b"1,x,2\n", Kind.CSV, SCHEMA, Reading(charset))
+
+
 @pytest.mark.parametrize("kind", [Kind.CSV, Kind.JSON_LINES])
 def test_what_is_likely_latin_1_is_refused_with_its_name(kind: Kind) -> None:
     text = CSV if kind is Kind.CSV else "".join(f'{{"a_text": "{line}"}}\n' for line in CSV.splitlines())
@@ -51,6 +60,24 @@ def test_wrong_bytes_among_lines_of_utf_8_make_bad_rows() -> None:
     assert [bool(problem) for problem in problems] == [False] * 3 + [True] * 4
     (_, bad) = decode(b"1,x,2\n2,\xff,3\n", Kind.CSV, SCHEMA).records
     assert "not UTF-8 (byte 0xff at position 3)" in (bad.problem or "")
+
+
+def test_a_million_byte_order_marks_take_linear_time() -> None:
+    (record,) = decode(b"\xef\xbb\xbf" * 1_000_000 + b"1,x,2\n", Kind.CSV, SCHEMA).records
+    assert record.identity == "1"
+
+
+def test_a_hundred_thousand_members_of_gzip_take_linear_time() -> None:
+    assert unpacked(gzip.compress(b"") * 100_000 + gzip.compress(b"1,x,2\n"), "gzip", 100) == b"1,x,2\n"
+
+
+def test_gzip_in_gzip_ends() -> None:
+    body = b"1,x,2\n"
+    for _ in range(3):
+        body = gzip.compress(body)
+    assert unpacked(body, "", 1000) == b"1,x,2\n"
+    with pytest.raises(UserError, match="packed with gzip more than 3 times"):
+        unpacked(gzip.compress(body), "", 1000)
 
 
 def test_byte_order_marks_are_no_part_of_a_cell() -> None:

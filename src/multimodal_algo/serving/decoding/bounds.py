@@ -1,0 +1,48 @@
+"""Bounds of the memory that the rows of a body take. They are known before the rows are made."""
+
+from __future__ import annotations
+
+# Bytes of a row with its record, prediction and answer, and of a cell without its text, as measured.
+_ROW_BYTES, _CELL_BYTES = 1000, 100
+# A text takes up to this number of bytes for each of its bytes in UTF-8: one rare character makes all of them wide.
+_TEXT_FACTOR = 4
+
+
+class BodyTooLarge(Exception):
+    """A body, or what becomes of it, is too large. The message is a sentence."""
+
+
+def row_bytes(rows: int, cells: int) -> int:
+    """Return the bytes that rows take, with their cells, but without the texts of these."""
+    return rows * _ROW_BYTES + cells * _CELL_BYTES
+
+
+def csv_bytes(body: bytes) -> int:
+    """Return the bytes that the rows of a CSV body take, at most."""
+    rows = body.count(b"\n") + body.count(b"\r") + 1
+    return row_bytes(rows, rows + body.count(b",")) + _TEXT_FACTOR * len(body)
+
+
+def json_bytes(body: bytes) -> int:
+    """Return the bytes that the rows of a JSON body take, at most, where rows are objects or lines."""
+    rows = body.count(b"{") + body.count(b"\n") + 1
+    return row_bytes(rows, rows + body.count(b",") + body.count(b"[")) + _TEXT_FACTOR * len(body)
+
+
+def require_room(size: int, most_bytes: int) -> None:
+    """Refuse rows that take too much memory.
+
+    Raises
+    ------
+    BodyTooLarge
+        They take more than `most_bytes`.
+    """
+    if size > most_bytes:
+        raise BodyTooLarge(
+            f"The rows of the body may take {_mb(size)} in memory, and {_mb(most_bytes)} are free for them. Send fewer "
+            "rows at a time."
+        )
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"
