@@ -33,6 +33,12 @@ def available_bytes(control_groups: Path = Path("/sys/fs/cgroup")) -> int:
     return free
 
 
+def out_of_memory_kills(control_groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return the number of processes that the system has killed because the container's memory was used up."""
+    files = (control_groups / "memory.events", control_groups / "memory/memory.oom_control")
+    return max(_statistic(file, "oom_kill") for file in files)
+
+
 def limit_autogluon_memory() -> None:
     """Set ``AG_MEMORY_LIMIT_IN_GB`` to the container's limit, so that AutoGluon skips models that would not fit."""
     resident = 1024 * _statistic(Path("/proc/self/status"), "VmRSS:")

@@ -19,6 +19,7 @@ import simplejpeg
 from PIL import Image, ImageFile
 
 from multimodal_algo.core.errors import first_line
+from multimodal_algo.core.memory import return_freed_memory
 from multimodal_algo.ingest.decoded import DecodedImages
 from multimodal_algo.ingest.image_bounds import (
     MOST_IMAGES,
@@ -44,6 +45,8 @@ _LEAST_SHARE = 0.95
 _EXCEL_CHARACTERS = 32_767
 _MOST_WARNINGS = 10
 _BAND_PIXELS = 1_000_000
+# An image takes so much that its memory is returned to the system at once.
+_LARGE_BYTES = 256 << 20
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -209,7 +212,9 @@ def _pixels(data: bytes, wanted: ImageInput, clock: CellClock) -> np.ndarray:
 def _cut(data: bytes, wanted: ImageInput) -> np.ndarray:
     image = _opened(data)
     with _memory_for(image, data, wanted.resize):
-        return np.asarray(wanted.cut(_upright(image, data, wanted.resize)), dtype=np.uint8)
+        pixels = np.asarray(wanted.cut(_upright(image, data, wanted.resize)), dtype=np.uint8)
+        image.close()
+    return pixels
 
 
 @contextmanager
@@ -232,6 +237,8 @@ def _memory_for(image: Image.Image, data: bytes, side: int) -> Iterator[None]:
         )
     with gate.holding(size):
         yield
+    if size > _LARGE_BYTES:
+        return_freed_memory()
 
 
 def _despite_metadata(data: bytes, read: Callable[[bytes], T]) -> T:

@@ -39,14 +39,14 @@ class GroupSizes:
         The largest row, at most, as far as values are shared among rows. 0 where none are.
     values
         Values of the column that has most, in lists or not.
-    lists
-        Columns with lists whose values are shared: their paths, with the bytes that all values take at most.
+    shared
+        Columns whose rows share values: their paths, with the bytes that all values take in memory at most.
     """
 
     pages: int
     row: int = 0
     values: int = 0
-    lists: Mapping[str, int] = field(default_factory=dict)
+    shared: Mapping[str, int] = field(default_factory=dict)
 
 
 def group_sizes(stream: IO[bytes], file: pq.ParquetFile, group: int) -> GroupSizes:
@@ -59,18 +59,18 @@ def group_sizes(stream: IO[bytes], file: pq.ParquetFile, group: int) -> GroupSiz
     """
     metadata = file.metadata.row_group(group)
     pages = row = most_values = 0
-    lists: dict[str, int] = {}
+    shared: dict[str, int] = {}
     for number in range(metadata.num_columns):
         column = metadata.column(number)
         chunk = list(_pages(stream, column))
         pages += sum(page.size for page in chunk)
         values = sum(page.values for page in chunk)
         value = _largest_shared_value(column, chunk)
-        if value and file.schema.column(number).max_repetition_level:
-            lists[column.path_in_schema] = value * values
+        if value:
+            shared[column.path_in_schema] = value * values
         row += value
         most_values = max(most_values, values)
-    return GroupSizes(pages, row, most_values, lists)
+    return GroupSizes(pages, row, most_values, shared)
 
 
 def _largest_shared_value(column: Any, pages: Sequence[_Page]) -> int:
@@ -170,8 +170,8 @@ class _Compact:
         return byte[0]
 
 
-def list_bytes(body: bytes, path: str) -> int:
-    """Return the bytes that the values of a column with lists take in all rows. The values are not made.
+def shared_bytes(body: bytes, path: str) -> int:
+    """Return the bytes that the values of a column take in all rows. The values are not made for each row.
 
     Raises
     ------
@@ -180,11 +180,11 @@ def list_bytes(body: bytes, path: str) -> int:
     """
     total = 0
     file = pq.ParquetFile(io.BytesIO(body), pre_buffer=False, read_dictionary=[path])
-    for batch in file.iter_batches(batch_size=1, columns=[path]):
+    for batch in file.iter_batches(batch_size=16, columns=[path]):
         values = batch.column(0)
         while not pa.types.is_dictionary(values.type):
             if not pa.types.is_nested(values.type):
-                raise ValueError(f"column {path[:60]}: lists of such values are not read")
+                raise ValueError(f"column {path[:60]}: such values are not read")
             inner = values.flatten()
             values = inner[0] if isinstance(inner, list) else inner
         lengths = pc.call_function("binary_length", [values.dictionary])

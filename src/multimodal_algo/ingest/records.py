@@ -14,6 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from string import ascii_letters
 from typing import IO, Any
@@ -157,9 +158,15 @@ class Lines:
 
     def _read(self) -> Iterator[str]:
         yield from self._given_back()
-        for raw in self._stream:
+        # A small gzip file may be one line of any length.
+        for raw in iter(partial(self._stream.readline, _MOST_CHARACTERS + 1), b""):
             self.number += 1
             self.position += len(raw)
+            if len(raw) > _MOST_CHARACTERS:
+                raise UserError(
+                    f"{self._name}, line {self.number}: the line is longer than {_MOST_CHARACTERS >> 20} MB. Put large "
+                    "images into files, and name them in cells."
+                )
             try:
                 yield raw.decode("utf-8")
             except UnicodeDecodeError as error:

@@ -20,7 +20,7 @@ from gunicorn.glogging import Logger as GunicornLogger
 from multimodal_algo.artifact import artifact_folder, read_description
 from multimodal_algo.config.inference import InferenceOptions
 from multimodal_algo.core.errors import UserError
-from multimodal_algo.core.memory import available_bytes
+from multimodal_algo.core.memory import available_bytes, out_of_memory_kills
 from multimodal_algo.sagemaker.devices import find_devices, require_torch_sees_gpus, require_usable
 from multimodal_algo.sagemaker.settings import Settings
 from multimodal_algo.serving.app import create_app
@@ -70,6 +70,7 @@ class Server(BaseApplication):
         for library in ("OMP", "OPENBLAS", "MKL"):
             os.environ.setdefault(f"{library}_NUM_THREADS", "1")
         self._born = time.monotonic() - _age_s()
+        self._memory_kills = out_of_memory_kills()
         self._devices = find_devices()
         _LOG.info("%s", self._devices.summary)
         self._service = ModelService(self._load_model, lambda: time.monotonic() - self._born)
@@ -93,6 +94,7 @@ class Server(BaseApplication):
             "post_fork": self._use_gpu,
             "post_worker_init": self._begin,
             "worker_exit": self._log_counts,
+            "child_exit": self._log_memory,
         }
         for name, value in options.items():
             self.cfg.set(name, value)
@@ -162,6 +164,13 @@ class Server(BaseApplication):
         counts = self._service.counts
         if counts.requests:
             _LOG.info("served %d rows of %d requests, %d of them bad", counts.rows, counts.requests, counts.bad_rows)
+
+    def _log_memory(self, arbiter: Any, worker: Any) -> None:
+        """Log that a process ended for want of memory (called by gunicorn, in the arbiter)."""
+        kills = out_of_memory_kills()
+        if kills > self._memory_kills:
+            _LOG.error("process %d was killed because the container's memory is used up. It is replaced", worker.pid)
+        self._memory_kills = kills
 
     def _load_model(self) -> ServedModel:
         allow = self._settings.allow_cpu_fallback

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from multimodal_algo.config.inference import Field, InferenceOptions
 from multimodal_algo.core.errors import PlatformError, UserError
-from multimodal_algo.core.memory import Hold, MemoryGate, available_bytes, return_freed_memory
+from multimodal_algo.core.memory import MemoryGate, available_bytes, return_freed_memory
 from multimodal_algo.core.schema import Modality
 from multimodal_algo.serving.batching import Batcher, Busy, ClientGone
 from multimodal_algo.serving.decoding import Decoded, Kind, Reading, Record, memory_of, readable, records_of
-from multimodal_algo.serving.decoding.bounds import require_room
+from multimodal_algo.serving.decoding.bounds import BodyTooLarge, require_room
 from multimodal_algo.serving.encoding import Answer, encode
 from multimodal_algo.serving.rows_in_flight import RowsInFlight
 from multimodal_algo.serving.unseen import UnseenCategories, UnseenLog
@@ -33,6 +34,8 @@ _AS_IT_IS = Reading()
 # Rows of all requests together, and their decoded images, may each take this share of the memory that is free when the
 # model is loaded.
 _SHARE = 4
+# Most bytes of the rows of one request.
+_MOST_ROW_BYTES = 4 * 10**9
 # Memory that the rows of a request took, from which on it is returned to the system at once.
 _LARGE_BYTES = 64 << 20
 
@@ -126,6 +129,8 @@ class ModelService:
             # The model has its memory now.
             self._rows_memory = MemoryGate(available_bytes() // _SHARE)
             self._image_memory = MemoryGate(available_bytes() // _SHARE)
+            gc.collect()
+            gc.freeze()  # the model stays, and looking through it again and again keeps other threads waiting
             _LOG.info("ready %.1f s after the start", self._since_start())
         except (UserError, PlatformError) as error:
             self._failure = f"The model cannot be served: {error}"
@@ -191,22 +196,19 @@ class ModelService:
         served = self.wait()
         if is_gone():
             raise ClientGone
-        reading = served.reading(request, self._rows_memory.total)
+        reading = served.reading(request, min(_MOST_ROW_BYTES, self._rows_memory.total))
         body = readable(body, kind, reading)
         size = memory_of(body, kind, reading)
         require_room(size, reading.most_bytes)
-        with self._holding(size) as hold:
-            decoded = records_of(body, kind, served.model.schema, reading)
-            del body
-            hold.only(decoded.memory_bytes)
-            return self._answered(served, decoded, accepted, reading, is_gone)
-
-    @contextmanager
-    def _holding(self, size: int) -> Iterator[Hold]:
-        """Hold memory for the rows of a request. A request waits where others have rows of many bytes."""
         try:
             with self._rows_memory.holding(size) as hold:
-                yield hold
+                decoded = records_of(body, kind, served.model.schema, reading)
+                del body
+                hold.only(decoded.memory_bytes)
+                return self._answered(served, decoded, accepted, reading, is_gone)
+        except (UserError, BodyTooLarge) as error:
+            # Without the frames of the functions that raised it, which have the rows.
+            raise error.with_traceback(None) from None
         finally:
             if size > _LARGE_BYTES:
                 return_freed_memory()

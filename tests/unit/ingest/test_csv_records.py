@@ -82,6 +82,14 @@ def test_a_quote_that_takes_too_much_is_refused(tmp_path: Path, monkeypatch: pyt
     assert "a quote that begins a cell is not closed" in error_of(tmp_path / "x.csv", text)
 
 
+def test_a_line_of_any_length_in_a_small_gzip_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "_MOST_CHARACTERS", 1 << 20)
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(b"ID,a_text,label\n1,x,y\n" + b"x" * 5_000_000))
+    with pytest.raises(UserError, match="a.csv.gz, line 3: the line is longer than 1 MB"):
+        list(read_rows(Source(path, path.name)))
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r\r\n"])
 def test_line_ends_of_one_file_may_differ(tmp_path: Path, end: str) -> None:
     rows = rows_of(tmp_path / "x.csv", f'{HEADER}1,p,"a"{end}2,q,b\r\n3,p,c\n4,q,"d"{end}')

@@ -20,13 +20,18 @@ def row_bytes(rows: int, cells: int) -> int:
 def csv_bytes(body: bytes) -> int:
     """Return the bytes that the rows of a CSV body take, at most."""
     rows = body.count(b"\n") + body.count(b"\r") + 1
-    return row_bytes(rows, rows + body.count(b",")) + _TEXT_FACTOR * len(body)
+    return row_bytes(rows, rows + body.count(b",")) + _text_bytes(body)
 
 
 def json_bytes(body: bytes) -> int:
-    """Return the bytes that the rows of a JSON body take, at most, where rows are objects or lines."""
-    rows = body.count(b"{") + body.count(b"\n") + 1
-    return row_bytes(rows, rows + body.count(b",") + body.count(b"[")) + _TEXT_FACTOR * len(body)
+    """Return the bytes that the rows of a JSON body take, at most, where rows are objects, lists or lines."""
+    rows = body.count(b"{") + body.count(b"[") + body.count(b"\n") + 1
+    return row_bytes(rows, rows + body.count(b",")) + _text_bytes(body)
+
+
+def _text_bytes(body: bytes) -> int:
+    # The text of the whole body, and the texts of its cells.
+    return 2 * len(body) * (1 if body.isascii() and b"\\u" not in body else _TEXT_FACTOR)
 
 
 def require_room(size: int, most_bytes: int) -> None:

@@ -10,6 +10,8 @@ from multimodal_algo.serving.decoding.encodings import BOM
 
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
 
+# No table has as many columns. The rest of a longer line stays one field.
+_MOST_FIELDS = 100_000
 _MISSING_NUMBERS = frozenset({"", "nan", "na", "null"})
 BACKSLASH = "; a backslash stands before a quote, as Spark writes it: set Spark's option escape='\"'"
 
@@ -37,7 +39,7 @@ def fields_of(text: str) -> list[str]:
         The text is not one record.
     """
     if '"' not in text and "\r" not in text:
-        return text.split(",")
+        return text.split(",", _MOST_FIELDS)
     try:
         # The text is given as one line, so that a newline outside quotes is an error and not the end of a record.
         return next(csv.reader([text], strict=True)) or [""]

@@ -9,10 +9,13 @@ from typing import Any
 
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import ID, LABEL, FeatureSchema, Modality, modality_of
-from multimodal_algo.serving.decoding.bounds import require_room, row_bytes
+from multimodal_algo.serving.decoding.bounds import BodyTooLarge, require_room, row_bytes
 from multimodal_algo.serving.decoding.encodings import not_utf8, refuse_another_encoding
 from multimodal_algo.serving.decoding.headers import folded
 from multimodal_algo.serving.decoding.records import Decoded, KeyCounts, Layout, Reading, Record
+
+# Most values of a text that is parsed at once. No other thread runs meanwhile, and a million take about a second.
+_MOST_VALUES = 1_000_000
 
 
 class _NotACell(ValueError):
@@ -193,6 +196,11 @@ def _is_json(text: bytes) -> bool:
 
 
 def _loads(text: bytes) -> Any:
+    if text.count(b",") > _MOST_VALUES:
+        raise BodyTooLarge(
+            f"A JSON text has more than {_MOST_VALUES:,} values. Send fewer rows at a time, or JSON Lines "
+            "(application/jsonlines)."
+        )
     try:
         # Numbers stay text, because a category may be 007 or 1.10. NaN is not JSON, but Python and pandas write it.
         decoded = text.decode("utf-8")

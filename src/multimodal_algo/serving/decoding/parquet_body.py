@@ -60,8 +60,8 @@ def _records(
 
 
 def _require_small(body: bytes, file: pq.ParquetFile, most_bytes: int) -> None:
-    """Refuse a file whose pages, values, or lists of shared values take too much memory."""
-    from multimodal_algo.ingest.parquet_pages import group_sizes, list_bytes
+    """Refuse a file whose pages, values, or values that rows share take too much memory."""
+    from multimodal_algo.ingest.parquet_pages import group_sizes, shared_bytes
 
     stream = io.BytesIO(body)
     pages = values = 0
@@ -70,9 +70,9 @@ def _require_small(body: bytes, file: pq.ParquetFile, most_bytes: int) -> None:
         pages += sizes.pages
         values += sizes.values
         require_room(max(pages, row_bytes(0, values)), most_bytes)
-        for path, size in sizes.lists.items():
+        for path, size in sizes.shared.items():
             if size > most_bytes:
-                require_room(list_bytes(body, path), most_bytes)
+                require_room(shared_bytes(body, path), most_bytes)
 
 
 def _unknown(names: list[str], schema: FeatureSchema, reading: Reading) -> str | None:
