@@ -83,7 +83,7 @@ REFUSED: dict[str, Body] = {
     "lists": (JSON, lambda: b"[" + b"[]," * 8_000_000 + b"[]]"),
     "objects": (JSON, lambda: b"[" + b"{}," * 8_000_000 + b"{}]"),
     "lists in lists": (JSON, lambda: b"[" * 25_000_000),
-    "keys": (JSON, lambda: json.dumps(dict.fromkeys(map(str, range(1_500_000)))).encode()),
+    "keys": (JSON, lambda: json.dumps(dict.fromkeys(map(str, range(1_100_000)))).encode()),
     "objects in lines": (LINES, lambda: b"{}\n" * 8_000_000),
     "100,000 images in a cell": (CSV, lambda: row(";".join([TINY] * 100_000))),
     "101 million pixels": (CSV, lambda: row(image("L", (10_100, 10_000)))),
@@ -92,8 +92,8 @@ REFUSED: dict[str, Body] = {
 }
 """Bodies that are answered with 400 or 413."""
 ANSWERED: dict[str, Body] = {
-    "80 million pixels": (CSV, lambda: row(image("RGBA", (9000, 9000))) * 2),
-    "80 million pixels of WebP": (CSV, lambda: row(image("RGB", (9000, 9000), "WEBP", lossless=True, method=0))),
+    "98 million pixels": (CSV, lambda: row(image("L", (9900, 9900))) * 2),
+    "9 million pixels of WebP": (CSV, lambda: row(image("RGB", (3000, 3000), "WEBP", lossless=True, method=0)) * 4),
     "EXIF": (CSV, lambda: row(png_with_chunk(b"eXIf", tiff_of_equal_values()))),
     "a profile": (CSV, lambda: row(png_with_chunk(b"iCCP", b"x\0\0" + compressed(50_000_000)))),
     "a comment": (CSV, lambda: row(png_with_chunk(b"zTXt", b"x\0\0" + compressed(50_000_000)))),

@@ -33,8 +33,8 @@ class Attacked:
         self.expected = self.post(row).text
 
     @property
-    def worker(self) -> int:
-        return int(psutil.Process(self.server.process.pid).children()[0].pid)
+    def workers(self) -> set[int]:
+        return {child.pid for child in psutil.Process(self.server.process.pid).children()}
 
     def post(self, body: bytes, kind: str = "text/csv") -> requests.Response:
         return requests.post(f"{self.server.url}/invocations", data=body, headers={"Content-Type": kind}, timeout=120)
@@ -72,13 +72,13 @@ def attacked(artifact: Path, sample: Path, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def worker(attacked: Attacked) -> Iterator[int]:
     """The worker under a memory limit, which lives and answers as before after the test, and gives memory back."""
-    pid = attacked.worker
+    (pid,) = attacked.workers
     before = memory(pid, "VmData")
     resource.prlimit(pid, resource.RLIMIT_DATA, (before + 2 * MOST_ADDED_BYTES, resource.RLIM_INFINITY))
     Path(f"/proc/{pid}/clear_refs").write_text("5")  # resets the peak
     before = memory(pid, "VmRSS")
     yield pid
-    assert attacked.worker == pid
+    assert attacked.workers == {pid}
     assert memory(pid, "VmHWM") - before < MOST_ADDED_BYTES
     assert attacked.post(attacked.row).text == attacked.expected
     assert attacked.ping() == 200
@@ -138,22 +138,21 @@ def test_pings_and_rows_are_answered_while_80_clients_drip(attacked: Attacked, w
 
 
 def test_when_the_worker_is_killed_clients_are_cut_off_or_answered_and_another_one_serves(attacked: Attacked) -> None:
-    old = attacked.worker
-    body = attacked.row + b"\n"
+    old = attacked.workers
+    body = (attacked.row + b"\n") * 3
 
     def send(_: int) -> str:
         try:
-            return attacked.post(body * 20).text
+            return attacked.post(body).text
         except requests.ConnectionError:
             return ""
 
-    with ThreadPoolExecutor(32) as pool:
-        answers = pool.map(send, range(96))
-        os.kill(old, signal.SIGKILL)
-        while not psutil.Process(attacked.server.process.pid).children() or attacked.worker == old:
+    with ThreadPoolExecutor(16) as pool:
+        answers = pool.map(send, range(48))
+        for pid in old:
+            os.kill(pid, signal.SIGKILL)
+        while not (new := attacked.workers) or new & old:
             assert attacked.server.process.poll() is None
         assert attacked.ping() == 200
-        # Every answer is whole, and those of the new worker come.
-        wrong = {answer for answer in answers if answer} - {attacked.expected * 20}
-        assert not wrong
-    assert attacked.post(body * 20).text == attacked.expected * 20
+        assert {answer for answer in answers if answer} <= {attacked.expected * 3}
+    assert attacked.post(body).text == attacked.expected * 3
