@@ -201,10 +201,14 @@ def _assign_gpu(arbiter: Any, worker: Any) -> None:
 
 
 def _most_files() -> int:
-    """Raise the limit of open files as far as it goes, and return it."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return most
+    """Raise the limit of open files as far as it is needed and allowed, and return it."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_CLIENTS + _OTHER_FILES
+    if most != resource.RLIM_INFINITY:
+        wanted = min(wanted, most)
+    if now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    return max(now, wanted)
 
 
 def _age_s() -> float:

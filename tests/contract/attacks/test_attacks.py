@@ -137,6 +137,18 @@ def test_pings_and_rows_are_answered_while_80_clients_drip(attacked: Attacked, w
         connection.close()
 
 
+def test_a_worker_that_was_stopped_goes_on_where_it_was(attacked: Attacked, worker: int) -> None:
+    request = POST + b"Content-Length: %d\r\n\r\n" % len(attacked.row) + attacked.row
+    with attacked.connect() as connection:
+        connection.sendall(request[:100])
+        os.kill(worker, signal.SIGSTOP)
+        connection.sendall(request[100:])
+        os.kill(worker, signal.SIGCONT)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert answer.endswith(attacked.expected.encode())
+
+
 def test_when_the_worker_is_killed_clients_are_cut_off_or_answered_and_another_one_serves(attacked: Attacked) -> None:
     old = attacked.workers
     body = (attacked.row + b"\n") * 3

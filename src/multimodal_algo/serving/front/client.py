@@ -65,6 +65,11 @@ class Client:
         self.began_at = self._moved_at = time.monotonic()
         self._moved_bytes = 0
 
+    def excuse(self, seconds: float) -> None:
+        """Leave a time out in which this process did not run, and could not see what the client sent."""
+        self.began_at += seconds
+        self._moved_at += seconds
+
     @property
     def ends_at(self) -> float:
         """When the client has taken too long. Never while its request is answered."""

@@ -31,6 +31,8 @@ _LONG_PATH = "/invocations"
 _SHORT_THREADS = 4
 # How often the loop looks for clients that take too long.
 _LOOK_S = 0.25
+# A loop that is later than this was stopped, or waited for the interpreter's lock.
+_LATE_S = 1.0
 # A client that closed its side, and has no answer after this time, is asked whether it is still there.
 _ASK_S = 0.5
 # A server that stops keeps connections for this time, for requests that are on their way.
@@ -89,7 +91,7 @@ class Front:
         self._poller.register(self._answered, _READABLE)
         for number in self._listeners:
             self._poller.register(number, _READABLE | select.EPOLLEXCLUSIVE)
-        self._look_at = 0.0
+        self._look_at = time.monotonic()
         self._is_stopping = False
 
     def run(self, beat: Callable[[], bool]) -> None:
@@ -101,6 +103,7 @@ class Front:
                 self._on_answer(*self._answers.popleft())
             now = time.monotonic()
             if now >= self._look_at:
+                self._excuse_clients(now - self._look_at)
                 self._look_at = now + _LOOK_S
                 if not beat():
                     self._stop()
@@ -253,6 +256,12 @@ class Front:
         elif client.left_at is None:
             client.left_at = time.monotonic()
             self._poller.modify(client.sock, 0)
+
+    def _excuse_clients(self, late_s: float) -> None:
+        """Leave the time out by which the loop is late, for example since the process was stopped."""
+        if late_s > _LATE_S:
+            for client in self._clients.values():
+                client.excuse(late_s)
 
     def _look_after_clients(self, now: float) -> None:
         for client in list(self._clients.values()):

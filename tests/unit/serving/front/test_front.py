@@ -225,3 +225,16 @@ def test_requests_of_clients_that_have_left_are_not_handled(monkeypatch: pytest.
         assert len(serving.left) == 2
         assert len(serving.asked) == 3
         staying.close()
+
+
+def test_the_time_in_which_the_process_was_stopped_counts_for_no_client() -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    connected = client.Client(ours, 1000)
+    theirs.sendall(POST)
+    assert connected.read() is None
+    before = connected.ends_at
+    connected.excuse(60)
+    assert connected.ends_at == before + 60
+    ours.close()
+    theirs.close()
