@@ -1,7 +1,7 @@
 """The recipes: the branches, their model settings and the folds of each quality.
 
 The keys of model settings are AutoGluon's (``TabularPredictor.fit(hyperparameters=...)``). ``WIDE`` stands for our
-`MixedLinearModel`. ``docs/recipes.md`` has the measurements.
+`MixedLinearModel`, ``TREES`` for our `MixedTreeModel`. ``docs/recipes.md`` has the measurements.
 """
 
 from __future__ import annotations
@@ -96,13 +96,26 @@ _TREES = {
     "min_data_per_group": 5,
 }
 
+# Trees over all columns gain where a number is predicted. For classes they take as many times as long.
+_JOINT: ModelSettings = {
+    **_WITH_PIECES,
+    "TREES": {
+        **_TREES,
+        "learning_rate": 0.05,
+        "num_boost_round": 300,
+        "num_leaves": 15,
+        "feature_fraction": 0.4,
+        "ag_args": {"problem_types": ["regression"]},
+    },
+}
+
 _DEFAULT: Mapping[Branch, ModelSettings] = {
     Branch.TEXT: _WITH_PIECES,
     Branch.NUM: {"GBM": [_TREES, {"extra_trees": True}], "CAT": {}, "XT": {}, "RF": {}},
     Branch.CAT: {**_LINEAR, "CAT": {}},
     Branch.IMAGE: _LINEAR,
     Branch.TABLE: {"GBM": [_TREES, {}], **_LINEAR, "CAT": {}, "XT": {}},
-    Branch.JOINT: _WITH_PIECES,
+    Branch.JOINT: _JOINT,
 }
 
 _FAST_TEXT = ("universal-sentence-encoder-multilingual",)
@@ -129,7 +142,7 @@ RECIPES: Mapping[str, Recipe] = {
             Branch.CAT: _LINEAR,
             Branch.IMAGE: _LINEAR,
             Branch.TABLE: {"GBM": _TREES},
-            Branch.JOINT: _WITH_PIECES,
+            Branch.JOINT: _JOINT,
         },
     ),
     "light": Recipe(
@@ -140,7 +153,7 @@ RECIPES: Mapping[str, Recipe] = {
             Branch.CAT: _LINEAR,
             Branch.IMAGE: _LINEAR,
             Branch.TABLE: {"GBM": _TREES, **_LINEAR, "CAT": {}},
-            Branch.JOINT: _WITH_PIECES,
+            Branch.JOINT: _JOINT,
         },
     ),
     "default": Recipe(folds=8, models=_DEFAULT),

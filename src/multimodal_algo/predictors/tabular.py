@@ -259,8 +259,9 @@ def _most_rows(inputs: pd.DataFrame) -> int:
 
 def _with_classes(model_settings: ModelSettings) -> dict[Any, Any]:
     from multimodal_algo.predictors.linear_model import MixedLinearModel
+    from multimodal_algo.predictors.tree_model import MixedTreeModel
 
-    own = {MixedLinearModel.ag_key: MixedLinearModel}
+    own = {model.ag_key: model for model in (MixedLinearModel, MixedTreeModel)}
     return {own.get(key, key): settings for key, settings in model_settings.items()}
 
 

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from multimodal_algo.config.recipes import RECIPES, Branch, ModelSettings
+from multimodal_algo.core.budget import Budget
+from multimodal_algo.core.task import Task
+from multimodal_algo.ingest.features import VectorColumn
+from multimodal_algo.predictors._autogluon_compat import mean_of_models
+from multimodal_algo.predictors.base import FitSettings
+from multimodal_algo.predictors.linear_features import vector_cells
+from multimodal_algo.predictors.tabular import AutoGluonPredictor
+from multimodal_algo.predictors.tree_model import TreeFeatures
+
+TREES: ModelSettings = {"TREES": {"num_boost_round": 60, "learning_rate": 0.2, "num_leaves": 8, "min_data_in_leaf": 5}}
+
+
+def goods(rows: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """Goods whose word turns the meaning of a number around. Every fifth row has no vector."""
+    random = np.random.default_rng(0)
+    is_sold, amount = random.integers(0, 2, rows), random.normal(size=rows)
+    vectors = random.normal(size=(rows, 4)).astype(np.float16)
+    index = np.where(np.arange(rows) % 5, np.arange(rows), -1)
+    columns = {"title_text": np.array(["for rent", "on sale"])[is_sold], "amount_num": amount}
+    table = pd.concat([pd.DataFrame(columns), vector_cells("photo_image", VectorColumn(vectors, index))], axis=1)
+    return table, (2 * is_sold - 1) * amount
+
+
+def fit(task: Task, targets: np.ndarray, models: ModelSettings, scratch: Path) -> tuple[AutoGluonPredictor, np.ndarray]:
+    table, _ = goods(len(targets))
+    settings = FitSettings("joint", task, models, 0, scratch, Budget.starting_now(600))
+    return AutoGluonPredictor.fit(table, targets, np.arange(len(targets)) % 3, settings)
+
+
+@pytest.mark.fits
+def test_trees_learn_what_a_word_means_next_to_a_number(tmp_path: Path) -> None:
+    table, targets = goods(300)
+    predictor, held_out = fit(Task.regression(), targets, TREES, tmp_path)
+    assert ((held_out[:, 0] - targets) ** 2).mean() < 0.4 * targets.var()  # a linear model explains nothing
+    predictor.save(tmp_path / "saved")
+    loaded = AutoGluonPredictor.load(tmp_path / "saved")
+    np.testing.assert_allclose(loaded.predict(table), predictor.predict(table), rtol=1e-6)
+    np.testing.assert_allclose(loaded.predict(table.iloc[[5]]), predictor.predict(table)[[5]], rtol=1e-6)
+
+
+@pytest.mark.fits
+def test_the_recipe_fits_trees_over_all_columns_to_numbers_and_not_to_classes(tmp_path: Path) -> None:
+    _, targets = goods(120)
+    models = RECIPES["very_light"].models[Branch.JOINT]
+
+    def fitted(task: Task, labels: np.ndarray) -> set[str]:
+        mean = mean_of_models(fit(task, labels, models, tmp_path)[0]._predictor)
+        assert mean is not None
+        return {type(model).ag_key for _, model in mean.models}
+
+    assert "TREES" in fitted(Task.regression(), targets)
+    assert fitted(Task.of_classes(2), (targets > 0).astype(int)) == {"WIDE"}
+
+
+def test_columns_without_words_and_vectors_stay_as_they_are() -> None:
+    table = goods(10)[0][["amount_num"]]
+    features = TreeFeatures()
+    features.fit(table)
+    pd.testing.assert_frame_equal(features.transform(table), table)
+
+
+def test_rows_without_a_known_word_or_a_vector_have_components() -> None:
+    table, _ = goods(40)
+    features = TreeFeatures()
+    features.fit(table)
+    new = table.iloc[[5]].assign(title_text="unheard")
+    assert new["photo_image.vector"].isna().all()
+    found = features.transform(new)
+    assert list(found.columns) == list(features.transform(table).columns)
+    assert found.notna().all(axis=None)
