@@ -198,14 +198,16 @@ def failed_volume(error: BaseException, volumes: Mapping[str, Path]) -> str | No
     if number is None:
         return None
     file = next((str(each.filename) for each in _chain(error) if isinstance(each, OSError) and each.filename), None)
-    around = {what: path for what, path in volumes.items() if file and Path(file).is_relative_to(path)}
-    if around:
-        what = max(around, key=lambda each: len(str(around[each])))
-    elif number in _FULL and not file:
+    if file is not None:
+        around = {what: path for what, path in volumes.items() if Path(file).is_relative_to(path)}
+        what = max(around, key=lambda each: len(str(around[each])), default="the file")
+        return _sentence(around.get(what, Path(file).parent), what, OSError(number, os.strerror(number), file))
+    if number in _FULL:
         what = min(volumes, key=lambda each: free_bytes(volumes[each]))
-    else:
-        return None
-    return _sentence(volumes[what], what, OSError(number, os.strerror(number), file))
+        return _sentence(volumes[what], what, OSError(number, os.strerror(number)))
+    if number == _BROKEN:
+        return f"A disk of this machine fails ({os.strerror(number)}). Start the job again, on another instance."
+    return None
 
 
 def _sentence(directory: Path, what: str, error: OSError) -> str:

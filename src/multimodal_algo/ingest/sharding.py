@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -120,6 +121,40 @@ def digest_of(location: Path, executor: Executor, *, whole: bool) -> str:
     for name, (description, _) in files.items():
         digest.update(json.dumps([name or location.name, *description]).encode())
     return digest.hexdigest()
+
+
+@contextmanager
+def unchanged(location: Path, executor: Executor) -> Iterator[None]:
+    """Refuse a channel whose files change inside the block, which reads them.
+
+    Names and sizes are compared on all hosts. A FIFO cannot be compared.
+
+    Raises
+    ------
+    UserError
+        A file is longer or shorter than before, or is new, or is gone. The block's own error is then of no use.
+    """
+    if location.is_fifo():
+        yield
+        return
+    before = digest_of(location, executor, whole=False)
+    try:
+        yield
+    except (UserError, OSError) as error:
+        _require_same(location, executor, before, error)
+        raise
+    _require_same(location, executor, before, None)
+
+
+def _require_same(location: Path, executor: Executor, before: str, reason: Exception | None) -> None:
+    try:
+        if digest_of(location, executor, whole=False) == before:
+            return
+    except (UserError, OSError):
+        pass  # it is gone
+    raise UserError(
+        f"{location.name}: the files changed while they were read. Start the job when they are written whole."
+    ) from reason
 
 
 def _digests(location: Path, whole: bool) -> dict[str, tuple[int, str]]:

@@ -18,7 +18,7 @@ from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.findings import BadRowPolicy
 from multimodal_algo.ingest.parts import ReadSettings, report_bad_rows
 from multimodal_algo.ingest.reading import read_channel
-from multimodal_algo.ingest.sharding import digest_of
+from multimodal_algo.ingest.sharding import digest_of, unchanged
 from multimodal_algo.ingest.sources import TableFormat
 from multimodal_algo.training.backbones import Backbones
 from multimodal_algo.training.frozen_networks import encoders_for
@@ -165,7 +165,8 @@ class RowReader:
         encoders_of = encoders_for(self.backbones, executor)
         scratch = self.scratch / f"{channel}.parts"
         try:
-            read_channel(location, directory, encoders_of, settings, executor=executor, scratch=scratch)
+            with unchanged(location, executor):
+                read_channel(location, directory, encoders_of, settings, executor=executor, scratch=scratch)
         finally:
             report_bad_rows(directory, self.context.output_dir)
         return directory

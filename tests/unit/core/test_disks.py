@@ -77,3 +77,12 @@ def test_the_volume_of_the_file_is_named_however_a_library_reports_it(tmp_path: 
     wrapped = RuntimeError("the network cannot be saved")
     wrapped.__cause__ = plain
     assert failed_volume(wrapped, volumes) == sentence
+
+
+def test_an_input_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/opt/ml/input/data/train/part.csv")
+    sentence = failed_volume(denied, {"the artifact": tmp_path})
+    assert sentence is not None
+    assert sentence.startswith("/opt/ml/input/data/train: the file (part.csv) cannot be read or written by user")
+    broken = failed_volume(OSError(errno.EIO, os.strerror(errno.EIO)), {"the artifact": tmp_path})
+    assert broken == "A disk of this machine fails (Input/output error). Start the job again, on another instance."

@@ -14,7 +14,7 @@ from multimodal_algo.core.errors import PlatformError, UserError
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.execution.local import LocalExecutor
 from multimodal_algo.ingest import sharding
-from multimodal_algo.ingest.sharding import Shard, cut_shards, deal, digest_of, find_shards
+from multimodal_algo.ingest.sharding import Shard, cut_shards, deal, digest_of, find_shards, unchanged
 
 
 @dataclass
@@ -106,3 +106,29 @@ def test_every_file_is_dealt_once_to_a_host_that_has_it(slots: int) -> None:
         assert all(host is None or host in files[number].hosts for number in numbers)
         assert host is not None or all(len(files[number].hosts) == 3 for number in numbers)
     assert sum(host is None for host, _ in dealt) >= slots
+
+
+@pytest.mark.parametrize("change", ["shrinks", "grows", "is gone", "is new"])
+def test_a_file_that_changes_while_it_is_read_is_not_taken_for_whole(files: Path, change: str) -> None:
+    channel = files / "whole/train"
+
+    def read() -> None:
+        path = channel / ("new.csv" if change == "is new" else "a.csv")
+        content = (channel / "a.csv").read_text()
+        path.write_text(content[:10] if change == "shrinks" else content * 2)
+        if change == "is gone":
+            path.unlink()
+            raise UserError("row 2: 2 fields instead of 4")
+
+    with (
+        pytest.raises(UserError, match="train: the files changed while they were read"),
+        unchanged(channel, LocalExecutor()),
+    ):
+        read()
+
+
+def test_the_error_of_a_reader_stays_where_no_file_changed(files: Path) -> None:
+    with pytest.raises(UserError, match="2 fields"), unchanged(files / "whole/train", LocalExecutor()):
+        raise UserError("row 2: 2 fields instead of 4")
+    with unchanged(files / "whole/train", LocalExecutor()):
+        pass
