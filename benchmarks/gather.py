@@ -78,7 +78,7 @@ def write_part(directory: Path, rows: int) -> None:
         pictures = {"c_image": PictureColumn(np.empty(0, dtype=np.uint8), np.zeros((CHUNK, 2), dtype=np.int64))}
         keys = generator.integers(2**32, size=(CHUNK, 4), dtype=np.uint32)
         names = [str(n) for n in numbers]
-        writer.append(Features(table, vectors, pictures), ["a"] * CHUNK, names, keys)
+        writer.append(Features.of_table(table, vectors, pictures), ["a"] * CHUNK, names, keys)
     cells = {name: ["x"] for name in ("a_text", "b_text")} | {"d_num": [1.0], "c_image": [()]}
     writer.close(cells, 0)
 

@@ -65,7 +65,7 @@ class Obvious:
             frame = table[[c for c in self.schema.features if c not in self.schema.of(Modality.IMAGE)]].copy()
             for column in self.schema.of(Modality.NUM):
                 frame[column] = pd.to_numeric(frame[column])
-            features = Features(frame, vectors)
+            features = Features.of_table(frame, vectors)
             votes = votes_of(self.models, features, min_completeness=self.config.min_completeness)
             answers = self.fusion.predict(votes)
         labels = [self.config.classes[winner] for winner in answers.argmax(axis=1)]

@@ -1,12 +1,13 @@
 """Seconds from the start of ``serve`` to its first answer, and its memory then.
 
     python benchmarks/start.py MODEL.tar.gz DATA/test_noheader.csv
-    python benchmarks/start.py MODEL.tar.gz DATA/test_noheader.csv --other ../before/src
+    python benchmarks/start.py MODEL.tar.gz DATA/test_noheader.csv --other ../before/src --other-model OLD.tar.gz
 
 Each start sends the first line of the file as soon as ``/ping`` answers 200. It is repeated five times, and medians
-count. With ``--other``, the source of another commit alternates with this one. CPU seconds and memory are those of all
-processes of the server: proportional set size, and the largest resident set of one process. *heavy* lists the large
-libraries that the process with the model has loaded. It prints one JSON line per source.
+count. With ``--other``, the source of another commit alternates with this one. Where it cannot read the model, give
+one of its own. CPU seconds and memory are those of all processes of the server: proportional set size, and the largest
+resident set of one process. *heavy* lists the large libraries that the process with the model has loaded. It prints one
+JSON line per source.
 """
 
 from __future__ import annotations
@@ -37,20 +38,22 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("lines", type=Path)
     parser.add_argument("--other", type=Path, help="the src folder of another commit")
+    parser.add_argument("--other-model", type=Path, help="a model that the other commit wrote")
     parser.add_argument("--engine", default="auto")
     arguments = parser.parse_args()
     with arguments.lines.open("rb") as stream:
         line = stream.readline()
-    sources = {"this": Path(__file__).parents[1] / "src"}
+    sources = {"this": (Path(__file__).parents[1] / "src", arguments.model)}
     if arguments.other:
-        sources["other"] = arguments.other.resolve()
+        sources["other"] = arguments.other.resolve(), arguments.other_model or arguments.model
     with tempfile.TemporaryDirectory() as scratch:
-        with tarfile.open(arguments.model) as tar:
-            tar.extractall(Path(scratch) / "model", filter="data")
+        for name, (_, model) in sources.items():
+            with tarfile.open(model) as tar:
+                tar.extractall(Path(scratch) / name / "model", filter="data")
         found: dict[str, list[dict[str, float]]] = {name: [] for name in sources}
         for run in range(RUNS):
             for name in list(sources) if run % 2 else list(sources)[::-1]:
-                found[name].append(start(Path(scratch), sources[name], line, arguments.engine))
+                found[name].append(start(Path(scratch) / name, sources[name][0], line, arguments.engine))
     for name, runs in found.items():
         medians = {key: round(statistics.median(run[key] for run in runs), 2) for key in runs[0] if key != "heavy"}
         print(json.dumps({"benchmark": "start", "source": name} | medians | {"heavy": runs[-1]["heavy"]}))

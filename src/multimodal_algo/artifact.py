@@ -3,9 +3,9 @@
 ::
 
     model_config.json       the description, with the SHA-256 of every other file, written last
-    text/  num/  cat/       one AutoGluon predictor each
-    img/<column>/           one AutoGluon predictor for each image column
-    table/  joint/          AutoGluon predictors on several modalities, if the recipe has them
+    text/  num/  cat/       the models of one branch each, see `predictors.ensemble`
+    img/<column>/           the models of each image column
+    table/  joint/          the models of several modalities, if the recipe has them
     text/backbone/<n>/      the text networks, see `networks.stored`
     img/backbone/           the image network, which all image columns share
     wholistic/              the fusion network and the calibration
@@ -40,7 +40,7 @@ from multimodal_algo.ingest.image_input import IMAGENET, ImageInput
 from multimodal_algo.sagemaker.settings import ml_paths
 from multimodal_algo.sagemaker.signing import KEY_VARIABLE, is_signature, is_signing, signature_of
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 CONFIG = "model_config.json"
 SIGNATURE = "model_config.sig"
 FUSION = Path("wholistic/fusion.safetensors")

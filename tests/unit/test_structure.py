@@ -111,6 +111,9 @@ def test_what_must_start_fast_imports_neither_torch_nor_autogluon(entry: str) ->
     assert done.returncode == 0, done.stderr
 
 
-def test_a_model_is_served_without_torch_where_nothing_needs_it() -> None:
-    code = "import sys; import multimodal_algo.serving.loaded_model; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+@pytest.mark.parametrize("module", ["serving.loaded_model", "branches.registry", "networks.text_backbone"])
+def test_a_model_is_served_without_the_libraries_that_it_does_not_need(module: str) -> None:
+    heavy = {"torch", "torchvision", "autogluon", "sklearn", "pandas", "pyarrow", "lightgbm", "PIL", "simplejpeg"}
+    code = f"import sys; import multimodal_algo.{module}; sys.exit(', '.join({heavy} & set(sys.modules)) or None)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -13,10 +13,9 @@ import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
-import pandas as pd
 
 from multimodal_algo.config.inference import Engine
 from multimodal_algo.core.errors import UserError
@@ -24,6 +23,7 @@ from multimodal_algo.core.task import Task
 from multimodal_algo.ingest.features import Features
 from multimodal_algo.ingest.informed import too_few_to_distinguish
 from multimodal_algo.predictors.base import BranchPredictor, FitSettings
+from multimodal_algo.predictors.inputs import Inputs
 from multimodal_algo.predictors.tabular import AutoGluonPredictor
 
 _LOG = logging.getLogger(__name__)
@@ -72,8 +72,6 @@ class BranchModel(ABC):
         Problem type and number of outputs.
     """
 
-    predictor_class: ClassVar[type[BranchPredictor]] = AutoGluonPredictor
-
     def __init__(self, name: str, columns: tuple[str, ...], task: Task) -> None:
         self.name = name
         self.columns = columns
@@ -90,9 +88,14 @@ class BranchModel(ABC):
         """Return the share of filled cells of each row among `columns`, float (rows,)."""
         return np.mean([features.filled(column) for column in self.columns], axis=0)
 
+    @property
+    def predictor_class(self) -> type[BranchPredictor]:
+        """The class of the predictor."""
+        return AutoGluonPredictor
+
     @abstractmethod
-    def inputs(self, features: Features) -> pd.DataFrame:
-        """Return the table that AutoGluon gets, one row per row of `features`, without missing cells."""
+    def inputs(self, features: Features) -> Inputs:
+        """Return the columns that the predictor gets, one row per row of `features`."""
 
     def informed(self, features: Features, min_completeness: float) -> np.ndarray:
         """Return the rows that have a vote, bool (rows,). A row without any filled cell never has one.
@@ -137,7 +140,7 @@ class BranchModel(ABC):
         if len(np.unique(targets)) < 2:
             raise UserError(too_few_to_distinguish(self.columns, len(targets), len(informed)))
         inputs = self.inputs(rows.features.take(np.flatnonzero(informed)))
-        self._predictor, out_of_fold = self.predictor_class.fit(inputs, targets, rows.folds[informed], settings)
+        self._predictor, out_of_fold = self.predictor_class.fit(inputs.frame(), targets, rows.folds[informed], settings)
         seconds = time.monotonic() - started
         _LOG.info("%s: fitted on %d of %d rows in %.1f s", self.name, len(inputs), len(informed), seconds)
         return self._votes(out_of_fold, informed)

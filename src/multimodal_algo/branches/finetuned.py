@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from multimodal_algo.branches.base import BranchModel
 from multimodal_algo.branches.image import ImageModel
@@ -11,23 +10,29 @@ from multimodal_algo.branches.joint import JointModel
 from multimodal_algo.branches.text import TextModel
 from multimodal_algo.core.schema import Modality, modality_of
 from multimodal_algo.ingest.features import Features
-from multimodal_algo.predictors.finetune.predictor import FineTunedPredictor
+from multimodal_algo.predictors.base import BranchPredictor
+from multimodal_algo.predictors.inputs import Column, Inputs, objects
 
 
 class _FineTunedModel(BranchModel):
     """A branch whose inputs are the cells of its columns, images as JPEGs."""
 
-    predictor_class = FineTunedPredictor
+    @property
+    def predictor_class(self) -> type[BranchPredictor]:
+        """See `BranchModel.predictor_class`."""
+        from multimodal_algo.predictors.finetune.predictor import FineTunedPredictor  # other servers do without it
 
-    def inputs(self, features: Features) -> pd.DataFrame:
+        return FineTunedPredictor
+
+    def inputs(self, features: Features) -> Inputs:
         """See `BranchModel.inputs`."""
-        table = features.table[[column for column in self.columns if column in features.table]].copy()
+        columns: dict[str, Column] = {c: features.cells[c] for c in self.columns if c in features.cells}
         for column in self.columns:
             if modality_of(column) is Modality.IMAGE:
                 pictures = features.pictures[column]
-                cells = (pictures.jpegs(row) for row in range(len(features)))
-                table[column] = pd.Series([_cell(images) for images in cells], dtype=object)
-        return table
+                cells = [_cell(pictures.jpegs(row)) for row in range(len(features))]
+                columns[column] = objects(cells)
+        return Inputs(columns, len(features))
 
 
 def _cell(images: list[bytes]) -> bytes | list[bytes] | None:

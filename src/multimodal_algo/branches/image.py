@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
 from multimodal_algo.branches.base import BranchModel
 from multimodal_algo.ingest.features import Features
-from multimodal_algo.predictors.linear_features import vector_cells
+from multimodal_algo.predictors.inputs import VECTOR, Inputs
 
 
 class ImageModel(BranchModel):
     """One image column. Ingest has made vectors of its images, in training and in serving."""
 
-    def inputs(self, features: Features) -> pd.DataFrame:
+    def inputs(self, features: Features) -> Inputs:
         """Return the image vectors."""
-        return vector_cells(self.columns[0], features.vectors[self.columns[0]]).to_frame()
+        (column,) = self.columns
+        return Inputs({column + VECTOR: features.vectors[column]}, len(features))

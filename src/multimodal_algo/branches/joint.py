@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
-import pandas as pd
 
 from multimodal_algo.branches.base import BranchModel
 from multimodal_algo.branches.image import ImageModel
@@ -12,6 +13,7 @@ from multimodal_algo.branches.text import TextModel
 from multimodal_algo.core.schema import Modality, modality_of
 from multimodal_algo.core.task import Task
 from multimodal_algo.ingest.features import Features
+from multimodal_algo.predictors.inputs import Column, Inputs
 
 
 class JointModel(BranchModel):
@@ -37,10 +39,13 @@ class JointModel(BranchModel):
         """Return the share of filled cells in each modality, float (modalities, rows)."""
         return np.array([part.completeness(features) for part in self._parts])
 
-    def inputs(self, features: Features) -> pd.DataFrame:
+    def inputs(self, features: Features) -> Inputs:
         """Return the inputs of all modalities, side by side."""
-        return pd.concat([_inputs(part, features) for part in self._parts], axis=1)
+        columns = {name: column for part in self._parts for name, column in _columns(part, features).items()}
+        return Inputs(columns, len(features))
 
 
-def _inputs(part: BranchModel, features: Features) -> pd.DataFrame:
-    return features.table[list(part.columns)] if isinstance(part, NumModel) else part.inputs(features)
+def _columns(part: BranchModel, features: Features) -> Mapping[str, Column]:
+    if isinstance(part, NumModel):
+        return {column: features.cells[column] for column in part.columns}
+    return part.inputs(features).columns

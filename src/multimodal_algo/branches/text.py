@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
 from multimodal_algo.branches.base import BranchModel
 from multimodal_algo.ingest.features import Features
-from multimodal_algo.predictors.linear_features import vector_cells
+from multimodal_algo.predictors.inputs import VECTOR, Inputs
 
 
 class TextModel(BranchModel):
     """The text columns. A missing text is ``""``. Ingest has made vectors of the texts, in training and in serving."""
 
-    def inputs(self, features: Features) -> pd.DataFrame:
+    def inputs(self, features: Features) -> Inputs:
         """Return the texts and their vectors."""
-        vectors = [vector_cells(column, features.vectors[column]) for column in self.columns]
-        return pd.concat([features.table[list(self.columns)], *vectors], axis=1)
+        texts = {column: features.cells[column] for column in self.columns}
+        vectors = {column + VECTOR: features.vectors[column] for column in self.columns}
+        return Inputs({**texts, **vectors}, len(features))

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import pandas as pd
-from scipy.special import softmax
 
 from multimodal_algo.branches.base import BranchModel, TrainingRows
 from multimodal_algo.config.inference import Engine
 from multimodal_algo.core.linear import Blocks, Linear, centered_logs
 from multimodal_algo.core.linear_fit import fit_linear
+from multimodal_algo.core.softmax import softmax
 from multimodal_algo.core.task import Task
 from multimodal_algo.ingest.features import Features
+from multimodal_algo.predictors.inputs import Inputs
 
 DESCRIPTION = "translation.json"
 """The file that makes a directory one of a `TranslatedModel`."""
@@ -53,7 +53,7 @@ class TranslatedModel(BranchModel):
         """See `BranchModel.completeness`."""
         return self._inner.completeness(features)
 
-    def inputs(self, features: Features) -> pd.DataFrame:
+    def inputs(self, features: Features) -> Inputs:
         """See `BranchModel.inputs`."""
         return self._inner.inputs(features)
 
@@ -89,7 +89,7 @@ class TranslatedModel(BranchModel):
 
     def _translated(self, linear: Linear, predictions: np.ndarray) -> np.ndarray:
         scores = linear.scores(Blocks.of_dense(centered_logs(predictions)))
-        return softmax(scores + self._offsets(predictions), axis=1).astype(np.float32)
+        return softmax(scores + self._offsets(predictions)).astype(np.float32)
 
     def _offsets(self, predictions: np.ndarray) -> np.ndarray:
         """Return the logarithms of the predictions of shared classes. A new class gets the average of all classes."""

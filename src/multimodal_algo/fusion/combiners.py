@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import ClassVar, Self
 
 import numpy as np
-from scipy.special import softmax
 
 from multimodal_algo.core.linear import Blocks, Linear, centered_logs
 from multimodal_algo.core.linear_fit import fit_linear
+from multimodal_algo.core.softmax import softmax
 from multimodal_algo.predictors.base import sample_rows
 
 _PULL = 1.0
@@ -204,7 +204,7 @@ class Pool(Combiner):
     def predict(self, vectors: np.ndarray) -> np.ndarray:
         """See `Combiner.predict`."""
         logits = np.einsum("rbn,b->rn", centered_logs(vectors), self.weights) + self.bias
-        return softmax(logits, axis=1).astype(np.float32)
+        return softmax(logits).astype(np.float32)
 
     def tensors(self) -> dict[str, np.ndarray]:
         """See `Combiner.tensors`."""
@@ -231,7 +231,7 @@ class Stacker(Combiner):
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
         """See `Combiner.predict`."""
-        return softmax(self._linear.scores(_blocks(vectors)), axis=1).astype(np.float32)
+        return softmax(self._linear.scores(_blocks(vectors))).astype(np.float32)
 
     def tensors(self) -> dict[str, np.ndarray]:
         """See `Combiner.tensors`."""

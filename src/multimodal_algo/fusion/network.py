@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Self
 
 import numpy as np
-from scipy.special import softmax
 
 from multimodal_algo.config.recipes import DEFAULT_NETWORK, NetworkSettings
+from multimodal_algo.core.softmax import softmax
 from multimodal_algo.fusion.combiners import Combiner, Pool, Tensors
 from multimodal_algo.fusion.layers import LINEAR, scaled_logs
 from multimodal_algo.fusion.votes import Votes
@@ -51,7 +51,7 @@ class Network(Combiner):
         """See `Combiner.predict`."""
         inputs = scaled_logs(vectors).reshape(len(vectors), -1)
         logits = np.log(np.maximum(self._pool.predict(vectors), 1e-12)) + self._scores(inputs)
-        return softmax(logits, axis=1)
+        return softmax(logits)
 
     def _scores(self, values: np.ndarray) -> np.ndarray:
         """Return the output of the layers, float32 (rows, n)."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import log_softmax, softmax
 
 from multimodal_algo.core.metrics import metrics_of
+from multimodal_algo.core.softmax import log_softmax, softmax
 from multimodal_algo.core.task import Task
 from multimodal_algo.fusion.calibration import fit_temperature, smoothed_log_loss
 
@@ -36,7 +36,7 @@ class Finish:
         logs = np.log(probabilities + _TINY) / self.temperature
         if self.class_weights is not None:
             logs = logs + np.log(self.class_weights)
-        return softmax(logs, axis=1).astype(np.float32)
+        return softmax(logs).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Selector:
             return self._loss(targets, predictions), 0.0
         logs = np.log(predictions + _TINY)
         temperature = fit_temperature(logs, targets)
-        calibrated = np.maximum(log_softmax(logs / np.float32(temperature), axis=1), np.float32(np.log(_TINY)))
+        calibrated = np.maximum(log_softmax(logs / np.float32(temperature)), np.float32(np.log(_TINY)))
         log_loss = smoothed_log_loss(calibrated, targets)
         if self.metric == "log_loss":
             return log_loss, 0.0

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from multimodal_algo.core.schema import FeatureSchema, Modality
-from multimodal_algo.ingest.dataset import Dataset
+
+if TYPE_CHECKING:
+    from multimodal_algo.ingest.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class KnownCategories:
     @classmethod
     def of(cls, dataset: Dataset) -> KnownCategories:
         """Return the values in the rows of a dataset."""
-        table = dataset.features.table
-        return cls({column: _hashes(table[column].unique()) for column in dataset.schema.of(Modality.CAT)})
+        cells = dataset.features.cells
+        return cls({column: _hashes(dict.fromkeys(cells[column])) for column in dataset.schema.of(Modality.CAT)})
 
     def merged(self, other: KnownCategories) -> KnownCategories:
         """Return the values of both."""

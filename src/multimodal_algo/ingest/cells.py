@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from multimodal_algo.core.schema import Modality
 from multimodal_algo.core.values import category_value, is_like_missing, trimmed
 from multimodal_algo.ingest.decoded import DecodedImages
 from multimodal_algo.ingest.image_input import IMAGENET, ImageInput
-from multimodal_algo.ingest.images import ImageFiles, decode_images
+
+if TYPE_CHECKING:
+    from multimodal_algo.ingest.images import ImageFiles
 
 _MISSING_NUMBERS = frozenset({"", "nan", "na", "null"})
 
@@ -81,6 +83,8 @@ def parse_cell(modality: Modality, cell: Any, rules: CellRules = PLAIN) -> Any:
     if modality is Modality.NUM:
         return _parse_number(str(cell))
     if modality is Modality.IMAGE:
+        from multimodal_algo.ingest.images import decode_images  # other servers do without image libraries
+
         try:
             images = decode_images(cell, rules.images, rules.image_input)
         except ValueError as error:

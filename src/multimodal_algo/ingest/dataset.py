@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -91,8 +90,7 @@ class Dataset:
         frame = table.to_pandas(split_blocks=True, self_destruct=True)
         del table
         labels = tuple(frame.pop(LABEL))
-        if frame.empty:
-            frame = pd.DataFrame(index=pd.RangeIndex(len(labels)))
+        cells = {column: frame.pop(column).to_numpy() for column in frame.columns.tolist()}
         vectors = {
             column: VectorColumn(
                 _mapped(directory / f"{n}.f16", np.float16, (-1, description.widths[column])),
@@ -108,7 +106,7 @@ class Dataset:
         }
         return cls(
             schema,
-            Features(frame, vectors, pictures),
+            Features(cells, len(labels), vectors, pictures),
             labels,
             directory / _TABLE,
             _read_probe(directory, schema),
@@ -122,17 +120,16 @@ class Dataset:
 
     def find_number_categories(self) -> frozenset[str]:
         """Return the categories whose values are numbers, see `are_numbers`."""
-        table = self.features.table
-        return frozenset(column for column in self.schema.of(Modality.CAT) if are_numbers(table[column].unique()))
+        cells = self.features.cells
+        return frozenset(c for c in self.schema.of(Modality.CAT) if are_numbers(dict.fromkeys(cells[c])))
 
     def with_number_categories(self, columns: frozenset[str]) -> Dataset:
         """Return the rows with one spelling of each number in these categories."""
-        table = self.features.table
-        spelled = {}
+        cells = dict(self.features.cells)
         for column in sorted(columns):
-            form_of = {value: in_number_column(value) for value in table[column].unique()}
-            spelled[column] = table[column].map(form_of).astype(object)
-        features = replace(self.features, table=table.assign(**spelled))
+            form_of = {value: in_number_column(value) for value in dict.fromkeys(cells[column])}
+            cells[column] = np.array([form_of[value] for value in cells[column]], dtype=object)
+        features = replace(self.features, cells=cells)
         return replace(self, features=features, number_categories=columns)
 
     def names(self) -> list[str]:
@@ -169,10 +166,11 @@ class DatasetWriter:
 
     def append(self, features: Features, labels: Sequence[str], ids: Sequence[str] | None, keys: np.ndarray) -> None:
         """Add a chunk of rows, with labels, IDs if there are any, and keys, uint32 (rows, n), see `row_keys`."""
-        frame = features.table.assign(**{LABEL: list(labels)})
-        if ids is not None:
-            frame = frame.assign(**{ID: list(ids)})
-        self._add_table(pa.Table.from_pandas(frame, preserve_index=False, schema=_arrow_schema(self._schema)))
+        written = {**features.cells, LABEL: list(labels), **({} if ids is None else {ID: list(ids)})}
+        schema = _arrow_schema(self._schema)
+        # A missing number is NaN here, and null in the file.
+        arrays = [pa.array(written[field.name], field.type, from_pandas=True) for field in schema]
+        self._add_table(pa.Table.from_arrays(arrays, schema=schema))
         for column, cells in features.vectors.items():
             self._add_index(column, cells.index, *cells.vectors.shape)
             self._vectors[column].write(np.ascontiguousarray(cells.vectors).tobytes())

@@ -7,7 +7,6 @@ import io
 from functools import cached_property
 
 import numpy as np
-from PIL import Image
 
 _QUALITY = 90
 
@@ -41,6 +40,8 @@ class DecodedImages(tuple[np.ndarray, ...]):
 
 
 def _jpeg(image: np.ndarray, side: int) -> bytes:
+    from PIL import Image  # a server without images does without it
+
     stream = io.BytesIO()
     Image.fromarray(image).reduce(max(image.shape[0] // side, 1)).save(stream, "JPEG", quality=_QUALITY)
     return stream.getvalue()

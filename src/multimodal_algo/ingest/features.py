@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from multimodal_algo.core.schema import FeatureSchema, Modality, modality_of
 from multimodal_algo.ingest.decoded import DecodedImages
 from multimodal_algo.ingest.image_input import IMAGENET, ImageInput
 from multimodal_algo.ingest.pictures import PictureColumn, encode_pictures
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Encoder = Callable[[Sequence[Any]], np.ndarray]
 """A frozen network as a function: images, uint8 (side, side, 3), or texts become vectors, float32 (cells, width)."""
@@ -85,19 +87,40 @@ class Features:
 
     Parameters
     ----------
-    table
-        All columns but images: texts and categories as strings, with ``""`` for a missing cell, and numbers as float64,
-        with NaN for a missing cell.
+    cells
+        All columns but images: texts and categories as str objects, with ``""`` for a missing cell, and numbers as
+        float64, with NaN for a missing cell. Each is (rows,).
+    rows
+        Number of rows.
     vectors
         Vectors of the text and image columns.
     pictures
         Pictures of the image columns, where rows have them.
     """
 
-    table: pd.DataFrame
+    cells: Mapping[str, np.ndarray]
+    rows: int
     vectors: Mapping[str, VectorColumn]
     pictures: Mapping[str, PictureColumn] = field(default_factory=dict)
     _filled: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @classmethod
+    def of_table(
+        cls,
+        table: pd.DataFrame,
+        vectors: Mapping[str, VectorColumn],
+        pictures: Mapping[str, PictureColumn] | None = None,
+    ) -> Features:
+        """Return the features whose cells are the columns of `table`."""
+        cells = {str(column): table[column].to_numpy() for column in table.columns}
+        return cls(cells, len(table), vectors, pictures or {})
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A new table of `cells`."""
+        import pandas as pd  # its import takes a third of a second, and serving does without it
+
+        return pd.DataFrame({c: pd.Series(cells) for c, cells in self.cells.items()}, index=pd.RangeIndex(self.rows))
 
     def filled(self, column: str) -> np.ndarray:
         """Return whether each row has a value in `column`, bool (rows,). The result is cached."""
@@ -105,28 +128,30 @@ class Features:
             if column in self.vectors:
                 self._filled[column] = self.vectors[column].present
             elif modality_of(column) is Modality.NUM:
-                self._filled[column] = self.table[column].notna().to_numpy()
+                self._filled[column] = ~np.isnan(self.cells[column])
             else:
-                self._filled[column] = self.table[column].to_numpy(dtype=object) != ""
+                self._filled[column] = np.asarray(self.cells[column] != "", dtype=bool)
         return self._filled[column]
 
     def __len__(self) -> int:
-        return len(self.table)
+        return self.rows
 
     def take(self, rows: np.ndarray) -> Features:
-        """Return the rows at the positions `rows`, int (n,), with a new index."""
+        """Return the rows at the positions `rows`, int (n,)."""
         return Features(
-            self.table.iloc[rows].reset_index(drop=True),
+            {column: cells[rows] for column, cells in self.cells.items()},
+            len(rows),
             {column: vectors.take(rows) for column, vectors in self.vectors.items()},
             {column: pictures.take(rows) for column, pictures in self.pictures.items()},
         )
 
     @classmethod
     def joined(cls, parts: Sequence[Features]) -> Features:
-        """Return the rows of all parts, which have the same columns, with a new index."""
+        """Return the rows of all parts, which have the same columns."""
         first = parts[0]
         return cls(
-            pd.concat([part.table for part in parts], ignore_index=True),
+            {name: np.concatenate([part.cells[name] for part in parts]) for name in first.cells},
+            sum(part.rows for part in parts),
             {name: VectorColumn.joined([part.vectors[name] for part in parts]) for name in first.vectors},
             {name: PictureColumn.joined([part.pictures[name] for part in parts]) for name in first.pictures},
         )
@@ -152,7 +177,7 @@ def build_features(
     picture_side
         Least side of the pictures in pixels. With 0 rows do not get pictures.
     """
-    table = pd.DataFrame(index=pd.RangeIndex(rows))
+    columns: dict[str, np.ndarray] = {}
     vectors: dict[str, VectorColumn] = {}
     pictures: dict[str, PictureColumn] = {}
     for column in schema.features:
@@ -162,12 +187,12 @@ def build_features(
             pictures[column] = encode_pictures(cells[column], picture_side)
             continue
         if modality is Modality.NUM:
-            table[column] = np.asarray(cells[column], dtype=np.float64)
+            columns[column] = np.asarray(cells[column], dtype=np.float64)
             continue
-        table[column] = pd.Series(list(cells[column]), dtype=object, index=table.index)
+        columns[column] = np.array(cells[column], dtype=object)
         if modality is Modality.TEXT:
             vectors[column] = _encoded_texts(cells[column], encoders[modality])
-    return Features(table, vectors, pictures)
+    return Features(columns, rows, vectors, pictures)
 
 
 def _encoded_images(cells: Sequence[DecodedImages], encode: Encoder) -> VectorColumn:

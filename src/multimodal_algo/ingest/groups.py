@@ -51,7 +51,7 @@ def with_group_keys(dataset: Dataset, columns: Sequence[str]) -> Dataset:
 
 def _keys(dataset: Dataset, column: str) -> np.ndarray:
     filled = dataset.features.filled(column)
-    codes, values = pd.factorize(dataset.features.table[column].to_numpy()[filled])
+    codes, values = pd.factorize(dataset.features.cells[column][filled])
     keys = np.zeros(len(dataset), dtype=np.uint32)
     keys[filled] = np.array([_key(column, value) for value in values], dtype=np.uint32)[codes]
     return keys

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from PIL import Image
+if TYPE_CHECKING:
+    from PIL import Image
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Mean of the red, green and blue pixels of ImageNet."""
@@ -14,7 +16,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 _MAX_SIDE = 2048
 # Images of a larger ratio of their sides are cropped before they are resized.
 _LONGEST = 4
-_INTERPOLATIONS = {mode.name.lower(): mode for mode in Image.Resampling}
+_INTERPOLATIONS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,9 @@ class ImageInput:
             size = (self.resize, self.resize)
         left, top = (self._margin(pixels - self.side) for pixels in size)
         right, bottom = left + self.side, top + self.side
-        interpolation = _INTERPOLATIONS[self.interpolation]
+        from PIL import Image  # a server without images does without it
+
+        interpolation = Image.Resampling[self.interpolation.upper()]
         if max(size) <= _LONGEST * min(size):
             return image.resize(size, interpolation).crop((left, top, right, bottom))
         # Without the pixels around the crop, which may be many. A few pixels of the crop are rounded differently.

@@ -68,9 +68,9 @@ def importances(
 def _dealt(features: Features, columns: Sequence[str], order: np.ndarray) -> Features:
     """Return the rows with the values of `columns` from the rows at the positions `order`, int (rows,)."""
     dealt = features.take(order)
-    cells = [column for column in columns if column in features.table]
     return Features(
-        features.table.assign(**{column: dealt.table[column].to_numpy() for column in cells}),
+        {**features.cells, **{column: dealt.cells[column] for column in columns if column in features.cells}},
+        len(features),
         {**features.vectors, **{column: dealt.vectors[column] for column in columns if column in features.vectors}},
         {**features.pictures, **{column: dealt.pictures[column] for column in columns if column in features.pictures}},
     )

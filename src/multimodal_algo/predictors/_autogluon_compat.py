@@ -11,10 +11,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
+
+from multimodal_algo.predictors.lightgbm_library import Booster
+from multimodal_algo.predictors.stored_models import BoostedTrees, StoredModel
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 from multimodal_algo.core.disks import disk_error
 from multimodal_algo.predictors.pickled_classes import SHARED, TABULAR
@@ -90,6 +95,35 @@ class MeanOfModels:
         """Return the table that the models take."""
         prepared: pd.DataFrame = self.learner.transform_features(inputs)
         return prepared
+
+    @property
+    def categories(self) -> dict[str, list[str]]:
+        """The values of each category that the learner numbers, in the order of their numbers.
+
+        AutoGluon's generators have no public way to their maps. `_feature_generator` uses these two of them alone.
+        """
+        from autogluon.features.generators import CategoryFeatureGenerator
+
+        generators = [generator for stage in self.learner.feature_generator.generators for generator in stage]
+        maps = [generator.category_map for generator in generators if isinstance(generator, CategoryFeatureGenerator)]
+        return {str(column): values.tolist() for known in maps for column, values in (known or {}).items()}
+
+    def stored(self, model: Any) -> StoredModel | None:
+        """Return a model in its stored form, without AutoGluon. None where it has none."""
+        from autogluon.tabular.models import LGBModel
+
+        from multimodal_algo.predictors.linear_model import MixedLinearModel
+        from multimodal_algo.predictors.tree_model import MixedTreeModel
+
+        # A regression is not normalised, and `Ensemble` normalises probabilities as AutoGluon does.
+        if model.temperature_scalar is not None or model.normalize_pred_probas is not bool(self.labels):
+            return None
+        if isinstance(model, MixedLinearModel | MixedTreeModel):
+            return model.predictor
+        # Other columns than those of the table may come from AutoGluon's generators.
+        if type(model) is LGBModel and model._model_specific_feature_generators is None:
+            return BoostedTrees(list(model._features_internal), Booster(model.model.model_to_string()))
+        return None
 
     def scaled(self, predictions: np.ndarray) -> np.ndarray:
         """Apply the temperature of the ensemble.

@@ -6,10 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from multimodal_algo.config.inference import Engine
 from multimodal_algo.config.recipes import ModelSettings
@@ -17,6 +16,10 @@ from multimodal_algo.core.budget import Budget
 from multimodal_algo.core.checkpointing import CheckpointStore, StopRequest
 from multimodal_algo.core.task import Task
 from multimodal_algo.execution.protocol import Parallelism, SentDirectory
+from multimodal_algo.predictors.inputs import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class BranchPredictor(ABC):
         """
 
     @abstractmethod
-    def predict(self, inputs: pd.DataFrame) -> np.ndarray:
+    def predict(self, inputs: Table) -> np.ndarray:
         """Return class probabilities, float32 (rows, n), or numbers, float64 (rows, 1).
 
         The probability of a class that `fit` did not see is 0.

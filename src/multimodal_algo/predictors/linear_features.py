@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
-import pandas as pd
-from scipy import sparse
 
 from multimodal_algo.core.linear import Blocks
+from multimodal_algo.core.sparse_rows import side_by_side
 from multimodal_algo.ingest.features import VectorColumn
 from multimodal_algo.predictors.column_features import Absent, Bins, Categories, ColumnFeatures
+from multimodal_algo.predictors.inputs import VECTOR, CategoryCells, Column, Inputs, Table
 from multimodal_algo.predictors.tokens import Tokens
 from multimodal_algo.predictors.word_features import WordFeatures, seconds_of_words
 
-_VECTOR = ".vector"
+if TYPE_CHECKING:
+    import pandas as pd
+
 # Bytes in memory during a fit for a byte of a cell. A letter begins two or three pieces, and each of them has a column
 # and a value in several tables.
 _BYTES_OF_VECTOR, _BYTES_OF_WORDS, _BYTES_OF_PIECES = 4, 10, 100
@@ -22,16 +28,6 @@ _ROWS_AT_A_TIME = 4096
 _BINS = 16
 _BIN_WEIGHT = 0.5
 _TEXT_WEIGHT = 1.5
-
-
-def vector_cells(column: str, vectors: VectorColumn) -> pd.Series:
-    """Return vectors as one column of cells: the bytes of float16 numbers, and None where there is no vector.
-
-    AutoGluon often copies tables. It copies only the references of a column of cells, but every number of a thousand
-    columns.
-    """
-    cells = [None if index < 0 else vectors.vectors[index].tobytes() for index in vectors.index.tolist()]
-    return pd.Series(cells, dtype=object, name=column + _VECTOR)
 
 
 class LinearFeatures:
@@ -55,9 +51,9 @@ class LinearFeatures:
         self._max_words = max_words
         self._tokens = list(Tokens) if with_pieces else [Tokens.WORDS]
 
-    def seconds(self, table: pd.DataFrame) -> float:
+    def seconds(self, table: Table) -> float:
         """Estimate the seconds of `fit_transform` for the texts, which are most of its time and cannot be cut short."""
-        texts = [table[column] for column in table.columns if _kind(column, table[column]) == "text"]
+        texts = Inputs.of(table).texts()
         return sum(seconds_of_words(cells, kind) for cells in texts for kind in self._tokens)
 
     def bytes(self, table: pd.DataFrame) -> int:
@@ -65,47 +61,67 @@ class LinearFeatures:
         cells = table.select_dtypes(include="object")
         sizes = cells.head(_ROWS_OF_SAMPLE).memory_usage(deep=True, index=False)
         of_text = _BYTES_OF_PIECES if Tokens.PIECES in self._tokens else _BYTES_OF_WORDS
-        stored = sum(size * (_BYTES_OF_VECTOR if str(c).endswith(_VECTOR) else of_text) for c, size in sizes.items())
+        stored = sum(size * (_BYTES_OF_VECTOR if str(c).endswith(VECTOR) else of_text) for c, size in sizes.items())
         return int(stored * max(1.0, len(table) / _ROWS_OF_SAMPLE))
 
-    def fit_transform(self, table: pd.DataFrame) -> Blocks:
-        """Learn from a table, and return its numbers.
-
-        Parameters
-        ----------
-        table
-            Columns of texts as str, of pandas categories, of numbers as floats, or of `vector_cells`.
-        """
-        kinds = {column: _kind(column, table[column]) for column in table.columns}
-        self._vectors = {column: _VectorScale(table[column]) for column, kind in kinds.items() if kind == "vector"}
+    def fit_transform(self, table: Table) -> Blocks:
+        """Learn from columns, and return their numbers."""
+        inputs = Inputs.of(table)
+        kinds = {name: _kind(column) for name, column in inputs.columns.items()}
+        self._vectors = {
+            name: _VectorScale.of(inputs.vectors(name)) for name, kind in kinds.items() if kind == "vector"
+        }
         # The words of a category follow it, see `CatModel`.
         self._plain = {c for c, kind in kinds.items() if kind in ("number", "category") or c.endswith(WORDS)}
         share = self._max_words // max(1, sum(kind == "text" for kind in kinds.values()))
         self._parts: list[tuple[str, ColumnFeatures, float]] = []
-        for column, kind in kinds.items():
+        for name, kind in kinds.items():
+            cells = inputs.columns[name]
             if kind == "text":
                 for tokens in self._tokens:
-                    self._learn(column, WordFeatures(share, tokens), table, _TEXT_WEIGHT)
+                    self._learn(name, WordFeatures(share, tokens), cells, _TEXT_WEIGHT)
             if kind == "vector":
-                self._learn(column, Absent(), table)
+                self._learn(name, Absent(), cells)
             if kind == "category":
-                self._learn(column, Categories(), table)
+                self._learn(name, Categories(), cells)
             if kind == "number":
-                bins = min(_BINS, table[column].nunique())
+                numbers = inputs.numbers(name)
+                bins = min(_BINS, len(np.unique(numbers[~np.isnan(numbers)])))
                 if bins > 1:
-                    self._learn(column, Bins(bins), table, _BIN_WEIGHT)
-        return self.transform(table)
+                    self._learn(name, Bins(bins), cells, _BIN_WEIGHT)
+        return self.transform(inputs)
 
-    def transform(self, table: pd.DataFrame) -> Blocks:
+    def transform(self, table: Table) -> Blocks:
         """Return the numbers of the rows of `table`."""
-        blocks = [part.transform(table[column]) * np.float32(weight) for column, part, weight in self._parts]
-        words = sparse.hstack(blocks, format="csr", dtype=np.float32) if blocks else _nothing(len(table))
-        dense = np.zeros((len(table), sum(scale.width for scale in self._vectors.values())), dtype=np.float32)
+        inputs = Inputs.of(table)
+        blocks = [part.transform(inputs.columns[name]).times(weight) for name, part, weight in self._parts]
+        words = side_by_side(blocks, len(inputs)).matrix()
+        dense = np.zeros((len(inputs), sum(scale.width for scale in self._vectors.values())), dtype=np.float32)
         start = 0
-        for column, scale in self._vectors.items():
-            scale.write(table[column], dense[:, start : start + scale.width])
+        for name, scale in self._vectors.items():
+            scale.write(inputs.vectors(name), dense[:, start : start + scale.width])
             start += scale.width
         return Blocks(words, dense)
+
+    def state(self) -> dict[str, Any]:
+        """Return what `fit_transform` learned, for `restored`."""
+        parts = [
+            {"column": column, "kind": part.kind, "weight": weight, "learned": part.state()}
+            for column, part, weight in self._parts
+        ]
+        return {"parts": parts, "vectors": {column: scale.state() for column, scale in self._vectors.items()}}
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> LinearFeatures:
+        """Return features that transform as those whose `state` this is."""
+        features = cls(0)
+        features._vectors = {column: _VectorScale(**scale) for column, scale in state["vectors"].items()}
+        features._parts = []
+        for entry in state["parts"]:
+            part = _KINDS[entry["kind"]]()
+            part.restore(entry["learned"])
+            features._parts.append((entry["column"], part, entry["weight"]))
+        return features
 
     @property
     def can_weigh(self) -> bool:
@@ -119,50 +135,69 @@ class LinearFeatures:
         parts = [(part.width, plain if column in self._plain else 1.0) for column, part, _ in self._parts]
         return np.concatenate([*(np.full(width, factor, dtype=np.float32) for width, factor in parts), dense])
 
-    def _learn(self, column: str, part: ColumnFeatures, table: pd.DataFrame, weight: float = 1.0) -> None:
+    def _learn(self, name: str, part: ColumnFeatures, cells: Column, weight: float = 1.0) -> None:
         try:
-            part.fit(table[column])
+            part.fit(cells)
         except ValueError:
             return  # No word occurs twice, so the column has no information about other rows.
-        self._parts.append((column, part, weight))
+        self._parts.append((name, part, weight))
 
 
+_KINDS: Mapping[str, type[ColumnFeatures]] = {part.kind: part for part in (Absent, Bins, Categories, WordFeatures)}
+
+
+@dataclass(frozen=True)
 class _VectorScale:
-    """The mean and scale of a column of vectors, with which rows have length 1 on average."""
+    """The mean and scale of a column of vectors, with which rows have length 1 on average.
 
-    def __init__(self, cells: pd.Series) -> None:
-        present = cells[cells.notna()]
-        self.width = len(present.iloc[0]) // 2 if len(present) else 0
-        total, squares = np.zeros(self.width), np.zeros(self.width)
+    Parameters
+    ----------
+    mean, scale
+        Numbers by which vectors are shifted and multiplied, float32 (width,).
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def of(cls, cells: VectorColumn) -> _VectorScale:
+        """Return the mean and the scale of the rows that have a vector."""
+        present = cells.index[cells.present]
+        width = cells.vectors.shape[1] if len(present) else 0
+        total, squares = np.zeros(width), np.zeros(width)
         for start in range(0, len(present), _ROWS_AT_A_TIME):
-            vectors = _numbers(present.iloc[start : start + _ROWS_AT_A_TIME]).astype(np.float64)
+            vectors = _numbers(cells, present[start : start + _ROWS_AT_A_TIME]).astype(np.float64)
             total += vectors.sum(axis=0)
             squares += (vectors**2).sum(axis=0)
         count = max(1, len(present))
-        self._mean = (total / count).astype(np.float32)
         deviation = np.sqrt(np.maximum(squares / count - (total / count) ** 2, 0.0))
         scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 1e-6)
-        self._scale = (scale / np.sqrt(max(1, self.width))).astype(np.float32)
+        return cls((total / count).astype(np.float32), (scale / np.sqrt(max(1, width))).astype(np.float32))
 
-    def write(self, cells: pd.Series, out: np.ndarray) -> None:
+    @property
+    def width(self) -> int:
+        """The number of entries of a vector."""
+        return len(self.mean)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the fields."""
+        return {"mean": self.mean, "scale": self.scale}
+
+    def write(self, cells: VectorColumn, out: np.ndarray) -> None:
         """Fill the rows of `out`, float32 (rows, width), that have a vector."""
-        present = np.flatnonzero(cells.notna())
+        present = np.flatnonzero(cells.present)
         for start in range(0, len(present) if self.width else 0, _ROWS_AT_A_TIME):
             rows = present[start : start + _ROWS_AT_A_TIME]
-            out[rows] = (_numbers(cells.iloc[rows]) - self._mean) * self._scale
+            out[rows] = (_numbers(cells, cells.index[rows]) - self.mean) * self.scale
 
 
-def _numbers(cells: pd.Series) -> np.ndarray:
-    return np.frombuffer(b"".join(cells), dtype=np.float16).reshape(len(cells), -1).astype(np.float32)
+def _numbers(cells: VectorColumn, positions: np.ndarray) -> np.ndarray:
+    return cells.vectors[positions].astype(np.float32)
 
 
-def _kind(column: str, cells: pd.Series) -> str:
-    if column.endswith(_VECTOR):
+def _kind(column: Column) -> str:
+    if isinstance(column, VectorColumn):
         return "vector"
-    if isinstance(cells.dtype, pd.CategoricalDtype):
+    if isinstance(column, CategoryCells):
         return "category"
-    return "number" if pd.api.types.is_numeric_dtype(cells) else "text"
-
-
-def _nothing(rows: int) -> sparse.csr_matrix:
-    return sparse.csr_matrix((rows, 0), dtype=np.float32)
+    return "text" if column.dtype == object else "number"

@@ -11,13 +11,15 @@ from autogluon.common.features.types import R_BOOL, R_CATEGORY, R_FLOAT, R_INT, 
 from autogluon.core.constants import REGRESSION
 from autogluon.core.models import AbstractModel
 from autogluon.core.utils.exceptions import TimeLimitExceeded
-from scipy.special import log_softmax, softmax
 
 from multimodal_algo.core.lbfgs import Limits
 from multimodal_algo.core.linear import Blocks, Linear
 from multimodal_algo.core.linear_fit import LinearFit
+from multimodal_algo.core.softmax import log_softmax
+from multimodal_algo.predictors.inputs import Inputs
 from multimodal_algo.predictors.linear_features import LinearFeatures
 from multimodal_algo.predictors.linear_search import PLAIN_WEIGHTS, STRENGTHS, LinearSearch, LinearSetting
+from multimodal_algo.predictors.stored_models import LinearPredictor
 
 # The weights and their history in the optimiser are in memory at once. This number of weights makes about 250 MB.
 _MOST_WEIGHTS = 4_000_000
@@ -60,11 +62,12 @@ class MixedLinearModel(AbstractModel):
     ) -> None:
         limits = Limits(self.params["max_iter"], None if time_limit is None else time.monotonic() + 0.8 * time_limit)
         X = self.preprocess(X)
+        inputs = Inputs.of(X)
         most_words = max(100, min(self.params["max_words"], _MOST_WEIGHTS // self._outputs))
         self._linear_features = LinearFeatures(most_words, self.params["pieces"])
-        if time_limit is not None and self._linear_features.seconds(X) > 0.6 * time_limit:
+        if time_limit is not None and self._linear_features.seconds(inputs) > 0.6 * time_limit:
             raise TimeLimitExceeded
-        blocks = self._linear_features.fit_transform(X)
+        blocks = self._linear_features.fit_transform(inputs)
         if self.problem_type == REGRESSION:
             # With scaled targets, C means the same for prices and for ratings.
             self._center, self._scale = float(y.mean()), float(y.std()) or 1.0
@@ -106,10 +109,14 @@ class MixedLinearModel(AbstractModel):
         return y.to_numpy(dtype=np.int64)
 
     def _predict_proba(self, X: pd.DataFrame, **kwargs: Any) -> np.ndarray:
-        scores = self.model.scores(self._linear_features.transform(self.preprocess(X, **kwargs)))
-        if self.problem_type == REGRESSION:
-            return scores[:, 0] * self._scale + self._center
-        return self._convert_proba_to_unified_form(softmax(scores, axis=1))
+        predictions = self.predictor.predict(Inputs.of(self.preprocess(X, **kwargs)))
+        return predictions if self.problem_type == REGRESSION else self._convert_proba_to_unified_form(predictions)
+
+    @property
+    def predictor(self) -> LinearPredictor:
+        """The fitted model without AutoGluon."""
+        units = (self._center, self._scale) if self.problem_type == REGRESSION else None
+        return LinearPredictor(self._linear_features, self.model, units)
 
     def _more_tags(self) -> dict[str, Any]:
         return {"can_refit_full": True}
@@ -123,4 +130,4 @@ def _loss(model: Linear, blocks: Blocks, targets: np.ndarray) -> float:
     scores = model.scores(blocks)
     if targets.dtype.kind == "f":
         return float(((scores[:, 0] - targets) ** 2).mean())
-    return float(-log_softmax(scores, axis=1)[np.arange(len(targets)), targets].mean())
+    return float(-log_softmax(scores)[np.arange(len(targets)), targets].mean())

@@ -60,12 +60,14 @@ TABULAR: Admitted = {
     "autogluon.core.models.greedy_ensemble.greedy_weighted_ensemble_model": "GreedyWeightedEnsembleModel",
     "numpy.random._mt19937": "MT19937",
     "numpy.random._pickle": "__bit_generator_ctor __randomstate_ctor",
-    # WIDE, the linear model of this package
+    # WIDE and TREES, the models of this package
     "multimodal_algo.core.linear": "Linear",
     "multimodal_algo.predictors.column_features": "Absent Bins Categories",
     "multimodal_algo.predictors.linear_features": "LinearFeatures _VectorScale",
     "multimodal_algo.predictors.linear_model": "MixedLinearModel",
     "multimodal_algo.predictors.tokens": "Tokens",
+    "multimodal_algo.predictors.tree_features": "TreeFeatures",
+    "multimodal_algo.predictors.tree_model": "MixedTreeModel",
     "multimodal_algo.predictors.word_features": "WordFeatures",
     # GBM, GBM_PREP, CAT, XGB
     "autogluon.tabular.models.catboost.catboost_model": "CatBoostModel",

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 from autogluon.common.features.types import R_BOOL, R_CATEGORY, R_FLOAT, R_INT, R_OBJECT
 from autogluon.tabular.models import LGBModel
-from scipy import sparse
-from sklearn.utils.extmath import randomized_svd
 
-from multimodal_algo.predictors.linear_features import LinearFeatures
+from multimodal_algo.predictors.lightgbm_library import Booster
+from multimodal_algo.predictors.stored_models import BoostedTrees
 from multimodal_algo.predictors.threads import ROWS_FOR_THREADS
-
-# Trees look at one number at a time. The first components of words and of vectors hold most of what they can use.
-_MOST_WORDS = 10_000
-_OF_WORDS, _OF_VECTORS = 48, 32
+from multimodal_algo.predictors.tree_features import TreeFeatures
 
 
 class MixedTreeModel(LGBModel):
@@ -42,40 +36,12 @@ class MixedTreeModel(LGBModel):
         if is_train:
             self._components = TreeFeatures()
             self._components.fit(X)
-        return super()._preprocess(self._components.transform(X), is_train=is_train, **kwargs)
+        plain = X.drop(columns=self._components.rich)
+        components = pd.DataFrame(self._components.transform(X), index=X.index).add_prefix("component")
+        return super()._preprocess(pd.concat([plain, components], axis=1), is_train=is_train, **kwargs)
 
-
-class TreeFeatures:
-    """Columns for trees, learned from the columns of a table. See `LinearFeatures` for the columns.
-
-    Numbers and categories stay as they are. All words together, and all vectors together, become their coordinates
-    along the directions of greatest variance.
-    """
-
-    def fit(self, table: pd.DataFrame) -> None:
-        """Learn from a table."""
-        self._rich = [column for column in table.columns if table[column].dtype == object]
-        self._directions: Sequence[np.ndarray] = ()
-        if self._rich:
-            self._features = LinearFeatures(_MOST_WORDS)
-            blocks = self._features.fit_transform(table[self._rich])
-            self._directions = (_directions(blocks.sparse, _OF_WORDS), _directions(blocks.dense, _OF_VECTORS))
-
-    def transform(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return the columns of the rows of `table`."""
-        plain = table.drop(columns=self._rich)
-        if not self._rich:
-            return plain
-        blocks = self._features.transform(table[self._rich])
-        words, vectors = self._directions
-        numbers = np.hstack([blocks.sparse @ words, blocks.dense @ vectors]).astype(np.float32)
-        components = pd.DataFrame(numbers, index=table.index).add_prefix("component")
-        return pd.concat([plain, components], axis=1)
-
-
-def _directions(columns: sparse.csr_matrix | np.ndarray, most: int) -> np.ndarray:
-    """Return the directions of greatest variance, float32 (columns, directions)."""
-    count = min(most, *columns.shape)
-    if count == 0:
-        return np.zeros((columns.shape[1], 0), dtype=np.float32)
-    return np.asarray(randomized_svd(columns, count, random_state=0)[2].T, dtype=np.float32)
+    @property
+    def predictor(self) -> BoostedTrees:
+        """The fitted model without AutoGluon."""
+        plain = [column for column in self._features_internal if column not in self._components.rich]
+        return BoostedTrees(plain, Booster(self.model.model_to_string()), self._components)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy import sparse
 
+from multimodal_algo.core.sparse_rows import SparseRows
 from multimodal_algo.predictors.column_features import ColumnFeatures
 from multimodal_algo.predictors.token_counts import TokenCounts, count_numbers, counted, recalled, uncounted
 from multimodal_algo.predictors.tokens import Tokens, tokens_in
@@ -35,9 +36,12 @@ class WordFeatures(ColumnFeatures):
         Kind of the tokens.
     """
 
-    def __init__(self, most: int, kind: Tokens) -> None:
+    kind = "words"
+    learned = ("_tokens", "_idf", "names")
+
+    def __init__(self, most: int = 1, kind: Tokens = Tokens.WORDS) -> None:
         self._most = max(1, most)
-        self._kind = kind
+        self._tokens = kind
         self._column_of: dict[str, int] = {}
         # Column of each token of the counts with this number, which other processes do not have.
         self._columns: tuple[int, np.ndarray] | None = None
@@ -45,14 +49,28 @@ class WordFeatures(ColumnFeatures):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_columns": None}
 
+    def restore(self, state: dict[str, Any]) -> None:
+        """See `ColumnFeatures.restore`."""
+        super().restore(state)
+        self._tokens = Tokens(self._tokens)
+
     @property
     def width(self) -> int:
         """See `ColumnFeatures.width`."""
         return len(self._column_of)
 
-    def fit(self, cells: pd.Series) -> None:
+    @property
+    def names(self) -> list[str]:
+        """The tokens, in the order of the columns."""
+        return list(self._column_of)
+
+    @names.setter
+    def names(self, names: Sequence[str]) -> None:
+        self._column_of = {name: column for column, name in enumerate(names)}
+
+    def fit(self, cells: Sequence[str]) -> None:
         """See `ColumnFeatures.fit`."""
-        counts, tokens = counted(self._kind, _texts(cells))
+        counts, tokens = counted(self._tokens, _texts(cells))
         cells_with = np.bincount(counts.indices, minlength=counts.shape[1])
         chosen = self._most_frequent(counts, np.flatnonzero(cells_with >= _LEAST_CELLS), tokens.order)
         if not len(chosen):
@@ -74,23 +92,31 @@ class WordFeatures(ColumnFeatures):
             candidates = candidates[np.sort(np.argsort(-totals, kind="stable")[: self._most])]
         return candidates
 
-    def transform(self, cells: pd.Series) -> sparse.csr_matrix:
-        """See `ColumnFeatures.transform`. Cells that this process has counted for a fit are not cut again."""
-        texts = _texts(cells)
-        known = recalled(self._kind, texts)
-        counts = self._cut(texts) if known is None else self._of_columns(*known)
-        values = (1 + np.log(counts.data)) * self._idf[counts.indices]
-        rows = np.repeat(np.arange(len(texts)), np.diff(counts.indptr))
-        lengths = np.sqrt(np.bincount(rows, values**2, minlength=len(texts)))
-        counts.data = (values / lengths[rows]).astype(np.float32)
-        return counts
+    def transform(self, cells: Sequence[str]) -> SparseRows:
+        """See `ColumnFeatures.transform`.
 
-    def _of_columns(self, counts: sparse.csr_matrix, tokens: TokenCounts) -> sparse.csr_matrix:
+        Equal cells are computed once. Cells that this process has counted for a fit are not cut again.
+        """
+        texts = _texts(cells)
+        row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        if 2 * len(row_of) > len(texts):
+            return self._transformed(texts)
+        return self._transformed(list(row_of)).take(np.array([row_of[text] for text in texts]))
+
+    def _transformed(self, texts: Sequence[str]) -> SparseRows:
+        known = recalled(self._tokens, texts)
+        counts = self._cut(texts) if known is None else self._of_columns(*known)
+        values = (1 + np.log(counts.values)) * self._idf[counts.columns]
+        rows = np.repeat(np.arange(len(texts)), np.diff(counts.ends))
+        lengths = np.sqrt(np.bincount(rows, values**2, minlength=len(texts)))
+        return replace(counts, values=(values / lengths[rows]).astype(np.float32))
+
+    def _of_columns(self, counts: sparse.csr_matrix, tokens: TokenCounts) -> SparseRows:
         """Return counts, float32 (cells, columns), from those of all tokens."""
         columns = self._columns_of(tokens)[counts.indices]
         is_kept = columns >= 0
         ends = np.concatenate([[0], np.cumsum(is_kept)])[counts.indptr]
-        return sparse.csr_matrix((counts.data[is_kept], columns[is_kept], ends), (counts.shape[0], self.width))
+        return SparseRows(counts.data[is_kept], columns[is_kept], ends, self.width)
 
     def _columns_of(self, tokens: TokenCounts) -> np.ndarray:
         """Return the column of each token, or -1, int32 (tokens,)."""
@@ -104,17 +130,17 @@ class WordFeatures(ColumnFeatures):
         self._columns = tokens.number, columns
         return columns
 
-    def _cut(self, texts: Sequence[str]) -> sparse.csr_matrix:
+    def _cut(self, texts: Sequence[str]) -> SparseRows:
         """Return counts, float32 (cells, columns). Only tokens that have a column are looked at."""
         column_of = self._column_of.get
         parts = count_numbers(
-            (column for token in tokens_in(text, self._kind) if (column := column_of(token)) is not None)
+            (column for token in tokens_in(text, self._tokens) if (column := column_of(token)) is not None)
             for text in texts
         )
-        return sparse.csr_matrix(parts, (len(texts), self.width))
+        return SparseRows(*parts, self.width)
 
 
-def seconds_of_words(cells: pd.Series, kind: Tokens) -> float:
+def seconds_of_words(cells: Sequence[str] | np.ndarray, kind: Tokens) -> float:
     """Estimate the seconds of fitting to cells, of which other fits may have cut some."""
     texts = _texts(cells)
     return _bytes_of(uncounted(kind, texts)) / _CUT_PER_S[kind] + _bytes_of(texts) / _TAKEN_PER_S[kind]
@@ -127,5 +153,5 @@ def _bytes_of(texts: Sequence[str]) -> float:
     return len(texts) * size / max(1, len(sample))
 
 
-def _texts(cells: pd.Series) -> list[str]:
+def _texts(cells: Sequence[str] | np.ndarray) -> list[str]:
     return [str(cell) for cell in cells]

@@ -145,7 +145,7 @@ def _mistake(results: HeldOutResults, target: Target, row: int, name: str) -> _M
     cells = []
     for modality in (Modality.TEXT, Modality.CAT, Modality.NUM):
         for column in dataset.schema.of(modality):
-            value = dataset.features.table[column].iloc[position]
+            value = dataset.features.cells[column][position]
             text = "" if value != value else _number(value) if isinstance(value, float) else str(value)
             if text:
                 cells.append((column, text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"))

@@ -23,7 +23,6 @@ from multimodal_algo.fusion.votes import Votes, votes_of
 from multimodal_algo.ingest.categories import KnownCategories
 from multimodal_algo.ingest.cells import CellRules
 from multimodal_algo.ingest.features import Encoder, Encoders, Features, build_features, image_input
-from multimodal_algo.ingest.images import images_in
 from multimodal_algo.ingest.rows import PendingRow, RowParser
 from multimodal_algo.networks.engines import Unavailable, choose_engine
 from multimodal_algo.networks.stored import GRAPH
@@ -132,6 +131,10 @@ class LoadedModel:
 
     def image_bytes(self, cells: Sequence[Any]) -> int:
         """Return the memory in bytes that the decoded images of a row of raw cells take, at most."""
+        if not self._image_positions:
+            return 0
+        from multimodal_algo.ingest.images import images_in  # other servers do without image libraries
+
         return sum(images_in(cells[position]) for position in self._image_positions) * self._image_bytes
 
     def start(self, rows: Sequence[Sequence[Any]]) -> list[PendingRow]:
@@ -209,27 +212,36 @@ def _load_models(directory: Path, config: ModelConfig, engine: Engine) -> list[B
 
 
 def _load_networks(directory: Path, config: ModelConfig, engine: Engine) -> Encoders:
-    networks: dict[Path, Backbone] = {}
-    encoders: dict[Modality, Encoder] = {}
+    """Return the encoders of the frozen networks, which are loaded side by side."""
+    loads = {}
     if config.image_backbone is not None:
-        from multimodal_algo.networks.image_backbone import ImageBackbone
-        from multimodal_algo.networks.image_info import BackboneInfo
-
-        info = BackboneInfo(**dict(config.image_backbone))
-        image = ImageBackbone.load(directory / IMAGE_BACKBONE, info)
-        networks[directory / IMAGE_BACKBONE] = image
-        encoders[Modality.IMAGE] = image.encoder
+        loads[Modality.IMAGE] = _load_image_network
     if config.schema_.of(Modality.TEXT):
-        from multimodal_algo.networks.text_backbone import TextBackbone, joined
-        from multimodal_algo.networks.texts.find import find_text_networks
+        loads[Modality.TEXT] = _load_text_networks
+    with ThreadPoolExecutor(max(1, len(loads)), thread_name_prefix="load-network") as pool:
+        loading = {modality: pool.submit(load, directory, config, engine) for modality, load in loads.items()}
+    return {modality: encoder.result() for modality, encoder in loading.items()}
 
-        folders = find_text_networks(str(directory / TEXT_BACKBONE))
-        texts = {Path(folder): TextBackbone.load(Path(folder)) for folder in folders}
-        networks |= texts
-        encoders[Modality.TEXT] = joined(list(texts.values()))
-    for folder, network in networks.items():
+
+def _load_image_network(directory: Path, config: ModelConfig, engine: Engine) -> Encoder:
+    from multimodal_algo.networks.image_backbone import ImageBackbone
+    from multimodal_algo.networks.image_info import BackboneInfo
+
+    assert config.image_backbone is not None
+    network = ImageBackbone.load(directory / IMAGE_BACKBONE, BackboneInfo(**dict(config.image_backbone)))
+    _run_by(engine, network, IMAGE_BACKBONE, directory / IMAGE_BACKBONE / GRAPH)
+    return network.encoder
+
+
+def _load_text_networks(directory: Path, config: ModelConfig, engine: Engine) -> Encoder:
+    from multimodal_algo.networks.text_backbone import TextBackbone, joined
+    from multimodal_algo.networks.texts.find import find_text_networks
+
+    folders = [Path(folder) for folder in find_text_networks(str(directory / TEXT_BACKBONE))]
+    networks = [TextBackbone.load(folder) for folder in folders]
+    for folder, network in zip(folders, networks, strict=True):
         _run_by(engine, network, folder.relative_to(directory), folder / GRAPH)
-    return encoders
+    return joined(networks)
 
 
 def _run_by(engine: Engine, network: Backbone, name: Path, graph: Path) -> None:

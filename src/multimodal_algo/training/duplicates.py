@@ -115,7 +115,7 @@ def _content(keys: np.ndarray) -> np.ndarray:
 
 def _are_long(dataset: Dataset, column: str) -> np.ndarray:
     """Find the cells whose text is too long for a name, bool (rows,)."""
-    texts = dataset.features.table[column]
+    texts = dataset.features.cells[column]
     sizes = np.fromiter((len(text.encode("utf-8", "surrogatepass")) for text in texts), np.int64, len(texts))
     typical = np.median(sizes[sizes > 0]) if sizes.any() else 0
     return np.asarray(sizes >= (_LONG_BYTES if typical >= _LONG_BYTES else _SURELY_LONG_BYTES))

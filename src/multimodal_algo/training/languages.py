@@ -106,7 +106,7 @@ def describe_languages(dataset: Dataset, known: frozenset[str] | None) -> tuple[
     """
     sentences = []
     for column in dataset.schema.of(Modality.TEXT):
-        shares = languages_of(dataset.features.table[column].unique())
+        shares = languages_of(list(dict.fromkeys(dataset.features.cells[column])))
         if not shares:
             continue
         sentence = f"{column}: languages {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}."

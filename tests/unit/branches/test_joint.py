@@ -23,7 +23,7 @@ def rows() -> Features:
         "a_text": VectorColumn(np.ones((2, 3), np.float16), np.array([-1, -1, 0, 1, -1])),
         "d_image": VectorColumn(np.ones((3, 3), np.float16), np.array([0, 1, -1, 2, -1])),
     }
-    return Features(table, vectors)
+    return Features.of_table(table, vectors)
 
 
 def test_joint_has_a_vote_wherever_two_of_its_modalities_have() -> None:
@@ -44,8 +44,8 @@ def test_a_network_over_all_columns_still_needs_every_modality() -> None:
 
 
 def test_a_missing_modality_is_not_a_value_of_it() -> None:
-    table = JointModel("joint", COLUMNS, Task.of_classes(2)).inputs(rows())
-    assert np.isnan(table["b_num"].to_numpy()).tolist() == [False, True, True, False, True]
+    inputs = JointModel("joint", COLUMNS, Task.of_classes(2)).inputs(rows())
+    assert np.isnan(inputs.columns["b_num"]).tolist() == [False, True, True, False, True]
     numbers = pd.DataFrame({"b_num": [0.0, 0.0, 1.0, 2.0, 3.0, np.nan]})
     learned = LinearFeatures(100)
     codes = learned.fit_transform(numbers).sparse.toarray()

@@ -87,6 +87,20 @@ def test_an_ensemble_is_a_weighted_mean_that_can_be_reached() -> None:
     assert "self._learner" in inspect.getsource(TabularPredictor)
 
 
+def test_stored_models_take_these_attributes_of_autogluon() -> None:
+    from autogluon.core.models import AbstractModel
+    from autogluon.features.generators import BulkFeatureGenerator, CategoryFeatureGenerator
+    from autogluon.tabular.models import LGBModel
+
+    source = inspect.getsource(AbstractModel)
+    for attribute in ("_features_internal", "_model_specific_feature_generators", "normalize_pred_probas"):
+        assert f"self.{attribute}" in source, attribute
+    assert "normalize_pred_probas(y_pred_proba" in inspect.getsource(AbstractModel._predict_proba_internal)
+    assert "self.model.predict(X" in inspect.getsource(LGBModel._predict_proba)
+    assert "self.category_map" in inspect.getsource(CategoryFeatureGenerator)
+    assert "self.generators" in inspect.getsource(BulkFeatureGenerator)
+
+
 def test_automms_learner_has_these_attributes_and_methods() -> None:
     from autogluon.multimodal.learners.base import BaseLearner
     from autogluon.multimodal.predictor import MultiModalPredictor

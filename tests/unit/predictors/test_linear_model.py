@@ -15,7 +15,8 @@ from multimodal_algo.core.linear_fit import fit_linear
 from multimodal_algo.core.task import Task
 from multimodal_algo.ingest.features import VectorColumn
 from multimodal_algo.predictors.base import FitSettings
-from multimodal_algo.predictors.linear_features import LinearFeatures, vector_cells
+from multimodal_algo.predictors.inputs import Inputs
+from multimodal_algo.predictors.linear_features import LinearFeatures
 from multimodal_algo.predictors.tabular import AutoGluonPredictor
 
 
@@ -54,7 +55,8 @@ def table() -> tuple[pd.DataFrame, np.ndarray]:
     words = np.array(["red apple", "green pear", "blue plum"])
     vectors = generator.normal(size=(240, 6)).astype(np.float16)
     vectors[:, 0] += labels
-    cells = vector_cells("photo_image", VectorColumn(vectors, np.where(np.arange(240) % 10, np.arange(240), -1)))
+    column = VectorColumn(vectors, np.where(np.arange(240) % 10, np.arange(240), -1))
+    cells = Inputs({"photo_image.vector": column}, 240).frame()
     frame = pd.DataFrame(
         {
             "title_text": words[labels],
@@ -156,8 +158,8 @@ def test_as_many_rows_are_fitted_as_memory_allows_and_all_are_predicted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frame, labels = table()
-    monkeypatch.setattr("multimodal_algo.predictors.tabular.available_bytes", lambda: 0)
-    monkeypatch.setattr("multimodal_algo.predictors.tabular._LEAST_ROWS", 100)
+    monkeypatch.setattr("multimodal_algo.predictors.tabular_fit.available_bytes", lambda: 0)
+    monkeypatch.setattr("multimodal_algo.predictors.tabular_fit._LEAST_ROWS", 100)
     predictor, held_out = AutoGluonPredictor.fit(
         frame, labels, np.arange(240) % 4, settings(Task.of_classes(3), {"WIDE": {}}, tmp_path)
     )

@@ -10,11 +10,12 @@ from multimodal_algo.config.recipes import RECIPES, Branch, ModelSettings
 from multimodal_algo.core.budget import Budget
 from multimodal_algo.core.task import Task
 from multimodal_algo.ingest.features import VectorColumn
-from multimodal_algo.predictors._autogluon_compat import mean_of_models
 from multimodal_algo.predictors.base import FitSettings
-from multimodal_algo.predictors.linear_features import vector_cells
+from multimodal_algo.predictors.ensemble import Ensemble
+from multimodal_algo.predictors.inputs import Inputs
+from multimodal_algo.predictors.stored_models import BoostedTrees, LinearPredictor
 from multimodal_algo.predictors.tabular import AutoGluonPredictor
-from multimodal_algo.predictors.tree_model import TreeFeatures
+from multimodal_algo.predictors.tree_features import TreeFeatures
 
 TREES: ModelSettings = {"TREES": {"num_boost_round": 60, "learning_rate": 0.2, "num_leaves": 8, "min_data_in_leaf": 5}}
 
@@ -26,7 +27,10 @@ def goods(rows: int) -> tuple[pd.DataFrame, np.ndarray]:
     vectors = random.normal(size=(rows, 4)).astype(np.float16)
     index = np.where(np.arange(rows) % 5, np.arange(rows), -1)
     columns = {"title_text": np.array(["for rent", "on sale"])[is_sold], "amount_num": amount}
-    table = pd.concat([pd.DataFrame(columns), vector_cells("photo_image", VectorColumn(vectors, index))], axis=1)
+    table = pd.concat(
+        [pd.DataFrame(columns), Inputs({"photo_image.vector": VectorColumn(vectors, index)}, len(index)).frame()],
+        axis=1,
+    )
     return table, (2 * is_sold - 1) * amount
 
 
@@ -53,19 +57,20 @@ def test_the_recipe_fits_trees_over_all_columns_to_numbers_and_not_to_classes(tm
     models = RECIPES["very_light"].models[Branch.JOINT]
 
     def fitted(task: Task, labels: np.ndarray) -> set[str]:
-        mean = mean_of_models(fit(task, labels, models, tmp_path)[0]._predictor)
-        assert mean is not None
-        return {type(model).ag_key for _, model in mean.models}
+        ensemble = fit(task, labels, models, tmp_path)[0]._models
+        assert isinstance(ensemble, Ensemble)
+        return {model.kind for _, model in ensemble.members}
 
-    assert "TREES" in fitted(Task.regression(), targets)
-    assert fitted(Task.of_classes(2), (targets > 0).astype(int)) == {"WIDE"}
+    assert BoostedTrees.kind in fitted(Task.regression(), targets)
+    assert fitted(Task.of_classes(2), (targets > 0).astype(int)) == {LinearPredictor.kind}
 
 
 def test_columns_without_words_and_vectors_stay_as_they_are() -> None:
     table = goods(10)[0][["amount_num"]]
     features = TreeFeatures()
     features.fit(table)
-    pd.testing.assert_frame_equal(features.transform(table), table)
+    assert not features.rich
+    assert features.transform(table).shape == (10, 0)
 
 
 def test_rows_without_a_known_word_or_a_vector_have_components() -> None:
@@ -75,5 +80,5 @@ def test_rows_without_a_known_word_or_a_vector_have_components() -> None:
     new = table.iloc[[5]].assign(title_text="unheard")
     assert new["photo_image.vector"].isna().all()
     found = features.transform(new)
-    assert list(found.columns) == list(features.transform(table).columns)
-    assert found.notna().all(axis=None)
+    assert found.shape == (1, features.transform(table).shape[1])
+    assert np.isfinite(found).all()

@@ -44,7 +44,7 @@ def cells(rows: int, seed: int = 0) -> pd.Series:
 
 
 def dense(features: WordFeatures, texts: pd.Series) -> pd.DataFrame:
-    return pd.DataFrame(features.transform(texts).toarray(), columns=list(features._column_of))
+    return pd.DataFrame(features.transform(texts).matrix().toarray(), columns=list(features._column_of))
 
 
 @pytest.mark.parametrize("kind", Tokens)

@@ -34,7 +34,7 @@ def dataset(**cells: list[object]) -> Dataset:
     table = pd.DataFrame({c: values for c, values in cells.items() if modality_of(c) is not Modality.IMAGE})
     images = {c: np.array([-1 if n is None else 0 for n in cells[c]]) for c in schema.of(Modality.IMAGE)}
     vectors = {c: VectorColumn(np.zeros((1, 1), np.float16), index) for c, index in images.items()}
-    features = Features(table if len(table.columns) else pd.DataFrame(index=range(rows)), vectors)
+    features = Features.of_table(table if len(table.columns) else pd.DataFrame(index=range(rows)), vectors)
     return Dataset(schema, features, ("x",) * rows, Path(), {}, 0, row_keys(schema, parsed, rows))
 
 

@@ -77,7 +77,7 @@ def one(model: Any) -> list[BranchFit]:
     return [BranchFit(0, SPECS[Branch.TEXT_FINE_TUNED], model)]
 
 
-ROWS = TrainingRows(Features(pd.DataFrame(), {}), np.zeros(2), np.zeros(2))
+ROWS = TrainingRows(Features.of_table(pd.DataFrame(), {}), np.zeros(2), np.zeros(2))
 LIMIT_S = HyperParameters().budget_s
 
 

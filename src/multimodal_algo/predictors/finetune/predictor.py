@@ -19,6 +19,7 @@ from multimodal_algo.predictors.base import BranchPredictor, FitSettings, Target
 from multimodal_algo.predictors.finetune.files import read_predictor, write_networks
 from multimodal_algo.predictors.finetune.loaded import LoadedNetwork, load_network
 from multimodal_algo.predictors.finetune.parts import STATE, PartRows, fit_parts
+from multimodal_algo.predictors.inputs import Table, frame_of
 
 
 class FineTunedPredictor(BranchPredictor):
@@ -68,15 +69,16 @@ class FineTunedPredictor(BranchPredictor):
         ordered = [networks[part] for part in sorted(networks)]
         return cls(ordered, prior, scale if restores else None), out_of_fold
 
-    def predict(self, inputs: pd.DataFrame) -> np.ndarray:
+    def predict(self, inputs: Table) -> np.ndarray:
         """See `BranchPredictor.predict`."""
         if not self.networks:
             return np.tile(self._prior, (len(inputs), 1))
         problem_type: ProblemType = "multiclass" if self._scale is None else "regression"
         task = Task(problem_type, len(self._prior))
+        frame = frame_of(inputs)
         total = np.zeros((len(inputs), task.outputs), dtype=np.float32)
         for network in self.networks:
-            total += network.predict(inputs, task)
+            total += network.predict(frame, task)
         mean = total / len(self.networks)
         return mean if self._scale is None else self._scale.restored(mean)
 

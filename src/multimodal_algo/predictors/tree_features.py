@@ -1,0 +1,79 @@
+"""Words and vectors as a few numbers, which trees can use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+from scipy import sparse
+
+from multimodal_algo.ingest.features import VectorColumn
+from multimodal_algo.predictors.inputs import Column, Inputs, Table
+from multimodal_algo.predictors.linear_features import LinearFeatures
+
+# Trees look at one number at a time. The first components of words and of vectors hold most of what they can use.
+_MOST_WORDS = 10_000
+_OF_WORDS, _OF_VECTORS = 48, 32
+
+
+class TreeFeatures:
+    """Numbers of words and vectors, learned from columns. See `LinearFeatures` for the columns.
+
+    All words together, and all vectors together, become their coordinates along the directions of greatest variance.
+    """
+
+    rich: Sequence[str] = ()
+    """Columns of words and vectors. Trees take the other columns as they are."""
+    _features: LinearFeatures
+    _directions: Sequence[np.ndarray] = ()
+
+    def fit(self, table: Table) -> None:
+        """Learn from columns."""
+        inputs = Inputs.of(table)
+        self.rich = [name for name, column in inputs.columns.items() if _is_rich(column)]
+        self._directions = ()
+        if self.rich:
+            self._features = LinearFeatures(_MOST_WORDS)
+            blocks = self._features.fit_transform(self._of_rich(inputs))
+            self._directions = (_directions(blocks.sparse, _OF_WORDS), _directions(blocks.dense, _OF_VECTORS))
+
+    def transform(self, table: Table) -> np.ndarray:
+        """Return the coordinates of the rows, float32 (rows, components)."""
+        inputs = Inputs.of(table)
+        if not self.rich:
+            return np.zeros((len(inputs), 0), dtype=np.float32)
+        blocks = self._features.transform(self._of_rich(inputs))
+        words, vectors = self._directions
+        return np.hstack([blocks.sparse @ words, blocks.dense @ vectors]).astype(np.float32)
+
+    def _of_rich(self, inputs: Inputs) -> Inputs:
+        return Inputs({name: inputs.columns[name] for name in self.rich}, inputs.rows)
+
+    def state(self) -> dict[str, Any]:
+        """Return what `fit` learned, for `restored`."""
+        features = self._features.state() if self.rich else None
+        return {"rich": list(self.rich), "features": features, "directions": list(self._directions)}
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> Self:
+        """Return features that transform as those whose `state` this is."""
+        features = cls()
+        features.rich, features._directions = state["rich"], state["directions"]
+        if state["features"] is not None:
+            features._features = LinearFeatures.restored(state["features"])
+        return features
+
+
+def _is_rich(column: Column) -> bool:
+    return isinstance(column, VectorColumn) or (isinstance(column, np.ndarray) and column.dtype == object)
+
+
+def _directions(columns: sparse.csr_matrix | np.ndarray, most: int) -> np.ndarray:
+    """Return the directions of greatest variance, float32 (columns, directions)."""
+    from sklearn.utils.extmath import randomized_svd  # serving does without it
+
+    count = min(most, *columns.shape)
+    if count == 0:
+        return np.zeros((columns.shape[1], 0), dtype=np.float32)
+    return np.asarray(randomized_svd(columns, count, random_state=0)[2].T, dtype=np.float32)
