@@ -25,6 +25,7 @@ _BYTES_OF_VECTOR, _BYTES_OF_WORDS, _BYTES_OF_PIECES = 4, 10, 100
 _ROWS_OF_SAMPLE = 1000
 WORDS = ".words"
 _ROWS_AT_A_TIME = 4096
+_LETTERS_OF_WORD = 5
 _BINS = 16
 _BIN_WEIGHT = 0.5
 _TEXT_WEIGHT = 1.5
@@ -55,6 +56,14 @@ class LinearFeatures:
         """Estimate the seconds of `fit_transform` for the texts, which are most of its time and cannot be cut short."""
         texts = Inputs.of(table).texts()
         return sum(seconds_of_words(cells, kind) for cells in texts for kind in self._tokens)
+
+    def numbers(self, table: Table) -> int:
+        """Estimate how many numbers of `transform` are not 0. A number of a vector counts a tenth, as it is dense."""
+        inputs = Inputs.of(table)
+        words = sum(len(str(cell)) // _LETTERS_OF_WORD + 1 for cells in inputs.texts() for cell in cells)
+        vectors = [column for column in inputs.columns.values() if isinstance(column, VectorColumn)]
+        dense = sum(int(column.present.sum()) * column.vectors.shape[1] for column in vectors)
+        return words * len(self._tokens) + dense // 10 + len(inputs) * len(inputs.columns)
 
     def bytes(self, table: pd.DataFrame) -> int:
         """Estimate the memory of `fit_transform`, and of a fit to its result without the weights."""

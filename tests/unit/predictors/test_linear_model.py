@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +167,21 @@ def test_as_many_rows_are_fitted_as_memory_allows_and_all_are_predicted(
     assert np.allclose(held_out.sum(axis=1), 1, atol=1e-4)
     assert (held_out.argmax(axis=1) == labels).mean() > 0.9
     assert len(predictor.predict(frame)) == 240
+
+
+@pytest.mark.fits
+@pytest.mark.parametrize(("budget_s", "fitted"), [(60.0, 1400), (0.0, 1000)])
+def test_the_cheapest_model_is_fitted_to_all_rows_that_the_time_allows(
+    budget_s: float, fitted: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table, labels = noisy(1400, is_informative=True, seed=0)
+    trees_take_no_texts: ModelSettings = {"GBM": {}}
+    settings = FitSettings("text", Task.of_classes(6), trees_take_no_texts, 0, tmp_path, Budget.starting_now(budget_s))
+    _, votes = AutoGluonPredictor.fit(table[["a_text"]], labels, np.arange(1400) % 4, settings)
+    assert f"fitting the cheapest to {fitted} of 1400 rows" in caplog.text
+    losses = re.findall(r"held-out loss is ([.\d]+) with 1000 rows and ([.\d]+) with half", caplog.text)
+    assert [float(of_all) < float(of_half) for of_all, of_half in losses] == [True] * (fitted < 1400)
+    assert (votes.argmax(axis=1) == labels).mean() > 0.4
 
 
 def noisy(rows: int, *, is_informative: bool, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
