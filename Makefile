@@ -17,7 +17,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install smoke images weights docker-smoke sbom audit sdks unit test lint format spec clean
+.PHONY: help bench-report install smoke images weights docker-smoke sbom audit sdks unit test lint format spec clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -44,6 +44,9 @@ endef
 
 smoke: install ## Train on a small sample, serve the model, transform lines, and count the right answers
 	$(call job,build/smoke)
+
+bench-report: install ## Plot benchmarks/results.jsonl as one page, build/bench-report.html
+	$(RUN)/python benchmarks/report.py benchmarks/results.jsonl --output build/bench-report.html
 
 images: ## Build the training and the inference image (settings: see scripts/build_images.sh)
 	scripts/build_images.sh

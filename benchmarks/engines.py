@@ -28,6 +28,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -63,15 +64,24 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", default=["onnx", "openvino"])
     parser.add_argument("--rows", type=int, default=10**9, help="most rows of each file")
     parser.add_argument("--model", type=Path, help="compare the answers of this model")
+    parser.add_argument("--append", type=Path, help="also append the lines to this file")
     arguments = parser.parse_args()
     if arguments.model is not None:
-        print(json.dumps({"benchmark": "engines"} | answers(arguments.model, arguments.folders[0], arguments.engines)))
+        write({"benchmark": "engines"} | answers(arguments.model, arguments.folders[0], arguments.engines), arguments)
         return
     for name, folder in itertools.product(arguments.networks, arguments.folders):
         with tempfile.TemporaryDirectory() as scratch:
             found = measure(name, folder, Path(scratch), arguments)
         if found is not None:
-            print(json.dumps({"benchmark": "engines", "network": name, "data": folder.name} | found), flush=True)
+            write({"benchmark": "engines", "network": name, "data": folder.name} | found, arguments)
+
+
+def write(result: dict[str, Any], arguments: argparse.Namespace) -> None:
+    line = json.dumps({"date": datetime.now(UTC).isoformat(timespec="seconds")} | result)
+    print(line, flush=True)
+    if arguments.append:
+        with arguments.append.open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
 
 
 def measure(name: str, folder: Path, scratch: Path, arguments: argparse.Namespace) -> dict[str, Any] | None:
