@@ -216,6 +216,7 @@ def test_a_pipe_channel_and_skipped_rows(tmp_path: Path) -> None:
     writer.join()
     assert done.returncode == 0, done.stdout
     assert "ingest: 199 rows" in done.stdout
+    assert re.search(r"artifact: \d+ branches and \d+ MB of networks take about \d+ s, which the budget", done.stdout)
     listed = (base / "output/data/bad_rows.csv").read_text().splitlines()
     assert listed == ["file,row,line,column,reason", "train_0,17,18,a_num,'12kg' is not a finite number"]
 

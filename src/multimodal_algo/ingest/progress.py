@@ -1,4 +1,4 @@
-"""Progress of the reading: one log line every ten seconds."""
+"""Progress of the reading: a log line after five seconds, and then one every ten seconds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import time
 
 _LOG = logging.getLogger(__name__)
 
-_EVERY_S = 10.0
+# The first line is an estimate of the whole, because the budget of a job does not count the reading.
+_FIRST_S, _EVERY_S = 5.0, 10.0
 
 
 class Progress:
@@ -31,14 +32,14 @@ class Progress:
         self._images += images
 
     def at(self, offset: int) -> None:
-        """Take the number of bytes that were read so far, and log the progress if ten seconds have passed."""
+        """Take the number of bytes that were read so far, and log the progress if it is time for a line."""
         now = time.monotonic()
-        if now - self._logged < _EVERY_S:
+        if now - self._logged < (_FIRST_S if self._logged == self._started else _EVERY_S) or not self._rows:
             return
         self._logged = now
         seconds = now - self._started
         rest = ""
-        if self._total and self._rows and offset:
+        if self._total and offset:
             share = min(offset / self._total, 1.0)
             rest = f", {share:.0%}, about {seconds * (1 - share) / share:.0f} s to go"
         images = f", {self._images / seconds:.0f} images/s" if self._images else ""

@@ -168,6 +168,12 @@ class Backbones:
             self._written.add(name)
         return directory
 
+    @property
+    def stored_bytes(self) -> int:
+        """Size of the files that `save` writes."""
+        folders = [self._stored(network, name) for name, network in self._networks().items()]
+        return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.name != GRAPH)
+
     def _graph(self, network: Backbone, name: Path) -> Path:
         """Return the path of the network's ONNX graph, which is exported once."""
         graph = self._stored(network, name) / GRAPH

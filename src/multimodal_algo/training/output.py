@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
+# Seconds of writing an artifact: graphs of networks are exported and compared, and files are written and hashed.
+_FIRST_S, _BYTES_PER_S = 1.0, 40e6
+
 
 @dataclass(frozen=True)
 class NewArtifact:
@@ -70,6 +73,11 @@ class NewArtifact:
 
     def write(self, model_dir: Path, metrics: Metrics) -> None:
         """Write the artifact into the platform's model directory, with `metrics` in its description."""
+        size = self.backbones.stored_bytes
+        _LOG.info(
+            "artifact: %d branches and %.0f MB of networks take about %.0f s, which the budget does not count",
+            len(self.fitted.models), size / 1e6, _FIRST_S + size / _BYTES_PER_S,
+        )  # fmt: skip
         ship(model_dir, self._config(metrics), self._write_files, self.private)
 
     def _write_files(self, directory: Path) -> None:
