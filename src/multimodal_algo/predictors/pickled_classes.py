@@ -13,7 +13,8 @@ SHARED: Admitted = {
     "autogluon.core.metrics": "_ClassScorer _PredictScorer _ProbaScorer _ThresholdScorer customized_log_loss rmse_func",
     "autogluon.features.generators.category": "CategoryFeatureGenerator",
     "autogluon.features.generators.memory_minimize": "CategoryMemoryMinimizeFeatureGenerator",
-    "builtins": "dict int list set slice",
+    # `pickles` puts a function in the place of getattr that finds members of enumerations alone
+    "builtins": "dict getattr int list set slice",
     "collections": "OrderedDict defaultdict",
     "numpy": "bool dtype float32 float64 int32 int64 ndarray uint8",
     "numpy._core.multiarray": "_reconstruct scalar",

@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Iterable, Mapping
+from enum import EnumType
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -89,4 +90,19 @@ def _load_from_bytes(content: bytes) -> Any:
     return torch.load(io.BytesIO(content), weights_only=True)
 
 
-_INSTEAD = {("torch.storage", "_load_from_bytes"): _load_from_bytes}
+def _member_of(*arguments: Any) -> Any:
+    """Return a member of an enumeration by its name. Python before 3.11.4 pickles members as calls of ``getattr``.
+
+    Raises
+    ------
+    UserError
+        The arguments are others.
+    """
+    if len(arguments) == 2 and isinstance(arguments[0], EnumType) and arguments[1] in arguments[0].__members__:
+        return arguments[0].__members__[arguments[1]]
+    raise UserError(
+        "The pickle names builtins.getattr for a use which no model of this package holds. It is not loaded."
+    )
+
+
+_INSTEAD = {("torch.storage", "_load_from_bytes"): _load_from_bytes, ("builtins", "getattr"): _member_of}

@@ -15,6 +15,7 @@ from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.files import sha256
 from multimodal_algo.predictors._autogluon_compat import PICKLES, tabular_predictor
 from multimodal_algo.predictors.finetune._automm_compat import PICKLES as AUTOMM_PICKLES
+from multimodal_algo.predictors.tokens import Tokens
 from multimodal_algo.serving.loaded_model import LoadedModel
 
 
@@ -66,6 +67,20 @@ def test_an_artifact_that_runs_a_command_is_refused_with_a_sentence(artifact: Pa
 def test_only_listed_classes_are_found(pickles: type(PICKLES), module: str, name: str) -> None:  # type: ignore[valid-type]
     with pytest.raises(UserError, match="which no model of this package holds"):
         pickles.load(io.BytesIO(calling(module, name, "1")))
+
+
+def enumeration(name: str) -> bytes:
+    """A pickle of a member of `Tokens`, as Python 3.11.2 of Debian 12 writes it: by `getattr`."""
+    return f"cbuiltins\ngetattr\n(cmultimodal_algo.predictors.tokens\nTokens\nV{name}\ntR.".encode()
+
+
+def test_members_of_enumerations_are_loaded_and_nothing_else_of_their_classes() -> None:
+    assert PICKLES.loads(enumeration("WORDS")) is Tokens.WORDS
+    for name in ("__init__", "mro", "__subclasses__"):
+        with pytest.raises(UserError, match="which no model of this package holds"):
+            PICKLES.loads(enumeration(name))
+    with pytest.raises(UserError, match="which no model of this package holds"):
+        PICKLES.loads(b"cbuiltins\ngetattr\n(cbuiltins\ndict\nVget\ntR.")
 
 
 def test_the_second_pickle_of_a_forest_is_checked_too(tmp_path: Path) -> None:
