@@ -15,7 +15,7 @@ from multimodal_algo.branches.finetuned import EarlyFusionModel, FineTunedImageM
 from multimodal_algo.branches.image import ImageModel
 from multimodal_algo.branches.joint import JointModel
 from multimodal_algo.branches.tabular import CatModel, NumModel
-from multimodal_algo.branches.text import TextModel
+from multimodal_algo.branches.text import TextModel, TextVectorsModel
 from multimodal_algo.branches.translated import DESCRIPTION, TranslatedModel
 from multimodal_algo.config.inference import Engine
 from multimodal_algo.config.recipes import Branch
@@ -92,6 +92,7 @@ SPECS: Mapping[Branch, BranchSpec] = {
     spec.branch: spec
     for spec in (
         BranchSpec(Branch.TEXT, TextModel, _TEXT, 2.0),
+        BranchSpec(Branch.TEXT_VECTORS, TextVectorsModel, _TEXT, 0.5),
         BranchSpec(Branch.NUM, NumModel, _all_of(Modality.NUM), 1.0),
         BranchSpec(Branch.CAT, CatModel, _all_of(Modality.CAT), 1.0),
         BranchSpec(Branch.IMAGE, ImageModel, _IMAGE, 2.0, image_folder="img"),

@@ -21,6 +21,8 @@ class Branch(StrEnum):
     """Name of a branch. ``branches/registry.py`` has the declaration of each."""
 
     TEXT = "text"
+    TEXT_VECTORS = "text_vectors"
+    """The text columns, by the vectors of frozen networks alone."""
     NUM = "num"
     CAT = "cat"
     IMAGE = "image"
@@ -111,6 +113,7 @@ _JOINT: ModelSettings = {
 
 _DEFAULT: Mapping[Branch, ModelSettings] = {
     Branch.TEXT: _WITH_PIECES,
+    Branch.TEXT_VECTORS: _LINEAR,
     Branch.NUM: {"GBM": [_TREES, {"extra_trees": True}], "CAT": {}, "XT": {}, "RF": {}},
     Branch.CAT: {**_LINEAR, "CAT": {}},
     Branch.IMAGE: _LINEAR,
@@ -138,6 +141,7 @@ RECIPES: Mapping[str, Recipe] = {
         text_networks=_FAST_TEXT,
         models={
             Branch.TEXT: _WITH_PIECES,
+            Branch.TEXT_VECTORS: _LINEAR,
             Branch.NUM: {"GBM": _TREES},
             Branch.CAT: _LINEAR,
             Branch.IMAGE: _LINEAR,
@@ -149,6 +153,7 @@ RECIPES: Mapping[str, Recipe] = {
         folds=5,
         models={
             Branch.TEXT: _WITH_PIECES,
+            Branch.TEXT_VECTORS: _LINEAR,
             Branch.NUM: {"GBM": _TREES, "XT": {}},
             Branch.CAT: _LINEAR,
             Branch.IMAGE: _LINEAR,

@@ -126,7 +126,8 @@ def branch_count(schema: FeatureSchema) -> int:
     text, numbers, categories = (bool(schema.of(modality)) for modality in (Modality.TEXT, Modality.NUM, Modality.CAT))
     kinds = images + text + numbers + categories
     joint = kinds > 1 and (text or images > 0)
-    return kinds + joint + (numbers and categories)
+    # Texts have one branch with words and one without.
+    return kinds + text + joint + (numbers and categories)
 
 
 def _gigabytes(count: int) -> str:

@@ -23,8 +23,8 @@ def test_every_branch_is_declared_once_in_the_order_of_its_name() -> None:
     [
         ("a_num", ["num"]),
         ("a_num b_cat", ["num", "cat", "table"]),
-        ("a_text", ["text", "text_tuned"]),
-        ("a_text b_num", ["text", "num", "joint", "text_tuned", "early"]),
+        ("a_text", ["text", "text_vectors", "text_tuned"]),
+        ("a_text b_num", ["text", "text_vectors", "num", "joint", "text_tuned", "early"]),
         ("a_image", ["img/a_image", "img_tuned/a_image"]),
         ("a_image b_image", ["img/a_image", "img/b_image", "joint", "img_tuned/a_image", "img_tuned/b_image", "early"]),
     ],

@@ -66,7 +66,7 @@ def test_the_limit_of_classes_follows_from_the_memory(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("columns", "count"), [(("a_text",), 1), (("a_text", "b_num"), 3), (("b_num", "c_cat"), 3), (SCHEMA.features, 6)]
+    ("columns", "count"), [(("a_text",), 2), (("a_text", "b_num"), 4), (("b_num", "c_cat"), 3), (SCHEMA.features, 7)]
 )
 def test_branches_are_counted_as_the_registry_declares_them(columns: tuple[str, ...], count: int) -> None:
     from multimodal_algo.branches.registry import new_models
