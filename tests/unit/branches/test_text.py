@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from multimodal_algo.branches.base import BranchModel, TrainingRows
@@ -21,7 +20,7 @@ def rows(words: np.ndarray) -> Features:
     """Texts whose words are as given, and whose vectors show the class."""
     vectors = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float16)
     vectors[:, 0] += 3 * LABELS
-    return Features(pd.DataFrame({"a_text": words}), {"a_text": VectorColumn(vectors, np.arange(60))})
+    return Features({"a_text": words.astype(object)}, 60, {"a_text": VectorColumn(vectors, np.arange(60))})
 
 
 @pytest.mark.fits

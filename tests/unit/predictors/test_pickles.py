@@ -8,13 +8,20 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from multimodal_algo.artifact import CONFIG, read_description
+from multimodal_algo.core.budget import Budget
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.files import sha256
+from multimodal_algo.core.task import Task
 from multimodal_algo.predictors._autogluon_compat import PICKLES, tabular_predictor
+from multimodal_algo.predictors.base import FitSettings
+from multimodal_algo.predictors.ensemble import DESCRIPTION
 from multimodal_algo.predictors.finetune._automm_compat import PICKLES as AUTOMM_PICKLES
+from multimodal_algo.predictors.tabular import AutoGluonPredictor
 from multimodal_algo.predictors.tokens import Tokens
 from multimodal_algo.serving.loaded_model import LoadedModel
 
@@ -25,24 +32,40 @@ def calling(module: str, name: str, argument: str) -> bytes:
     return b"\x80\x04" + texts[0] + texts[1] + b"\x93" + texts[2] + b"\x85R."
 
 
-def planted(artifact: Path, directory: Path, name: str, content: bytes) -> Path:
-    """A copy of an artifact in which one file is another one, with the right hash in the description."""
+@pytest.fixture(scope="module")
+def pickled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved predictor whose model has no form but AutoGluon's pickles."""
+    folder = tmp_path_factory.mktemp("pickled")
+    table = pd.DataFrame({"a_num": np.arange(60.0)})
+    settings = FitSettings("num", Task.of_classes(2), {"XT": {}}, 0, folder / "fit", Budget.starting_now(60))
+    AutoGluonPredictor.fit(table, np.arange(60) % 2, np.arange(60) % 3, settings)[0].save(folder / "saved")
+    return folder / "saved"
+
+
+def planted(artifact: Path, pickled: Path, directory: Path, name: str, content: bytes) -> Path:
+    """A copy of an artifact with a pickled predictor, one file of which is another one, and with the right hashes."""
     shutil.copytree(artifact, directory)
+    (directory / "text" / DESCRIPTION).unlink()
+    shutil.copytree(pickled, directory / "text", dirs_exist_ok=True)
+    assert (directory / name).is_file()
     (directory / name).write_bytes(content)
     config = read_description(directory)
-    files = {**config.files, name: sha256(directory / name)}
+    paths = [path for path in directory.rglob("*") if path.is_file() and path.name != CONFIG]
+    files = {path.relative_to(directory).as_posix(): sha256(path) for path in paths}
     (directory / CONFIG).write_text(config.model_copy(update={"files": files}).model_dump_json())
     return directory
 
 
 @pytest.mark.fits
 @pytest.mark.parametrize("name", ["predictor.pkl", "learner.pkl", "models/trainer.pkl"])
-def test_an_artifact_that_runs_a_command_is_refused_with_a_sentence(artifact: Path, tmp_path: Path, name: str) -> None:
+def test_an_artifact_that_runs_a_command_is_refused_with_a_sentence(
+    artifact: Path, pickled: Path, tmp_path: Path, name: str
+) -> None:
     ran = tmp_path / "ran"
     attack = calling("os", "system", f"touch {ran}")
     pickle.loads(attack)
     ran.unlink()  # the attack works where nothing stands against it
-    directory = planted(artifact, tmp_path / "planted", f"text/predictor/{name}", attack)
+    directory = planted(artifact, pickled, tmp_path / "planted", f"text/predictor/{name}", attack)
     with pytest.raises(UserError, match=rf"{Path(name).name}: the pickle names os.system, which no model of this pack"):
         LoadedModel.load(directory)
     assert not ran.exists()

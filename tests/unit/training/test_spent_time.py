@@ -14,6 +14,7 @@ import pytest
 from multimodal_algo.branches.base import TrainingRows
 from multimodal_algo.branches.registry import SPECS
 from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.config.inference import Engine
 from multimodal_algo.config.recipes import Branch, Recipe
 from multimodal_algo.core.budget import Budget
 from multimodal_algo.core.checkpointing import StopRequest
@@ -52,7 +53,7 @@ class Slow:
     def save(self, directory: Path) -> None:
         (directory / "model").touch()
 
-    def load(self, directory: Path) -> None:
+    def load(self, directory: Path, engine: Engine) -> None:
         assert (directory / "model").is_file()
 
 
