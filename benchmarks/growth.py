@@ -34,7 +34,7 @@ CLASSES, WORDS, LETTERS_OF_WORD = 5, 4_000, 6
 INGEST = re.compile(r"ingest: \d+ rows from .* in ([\d.]+) s")
 WRITTEN = re.compile(r"artifact: .* written in ([\d.]+) s")
 FITTED = re.compile(r"INFO (\S+): fitted on \d+ of \d+ rows in ([\d.]+) s")
-SAMPLED = re.compile(r"WARNING (\S+): .*fitt(?:ed|ing).* (\d+)(?: of \d+)? rows")
+SAMPLED = re.compile(r"WARNING (\S+): .*fitt(?:ed|ing).* (\d+) of (\d+) rows")
 LOSS = re.compile(r"validation:log_loss=([\d.]+)")
 
 
@@ -79,7 +79,7 @@ def measured(axis: str, size: int, rows: int, parameters: list[str], scratch: Pa
         **seconds,
         **{name: float(pattern.findall(lines)[-1]) for name, pattern in stages.items()},
         "fits_s": {name: float(value) for name, value in FITTED.findall(lines)},
-        "sampled": {name: int(fitted) for name, fitted in SAMPLED.findall(lines)},
+        "sampled": {name: int(fitted) for name, fitted, rows in SAMPLED.findall(lines) if fitted != rows},
     }
 
 
