@@ -15,6 +15,9 @@ from multimodal_algo.predictors.linear_features import LinearFeatures
 # Trees look at one number at a time. The first components of words and of vectors hold most of what they can use.
 _MOST_WORDS = 10_000
 _OF_WORDS, _OF_VECTORS = 48, 32
+# Share of the largest singular value. Where cells repeat, directions below it hold rounding errors alone. These differ
+# from batch to batch, and trees would split them.
+_LEAST_SHARE = 1e-3
 
 
 class TreeFeatures:
@@ -76,4 +79,6 @@ def _directions(columns: sparse.csr_matrix | np.ndarray, most: int) -> np.ndarra
     count = min(most, *columns.shape)
     if count == 0:
         return np.zeros((columns.shape[1], 0), dtype=np.float32)
-    return np.asarray(randomized_svd(columns, count, random_state=0)[2].T, dtype=np.float32)
+    _, sizes, directions = randomized_svd(columns, count, random_state=0)
+    is_kept = sizes > _LEAST_SHARE * sizes.max()
+    return np.asarray(directions[is_kept].T, dtype=np.float32)
