@@ -174,6 +174,8 @@ def write_artifact(
 def _write_description(directory: Path, config: ModelConfig) -> None:
     """Write the description of the files in `directory`, and its signature where the environment has a key."""
     paths = [path for path in sorted(directory.rglob("*")) if path.is_file()]
+    for path in paths:
+        path.chmod(path.stat().st_mode | 0o444)  # safetensors lets the owner alone read, and another user may serve
     files = {path.relative_to(directory).as_posix(): sha256(path) for path in paths}
     content = (config.model_copy(update={"files": files}).model_dump_json(indent=2) + "\n").encode()
     (directory / CONFIG).write_bytes(content)

@@ -122,7 +122,10 @@ class MeanOfModels:
             return model.predictor
         # Other columns than those of the table may come from AutoGluon's generators.
         if type(model) is LGBModel and model._model_specific_feature_generators is None:
-            return BoostedTrees(list(model._features_internal), Booster(model.model.model_to_string()))
+            # AutoGluon 1.6.3 renames columns whose names LightGBM refuses.
+            column_of = {renamed: column for column, renamed in (model._features_internal_map or {}).items()}
+            columns = [column_of.get(name, name) for name in model._features_internal]
+            return BoostedTrees(columns, Booster(model.model.model_to_string()))
         return None
 
     def scaled(self, predictions: np.ndarray) -> np.ndarray:

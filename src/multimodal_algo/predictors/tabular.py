@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from multimodal_algo.predictors.tabular_fit import FittedModels
 
 _STATE = "frequencies.json"
+# The directory of a stored TabularPredictor, see `autogluon_models.DIRECTORY`. That module imports AutoGluon.
+_PREDICTOR = "predictor"
 
 
 class AutoGluonPredictor(BranchPredictor):
@@ -120,10 +122,9 @@ class AutoGluonPredictor(BranchPredictor):
 
 
 def _read_models(directory: Path) -> Ensemble | AutoGluonModels | None:
-    files = {path.name for path in directory.iterdir()}
-    if DESCRIPTION in files:
+    if (directory / DESCRIPTION).is_file():
         return Ensemble.load(directory)
-    if files <= {_STATE}:
+    if not (directory / _PREDICTOR).is_dir():
         return None
     from multimodal_algo.predictors.autogluon_models import AutoGluonModels  # AutoGluon, which takes seconds
 
