@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 from autogluon.common.features.types import R_BOOL, R_CATEGORY, R_FLOAT, R_INT, R_OBJECT
+from autogluon.core.models import AbstractModel
 from autogluon.tabular.models import LGBModel
 
 from multimodal_algo.predictors.lightgbm_library import Booster
@@ -32,13 +33,20 @@ class MixedTreeModel(LGBModel):
         # On few rows the threads wait for each other. On a busy machine, a fit took ten times as long.
         super()._fit(X=X, y=y, num_cpus=num_cpus if len(X) >= ROWS_FOR_THREADS else 1, **kwargs)
 
+    def _preprocess_nonadaptive(self, X: pd.DataFrame, is_train: bool = False, **kwargs: Any) -> pd.DataFrame:
+        # AutoGluon renames columns for LightGBM here, before words and vectors are known by their names.
+        self._requires_remap = False
+        return AbstractModel._preprocess_nonadaptive(self, X, **kwargs)
+
     def _preprocess(self, X: pd.DataFrame, is_train: bool = False, **kwargs: Any) -> pd.DataFrame:
         if is_train:
             self._components = TreeFeatures()
             self._components.fit(X)
         plain = X.drop(columns=self._components.rich)
-        components = pd.DataFrame(self._components.transform(X), index=X.index).add_prefix("component")
-        return super()._preprocess(pd.concat([plain, components], axis=1), is_train=is_train, **kwargs)
+        components = pd.DataFrame(self._components.transform(X), index=X.index)
+        table = pd.concat([plain, components], axis=1)
+        numbered = table.set_axis([f"column{number}" for number in range(table.shape[1])], axis=1)
+        return super()._preprocess(numbered, is_train=is_train, **kwargs)
 
     @property
     def predictor(self) -> BoostedTrees:

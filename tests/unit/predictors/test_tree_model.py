@@ -52,6 +52,19 @@ def test_trees_learn_what_a_word_means_next_to_a_number(tmp_path: Path) -> None:
 
 
 @pytest.mark.fits
+def test_names_that_lightgbm_refuses_change_nothing(tmp_path: Path) -> None:
+    """AutoGluon renames such columns, and the suffix that says what a column of vectors is must stay."""
+    table, targets = goods(120)
+    named = table.rename(columns=lambda name: f'my "{name.partition("_")[0]}", [as: it] was_{name.partition("_")[2]}')
+    settings = FitSettings("joint", Task.regression(), TREES, 0, tmp_path, Budget.starting_now(600))
+    (plain, expected), (renamed, held_out) = (
+        AutoGluonPredictor.fit(columns, targets, np.arange(120) % 3, settings) for columns in (table, named)
+    )
+    np.testing.assert_array_equal(held_out, expected)
+    np.testing.assert_array_equal(renamed.predict(named), plain.predict(table))
+
+
+@pytest.mark.fits
 def test_the_recipe_fits_trees_over_all_columns_to_numbers_and_not_to_classes(tmp_path: Path) -> None:
     _, targets = goods(120)
     models = RECIPES["very_light"].models[Branch.JOINT]
