@@ -14,7 +14,6 @@ metrics differ from those of the job left alone. Prints one JSON line.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -27,7 +26,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from resume import Job
+from resume import Job, parser_of
 
 from multimodal_algo.artifact import CONFIG, read_config
 
@@ -43,15 +42,11 @@ STAGES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser = parser_of(__doc__)
     parser.add_argument("--kills", type=int, default=30, help="number of kills in each stage")
     parser.add_argument("--stages", default=",".join(STAGES))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("-p", dest="parameters", action="append", default=[])
-    parser.add_argument("--append", type=Path)
     arguments = parser.parse_args()
-    parameters = dict(pair.split("=", 1) for pair in arguments.parameters)
+    parameters = dict(arguments.parameters)
     generator = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as scratch:
         alone = Job(Path(scratch) / "alone", arguments.data, parameters)

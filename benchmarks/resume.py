@@ -33,15 +33,21 @@ SHARES = (0.02, 0.98)
 _PARTS = ("data", "models", "fusion")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of the options that benchmarks of killed jobs share."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--jobs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("-p", dest="parameters", action="append", default=[])
+    parser.add_argument("-p", dest="parameters", type=lambda text: text.split("=", 1), action="append", default=[])
     parser.add_argument("--append", type=Path)
+    return parser
+
+
+def main() -> None:
+    parser = parser_of(__doc__)
+    parser.add_argument("--jobs", type=int, default=20)
     arguments = parser.parse_args()
-    parameters = dict(pair.split("=", 1) for pair in arguments.parameters)
+    parameters = dict(arguments.parameters)
     generator = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as scratch:
         job = Job(Path(scratch) / "alone", arguments.data, parameters)

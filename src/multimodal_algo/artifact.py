@@ -28,7 +28,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from multimodal_algo import __version__
-from multimodal_algo.core.archive import log_left_out, open_archive
+from multimodal_algo.config.inference import on_one_line
+from multimodal_algo.core.archive import is_of_desktop, log_left_out, open_archive
 from multimodal_algo.core.column_names import ColumnNames
 from multimodal_algo.core.disks import write_into
 from multimodal_algo.core.errors import UserError
@@ -209,6 +210,37 @@ def _only_folder(descriptions: Iterable[_SomePath], location: Path) -> _SomePath
     return outermost[0] if outermost else None
 
 
+def artifact_at(location: Path, scratch: Path) -> Path:
+    """Return the folder of the artifact at `location`: an archive, an extracted one, or a directory with one archive.
+
+    An archive is unpacked into `scratch`, which is made when missing.
+
+    Raises
+    ------
+    UserError
+        There is no artifact or there are several, or see `unpack_artifact`.
+    """
+    if not location.is_dir():
+        return unpack_artifact(location, scratch)
+    folder = artifact_folder(location)
+    if (folder / CONFIG).is_file():
+        return folder
+    archives = archives_in(location)
+    if len(archives) != 1:
+        names = ", ".join(path.name for path in archives[:5]) or "none"
+        raise UserError(f"{location.name}: there must be one model.tar.gz, but there is {names}.")
+    return unpack_artifact(archives[0], scratch)
+
+
+def archives_in(location: Path) -> list[Path]:
+    """Return the model archives below a directory, sorted."""
+    return sorted(
+        path
+        for path in location.rglob("*")
+        if path.name.endswith((".tar.gz", ".tgz")) and path.is_file() and not is_of_desktop(path)
+    )
+
+
 def unpack_artifact(archive: Path, directory: Path) -> Path:
     """Unpack a model archive into a new `directory`, and return the folder of the artifact there.
 
@@ -287,13 +319,14 @@ def _parse(content: bytes, path: str) -> ModelConfig:
         config = ModelConfig.model_validate_json(content)
     except (ValueError, ValidationError, RecursionError) as error:
         raise UserError(
-            f"{path}: this file cannot be read as a model description ({_first_line(error)}). Train again."
+            f"{path}: this file cannot be read as a model description ({on_one_line(str(error))[:200]}). Train again."
         ) from None
     for name in (*config.files, *(entry.name for entry in config.branches)):
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise UserError(f"{path}: '{name[:60]}' lies outside the artifact. Use an archive of a training job.")
+    present = current_versions()
     for name, trained_with in config.versions.items():
-        installed = current_versions().get(name)
+        installed = present.get(name)
         if name != "multimodal-algo" and installed and installed.split("+")[0] != trained_with.split("+")[0]:
             raise UserError(
                 f"The artifact was trained with {name} {trained_with}, but {installed} is installed. "
@@ -339,7 +372,3 @@ def _refuse_unsigned(directory: Path, config: ModelConfig) -> None:
             name = path.relative_to(directory).as_posix()
             if path.is_file() and name not in config.files:
                 raise UserError(f"The artifact holds {name[:60]}, which its signature does not cover. Remove the file.")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).replace("\n", " ")[:200]

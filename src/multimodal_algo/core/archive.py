@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
 
 from multimodal_algo.core.disks import require_room
-from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.errors import UserError, first_line
 
 _LOG = logging.getLogger(__name__)
 
@@ -154,8 +154,7 @@ def open_archive(archive: Path, read: str = "") -> Iterator[Contents]:
 
 
 def _unreadable(archive: Path, error: Exception) -> UserError:
-    reason = str(error).split("\n")[0][:200]
-    return UserError(f"{archive} cannot be extracted as a model archive ({reason}).")
+    return UserError(f"{archive} cannot be extracted as a model archive ({first_line(error, 200)}).")
 
 
 class _Member(tarfile.TarInfo):

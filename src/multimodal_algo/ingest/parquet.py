@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from multimodal_algo.core.column_names import AS_WRITTEN, ColumnNames
-from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.errors import UserError, first_line
 from multimodal_algo.core.schema import ID, LABEL, Modality, modality_of
 from multimodal_algo.ingest.images import SeveralImages
 from multimodal_algo.ingest.parquet_pages import GroupSizes, group_sizes
@@ -80,8 +80,7 @@ def read_parquet(
             for number, cells in enumerate(rows_of(file, name, first, stream, names), start=first + 1):
                 yield number, cells, size * number // rows
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).split("\n")[0][:120]
-        raise UserError(f"{name}: not readable as Parquet ({reason}). Upload it again.") from None
+        raise UserError(f"{name}: not readable as Parquet ({first_line(error)}). Upload it again.") from None
 
 
 def rows_of(
@@ -105,7 +104,7 @@ def rows_of(
     UserError
         A column has a type that is not read, or text that is not UTF-8. `name` is the file's name in the message.
     """
-    readers = [_Column(field.with_name(names.canonical(field.name)), name) for field in file.schema_arrow]
+    readers = _readers(file.schema_arrow, name, names)
     group = 0
     while group < file.num_row_groups and first >= (rows := file.metadata.row_group(group).num_rows):
         first -= rows
@@ -114,8 +113,22 @@ def rows_of(
         for batch in file.iter_batches(batch_size=most_rows, row_groups=list(groups)):
             passed = min(first, batch.num_rows)
             first -= passed
-            columns = batch.slice(passed).columns
-            yield from map(list, zip(*map(_Column.cells, readers, columns), strict=True))
+            yield from _rows(readers, batch.slice(passed))
+
+
+def rows_of_table(table: pa.Table, name: str, names: ColumnNames = AS_WRITTEN) -> Iterator[list[Any]]:
+    """Yield the cells of each row of a table in memory, as `rows_of` yields those of a file with its content."""
+    readers = _readers(table.schema, name, names)
+    for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
+        yield from _rows(readers, batch)
+
+
+def _readers(schema: pa.Schema, name: str, names: ColumnNames) -> list[_Column]:
+    return [_Column(field.with_name(names.canonical(field.name)), name) for field in schema]
+
+
+def _rows(readers: list[_Column], batch: pa.RecordBatch) -> Iterator[list[Any]]:
+    return map(list, zip(*map(_Column.cells, readers, batch.columns), strict=True))
 
 
 def modalities_by_type(path: Path) -> dict[str, Modality]:

@@ -1,4 +1,4 @@
-"""Data frames of users to the cells of rows, in the way of Parquet files: a data frame is one in memory."""
+"""Data frames of users to the cells of rows, by the same rules as Parquet files."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 from multimodal_algo.core.column_names import ColumnNames
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import Modality, modality_of
 from multimodal_algo.ingest.image_formats import IMAGE_SUFFIXES
+from multimodal_algo.ingest.parquet import rows_of_table
 from multimodal_algo.ingest.sources import find_sources, read_rows
 
 FRAMES = "a data frame of pandas, polars or pyarrow, a dict of columns, a list of dicts, or a path of files"
@@ -83,16 +83,12 @@ def cells_of(table: pa.Table, columns: Sequence[str], names: ColumnNames) -> Ite
     UserError
         A column is not there, or has a type that is not read.
     """
-    from multimodal_algo.ingest.parquet import open_parquet, rows_of
-
     known = [names.canonical(name) for name in table.column_names]
     if missing := [names.own(column) for column in columns if column not in known]:
         shown = ", ".join(table.column_names[:12])
         raise UserError(f"The data lack the column '{missing[0]}'. Their columns are {shown}.")
     wanted = table.select([table.column_names[known.index(column)] for column in columns])
-    stream = io.BytesIO()
-    pq.write_table(wanted, stream, compression="none")
-    yield from rows_of(open_parquet(io.BytesIO(stream.getvalue())), "The data", names=names)
+    yield from rows_of_table(wanted, "The data", names)
 
 
 def _array(name: str, values: pd.Series, names: ColumnNames) -> pa.Array:

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from multimodal_algo.artifact import artifact_folder, unpack_artifact
+from multimodal_algo.artifact import artifact_at
 from multimodal_algo.config.inference import Engine
+from multimodal_algo.core.disks import size_of
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.labels import Target
 from multimodal_algo.core.metrics import Metric, metrics_of
@@ -27,7 +28,6 @@ from multimodal_algo.interface.frames import cells_of, frame_of, table_of
 from multimodal_algo.interface.importance import importances
 from multimodal_algo.serving.loaded_model import LoadedModel
 
-_ARCHIVE = "model.tar.gz"
 _BATCH = 256
 
 
@@ -309,9 +309,7 @@ def load(location: Location, *, engine: str = "auto") -> Model:
         path = local_file(location, scratch)
         if not path.exists():
             raise UserError(f"{path}: there is no such file or folder. Give the model.tar.gz of a training job.")
-        if path.is_dir() and (path / _ARCHIVE).is_file():
-            path = path / _ARCHIVE
-        folder = artifact_folder(path) if path.is_dir() else unpack_artifact(path, scratch / "artifact")
+        folder = artifact_at(path, scratch / "artifact")
         model = Model(LoadedModel.load(folder, Engine(engine)), folder)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -321,4 +319,4 @@ def load(location: Location, *, engine: str = "auto") -> Model:
 
 
 def _megabytes(path: Path) -> float:
-    return round(sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) / 1e6, 1)
+    return round(size_of(path) / 1e6, 1)

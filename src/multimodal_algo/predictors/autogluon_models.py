@@ -11,10 +11,8 @@ from typing import Any, Self
 import numpy as np
 
 from multimodal_algo.predictors._autogluon_compat import MeanOfModels, mean_of_models, tabular_predictor
+from multimodal_algo.predictors.ensemble import AUTOGLUON
 from multimodal_algo.predictors.inputs import Table, frame_of
-
-DIRECTORY = "predictor"
-"""The directory of a stored ``TabularPredictor``."""
 
 
 class AutoGluonModels:
@@ -54,11 +52,11 @@ class AutoGluonModels:
 
     def save(self, directory: Path) -> None:
         """Write the predictor into `directory`, without the files that only training needs."""
-        self._predictor.clone_for_deployment(str(directory / DIRECTORY), model="best")
+        self._predictor.clone_for_deployment(str(directory / AUTOGLUON), model="best")
 
     @classmethod
     def load(cls, directory: Path) -> Self:
         """Read what `save` wrote."""
-        predictor = tabular_predictor().load(str(directory / DIRECTORY), verbosity=0)
+        predictor = tabular_predictor().load(str(directory / AUTOGLUON), verbosity=0)
         predictor.persist(max_memory=None)  # without this argument it spends a second on weighing every model
         return cls(predictor, mean_of_models(predictor))

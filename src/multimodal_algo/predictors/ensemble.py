@@ -15,6 +15,8 @@ from multimodal_algo.predictors.inputs import CategoryCells, Column, Inputs
 from multimodal_algo.predictors.stored_models import STORED_MODELS, StoredModel
 
 DESCRIPTION = "models.json"
+AUTOGLUON = "predictor"
+"""The directory of a ``TabularPredictor``, where a member has no stored form."""
 """The file that describes a stored ensemble."""
 # AutoGluon makes the probabilities of a model at least this, for the log-loss (`normalize_pred_probas`).
 _LEAST = 1e-7

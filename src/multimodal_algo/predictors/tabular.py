@@ -17,7 +17,7 @@ from multimodal_algo.predictors.base import (
     read_state,
     state_of,
 )
-from multimodal_algo.predictors.ensemble import DESCRIPTION, Ensemble
+from multimodal_algo.predictors.ensemble import AUTOGLUON, DESCRIPTION, Ensemble
 from multimodal_algo.predictors.inputs import Inputs, Table
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from multimodal_algo.predictors.tabular_fit import FittedModels
 
 _STATE = "frequencies.json"
-# The directory of a stored TabularPredictor, see `autogluon_models.DIRECTORY`. That module imports AutoGluon.
-_PREDICTOR = "predictor"
 
 
 class AutoGluonPredictor(BranchPredictor):
@@ -124,7 +122,7 @@ class AutoGluonPredictor(BranchPredictor):
 def _read_models(directory: Path) -> Ensemble | AutoGluonModels | None:
     if (directory / DESCRIPTION).is_file():
         return Ensemble.load(directory)
-    if not (directory / _PREDICTOR).is_dir():
+    if not (directory / AUTOGLUON).is_dir():
         return None
     from multimodal_algo.predictors.autogluon_models import AutoGluonModels  # AutoGluon, which takes seconds
 

@@ -108,8 +108,8 @@ class ModelService:
         self._counting = threading.Lock()
         self.counts = ServedCounts()
         self._unseen = UnseenLog()
-        self._rows_memory = MemoryGate(available_bytes() // _SHARE)
-        self._image_memory = MemoryGate(available_bytes() // _SHARE)
+        self._rows_memory: MemoryGate
+        self._image_memory: MemoryGate
 
     @property
     def failure(self) -> str | None:
@@ -127,8 +127,7 @@ class ModelService:
             self._served = self._load_model()
             self._batcher = _batcher_of(self._served)
             # The model has its memory now.
-            self._rows_memory = MemoryGate(available_bytes() // _SHARE)
-            self._image_memory = MemoryGate(available_bytes() // _SHARE)
+            self._rows_memory, self._image_memory = (MemoryGate(available_bytes() // _SHARE) for _ in range(2))
             gc.collect()
             gc.freeze()  # the model stays, and looking through it again and again keeps other threads waiting
             _LOG.info("ready %.1f s after the start", self._since_start())

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from multimodal_algo.core.softmax import softmax
 from multimodal_algo.core.task import Task
 from multimodal_algo.predictors.finetune._automm_compat import learner_of, logits_of, numbers_of
 
@@ -44,10 +45,8 @@ class Outputs(BaseModel):
         """
         if task.is_regression:
             return np.nan_to_num(np.reshape(logits, (-1, 1)) * self.scale + self.mean).astype(np.float32)
-        from scipy.special import softmax
-
         predictions = np.zeros((len(logits), task.outputs), dtype=np.float32)
-        predictions[:, list(self.labels)] = softmax(logits, axis=1)
+        predictions[:, list(self.labels)] = softmax(logits)
         return predictions
 
 

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.errors import UserError, first_line
 from multimodal_algo.core.schema import ID, LABEL, FeatureSchema
 from multimodal_algo.serving.decoding.bounds import require_room, row_bytes
 from multimodal_algo.serving.decoding.json_body import wrong_names
@@ -40,7 +40,7 @@ def read_parquet_body(body: bytes, schema: FeatureSchema, reading: Reading) -> D
         records, size = _records(rows, names, schema, reading.most_bytes)
         return Decoded(records, memory_bytes=size)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"The body cannot be read as Parquet ({str(error).split(chr(10))[0][:120]}).") from None
+        raise UserError(f"The body cannot be read as Parquet ({first_line(error)}).") from None
 
 
 def _records(

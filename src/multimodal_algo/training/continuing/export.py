@@ -14,14 +14,14 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from multimodal_algo.artifact import CONFIG, IMAGE_BACKBONE, TEXT_BACKBONE, ModelConfig, artifact_folder
+from multimodal_algo.artifact import CONFIG, IMAGE_BACKBONE, TEXT_BACKBONE, ModelConfig, archives_in, artifact_folder
 from multimodal_algo.branches.registry import FINE_TUNED
 from multimodal_algo.config.recipes import Branch
 from multimodal_algo.core.archive import log_left_out, unpack
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import Modality
 from multimodal_algo.networks.stored import GRAPH
-from multimodal_algo.training.continuing.previous import archives_in, find_artifact
+from multimodal_algo.training.continuing.previous import find_artifact
 
 _IMAGE_DESCRIPTION = "backbone.json"
 _FOLDERS = {Modality.TEXT: "text", Modality.IMAGE: "image"}

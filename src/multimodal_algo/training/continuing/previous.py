@@ -13,16 +13,13 @@ import numpy as np
 
 from multimodal_algo.artifact import (
     CATEGORIES,
-    CONFIG,
     FUSION,
     ROW_KEYS,
     ModelConfig,
-    artifact_folder,
+    artifact_at,
     read_config,
-    unpack_artifact,
 )
 from multimodal_algo.config.recipes import Branch
-from multimodal_algo.core.archive import is_of_desktop
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.ingest.categories import KnownCategories
@@ -62,27 +59,8 @@ def find_artifact(location: Path, scratch: Path) -> tuple[Path, ModelConfig]:
     UserError
         There is no artifact, or it is not whole, or it is of another version.
     """
-    archive = location
-    if location.is_dir():
-        folder = artifact_folder(location)
-        if (folder / CONFIG).is_file():
-            return folder, read_config(folder)
-        archives = archives_in(location)
-        if len(archives) != 1:
-            names = ", ".join(path.name for path in archives[:5]) or "none"
-            raise UserError(f"{location.name}: there must be one model.tar.gz, but there is {names}.")
-        archive = archives[0]
-    folder = unpack_artifact(archive, scratch)
+    folder = artifact_at(location, scratch)
     return folder, read_config(folder)
-
-
-def archives_in(location: Path) -> list[Path]:
-    """Return the model archives below the directory of a channel, sorted."""
-    return sorted(
-        path
-        for path in location.rglob("*")
-        if path.name.endswith((".tar.gz", ".tgz")) and path.is_file() and not is_of_desktop(path)
-    )
 
 
 @dataclass(frozen=True)
