@@ -162,7 +162,7 @@ class _Member(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
-        """See `tarfile.TarInfo.frombuf`, which is called for each header."""
+        """Parse a header as `tarfile.TarInfo.frombuf` does, and refuse one of a size that no model has."""
         member = super().frombuf(buf, encoding, errors)
         if member.size < 0 or (member.type in _EXTENSIONS and member.size > _MAX_EXTENSION):
             raise UserError(f"The archive has a header of {member.size} bytes, and is not one of a model. {_OURS}")

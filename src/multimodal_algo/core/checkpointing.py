@@ -55,7 +55,7 @@ class StopRequest:
 
     @property
     def is_asked(self) -> bool:
-        """Whether the fit must save its state and leave `listening` now."""
+        """Whether the end was requested: the fit must save its state now, and leave the context of `listening`."""
         return self._asked.is_set()
 
     @contextmanager

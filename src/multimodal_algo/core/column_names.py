@@ -58,7 +58,7 @@ class ColumnNames:
         Raises
         ------
         UserError
-            `columns` is written in another way, a kind is unknown, or a column has two meanings.
+            `columns` has none of these forms, a kind is unknown, or a column has two roles.
         """
         kinds = {} if columns.strip().lower() in ("", AUTO) else _kinds(columns)
         for name, kind in kinds.items():

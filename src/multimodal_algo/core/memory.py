@@ -79,7 +79,7 @@ class MemoryGate:
 
     @contextmanager
     def holding(self, size: int) -> Iterator[Hold]:
-        """Hold bytes during the context, see `take`."""
+        """Reserve bytes of the memory while the context is open. See `take` for when it waits."""
         self.take(size)
         hold = Hold(self, min(size, self.total))
         try:

@@ -113,7 +113,7 @@ class _Fit:
     threads: ThreadPoolExecutor
 
     def run(self) -> tuple[Fusion, np.ndarray, Choice]:
-        """Compare, choose and fit."""
+        """Compare the candidates on held-out rows, choose the best, and fit it to all rows."""
         predictions = self._held_out_predictions()
         names, choice = self._choose(predictions)
         combinations = self._combinations([COMBINERS[name] for name in names])

@@ -113,7 +113,7 @@ class _Index:
         self._names = bytes(names)
 
     def similar(self, name: str) -> list[str]:
-        """Return the names with the key of `name`."""
+        """Return the names that are spellings of `name`: case, Unicode form and the like do not count."""
         key = _key(name)
         begin, end = np.searchsorted(self._hashes, [hash(key), hash(key) + 1])
         candidates = (self._name(int(number)) for number in self._order[begin:end])

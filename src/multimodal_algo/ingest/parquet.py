@@ -174,7 +174,7 @@ class _Column:
         self._convert = convert
 
     def cells(self, values: pa.Array) -> list[Any]:
-        """Return the cells of an array of the column."""
+        """Convert one Arrow array of the column, a part of its rows, into cells."""
         try:
             return self._convert(values)
         except UnicodeDecodeError:

@@ -76,7 +76,9 @@ def table_of(frame: pd.DataFrame, names: ColumnNames) -> pa.Table:
 
 
 def cells_of(table: pa.Table, columns: Sequence[str], names: ColumnNames) -> Iterator[list[Any]]:
-    """Yield the cells of each row, as `rows_of` reads them, in the order of `columns`, which have suffixes.
+    """Yield each row as a list of cells in the order of `columns`, which are names with suffixes.
+
+    The columns of `table` may have the user's own `names`. Cells are read as in `rows_of`.
 
     Raises
     ------

@@ -141,7 +141,7 @@ def export_onnx(
 ) -> None:
     """Write `network` as an ONNX graph that takes any number of rows.
 
-    Its weights are those of the network, one by one: nothing is folded into them. ONNX Runtime does that at load.
+    Every weight is written unchanged. Constants are not folded into each other: ONNX Runtime does that at load.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def export_onnx(
     example
         Inputs by their names, in the order of the network's arguments.
     axes
-        Names of the dimensions of each input whose size is not fixed. The first of them has the rows.
+        For each input, the names of the dimensions whose size is not fixed. The first dimension is that of the rows.
     path
         File for the graph. Its directory is made when missing.
 

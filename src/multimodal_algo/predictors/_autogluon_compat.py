@@ -213,7 +213,20 @@ class FoldFit:
         return float(self.strategy.time_limit_fold_ratio)
 
     def fit(self, fold: int, started: float, limit_s: float | None) -> tuple[Any, np.ndarray]:
-        """Return the model of a fold, and its predictions for the rows of the fold."""
+        """Fit the model of a fold to the other folds' rows.
+
+        Parameters
+        ----------
+        fold
+            Number of the fold.
+        started, limit_s
+            Start of all fits, on ``time.time``, and the seconds that they may take. None for no limit.
+
+        Returns
+        -------
+        model, predictions
+            The model, and its predictions for the rows of the fold.
+        """
         strategy = self.strategy
         # AutoGluon checks after each fold whether the time is enough for the next ones. One fold cannot know that.
         context = {**strategy.jobs[fold], "is_last_fold": True}

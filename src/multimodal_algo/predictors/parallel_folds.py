@@ -20,7 +20,7 @@ _EXPECTED = (AutoGluonException, MemoryError, ImportError)
 
 
 def parallel_folds(parallelism: Parallelism) -> AbstractContextManager[None]:
-    """Return a context inside which AutoGluon's bags are fitted by `parallelism`."""
+    """Return a context inside which AutoGluon fits the folds of a bag in parallel, as `parallelism` says."""
     return folds_fitted_by(partial(_fit_folds, parallelism))
 
 

@@ -45,7 +45,7 @@ def learner_of(predictor: Any) -> Any:
 
 
 def config_of(learner: Any) -> Any:
-    """Return the settings of a learner, an OmegaConf object. Saving the predictor saves them too."""
+    """Return the settings of `learner` as an OmegaConf object. They are saved with the predictor."""
     return learner._config
 
 

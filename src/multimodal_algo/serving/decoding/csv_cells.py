@@ -75,7 +75,7 @@ def joined_width(rows: Sequence[Sequence[str]]) -> int:
 
 
 def is_number(text: str) -> bool:
-    """Return whether a cell without blanks around it is a number or a missing one."""
+    """Return whether a cell is a number or stands for a missing number. The caller has stripped it."""
     if text.lower() in _MISSING_NUMBERS:
         return True
     try:

@@ -92,9 +92,8 @@ def prepare_data(
     output
         Path of the file to write: ``.csv``, or for inference also ``.jsonl``.
     training
-        Whether to write a training file, with header, label, and newlines inside cells. Otherwise the file is for
-        inference, has no header and no label, and can be cut at every newline. In CSV, a space replaces each newline
-        of a cell then.
+        True writes a training file, which has a header and the label, and keeps newlines inside cells. False writes an
+        inference file, which has neither, and one row a line. In CSV, newlines inside cells become spaces for that.
     model
         A ``model.tar.gz`` whose columns are written, in its order.
     images

@@ -57,7 +57,7 @@ def compare(
 ) -> Comparison | None:
     """Compare both models on the rows of `results` that are new to the previous model.
 
-    Where the previous model was trained on exactly these rows, the scores that it was measured with out of fold count.
+    If the previous model was trained on exactly these rows, its own out-of-fold scores are used instead.
 
     Parameters
     ----------

@@ -49,12 +49,12 @@ def export_backbones(model: Path, output: Path) -> list[str]:
     Returns
     -------
     list of str
-        One hyperparameter a network, which names its directory.
+        For each network, the hyperparameter that takes its directory, as a sentence for the user.
 
     Raises
     ------
     UserError
-        There is not a whole artifact, or it has neither text nor image columns.
+        The artifact is missing or incomplete, or it has neither text nor image columns.
     """
     with tempfile.TemporaryDirectory(prefix="multimodal-export-") as scratch:
         directory, config = find_artifact(model, Path(scratch))
