@@ -21,6 +21,7 @@ from multimodal_algo.cli.options import (
     name_options,
 )
 from multimodal_algo.core.column_names import ColumnNames
+from multimodal_algo.core.disks import failed_volume
 from multimodal_algo.core.errors import MultimodalError
 from multimodal_algo.core.log import configure_logging
 from multimodal_algo.core.schema import ID, LABEL
@@ -34,6 +35,10 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except MultimodalError as error:
             raise click.ClickException(str(error)) from None
+        except OSError as error:  # also shutil.Error, which holds those of several files
+            if (sentence := failed_volume(error, {})) is None:
+                raise
+            raise click.ClickException(sentence) from None
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -152,15 +152,22 @@ def _require_same(location: Path, executor: Executor, before: str, reason: Excep
             return
     except (UserError, OSError):
         pass  # it is gone
-    raise UserError(
+    raise _changed(location) from reason
+
+
+def _changed(location: Path) -> UserError:
+    return UserError(
         f"{location.name}: the files changed while they were read. Start the job when they are written whole."
-    ) from reason
+    )
 
 
 def _digests(location: Path, whole: bool) -> dict[str, tuple[int, str]]:
     """Return the size and the SHA-256 of each file on this host. The SHA-256 is empty unless files are read."""
     files = [location] if location.is_file() else sorted(path for path in location.rglob("*") if path.is_file())
-    return {_relative(path, location): (path.stat().st_size, sha256(path) if whole else "") for path in files}
+    try:
+        return {_relative(path, location): (path.stat().st_size, sha256(path) if whole else "") for path in files}
+    except FileNotFoundError:  # removed since it was listed
+        raise _changed(location) from None
 
 
 def find_shards(location: Path, executor: Executor, table: TableFormat = STANDARD) -> list[Shard]:

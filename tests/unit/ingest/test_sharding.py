@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from multimodal_algo.core.errors import PlatformError, UserError
+from multimodal_algo.core.files import sha256
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.execution.local import LocalExecutor
 from multimodal_algo.ingest import sharding
@@ -132,3 +133,15 @@ def test_the_error_of_a_reader_stays_where_no_file_changed(files: Path) -> None:
         raise UserError("row 2: 2 fields instead of 4")
     with unchanged(files / "whole/train", LocalExecutor()):
         pass
+
+
+def test_a_file_that_is_removed_while_its_digest_is_made_is_named_as_a_change(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def removed_first(path: Path) -> str:
+        path.unlink()
+        return sha256(path)
+
+    monkeypatch.setattr("multimodal_algo.ingest.sharding.sha256", removed_first)
+    with pytest.raises(UserError, match="train: the files changed while they were read"):
+        digest_of(files / "whole/train", LocalExecutor(), whole=True)

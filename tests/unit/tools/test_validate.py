@@ -149,3 +149,18 @@ def test_no_message_prints_a_long_cell(tmp_path: Path) -> None:
             assert "x" * 61 not in validate(path, *options).output
     path.write_text(f"{long},label\n{long},p\n")
     assert "x" * 61 not in validate(path).output
+
+
+@pytest.mark.parametrize(
+    "command", [["validate", "train/a.csv"], ["local", "train", "--output", "job", "--train", "train"]]
+)
+def test_a_disk_that_fails_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    # The first page of a process is not mapped, so the system answers a reader with EIO as a broken disk does.
+    Path("train").mkdir()
+    Path("train/a.csv").symlink_to("/proc/self/mem")
+    result = CliRunner().invoke(main, command)
+    assert (result.exit_code, result.output.strip().splitlines()[-1]) == (
+        1,
+        "Error: A disk of this machine fails (Input/output error). Start the job again, on another instance.",
+    )
