@@ -1,1 +1,1 @@
-"""The algorithm on SageMaker: requests are made from code, checked, and sent by boto3."""
+"""The algorithm on SageMaker: requests are built from declarations in the code, checked, and sent with boto3."""

@@ -1,4 +1,4 @@
-"""Creation and validation of the algorithm resource."""
+"""Creates the algorithm resource on SageMaker, which may validate the algorithm with two jobs."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ def create(
     role: str | None = None,
     **instances: str,
 ) -> str | None:
-    """Create the algorithm. With `validate_in` and `role`, the platform validates it on the sample dataset.
+    """Create the algorithm. With `validate_in` and `role`, SageMaker then validates it on the sample dataset.
 
     Parameters
     ----------
     session
-        Session with the account.
+        Session with the AWS account.
     name
         Name of the algorithm.
     images
-        Images in the registry.
+        Images in the ECR registry.
     validate_in
-        S3 URI of the prefix for the sample and for the results of the validation.
+        S3 prefix for the sample data and the results of the validation.
     role
-        ARN of the role of the validation's jobs.
+        ARN of the role that the validation's jobs run as.
     instances
-        Instance types of the validation: ``training_instance`` and ``transform_instance``. See `Validation`.
+        Instance types of the validation's jobs, ``training_instance`` and ``transform_instance``. See `Validation`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Jobs and models in the account: create them, wait for them, describe them, and fetch their files."""
+"""Jobs and models in an AWS account: create them, wait for them, describe them, and download their files."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _NOT_FOUND = ("ResourceNotFound", "ResourceNotFoundException", "ValidationExcept
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of resource that has a name and a status.
+    """A kind of SageMaker resource, for example a training job: how to ask for its status.
 
     Parameters
     ----------
     title
         Name of the kind in messages.
     describe
-        Operation that returns the state of a resource.
+        API operation that returns the state of a resource.
     name_key
-        Key of the resource's name, in the request of that operation.
+        Key of the resource's name in the request of `describe`.
     status_key
-        Key of the resource's status, in the answer.
+        Key of the resource's status in the answer of `describe`.
     log_group
         Log group in CloudWatch. Empty for a kind whose log has no metrics.
     """
@@ -71,12 +71,12 @@ def transform(session: Session, name: str, job: Transform) -> None:
 
 
 def create_model(session: Session, name: str, algorithm: str, artifact: str, role: str) -> None:
-    """Make a model of an algorithm and an artifact: first a model package, then a model of the same name.
+    """Create a model from an algorithm and an artifact: first a model package, then a model of the same name.
 
     Parameters
     ----------
     session
-        Session with the account.
+        Session with the AWS account.
     name
         Name of the package and of the model.
     algorithm
@@ -84,12 +84,12 @@ def create_model(session: Session, name: str, algorithm: str, artifact: str, rol
     artifact
         S3 URI of ``model.tar.gz``.
     role
-        ARN of the role of the model's jobs.
+        ARN of the role that the model's jobs run as.
 
     Raises
     ------
     UserError
-        The service refuses the package or the model.
+        SageMaker refuses the package or the model.
     """
     answer = session.send("CreateModelPackage", model_package_request(name, algorithm, artifact))
     if not session.dry_run:
@@ -98,7 +98,7 @@ def create_model(session: Session, name: str, algorithm: str, artifact: str, rol
 
 
 def artifact_of(session: Session, training_job: str) -> str:
-    """Return the S3 URI of the ``model.tar.gz`` of a finished training job.
+    """Return the S3 URI of the artifact (``model.tar.gz``) that a training job has produced.
 
     Raises
     ------
@@ -113,18 +113,18 @@ def artifact_of(session: Session, training_job: str) -> str:
 
 
 def wait(session: Session, kind: Kind, name: str, *, poll_s: float = _POLL_S) -> dict[str, Any]:
-    """Wait until a resource is done. Report each change of its status, and each metric in its log.
+    """Wait until a resource has reached its final status. Report each change of status, and each metric in the log.
 
     Parameters
     ----------
     session
-        Session with the account.
+        Session with the AWS account.
     kind
         Kind of the resource.
     name
         Name or ARN of the resource.
     poll_s
-        Seconds between two looks.
+        Seconds between two requests for the status.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def wait(session: Session, kind: Kind, name: str, *, poll_s: float = _POLL_S) ->
     Raises
     ------
     UserError
-        The resource failed or was stopped. The message has the whole reason.
+        The resource failed or was stopped. The message has the complete reason.
     """
     shown = ""
     log = _Log(session, kind, name)
@@ -174,7 +174,7 @@ def find(session: Session, name: str) -> tuple[Kind, dict[str, Any]]:
 
 
 def summary(kind: Kind, described: Mapping[str, Any]) -> Iterator[str]:
-    """Return the status, results and costs of a resource from its description, line by line."""
+    """Return the status, the results and the costs of a resource, as lines of text. `described` is its description."""
     yield f"{kind.title} {described[kind.name_key]}: {_state(kind, described)}"
     if described[kind.status_key] == "Failed":
         yield f"reason: {failure(described)}"
@@ -193,7 +193,10 @@ def summary(kind: Kind, described: Mapping[str, Any]) -> Iterator[str]:
 
 
 def failure(described: Mapping[str, Any]) -> str:
-    """Return the whole reason of a failure: the job's, or those of an algorithm's validation and image scans."""
+    """Return the complete reason of a failure, from the description of a resource.
+
+    For an algorithm, these are the reasons of its validation and of the scans of its images.
+    """
     if reason := described.get("FailureReason"):
         return reason
     details = (described.get(key, {}) for key in ("AlgorithmStatusDetails", "ModelPackageStatusDetails"))
@@ -203,12 +206,12 @@ def failure(described: Mapping[str, Any]) -> str:
 
 
 def download(session: Session, name: str, output: Path) -> list[Path]:
-    """Fetch the files of a job: a training job's artifact and ``output.tar.gz``, or a transform job's answers.
+    """Download the files of a job: a training job's artifact and ``output.tar.gz``, or a transform job's answers.
 
     Parameters
     ----------
     session
-        Session with the account.
+        Session with the AWS account.
     name
         Name of the job.
     output
@@ -231,7 +234,7 @@ def download(session: Session, name: str, output: Path) -> list[Path]:
 
 
 class _Log:
-    """The log of a job."""
+    """The CloudWatch log of a job, from which metrics are read."""
 
     def __init__(self, session: Session, kind: Kind, name: str) -> None:
         self._session, self._kind, self._name = session, kind, name
@@ -239,7 +242,7 @@ class _Log:
         self._seen: set[str] = set()
 
     def new_metrics(self) -> Iterator[str]:
-        """Return the lines with metrics that came since the last call."""
+        """Return the log lines with metrics that arrived since the last call."""
         for event in self._events():
             if event["eventId"] not in self._seen and self._has_metric(event["message"]):
                 self._seen.add(event["eventId"])

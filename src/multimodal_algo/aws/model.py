@@ -1,4 +1,4 @@
-"""Checks of requests against the model of the service in botocore: shapes, limits and enumerations."""
+"""Checks requests against botocore's description of an AWS service: shapes, limits and enumerations."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _TYPES: Mapping[str, Any] = {
 
 
 def enum_of(shape: str) -> list[str]:
-    """Return the values of an enumeration of SageMaker's API."""
+    """Return the allowed values of an enumeration in SageMaker's API."""
     return list(_service("sagemaker").shape_for(shape).enum)
 
 
 def problems(operation: str, request: Mapping[str, Any], *, service: str = "sagemaker") -> list[str]:
-    """Return one sentence for each part of a request that contradicts the model of the service.
+    """Return one sentence for each part of a request that AWS would refuse.
 
-    botocore itself checks only names, types and lower limits. This also checks enumerations, upper limits, lengths
-    and patterns.
+    botocore itself checks only names, types and lower limits. This function also checks enumerations, upper limits,
+    lengths and patterns.
 
     Parameters
     ----------
@@ -42,18 +42,18 @@ def problems(operation: str, request: Mapping[str, Any], *, service: str = "sage
     request
         Parameters of the operation.
     service
-        Name of the service.
+        Name of the AWS service.
     """
     return list(_problems(_service(service).operation_model(operation).input_shape, request, operation))
 
 
 def require_valid(operation: str, request: Mapping[str, Any], *, service: str = "sagemaker") -> None:
-    """Refuse a request that contradicts the model of the service.
+    """Raise an error if AWS would refuse a request.
 
     Raises
     ------
     UserError
-        See `problems`.
+        The request has problems, see `problems`.
     """
     if sentences := problems(operation, request, service=service):
         more = f" (and {len(sentences) - 1} more)" if len(sentences) > 1 else ""

@@ -1,4 +1,4 @@
-"""The push of images to ECR, from where SageMaker pulls them."""
+"""Pushes the images to ECR, the registry from which SageMaker pulls them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ REPOSITORIES = ("multimodal-training", "multimodal-inference")
 
 
 def image_names(session: Session, tag: str, account: str | None) -> Images:
-    """Return the names of the images in a registry.
+    """Return the names that the images have in an ECR registry.
 
     Parameters
     ----------
     session
-        Session with the account.
+        Session with the AWS account.
     tag
         Tag of the images.
     account
-        Account of the registry, 12 digits. None for the account of the caller.
+        Account that owns the registry, 12 digits. None for the account of the caller.
 
     Raises
     ------
@@ -38,16 +38,16 @@ def image_names(session: Session, tag: str, account: str | None) -> Images:
 
 
 def push(session: Session, tag: str, account: str | None, *, local_tag: str = "latest") -> Images:
-    """Push the built images. Repositories that are missing are created.
+    """Push the images from this machine to ECR. Repositories that are missing are created.
 
     Parameters
     ----------
     session
-        Session with the account.
+        Session with the AWS account.
     tag
         Tag of the images in the registry.
     account
-        Account of the registry, 12 digits. None for the account of the caller.
+        Account that owns the registry, 12 digits. None for the account of the caller.
     local_tag
         Tag of the images on this machine.
 

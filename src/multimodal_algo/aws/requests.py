@@ -1,4 +1,4 @@
-"""The requests of training jobs, tuning jobs, models and batch transform jobs."""
+"""Builds the requests that create training jobs, tuning jobs, models and batch transform jobs."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _CHECKPOINTS = "/opt/ml/checkpoints"
 
 @dataclass(frozen=True)
 class Training:
-    """A training job by algorithm ARN.
+    """The settings of a training job that runs an algorithm resource.
 
     Parameters
     ----------
     algorithm
         ARN of the algorithm, or the name of an algorithm in the same account.
     role
-        ARN of the role of the job.
+        ARN of the role that the job runs as.
     channels
         S3 URI of each channel, by the channel's name.
     output
-        S3 URI of the prefix for results.
+        S3 prefix for the results.
     hyperparameters
         Hyperparameters as strings.
     instance
@@ -41,15 +41,15 @@ class Training:
     volume_gb
         Size of each instance's disk in GB.
     max_runtime_s
-        Seconds after which the platform stops the job.
+        Seconds after which SageMaker stops the job.
     input_mode
-        ``File``, ``FastFile`` or ``Pipe``. A channel that does not declare the mode arrives by ``File``.
+        ``File``, ``FastFile`` or ``Pipe``. A channel that does not allow this mode arrives as files.
     spot
         Whether the job runs on spot capacity. It then waits for capacity up to an hour longer.
     checkpoints
-        S3 URI with which the platform synchronises ``/opt/ml/checkpoints``. None for no checkpoints.
+        S3 URI with which SageMaker synchronises ``/opt/ml/checkpoints``. None for no checkpoints.
     sharded
-        Whether each of several instances gets a share of the files with rows, instead of all.
+        Whether each of several instances gets a part of the files with rows, instead of all files.
     """
 
     algorithm: str
@@ -78,12 +78,12 @@ class Training:
         return {"TrainingJobName": name, **self.definition("HyperParameters")}
 
     def definition(self, hyperparameters_key: str) -> dict[str, Any]:
-        """Return the part of the request that a training job and a tuning job share.
+        """Return the part of the request that training jobs and tuning jobs have in common.
 
         Parameters
         ----------
         hyperparameters_key
-            Key of the hyperparameters: ``HyperParameters``, or ``StaticHyperParameters`` in a tuning job.
+            Key for the hyperparameters: ``HyperParameters``, or ``StaticHyperParameters`` in a tuning job.
         """
         stopping = {"MaxRuntimeInSeconds": self.max_runtime_s}
         request: dict[str, Any] = {
@@ -110,12 +110,12 @@ class Training:
 
 @dataclass(frozen=True)
 class Tuning:
-    """A tuning job: training jobs with hyperparameters that a search chooses.
+    """The settings of a tuning job: a search that runs training jobs with different hyperparameters.
 
     Parameters
     ----------
     training
-        Settings that all training jobs share. The search does not change these hyperparameters.
+        Settings that all training jobs share, with the hyperparameters that stay the same.
     ranges
         Range of each hyperparameter that the search chooses: ``LOW:HIGH``, or values separated by commas.
     objective
@@ -161,7 +161,7 @@ class Tuning:
 
 
 def parameter_ranges(ranges: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
-    """Return the ``ParameterRanges`` of a tuning job.
+    """Return the ``ParameterRanges`` of a tuning job: what its search may choose.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def parameter_ranges(ranges: Mapping[str, str]) -> dict[str, list[dict[str, Any]
     Raises
     ------
     UserError
-        There is no range, a hyperparameter is not tunable, or a range is not inside the declared one.
+        There is no range, a hyperparameter is not tunable, or a range exceeds the hyperparameter's limits.
     """
     kinds = {entry["Name"]: entry["Type"] for entry in specification() if entry["IsTunable"]}
     if not ranges:
@@ -204,7 +204,7 @@ def _interval(name: str, text: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Transform:
-    """A batch transform job.
+    """The settings of a batch transform job.
 
     Parameters
     ----------
@@ -213,11 +213,11 @@ class Transform:
     input
         S3 URI of the files to transform: an object, or a prefix of objects.
     output
-        S3 URI of the prefix for answers.
+        S3 prefix for the answers.
     settings
         Settings of requests, answers and data processing.
     instance, count
-        Type and number of the machines. A file is never split over several machines.
+        Type and number of the instances. A file is never split over several instances.
     """
 
     model: str
@@ -241,9 +241,9 @@ class Transform:
 
 
 def model_package_request(name: str, algorithm: str, artifact: str) -> dict[str, Any]:
-    """Return the request of ``CreateModelPackage``: the algorithm's inference image with an artifact in S3.
+    """Return the request of ``CreateModelPackage``, which joins an algorithm's inference image with an artifact in S3.
 
-    This is the only way to make a model of an algorithm, since its image may belong to another account.
+    A model of an algorithm can only be made from a package, because the image may belong to another account.
 
     Parameters
     ----------
@@ -263,7 +263,7 @@ def model_package_request(name: str, algorithm: str, artifact: str) -> dict[str,
 
 
 def model_request(name: str, package: str, role: str) -> dict[str, Any]:
-    """Return the request of ``CreateModel`` for a model package, which jobs run as `role`."""
+    """Return the request of ``CreateModel`` for a model package. Jobs with the model run as `role`."""
     return {
         "ModelName": name,
         "PrimaryContainer": {"ModelPackageName": package},

@@ -1,4 +1,4 @@
-"""Calls of AWS services by boto3. Requests are checked before they are sent, and a dry run only prints them."""
+"""Calls AWS services with boto3. Requests are checked before they are sent. A dry run only prints them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _Print = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Session:
-    """A session with the services of an account.
+    """Access to the services of an AWS account.
 
     Parameters
     ----------
     region
-        Region of the services. None for the region of the environment or of the profile.
+        AWS region. None for the region of the environment or of the profile.
     dry_run
-        Whether calls that change something are not sent, but printed as JSON (``operation``, ``request``).
+        Whether requests that change something are printed as JSON (``operation``, ``request``) instead of sent.
     report
         Function that shows a line to the user.
     """
@@ -49,7 +49,7 @@ class Session:
         Raises
         ------
         UserError
-            Neither the session nor the environment nor the profile names a region.
+            No region is set: not in the session, not in the environment, not in the profile.
         """
         from botocore.exceptions import BotoCoreError
 
@@ -61,12 +61,14 @@ class Session:
         return self._clients[service]
 
     def send(self, operation: str, request: Mapping[str, Any], *, service: str = "sagemaker") -> dict[str, Any]:
-        """Check the request of an operation that changes something, and send it. A dry run returns an empty answer.
+        """Check and send the request of an operation that changes something.
+
+        A dry run prints it and returns an empty answer.
 
         Raises
         ------
         UserError
-            The request is not valid, the service refuses it, or it cannot be reached.
+            The request is not valid, the service refuses it, or the service cannot be reached.
         """
         require_valid(operation, request, service=service)
         if self.dry_run:
@@ -75,7 +77,7 @@ class Session:
         return self.call(operation, request, service=service)
 
     def call(self, operation: str, request: Mapping[str, Any], *, service: str = "sagemaker") -> dict[str, Any]:
-        """Call an operation and return the answer, in a dry run too.
+        """Send a request and return the answer, also in a dry run. Requests that change something need `send` instead.
 
         Raises
         ------
@@ -98,7 +100,7 @@ class Session:
 
 
 class Refused(UserError):
-    """A request that the service refuses.
+    """Raised when an AWS service refuses a request.
 
     Parameters
     ----------

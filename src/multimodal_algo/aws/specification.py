@@ -1,4 +1,4 @@
-"""The algorithm resource: the request of ``CreateAlgorithm``, made from the declarations of the code."""
+"""Builds the ``CreateAlgorithm`` request, which describes the algorithm to SageMaker, from declarations in the code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GPU_FAMILIES = ("g4dn", "g5", "g6", "g6e", "p4d", "p5")
 
 @dataclass(frozen=True)
 class Images:
-    """The names of the algorithm's two images, each with a tag or digest."""
+    """The names of the training image and the inference image, each with a tag or digest."""
 
     training: str
     inference: str
@@ -30,22 +30,22 @@ class Images:
 
 @dataclass(frozen=True)
 class Validation:
-    """The validation of the algorithm: one training job, and one transform job with its artifact.
+    """SageMaker's validation of a new algorithm: a training job, and a transform job with its artifact.
 
     Parameters
     ----------
     role
-        ARN of the role of both jobs.
+        ARN of the role that both jobs run as.
     train
         S3 URI of the training data.
     lines
-        S3 URI of header-less lines for the transform job.
+        S3 URI of lines without header for the transform job.
     output
-        S3 URI of the prefix for the results.
+        S3 prefix for the results.
     training_instance
         Instance type of the training job.
     transform_instance
-        Instance type of the transform job. It has a GPU by default, since the driver of a GPU host can be too old.
+        Instance type of the transform job. By default it has a GPU, to find out whether its driver is new enough.
     """
 
     role: str
@@ -57,7 +57,7 @@ class Validation:
 
 
 def find_objective(name: str) -> Metric:
-    """Return the metric called `name`, as the objective of a tuning job.
+    """Return the metric called `name`, if a tuning job may optimise it.
 
     Raises
     ------
@@ -71,12 +71,12 @@ def find_objective(name: str) -> Metric:
 
 
 def metric_definitions() -> list[dict[str, str]]:
-    """Return the expressions by which the platform finds each metric in the log."""
+    """Return the regular expressions with which SageMaker finds the value of each metric in the log."""
     return [{"Name": metric.platform_name, "Regex": metric.expression} for metric in METRICS]
 
 
 def training_channels() -> list[dict[str, Any]]:
-    """Return the channels that training reads, as ``CreateAlgorithm`` declares them."""
+    """Return the channels that training reads, in the form in which ``CreateAlgorithm`` declares them."""
     return [
         {
             "Name": channel.name,
@@ -91,16 +91,16 @@ def training_channels() -> list[dict[str, Any]]:
 
 
 def create_algorithm_request(name: str, images: Images, validation: Validation | None = None) -> dict[str, Any]:
-    """Return the request of ``CreateAlgorithm``.
+    """Return the ``CreateAlgorithm`` request, which describes the algorithm to SageMaker.
 
     Parameters
     ----------
     name
         Name of the algorithm.
     images
-        Images in the registry of the account.
+        Images in the ECR registry.
     validation
-        Jobs that the platform runs before it accepts the algorithm. None for no jobs.
+        Jobs that SageMaker runs before it accepts the algorithm. None for no jobs.
     """
     request: dict[str, Any] = {
         "AlgorithmName": name,
@@ -169,7 +169,7 @@ def _transform_job_definition(validation: Validation) -> dict[str, Any]:
 
 
 def input_channel(name: str, uri: str, mode: str = "File", *, sharded: bool = False) -> dict[str, Any]:
-    """Return one entry of ``InputDataConfig``.
+    """Return the description of a channel in a training job's request (an entry of ``InputDataConfig``).
 
     Parameters
     ----------
@@ -178,9 +178,9 @@ def input_channel(name: str, uri: str, mode: str = "File", *, sharded: bool = Fa
     uri
         S3 URI of an object, or of a prefix of objects.
     mode
-        Input mode of the job. A channel that does not declare it arrives as files.
+        Input mode of the job. A channel that does not allow this mode arrives as files.
     sharded
-        Whether each instance gets a share of the files, if the channel may be sharded.
+        Whether each instance gets a part of the files instead of all, if the channel allows it.
     """
     declared = find_channel(name)
     is_share = sharded and declared is not None and declared.is_shardable
@@ -207,12 +207,15 @@ def _content_type(channel: Channel | None, uri: str) -> str:
 
 
 def resources(instance: str, count: int, volume_gb: int) -> dict[str, Any]:
-    """Return the ``ResourceConfig`` of a training job."""
+    """Return the instances of a training job, as a request describes them (``ResourceConfig``)."""
     return {"InstanceType": instance, "InstanceCount": count, "VolumeSizeInGB": volume_gb}
 
 
 def transform_resources(instance: str, count: int) -> dict[str, Any]:
-    """Return the ``TransformResources`` of a transform job. A GPU instance gets a host whose driver fits the image."""
+    """Return the instances of a transform job, as a request describes them (``TransformResources``).
+
+    A GPU instance gets a host whose NVIDIA driver suits the image.
+    """
     request: dict[str, Any] = {"InstanceType": instance, "InstanceCount": count}
     if instance.split(".")[1] in _GPU_FAMILIES:
         request["TransformAmiVersion"] = BATCH_AMI

@@ -28,7 +28,7 @@ from multimodal_algo.core.schema import ID, LABEL
 
 
 class _Commands(click.Group):
-    """A group of commands that shows an error of the user as one sentence, without a traceback."""
+    """A group of commands that prints a `UserError` as one sentence, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -80,10 +80,10 @@ def serve() -> None:
 @name_options
 @hyperparameter_option
 def validate(data: Path, images: Path | None, problem_type: str | None, **options: Any) -> None:
-    """Check training data as training does. Exit code 1 on errors.
+    """Check training data for everything that training would refuse. Exit code 1 on errors.
 
-    DATA is a CSV or Parquet file, or a folder of such files. Hyperparameters of the job decide how files are read and
-    which labels suit: for example csv_delimiter, on_bad_row, class_weights and eval_metric.
+    DATA is a CSV or Parquet file, or a folder of such files. Some hyperparameters of the job decide how files are read
+    and which labels are allowed: for example csv_delimiter, on_bad_row, class_weights and eval_metric.
     """
     from multimodal_algo.config.hyperparameters import HyperParameters
     from multimodal_algo.tools.validate import print_inspection
@@ -96,7 +96,7 @@ def validate(data: Path, images: Path | None, problem_type: str | None, **option
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="File, instead of standard output.")
 @click.option("--markdown", is_flag=True, help="Write the page of the documentation instead of the JSON.")
 def spec(output: Path | None, markdown: bool) -> None:
-    """Print the hyperparameter specification for CreateAlgorithm or the console's page."""
+    """Print the hyperparameters as CreateAlgorithm takes them (JSON), or as a page of the documentation (Markdown)."""
     from multimodal_algo.config.specification import specification_json, specification_markdown
 
     text = specification_markdown() if markdown else specification_json()
@@ -138,7 +138,7 @@ def prepare(
     jpeg_quality: int | None,
     on_bad_image: str | None,
 ) -> None:
-    """Write inference lines for SplitType Line, without header, label and newlines. Or write a training CSV.
+    """Write inference lines: without header, label and newlines in cells. Or write a training CSV, with --training.
 
     DATA is a table with a header, a folder of tables, or a folder of images with a sub-folder for each class. With any
     option about images, every image becomes the base64 of a small JPEG. Without such an option, cells do not change.
@@ -160,7 +160,10 @@ def prepare(
 @click.argument("model", type=FILE_OR_FOLDER)
 @click.option("--output", type=NEW_FOLDER, required=True, help="Folder for the networks.")
 def export_backbones(model: Path, output: Path) -> None:
-    """Write the networks of MODEL for the pretrained channel. MODEL is a model.tar.gz, or a folder with one."""
+    """Write the frozen networks of MODEL as files for the channel "pretrained".
+
+    MODEL is a model.tar.gz or a folder with one.
+    """
     from multimodal_algo.training.continuing.export import export_backbones as export
 
     for sentence in export(model, output):
@@ -171,7 +174,7 @@ def export_backbones(model: Path, output: Path) -> None:
 @click.argument("names", nargs=-1, required=True)
 @click.option("--output", type=NEW_FOLDER, required=True, help="Folder for the networks.")
 def download_networks(names: tuple[str, ...], output: Path) -> None:
-    """Download networks by NAMES of torchvision or timm, or by ids of the Hugging Face hub."""
+    """Download pretrained networks by their NAMES in torchvision or timm, or by their ids on the Hugging Face hub."""
     from multimodal_algo.networks.downloads import download_networks as downloaded
 
     for path in downloaded(names, output):
@@ -194,19 +197,22 @@ def sample(output: Path) -> None:
 @click.option("--label", default=LABEL, show_default=True, help="Name of the label in TRUTH.")
 @click.option("--id", "identity", default=ID, show_default=True, help="Name of the ID in TRUTH.")
 def score(predictions: Path, truth: Path, label: str, identity: str) -> None:
-    """Compare the output of a transform, or the predictions.csv of a training job, with a file of the labels."""
+    """Compare predictions with the labels in another file, and show how many are right.
+
+    The predictions are the output of a transform, or the predictions.csv of a training job.
+    """
     from multimodal_algo.tools.score import score_predictions
 
     click.echo(score_predictions(predictions, truth, ColumnNames(label, identity)).sentence)
 
 
 def train_program() -> None:
-    """Run the program ``train`` of the container."""
+    """Run the container's program ``train``."""
     _run(train)
 
 
 def serve_program() -> None:
-    """Run the program ``serve`` of the container."""
+    """Run the container's program ``serve``."""
     _run(serve)
 
 

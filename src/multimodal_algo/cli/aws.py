@@ -1,4 +1,4 @@
-"""``multimodal-algo aws``: the algorithm on SageMaker."""
+"""The commands ``multimodal-algo aws``: create the algorithm on SageMaker and run jobs there."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ _ALGORITHM_HELP = "ARN of the algorithm, or the name of one in the same account.
 
 @click.group()
 def aws() -> None:
-    """Push images, create the algorithm, and run jobs by its ARN. With --dry-run, requests are printed and not sent."""
+    """Push images, create the algorithm, and run jobs with it. With --dry-run, requests are printed and not sent."""
 
 
 def _account(command: COMMAND) -> COMMAND:
-    """Add the options of a command that changes something in the account."""
+    """Add the options that every command has which changes something in the AWS account."""
     command = _region(command)
     return click.option("--dry-run", is_flag=True, help="Print the requests, and send nothing.")(command)
 
@@ -50,7 +50,7 @@ def _region(command: COMMAND) -> COMMAND:
 
 
 def _job(prefix: str) -> Callable[[COMMAND], COMMAND]:
-    """Add the options of a job whose name begins with `prefix` by default."""
+    """Add the options that all jobs have. A job without ``--name`` gets a name that begins with `prefix`."""
 
     def decorate(command: COMMAND) -> COMMAND:
         wait = click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until the job is done.")
@@ -65,7 +65,7 @@ def _named(name: str | None, prefix: str) -> str:
 
 
 def _training(command: COMMAND) -> COMMAND:
-    """Add the options that a training job and a tuning job share."""
+    """Add the options that training jobs and tuning jobs have in common."""
     options: list[Callable[[COMMAND], COMMAND]] = [
         click.option("--algorithm-arn", required=True, help=_ALGORITHM_HELP),
         click.option("--role", required=True, help="ARN of the role of the job."),
@@ -139,7 +139,10 @@ def create_algorithm(
     region: str | None,
     dry_run: bool,
 ) -> None:
-    """Create the algorithm of the pushed images. With --validate-in and --role, SageMaker validates it on a sample."""
+    """Create the algorithm from the pushed images.
+
+    With --validate-in and --role, SageMaker validates it on a sample.
+    """
     from multimodal_algo.aws.algorithm import create
     from multimodal_algo.aws.jobs import ALGORITHM
     from multimodal_algo.aws.registry import image_names
@@ -291,7 +294,7 @@ def status(name: str, region: str | None) -> None:
 @click.option("--output", type=NEW_FOLDER, required=True, help="Folder for the files.")
 @_region
 def download(name: str, output: Path, region: str | None) -> None:
-    """Fetch the files of the job NAME: model.tar.gz and output.tar.gz, or the answers of a transform job."""
+    """Download the files of the job NAME: model.tar.gz and output.tar.gz, or the answers of a transform job."""
     from multimodal_algo.aws import jobs
 
     for path in jobs.download(_session(region, dry_run=False), name, output):

@@ -1,4 +1,4 @@
-"""``multimodal-algo local``: jobs on this machine by the platform's rules."""
+"""The commands ``multimodal-algo local``: run jobs on this machine as SageMaker would run them."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 @click.group()
 def local() -> None:
-    """Run training, tuning and batch transform jobs on this machine by the platform's rules."""
+    """Run training, tuning and batch transform jobs on this machine, as SageMaker would run them."""
 
 
 def _programs(command: COMMAND) -> COMMAND:
-    """Add the options that start a program in a container."""
+    """Add the options that choose a container image for the programs ``train`` and ``serve``."""
     memory = click.option("--memory", help="With --image: memory limit of the container, for example 8g.")
     image = click.option("--image", help="Container image. By default, the program is a plain process.")
     return image(memory(command))
@@ -100,7 +100,7 @@ def local_tune(
     memory: str | None,
     **options: Any,
 ) -> None:
-    """Search for hyperparameters as a tuning job does, with one training job after the other."""
+    """Search for good hyperparameters as a tuning job does, with one training job after the other."""
     from multimodal_algo.aws.requests import parameter_ranges
     from multimodal_algo.aws.specification import find_objective
     from multimodal_algo.local.tuning import Objective, TuningJob
@@ -138,7 +138,10 @@ def validate_algorithm(
     memory: str | None,
     quick: bool,
 ) -> None:
-    """Rehearse the validation of CreateAlgorithm, and check every promise of the request. Exit code 1 on faults."""
+    """Rehearse what CreateAlgorithm's validation does, and check every promise of the request.
+
+    Exit code 1 on faults.
+    """
     from multimodal_algo.rehearsal.request import rehearsal_request
     from multimodal_algo.rehearsal.run import Setting, rehearse
 

@@ -1,4 +1,4 @@
-"""Options that several commands take."""
+"""Command-line options that several commands have in common."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ COMMAND = TypeVar("COMMAND", bound=Callable[..., Any])
 
 
 class Location(click.Path):
-    """A local path, a ``file://`` URI of one, or an ``s3://`` URI. An ``s3://`` URI is not looked up here."""
+    """The type of an option that takes a local path, a ``file://`` URI or an ``s3://`` URI.
+
+    An ``s3://`` URI is not looked up here.
+    """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """See `click.ParamType.convert`."""
+        """Check the value of the option and convert it, see `click.ParamType.convert`."""
         from multimodal_algo.core.storage import is_s3, local_path
 
         return value if is_s3(value) else super().convert(local_path(value), param, ctx)
@@ -36,12 +39,12 @@ NEW_DATA_FOLDER = Location(file_okay=False, path_type=Path)
 
 
 def channel_options(**options: Any) -> Callable[[COMMAND], COMMAND]:
-    """Add an option for each channel of a training job to a command.
+    """Add to a command one option for each channel (named input) of a training job.
 
     Parameters
     ----------
     options
-        Arguments of `click.option` that all channels share.
+        Arguments of `click.option` that all these options have.
     """
 
     def decorate(command: COMMAND) -> COMMAND:
@@ -56,7 +59,7 @@ def channel_options(**options: Any) -> Callable[[COMMAND], COMMAND]:
 
 
 def channel_values(options: dict[str, Any]) -> dict[str, Any]:
-    """Take the values of `channel_options` out of a command's options, without channels that have no value."""
+    """Remove the values of `channel_options` from `options`. Return those that are set, by channel."""
     values = {channel.name: options.pop(channel.name) for channel in CHANNELS}
     return {name: value for name, value in values.items() if value is not None}
 
@@ -67,7 +70,7 @@ hyperparameter_option = click.option(
 
 
 def name_options(command: COMMAND) -> COMMAND:
-    """Add options for the hyperparameters with a table's own column names."""
+    """Add to a command the options for a table's own column names: ``--label``, ``--id`` and ``--columns``."""
     options = [
         click.option("--label", metavar="NAME", help="Name of the column to predict (label)."),
         click.option("--id", metavar="NAME", help="Name of the column with the names of rows (ID)."),
@@ -84,13 +87,16 @@ def name_options(command: COMMAND) -> COMMAND:
 
 
 def hyperparameters_of(options: dict[str, Any]) -> dict[str, str]:
-    """Take the values of `hyperparameter_option` and `name_options` out of a command's options."""
+    """Remove the values of `hyperparameter_option` and `name_options` from `options`.
+
+    Return them as hyperparameters.
+    """
     names = {name: value for name in ("label", "id", "columns") if (value := options.pop(name)) is not None}
     return pairs(options.pop("parameters"), "-p") | names
 
 
 def search_options(command: COMMAND) -> COMMAND:
-    """Add the options of a hyperparameter search to a command."""
+    """Add to a command the options of a search for hyperparameters."""
     options = [
         click.option(
             "--range",
@@ -116,14 +122,14 @@ def search_options(command: COMMAND) -> COMMAND:
 
 
 def transform_options(command: COMMAND) -> COMMAND:
-    """Add the options of a batch transform job to a command: one for each setting of `TransformSettings`."""
+    """Add to a command one option for each setting of a batch transform job, see `TransformSettings`."""
     for declared in reversed(declarations()):
         command = _option(declared)(command)
     return command
 
 
 def transform_settings(options: dict[str, Any]) -> TransformSettings:
-    """Take the values of `transform_options` out of a command's options."""
+    """Remove the values of `transform_options` from `options`. Return them as settings."""
     values = {declared.name: options.pop(declared.name) for declared in declarations()}
     return TransformSettings.of_options(values | {"env": pairs(values["env"], "--env")})
 
@@ -139,14 +145,14 @@ def _option(declared: Declaration) -> Callable[[COMMAND], COMMAND]:
 
 
 def pairs(options: tuple[str, ...], flag: str) -> dict[str, str]:
-    """Split the values of an option that is written as ``NAME=VALUE``.
+    """Split each value of an option that is given as ``NAME=VALUE``. Return the values by name.
 
     Parameters
     ----------
     options
         Values of the option.
     flag
-        Name of the option in messages.
+        Name of the option, for messages.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""Settings that a user or the platform gives, each declared once."""
+"""Settings that a user or SageMaker gives, each declared once."""

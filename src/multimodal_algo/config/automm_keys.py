@@ -1,7 +1,7 @@
-"""AutoMM's dotted hyperparameters: which there are, which of them this system honours, and what their values may be.
+"""AutoMM's dotted hyperparameters (such as ``optim.lr``): which exist, and which of them a job accepts.
 
 AutoMM is the library behind AutoGluon's ``MultiModalPredictor``. The keys and their defaults are read from the
-configuration files of the installed version, without importing it.
+configuration files of the installed version, without an import of AutoMM.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ _KNOWN_NETWORKS = f"known are {', '.join(NETWORKS)}."
 
 @cache
 def defaults() -> Mapping[str, Any]:
-    """Return all keys of AutoMM's default configuration with their values, from its own configuration files."""
+    """Return every key of AutoMM's default configuration with its value, read from AutoMM's configuration files."""
     from omegaconf import OmegaConf
 
     spec = find_spec("autogluon.multimodal")
@@ -111,37 +111,45 @@ def defaults() -> Mapping[str, Any]:
 
 
 def current_name(key: str) -> str:
-    """Return the present name of a key that may have a name of an older release."""
+    """Return the present name of a key. AutoMM has renamed some keys, and a user may write an old name."""
     current = "optim." + key.removeprefix("optimization.") if key.startswith("optimization.") else key
     return _RENAMED.get(current, current)
 
 
 def network_of(key: str) -> str | None:
-    """Return the network's name in a key such as ``model.hf_text.max_text_len``. None for other keys."""
+    """Return the name of the network in a key: ``hf_text`` in ``model.hf_text.max_text_len``.
+
+    None if the key names none.
+    """
     parts = key.split(".")
     return parts[1] if len(parts) > 2 and parts[0] == "model" else None
 
 
 def family_of(network: str) -> str | None:
-    """Return the network of AutoMM that a name such as ``hf_text`` or ``hf_text_large`` stands for. None if unknown."""
+    """Return the kind of network that a network's name begins with: ``hf_text`` for ``hf_text_large``.
+
+    None if unknown.
+    """
     return next((family for family in NETWORKS if network == family or network.startswith(f"{family}_")), None)
 
 
 def checked(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return dotted hyperparameters under their present names, after a check of keys and values.
+    """Check the dotted hyperparameters that a user has set.
+
+    Return them with old names of keys replaced by present ones.
 
     Parameters
     ----------
     name
-        Name of our hyperparameter, for messages.
+        Name of the JSON hyperparameter that holds the keys, for messages.
     values
-        Values by dotted key.
+        The value of each dotted key.
 
     Raises
     ------
     UserError
-        A key is unknown, and the message has the nearest known one. Or a key is for other tasks than ours. Or a value
-        has the wrong type.
+        A key is unknown, and the message proposes the nearest known one. Or a key is for tasks that this algorithm does
+        not have. Or a value has the wrong type.
     """
     settings: dict[str, Any] = {}
     for spelled, value in values.items():
@@ -160,7 +168,10 @@ def checked(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _default_key(name: str, key: str, spelled: str) -> str:
-    """Return the key of AutoMM's default configuration from which `key` has its type."""
+    """Return the key of AutoMM's default configuration that shows the type of the value of `key`.
+
+    A user may give a network a name of its own: ``model.hf_text_large.…`` has the type of ``model.hf_text.…``.
+    """
     network = network_of(key)
     if network is not None and f"model.{network}" not in _networks() and (family := family_of(network)):
         key = f"model.{family}.{key.split('.', 2)[2]}"
@@ -204,17 +215,17 @@ def _checked_names(name: str, value: Any) -> list[str]:
 
 
 def is_fusion(network: str) -> bool:
-    """Whether a network joins the vectors of the others, and reads no column itself."""
+    """Return whether a network only joins the vectors of other networks, and reads no column itself."""
     return not NETWORKS[family_of(network) or network]
 
 
 def modalities_of(networks: Iterable[str]) -> set[Modality]:
-    """Return the modalities that networks read."""
+    """Return the modalities of the columns that these networks read."""
     return {modality for network in networks for modality in NETWORKS[family_of(network) or network]}
 
 
 def nearest(key: str, known: Sequence[str]) -> str:
-    """Return the end of a message about an unknown key: the nearest known one, or the first few."""
+    """Return the end of a message about an unknown key: the most similar known key, or the first few known keys."""
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     if not close and "." in key:
         last = {candidate.rsplit(".", 1)[-1]: candidate for candidate in known}

@@ -1,4 +1,4 @@
-"""Which branches AutoMM's dotted hyperparameters ask for, and which of the keys each of these branches gets."""
+"""Which fine-tuned branches the dotted hyperparameters of AutoMM ask for, and which of the keys each branch gets."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ _HYPERPARAMETER = {Modality.TEXT: "text_hyperparameters", Modality.IMAGE: "image
 
 @dataclass(frozen=True)
 class NetworkKeys:
-    """AutoMM's dotted hyperparameters of texts and of images.
+    """The dotted hyperparameters of AutoMM that a user has set for text columns and for image columns.
 
     Parameters
     ----------
     text, image
-        Values by key, as `check_networks` returns them.
+        The value of each key, checked by `check_networks`.
     """
 
     text: Mapping[str, Any]
     image: Mapping[str, Any]
 
     def asks_for(self, modalities: Collection[Modality]) -> bool:
-        """Whether the keys ask for the branch that fine-tunes networks for `modalities`."""
+        """Return whether the keys ask for the branch that fine-tunes networks on columns of these modalities."""
         if len(modalities) > 1:
             return self._is_joint(Modality.TEXT) or self._is_joint(Modality.IMAGE) or self._is_clip_of_both
         if self._is_clip_of_both:
@@ -52,7 +52,7 @@ class NetworkKeys:
         return any(self._asks_alone(modality) for modality in modalities)
 
     def settings_of(self, modalities: Collection[Modality]) -> dict[str, Any]:
-        """Return the keys of the branch that fine-tunes networks for `modalities`."""
+        """Return the keys for the branch that fine-tunes networks on columns of these modalities."""
         if len(modalities) == 1:
             (modality,) = modalities
             values = self._values(modality)
@@ -61,7 +61,7 @@ class NetworkKeys:
         return {**self._values(Modality.TEXT), **self._values(Modality.IMAGE), **({NAMES: names} if names else {})}
 
     def _values(self, modality: Modality) -> dict[str, Any]:
-        """Return the keys of a modality. A key of CLIP names it."""
+        """Return the keys for a modality. A key of the network CLIP also adds CLIP to the names of networks."""
         values = dict(self.text if modality is Modality.TEXT else self.image)
         if NAMES not in values and any(network_of(key) == _CLIP for key in values):
             values[NAMES] = [_CLIP]
@@ -73,7 +73,7 @@ class NetworkKeys:
         return all(any(family_of(name) == _CLIP for name in names) for names in named)
 
     def _is_joint(self, modality: Modality) -> bool:
-        """Whether the keys of a modality concern a network over other columns too."""
+        """Return whether the keys for a modality belong to a network that also reads other columns."""
         values = self._values(modality)
         if NAMES in values:
             return bool(_modalities_without_clip(values[NAMES]) - {modality})
@@ -86,7 +86,7 @@ class NetworkKeys:
         return bool(_of_one_modality(values))
 
     def _joint_names(self) -> list[str] | None:
-        """Return the networks over all columns. None for the default ones."""
+        """Return the names of the networks for a fit to all columns. None if the user has named none."""
         listed = {modality: self._values(modality).get(NAMES) for modality in (Modality.TEXT, Modality.IMAGE)}
         if not any(listed.values()):
             return None
@@ -103,23 +103,23 @@ class NetworkKeys:
 
 
 def default_networks(modalities: Iterable[Modality], keys: Iterable[str]) -> list[str]:
-    """Return the networks of a fit without ``model.names``: the default ones, or those that the keys have values for.
+    """Return the networks that a fit uses if the user has not named any with ``model.names``.
 
     Parameters
     ----------
     modalities
         Modalities of the columns.
     keys
-        Keys that the user has set.
+        Keys that the user has set. Keys of an MLP choose the MLP instead of the default network.
     """
     known = list(keys)
     return list(dict.fromkeys(_chosen(modality, known) for modality in modalities))
 
 
 def without_weights(modalities: Iterable[Modality], settings: Mapping[str, Any]) -> list[Modality]:
-    """Return those of the modalities whose networks start from the weights of the job.
+    """Return the modalities whose networks have no weights of their own, so that the job has to provide them.
 
-    The other ones have a ``checkpoint_name`` in the settings of the branch.
+    The settings of a branch name a network's own weights with ``checkpoint_name``.
     """
     reads = list(modalities)
     names = settings.get(NAMES) or default_networks(reads, settings)
@@ -132,7 +132,7 @@ def without_weights(modalities: Iterable[Modality], settings: Mapping[str, Any])
 
 
 def joining_network(keys: Iterable[str]) -> str:
-    """Return the network that joins the others of a fit that names none."""
+    """Return the network that joins the vectors of the other networks, if the user has named none."""
     return "fusion_transformer" if any(key.startswith("model.fusion_transformer.") for key in keys) else "fusion_mlp"
 
 
@@ -151,23 +151,23 @@ def _modalities_without_clip(names: Iterable[str]) -> set[Modality]:
 
 
 def check_networks(name: str, modality: Modality, values: dict[str, Any], has_teacher: bool) -> dict[str, Any]:
-    """Return the checked dotted hyperparameters of one modality.
+    """Check that each key belongs to a network that is fitted to columns of this modality, and return the keys.
 
     Parameters
     ----------
     name
-        Name of our hyperparameter, for messages.
+        Name of the JSON hyperparameter that holds the keys, for messages.
     modality
-        Its modality.
+        Modality of the columns that the hyperparameter is for.
     values
-        Values by present key, see `automm_keys.checked`.
+        The value of each key, as `automm_keys.checked` returns them.
     has_teacher
-        Whether the job learns from a teacher.
+        Whether the job learns from a previous model as teacher.
 
     Raises
     ------
     UserError
-        A key is for a network that the fit does not have, for the other modality, or lacks another key.
+        A key is for a network that is not fitted, or for the other modality. Or another key is missing that it needs.
     """
     names = values.get(NAMES)
     other = Modality.IMAGE if modality is Modality.TEXT else Modality.TEXT

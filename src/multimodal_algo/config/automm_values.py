@@ -1,7 +1,7 @@
-"""The values that AutoMM's dotted hyperparameters may have.
+"""The values that AutoMM's dotted hyperparameters accept.
 
-The type of a value is that of AutoMM's default. Where the default does not show it, and where AutoMM knows a few words
-alone, it is declared here, from the sources of AutoMM 1.6.3.
+A value must have the type of AutoMM's default. Where the default does not show the type, or where AutoMM only accepts
+a few words, the values are declared here. They were taken from the sources of AutoMM 1.6.3.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of value.
+    """A kind of value that a key accepts, for example a number from 0.
 
     Parameters
     ----------
@@ -29,23 +29,23 @@ class Kind:
     accepts: Callable[[Any], bool]
 
     def or_null(self) -> Kind:
-        """Return the kind that also accepts null."""
+        """Return the kind that accepts the same values and null."""
         return Kind(f"{self.description}, or null", lambda value: value is None or self.accepts(value))
 
     def list_of(self) -> Kind:
-        """Return the kind of lists of such values."""
+        """Return the kind that accepts lists of such values."""
         return Kind(f"a list, each item of it {self.description}", lambda value: _is_list_of(value, self.accepts))
 
 
 def complaint(key: str, default: Any, value: Any) -> str | None:
-    """Return what the value of a key must be. None where it is right.
+    """Return the end of a message about a wrong value: a description of right ones. None if the value is right.
 
     Parameters
     ----------
     key
         A key of AutoMM's default configuration.
     default
-        Its default there.
+        The default value of the key there.
     value
         The value to check.
     """
@@ -70,7 +70,7 @@ def _word(*words: str) -> Kind:
 
 
 def _call(*functions: str) -> Kind:
-    """Return the kind of names of functions, with or without arguments: ``randaug`` or ``randaug(2, 9)``."""
+    """Return the kind that accepts the name of one of these functions, alone or with arguments: ``randaug(2, 9)``."""
     pattern = re.compile(rf"({'|'.join(functions)})(\(.*\))?")
     return Kind(
         f"one of {', '.join(functions)}, with arguments in brackets if you like",
@@ -233,7 +233,7 @@ _DECLARED: Mapping[str, Kind] = {
 
 
 def _like(default: Any) -> Kind:
-    """Return the kind of AutoMM's default."""
+    """Return the kind that accepts values of the type of `default`."""
     if isinstance(default, bool):
         return _SWITCH
     if isinstance(default, int):

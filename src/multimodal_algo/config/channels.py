@@ -1,4 +1,4 @@
-"""The channels of a training job, each declared once.
+"""The channels (named inputs) of a training job, each declared once.
 
 The config reader, the options of ``local train`` and ``aws train``, the request of ``CreateAlgorithm`` and the table in
 ``docs/training.md`` are made from `CHANNELS`. A new channel is one entry here.
@@ -17,7 +17,7 @@ _IMAGE_FILES = ("application/x-image", "image/jpeg", "image/png")
 
 @dataclass(frozen=True)
 class Channel:
-    """A channel that training reads.
+    """A named input of a training job, such as ``train`` or ``images``.
 
     Parameters
     ----------
@@ -28,13 +28,13 @@ class Channel:
     content_types
         Content types that the data may have, the default first.
     input_modes
-        Input modes of the platform by which the data may arrive: ``File``, ``FastFile``, ``Pipe``.
+        SageMaker's input modes, the ways in which the data may arrive: ``File``, ``FastFile``, ``Pipe``.
     compressions
         Compressions that a job may name: ``None``, ``Gzip``.
     is_required
         Whether every job must have the channel.
     is_shardable
-        Whether each instance may get a share of the files (``ShardedByS3Key``) instead of all.
+        Whether each instance may get a part of the files (``ShardedByS3Key``) instead of all files.
     """
 
     name: str
@@ -52,11 +52,11 @@ class Channel:
 
     @property
     def content_type(self) -> str:
-        """The content type of data for which the job names none."""
+        """The content type that is assumed if the job does not name one."""
         return self.content_types[0]
 
     def mode_for(self, wanted: str) -> str:
-        """Return the input mode of the channel in a job whose mode is `wanted`: ``File`` if it cannot have that."""
+        """Return `wanted`, the input mode of a job, if this channel allows it. Otherwise return ``File``."""
         return wanted if wanted in self.input_modes else "File"
 
 
@@ -102,18 +102,18 @@ CHANNELS = (TRAIN, VALIDATION, IMAGES, MODEL, PRETRAINED)
 
 
 def find_channel(name: str) -> Channel | None:
-    """Return the channel called `name`. None where training reads no such channel."""
+    """Return the channel called `name`, or None if training does not read such a channel."""
     return next((channel for channel in CHANNELS if channel.name == name), None)
 
 
 def channel_names() -> str:
-    """Return the names of all channels as they stand in a sentence: ``train, validation and images``."""
+    """Return the names of all channels in one text, for a sentence: ``train, validation and images``."""
     *first, last = (channel.name for channel in CHANNELS)
     return f"{', '.join(first)} and {last}"
 
 
 def channels_markdown() -> str:
-    """Return the table of channels for ``docs/training.md``, with a final newline."""
+    """Return the table of channels in ``docs/training.md`` as Markdown, with a final newline."""
     lines = [
         "| channel | required | content | content types | input modes |",
         "| --- | --- | --- | --- | --- |",

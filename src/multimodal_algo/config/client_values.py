@@ -1,4 +1,4 @@
-"""Values of hyperparameters as the platform's clients write them: with extra quotes, as JSON or as Python does."""
+"""Reads values of hyperparameters as SageMaker's clients write them: with extra quotes, as JSON or as Python."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from multimodal_algo.core.errors import UserError
 
 
 def unquoted(value: Any) -> str:
-    """Return a value as a string, without white space around it and without the quotes that clients add."""
+    """Return a value as a string without the white space and the quotes that clients put around it."""
     text = str(value).strip()
     if len(text) < 2 or text[0] != text[-1] or text[0] not in "\"'":
         return text
@@ -21,9 +21,9 @@ def unquoted(value: Any) -> str:
 
 
 def read_object(text: str, where: str) -> dict[str, Any]:
-    """Return the object that `text` spells, as JSON or as Python prints a dict.
+    """Parse a JSON object, or a dict as Python prints it.
 
-    Clients turn a dict into a string with ``str``, which writes single quotes, ``True`` and ``None``.
+    Clients convert a dict with ``str``, which writes single quotes, ``True`` and ``None``.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def read_object(text: str, where: str) -> dict[str, Any]:
     Raises
     ------
     UserError
-        The text is neither.
+        The text is neither JSON nor a printed dict, or not an object.
     """
     try:
         values = json.loads(text)
@@ -49,7 +49,7 @@ def read_object(text: str, where: str) -> dict[str, Any]:
 
 
 def _read_python(text: str) -> Any:
-    """Return the value that Python printed, with the types of JSON. None where the text is not of Python either."""
+    """Return the value of a text that Python has printed, with JSON's types. None if the text is not valid Python."""
     try:
         return json.loads(json.dumps(ast.literal_eval(text)))
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):

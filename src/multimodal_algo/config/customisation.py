@@ -1,4 +1,4 @@
-"""Hyperparameters that change a recipe: a user's JSON, checked against the keys that AutoGluon knows."""
+"""Changes of a recipe by a user's four JSON hyperparameters, whose keys are checked."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ TABULAR_MODELS = [
 
 @dataclass(frozen=True)
 class Customisation:
-    """The changes that a user makes to a recipe.
+    """The changes that a user makes to a recipe: the branches and model settings of a quality.
 
     Parameters
     ----------
     text, image
         AutoMM's dotted hyperparameters of the networks that are fine-tuned.
     text_models, image_models, tabular_models
-        Model settings that replace those of the recipe. Empty for no change.
+        Settings of AutoGluon's models that replace those of the recipe. Empty for no change.
     network
         Settings of the fusion network.
     """
@@ -48,7 +48,7 @@ class Customisation:
 
     @classmethod
     def of(cls, hyperparameters: HyperParameters) -> Customisation:
-        """Check and sort the content of the four JSON hyperparameters.
+        """Read the four JSON hyperparameters for texts, images, tables and fusion, and check their keys.
 
         Raises
         ------
@@ -77,17 +77,17 @@ class Customisation:
         )
 
     def apply(self, recipe: Recipe, *, fine_tuned: Mapping[Branch, Collection[Modality]], has_gpu: bool) -> Recipe:
-        """Return the recipe with these changes.
+        """Return a copy of the recipe with these changes.
 
-        Networks are fine-tuned where the recipe names the branch and there is a GPU. They are also fine-tuned where the
-        user has set any of their hyperparameters.
+        A branch with fine-tuned networks is kept in two cases: the recipe has it and there is a GPU, or the user has
+        set a hyperparameter of its networks.
 
         Parameters
         ----------
         recipe
-            A recipe.
+            The recipe of the job's quality.
         fine_tuned
-            The branches that fine-tune networks, with the modalities of these networks.
+            The branches that fine-tune networks, each with the modalities that its networks read.
         has_gpu
             Whether the host has a GPU.
         """
@@ -108,7 +108,7 @@ class Customisation:
 
 
 def _sorted(modality: Modality, hyperparameters: HyperParameters) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return AutoMM's dotted hyperparameters, under their present names, and the settings of AutoGluon's models."""
+    """Return the two parts of a JSON hyperparameter: AutoMM's dotted keys, and settings of other models."""
     name: Customised = "text_hyperparameters" if modality is Modality.TEXT else "image_hyperparameters"
     values = hyperparameters.customised(name)
     models = {key: value for key, value in values.items() if "." not in key}

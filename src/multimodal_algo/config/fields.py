@@ -1,4 +1,4 @@
-"""Types, values and limits of declared hyperparameters."""
+"""Reads type, allowed values and limits of a declared hyperparameter."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pydantic.fields import FieldInfo
 
 
 def kind_of(field: FieldInfo) -> Any:
-    """Return the type of a field, without the None of one that has no default."""
+    """Return the Python type of a hyperparameter's value. None, the default of some, does not count."""
     kinds = [kind for kind in get_args(field.annotation) if kind is not NoneType]
     return kinds[0] if NoneType in get_args(field.annotation) else field.annotation
 
 
 def choices(field: FieldInfo) -> list[str]:
-    """Return the values of a field with a fixed list of values. Empty for other fields."""
+    """Return the allowed values of a hyperparameter, if they are a fixed list. Otherwise return an empty list."""
     kind = kind_of(field)
     if get_origin(kind) is Literal:
         return list(get_args(kind))
@@ -24,19 +24,19 @@ def choices(field: FieldInfo) -> list[str]:
 
 
 def type_of(field: FieldInfo) -> str:
-    """Return the platform's name of the type of a field."""
+    """Return SageMaker's name for the type of a hyperparameter, for example ``Integer`` or ``FreeText``."""
     if choices(field):
         return "Categorical"
     return {int: "Integer", float: "Continuous", str: "FreeText"}[kind_of(field)]
 
 
 def bounds(field: FieldInfo) -> tuple[Any, Any]:
-    """Return the least and the greatest value of a field that is a number."""
+    """Return the least and the greatest allowed value of a hyperparameter that is a number."""
     low = next(item.ge for item in field.metadata if hasattr(item, "ge"))
     high = next(item.le for item in field.metadata if hasattr(item, "le"))
     return low, high
 
 
 def as_string(value: Any) -> str:
-    """Return a value as the platform passes it."""
+    """Return the value of a hyperparameter as SageMaker passes it: as a string."""
     return f"{value:g}" if isinstance(value, float) and value < 1e6 else str(value)

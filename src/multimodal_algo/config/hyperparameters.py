@@ -52,7 +52,7 @@ _TUNABLE: dict[str, JsonValue] = {"tunable": True}
 
 
 class HyperParameters(BaseModel):
-    """The hyperparameters of a training job. The first five, with their defaults, are those of the guide."""
+    """The hyperparameters of a training job. A field's description is its documentation for users."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -69,7 +69,7 @@ class HyperParameters(BaseModel):
         json_schema_extra=_TUNABLE,
     )
     quality: Quality = Field(
-        "toy", description="Recipe of the models, from toy, the fastest, to best, the most accurate."
+        "toy", description="Which models are trained, from toy, the fastest, to best, the most accurate."
     )
     problem_type: ProblemTypes = Field(
         "auto",
@@ -78,8 +78,8 @@ class HyperParameters(BaseModel):
     )
     eval_metric: EvalMetric = Field(
         "auto",
-        description="Metric by which training chooses how to combine the modalities. auto is log_loss for classes and "
-        "rmse for a regression.",
+        description="Metric with which training chooses how to combine the modalities. auto is log_loss for classes "
+        "and rmse for a regression.",
     )
     class_weights: str = Field(
         "even",
@@ -88,40 +88,41 @@ class HyperParameters(BaseModel):
     )
     image_backbone: str = Field(
         "auto",
-        description="Frozen network that turns images into vectors: auto, the recipe's choice, a name of torchvision "
-        "or timm, for example resnet50, or the path of a network. docs/networks.md has the rule.",
+        description="Frozen network that turns images into vectors: auto, which is the choice of the quality, a name "
+        "of torchvision or timm, for example resnet50, or the path of a network. docs/networks.md lists the networks.",
     )
     text_backbone: str = Field(
         "auto",
-        description="Frozen networks that turn text into vectors, which are joined. auto is the choice of the quality. "
-        "Or one or more, separated by commas or as a JSON list: universal-sentence-encoder-multilingual, "
-        "multilingual-e5-small, all-MiniLM-L6-v2, or the path of a model directory.",
+        description="Frozen networks that turn text into vectors. auto is the choice of the quality. Or one or more "
+        "of universal-sentence-encoder-multilingual, multilingual-e5-small, all-MiniLM-L6-v2 or the path of a model "
+        "directory, separated by commas or as a JSON list. The vectors of several networks are joined.",
     )
     text_hyperparameters: str = Field(
         "{}",
-        description="JSON for the text columns. A dotted key of AutoMM fine-tunes a network on them, for example "
-        '{"optim.lr": 1e-4}. {"WIDE": {"C": 3}} sets the linear model on words and vectors.',
+        description="JSON for the text columns. A dotted key of AutoMM fine-tunes a network on these columns, for "
+        'example {"optim.lr": 1e-4}. {"WIDE": {"C": 3}} sets C of the linear model on words and vectors.',
     )
     image_hyperparameters: str = Field(
         "{}",
-        description="JSON for the image columns. A dotted key of AutoMM fine-tunes a network on them, for example "
-        '{"optim.max_epochs": 5}. {"WIDE": {"C": 3}} sets the linear model on vectors.',
+        description="JSON for the image columns. A dotted key of AutoMM fine-tunes a network on these columns, for "
+        'example {"optim.max_epochs": 5}. {"WIDE": {"C": 3}} sets C of the linear model on vectors.',
     )
     tabular_hyperparameters: str = Field(
         "{}",
-        description="JSON of AutoGluon's models for numbers and categories, in place of the recipe's models, for "
-        'example {"GBM": {"num_boost_round": 300}, "CAT": {}}.',
+        description="JSON with the AutoGluon models for numbers and categories. They replace the models of the "
+        'quality. For example {"GBM": {"num_boost_round": 300}, "CAT": {}}.',
     )
     fusion_hyperparameters: str = Field(
         "{}",
-        description="JSON for the fusion network, with the keys learning_rate, weight_decay, dropout and batch_size.",
+        description="JSON for the fusion network, which combines the modalities. Its keys are learning_rate, "
+        "weight_decay, dropout and batch_size.",
     )
     min_completeness: float = Field(
         0.25,
         ge=0,
         le=1,
-        description="Share of a modality's cells that must be filled. A row with a smaller share is left out of the "
-        "modality, and so is a row with no filled cell.",
+        description="Share of a row's cells of one modality that must be filled. The models of this modality ignore a "
+        "row with fewer filled cells, or with none.",
         json_schema_extra=_TUNABLE,
     )
     on_bad_row: OnBadRow = Field(
@@ -137,33 +138,35 @@ class HyperParameters(BaseModel):
     )
     missing_values: str = Field(
         "",
-        description="Texts that stand for a missing cell, in every column, separated by commas, for example N/A,-. A "
-        'JSON list may hold commas, for example ["N/A", ","]. The artifact stores it, for inference.',
+        description="Texts that count as an empty cell, in every column, separated by commas, for example N/A,-. A "
+        'JSON list may hold commas, for example ["N/A", ","]. Inference uses the same texts.',
     )
     group_by: str = Field(
         "",
-        description="Columns whose values new rows will not share with training rows, separated by commas, for example "
-        "author_text. Rows with the same value are held out together. A JSON list may hold commas.",
+        description="Columns whose values are new at inference, separated by commas, for example author_text. Rows "
+        "with the same value are held out together, so that results are measured on new values. A JSON list may hold "
+        "commas.",
     )
     label: str = Field(
         LABEL,
-        description="Name of the column to predict. With another name than label, the kinds of columns without a "
-        "suffix are found from their cells, see columns.",
+        description="Name of the column to predict. With another name than label, columns need no suffix: their kinds "
+        "are found from their cells, see columns.",
     )
     id: str = Field(
         ID,
-        description="Name of the column with the names of rows, for example sku. The data may lack the default one.",
+        description="Name of the column that identifies the rows, for example sku. The data may lack the default "
+        "column ID.",
     )
     columns: str = Field(
         "",
         description="Kinds of columns without a suffix, as title=text,price=num or as a JSON object. Kinds are text, "
-        "num, cat, image and drop, which leaves a column out. Kinds that are not given are found from the cells of the "
-        "first rows. auto finds all.",
+        "num, cat, image and drop, which leaves a column out. The kinds of the remaining columns are found from the "
+        "cells of the first rows. auto finds all kinds.",
     )
     csv_delimiter: CsvDelimiter = Field(
         ",",
         description="Separator of the cells in CSV files of the train and validation channels. \\t is tab. Inference "
-        "reads commas.",
+        "always reads commas.",
     )
     on_checkpoint_mismatch: OnCheckpointMismatch = Field(
         "error",
@@ -172,87 +175,91 @@ class HyperParameters(BaseModel):
     )
     never_worse: Switch = Field(
         "true",
-        description="With a model channel. true: the job returns the previous model if it predicts held-out rows, "
-        "which it was not trained on, better than the new model. false: the job always returns the new model.",
+        description="For jobs with a model channel. true: the job returns the previous model if it predicts held-out "
+        "rows better than the new model does. The previous model was not trained on these rows. false: the job always "
+        "returns the new model.",
     )
     distill_from: DistillFrom = Field(
         "none",
-        description="model: the artifact of the model channel, with the same columns and classes, is a teacher. The "
-        "new model learns from the labels and from the teacher's predictions. The teacher is not in the new artifact.",
+        description="model: the artifact in the model channel is a teacher. It must have the same columns and "
+        "classes. The new model learns from the labels and from the teacher's predictions. The teacher is not in the "
+        "new artifact. none: there is no teacher.",
     )
     distribution: Distribution = Field(
         "auto",
-        description="Use of several instances or GPUs. auto: reading, fitting and fine-tuning run on all of them, by "
-        "Ray. off: training runs on the first one alone.",
+        description="Use of several instances or GPUs. auto: reading, fitting and fine-tuning run on all of them, "
+        "with Ray. off: training runs on the first one alone.",
     )
     inference_output: str = Field(
         "",
         description="Fields of an answer, separated by commas: id, predicted_label, probability, probabilities, "
-        "labels, modality_weights, error. The default is id if the data has one, predicted_label, and probability "
-        "for classes. The artifact stores it. SAGEMAKER_INFERENCE_OUTPUT overrides it.",
+        "labels, modality_weights, error. The default is id if the data has one, predicted_label, and probability for "
+        "classes. The artifact stores this setting. The environment variable SAGEMAKER_INFERENCE_OUTPUT overrides it.",
     )
     bad_rows: BadRows = Field(
         BadRows.AUTO,
         description="Treatment of rows that cannot be read, in inference. report: the answer has their ID and empty "
         "fields. error: the request is refused. auto is report in batch transform and error on endpoints. The "
-        "artifact stores it. BAD_ROWS overrides it.",
+        "artifact stores this setting. The environment variable BAD_ROWS overrides it.",
     )
     inference_id: InferenceId = Field(
         InferenceId.PRESENT,
-        description="Whether inference lines have the ID that training had. absent reads lines without it. The "
-        "artifact stores it. INFERENCE_ID overrides it.",
+        description="Whether inference lines have the ID that training had. absent: lines have no ID. The artifact "
+        "stores this setting. The environment variable INFERENCE_ID overrides it.",
     )
     unknown_keys: UnknownKeys = Field(
         UnknownKeys.IGNORE,
-        description="Treatment of keys of JSON rows that are not columns, in inference. ignore: they are counted and "
-        "logged. error: their row is a bad row. The artifact stores it. UNKNOWN_KEYS overrides it.",
+        description="Treatment of keys of JSON rows that are not columns, in inference. ignore: such keys are counted "
+        "and logged. error: a row with such a key is a bad row. The artifact stores this setting. The environment "
+        "variable UNKNOWN_KEYS overrides it.",
     )
     inference_engine: Engine = Field(
         Engine.AUTO,
-        description="Engine of the networks: torch, onnx (ONNX Runtime), openvino or tensorrt. auto is openvino "
-        "or onnx on a CPU and torch on a GPU. The artifact stores it. INFERENCE_ENGINE overrides it in inference.",
+        description="Engine of the networks: torch, onnx (ONNX Runtime), openvino or tensorrt. auto is openvino or "
+        "onnx on a CPU and torch on a GPU. The artifact stores this setting. In inference, the environment variable "
+        "INFERENCE_ENGINE overrides it.",
     )
     seed: int = Field(0, ge=0, le=2147483647, description="Seed of the random numbers for folds, splits and networks.")
 
     @property
     def budget_s(self) -> float:
-        """The wall-clock budget of fitting, in seconds: the sum of its parts, or 5 minutes where none is set."""
+        """The wall-clock seconds for fitting: the sum of hours, minutes and seconds, or 300 if none of them is set."""
         if not self.sets_budget:
             return _DEFAULT_BUDGET_S
         return (self.n_hours or 0) * 3600 + (self.n_mins or 0) * 60 + (self.n_secs or 0)
 
     @property
     def sets_budget(self) -> bool:
-        """Whether any part of the budget is set."""
+        """Whether the user has set the time for fitting."""
         return any(part is not None for part in (self.n_hours, self.n_mins, self.n_secs))
 
     @property
     def missing_texts(self) -> frozenset[str]:
-        """The texts of `missing_values`."""
+        """The texts that `missing_values` lists. A cell with such a text counts as empty."""
         return missing_texts(self.missing_values)
 
     @property
     def group_columns(self) -> tuple[str, ...]:
-        """The columns of `group_by`, each once and with its suffix."""
+        """The columns that `group_by` lists, with their suffixes and without repetitions."""
         listed = listed_texts(self.group_by, "group_by", '["author_text"]')
         return tuple(dict.fromkeys(map(self.column_names.canonical, listed)))
 
     @property
     def column_names(self) -> ColumnNames:
-        """The names of `label` and `id`, and the kinds of `columns`."""
+        """The user's own column names, from the hyperparameters `label`, `id` and `columns`."""
         return ColumnNames.parse(self.label, self.id, self.columns)
 
     def with_names(self, names: ColumnNames) -> HyperParameters:
-        """Return the hyperparameters with the kinds of `names` in place of `columns`."""
+        """Return a copy whose `columns` has the kinds of columns that `names` has."""
         return self.model_copy(update={"columns": names.as_json})
 
     @property
     def delimiter(self) -> str:
-        """The character that `csv_delimiter` stands for."""
+        """The character that separates cells in CSV files. `csv_delimiter` may name it by a word, such as ``tab``."""
         return "\t" if self.csv_delimiter in ("tab", "\\t") else self.csv_delimiter
 
     def customised(self, name: Customised) -> dict[str, Any]:
-        """Return the value of a hyperparameter that is a JSON object.
+        """Return the JSON object that the hyperparameter `name` holds.
 
         Raises
         ------
@@ -262,7 +269,7 @@ class HyperParameters(BaseModel):
         return read_object(getattr(self, name), f"The hyperparameter {name}")
 
     def class_weights_by_label(self) -> Mapping[str, float] | Literal["even", "balanced"]:
-        """Return `class_weights`: the word, or a mapping from labels to weights where it is JSON.
+        """Return `class_weights` as the word that it is, or as a mapping from labels to weights if it is JSON.
 
         Raises
         ------
@@ -333,7 +340,10 @@ class HyperParameters(BaseModel):
 
 
 def _visible_tab(value: Any) -> str:
-    """Return the value of csv_delimiter with the word for a tab, which counts as a blank elsewhere."""
+    """Return the value of `csv_delimiter`, with the word ``tab`` in place of a tab.
+
+    Elsewhere, a tab counts as white space and is removed.
+    """
     return "tab" if str(value).strip(" \"'") in ("\t", "\\t") else str(value)
 
 

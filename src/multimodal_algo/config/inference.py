@@ -1,7 +1,7 @@
-"""Options of a served model: the fields of its answers, the treatment of bad rows, and the engine.
+"""Options of a served model: the fields of its answers, how it treats bad rows, and the engine of its networks.
 
 Hyperparameters of the training job set them, and the artifact stores them, because clients of Marketplace algorithms
-do not pass on environment variables. Environment variables override them.
+cannot set environment variables. Environment variables override the stored options.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from multimodal_algo.core.values import trimmed
 
 
 class Engine(StrEnum):
-    """The engine of the networks. ``auto`` is the fastest one on a CPU that is exact enough, and torch on a GPU.
+    """The library that computes the networks. ``auto`` is the fastest exact one on a CPU, and torch on a GPU.
 
-    See `Backbone.use_graph` for what ``auto`` tries.
+    `Backbone.use_graph` has the order in which ``auto`` tries engines.
     """
 
     AUTO = "auto"
@@ -33,7 +33,11 @@ class Engine(StrEnum):
 
 
 class BadRows(StrEnum):
-    """The treatment of rows that cannot be read. ``auto`` is ``report`` in batch transform, otherwise ``error``."""
+    """The treatment of rows that cannot be read.
+
+    ``report`` answers such a row with empty fields. ``error`` refuses the request. ``auto`` is ``report`` in batch
+    transform and ``error`` otherwise.
+    """
 
     AUTO = "auto"
     REPORT = "report"
@@ -43,7 +47,10 @@ class BadRows(StrEnum):
 
 
 class InferenceId(StrEnum):
-    """Whether lines have the ID that the model was trained with. Content types say the same with ``id=``."""
+    """Whether request lines have the ID column that the training file had.
+
+    A content type can say the same with ``id=``.
+    """
 
     PRESENT = "present"
     ABSENT = "absent"
@@ -51,7 +58,7 @@ class InferenceId(StrEnum):
 
 
 class UnknownKeys(StrEnum):
-    """The treatment of keys of JSON rows that are not columns of the model."""
+    """The treatment of keys in a JSON row that are not columns of the model: ignore them, or refuse the row."""
 
     IGNORE = "ignore"
     """They are counted and logged."""
@@ -60,7 +67,7 @@ class UnknownKeys(StrEnum):
 
 
 class Field(StrEnum):
-    """A field of an answer. SageMaker Autopilot has the same names, except `ID`, `MODALITY_WEIGHTS` and `ERROR`."""
+    """A field of an answer. The names are those of SageMaker Autopilot, except `ID`, `MODALITY_WEIGHTS` and `ERROR`."""
 
     ID = "id"
     PREDICTED_LABEL = "predicted_label"
@@ -76,7 +83,7 @@ class Field(StrEnum):
 
     @property
     def heading(self) -> str:
-        """The name of the field in a header line or a JSON object."""
+        """The name of the field where an answer shows it: in a CSV header or as a key of a JSON object."""
         return ID if self is Field.ID else self.value
 
 
@@ -121,7 +128,7 @@ class InferenceOptions:
         task: Task,
         is_batch: bool,
     ) -> InferenceOptions:
-        """Read the options from the artifact's hyperparameters and the environment, which overrides them.
+        """Read the options from the artifact's hyperparameters. Environment variables override them.
 
         Parameters
         ----------
@@ -168,14 +175,17 @@ class InferenceOptions:
         )
 
     def fields_of(self, *, id_absent: bool) -> tuple[Field, ...]:
-        """Return the fields of answers to lines with or without ID. An ID field that a setting lists stays."""
+        """Return the fields of the answers to lines with or without ID. Without ID, the ID field is left out.
+
+        An ID field that the user has listed is never left out.
+        """
         if not (id_absent and self.has_default_fields):
             return self.fields
         return tuple(field for field in self.fields if field is not Field.ID)
 
 
 def missing_texts(text: str) -> frozenset[str]:
-    """Return the texts that the hyperparameter ``missing_values`` lists, see `listed_texts`."""
+    """Return the texts that the hyperparameter ``missing_values`` lists. Cells with these texts count as empty."""
     return frozenset(listed_texts(text, "missing_values", '["N/A", "-"]'))
 
 
@@ -187,7 +197,7 @@ def listed_texts(text: str, name: str, example: str) -> list[str]:
     text
         Texts separated by commas, or a JSON list of texts.
     name, example
-        Name of the hyperparameter and a JSON list, for the message.
+        Name of the hyperparameter and an example of a JSON list, for the error message.
 
     Raises
     ------
@@ -209,12 +219,12 @@ def listed_texts(text: str, name: str, example: str) -> list[str]:
 
 
 def on_one_line(cell: str) -> str:
-    """Return a cell with spaces in place of newlines, for lines that may be cut at every newline."""
+    """Return a cell with spaces in place of newlines. Batch transform cuts files at every newline, also in quotes."""
     return cell.replace("\r\n", " ").replace("\n", " ").replace("\r", " ")
 
 
 def parse_fields(text: str, where: str) -> tuple[Field, ...]:
-    """Return the fields that `text` lists, separated by commas. Empty for an empty text.
+    """Parse a list of answer fields, separated by commas. Return an empty tuple for an empty text.
 
     Parameters
     ----------
@@ -238,7 +248,7 @@ def parse_fields(text: str, where: str) -> tuple[Field, ...]:
 
 
 def parse_choice(kind: type[_Choice], text: str, where: str) -> _Choice:
-    """Return the member of `kind` called `text`. An empty text means its first member.
+    """Return the member of the enumeration `kind` that is spelled `text`. An empty text means the first member.
 
     Raises
     ------

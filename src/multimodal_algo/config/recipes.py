@@ -1,4 +1,4 @@
-"""The recipes: the branches, their model settings and the folds of each quality.
+"""The recipes: each value of the hyperparameter ``quality`` has branches (models that vote), settings and folds.
 
 The keys of model settings are AutoGluon's (``TabularPredictor.fit(hyperparameters=...)``). ``WIDE`` stands for our
 `MixedLinearModel`, ``TREES`` for our `MixedTreeModel`. ``docs/recipes.md`` has the measurements.
@@ -18,7 +18,7 @@ Branches that fine-tune networks have AutoMM's dotted hyperparameters in their p
 
 
 class Branch(StrEnum):
-    """Name of a branch. ``branches/registry.py`` has the declaration of each."""
+    """The name of a branch: a model that reads some columns and votes. ``branches/registry.py`` declares them all."""
 
     TEXT = "text"
     TEXT_VECTORS = "text_vectors"
@@ -40,7 +40,7 @@ class Branch(StrEnum):
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """Settings of the fusion network.
+    """Settings of the small network that combines the votes of all branches.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class NetworkSettings:
     dropout
         Share of the activations that each step drops.
     batch_size
-        Number of rows in a step. Where an epoch has more than 25 steps, they have up to four times as many rows.
+        Rows in a training step. If an epoch would have more than 25 steps, a step gets up to four times as many.
     """
 
     learning_rate: float = 2e-3
@@ -63,12 +63,12 @@ DEFAULT_NETWORK = NetworkSettings()
 
 @dataclass(frozen=True)
 class Recipe:
-    """The branches of one quality.
+    """The settings that a value of the hyperparameter ``quality`` stands for.
 
     Parameters
     ----------
     folds
-        Number of folds for out-of-fold votes. Every branch is fitted once per fold and once on all rows.
+        Number of folds. Every branch is fitted once without each fold, for votes on unseen rows, and once on all rows.
     models
         Model settings of each branch. AutoGluon's weighted ensemble combines several models. A branch without an entry
         is not fitted.

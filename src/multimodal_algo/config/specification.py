@@ -1,4 +1,4 @@
-"""``hyperparameter_specification.json`` and ``docs/hyperparameters.md``, made from the declared hyperparameters."""
+"""Makes ``hyperparameter_specification.json`` and ``docs/hyperparameters.md`` from the declared hyperparameters."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from multimodal_algo.config.hyperparameters import HyperParameters
 
 
 def specification() -> list[dict[str, Any]]:
-    """Return the ``SupportedHyperParameters`` of ``CreateAlgorithm``, which the console also shows.
+    """Return the ``SupportedHyperParameters`` of ``CreateAlgorithm``. The SageMaker console shows them too.
 
-    Every value is a string. No hyperparameter is required, because the platform refuses a required one with a default.
+    Every value is a string. No hyperparameter is required, because SageMaker refuses a required one with a default.
     Source: API, ``HyperParameterSpecification``.
     """
     return [_specified(name, field) for name, field in HyperParameters.model_fields.items()]
@@ -27,7 +27,7 @@ def specification_json() -> str:
 
 
 def specification_markdown() -> str:
-    """Return the content of ``docs/hyperparameters.md``, the page for users."""
+    """Return the content of ``docs/hyperparameters.md``, with a final newline."""
     lines = [
         "# Hyperparameters",
         "",

@@ -29,61 +29,61 @@ _MAX_VARIABLES = 16
 
 
 class SplitType(StrEnum):
-    """The cut of a file into records: at every newline, also inside quotes, or nowhere."""
+    """How SageMaker cuts an input file into records: at every newline, also inside quotes, or not at all."""
 
     LINE = "Line"
     NONE = "None"
 
 
 class AssembleWith(StrEnum):
-    """The way in which answers become one file: each ends with a newline, or they are joined as they are."""
+    """How SageMaker joins answers into one output file: with a newline after each, or without."""
 
     LINE = "Line"
     NONE = "None"
 
 
 class BatchStrategy(StrEnum):
-    """The number of records in a payload: as many as fit, or one."""
+    """How many records SageMaker puts into one request: as many as fit, or one."""
 
     MULTI_RECORD = "MultiRecord"
     SINGLE_RECORD = "SingleRecord"
 
     @classmethod
     def of_server(cls, text: str) -> BatchStrategy:
-        """Read the spelling of environment variables and ``/execution-parameters``: ``SINGLE_RECORD``."""
+        """Parse the spelling of the server's environment and ``/execution-parameters``: ``SINGLE_RECORD``."""
         return cls.SINGLE_RECORD if "single" in text.lower() else cls.MULTI_RECORD
 
     @property
     def for_server(self) -> str:
-        """The spelling of environment variables and ``/execution-parameters``."""
+        """The spelling of the server's environment and ``/execution-parameters``: ``SINGLE_RECORD``."""
         return "SINGLE_RECORD" if self is BatchStrategy.SINGLE_RECORD else "MULTI_RECORD"
 
 
 class CompressionType(StrEnum):
-    """The compression of input files. They are cut into records after decompression."""
+    """The compression of the input files. SageMaker decompresses a file before it cuts it into records."""
 
     NONE = "None"
     GZIP = "Gzip"
 
 
 class JoinSource(StrEnum):
-    """The text in front of an answer in the output: nothing, or its input record."""
+    """Whether SageMaker writes the input record in front of each answer."""
 
     NONE = "None"
     INPUT = "Input"
 
 
 class Declaration(NamedTuple):
-    """The names, type, limits and meaning of one setting.
+    """The declaration of one setting of a batch transform job: its names, type, limits and meaning.
 
     Attributes
     ----------
     name
         Name of the field of `TransformSettings`. The command-line option is made from it.
     kind
-        Type of the value: a `StrEnum`, int, str, or dict for variables and their values.
+        Type of the value: a `StrEnum`, int, str, or dict for environment variables.
     default
-        Value of a job that does not name the setting. None leaves it to the server.
+        Value of the setting in a job that does not set it. None: the server chooses.
     key
         Path of the setting in the request of ``CreateTransformJob``, with dots.
     meaning
@@ -91,7 +91,7 @@ class Declaration(NamedTuple):
     least, most
         Limits of a number, both included. None where there is no limit.
     platform_default
-        Value that the platform takes from a request without the key, where it differs from `default`.
+        SageMaker's value for a request without the key, if it differs from `default`.
     variable
         Environment variable of the server that carries the value.
     """
@@ -108,21 +108,21 @@ class Declaration(NamedTuple):
 
     @property
     def platform_name(self) -> str:
-        """The name in the platform's documentation, for example ``MaxPayloadInMB``."""
+        """The name of the setting in SageMaker's documentation, for example ``MaxPayloadInMB``."""
         return self.key.rpartition(".")[2]
 
     @property
     def choices(self) -> list[str]:
-        """The values of an enumeration. Empty for other types."""
+        """The allowed values of the setting, if its type is an enumeration. Otherwise empty."""
         return [member.value for member in self.kind] if issubclass(self.kind, StrEnum) else []
 
     def check(self, value: Any) -> None:
-        """Check a value against the limits.
+        """Raise an error if a value of this setting is out of its limits.
 
         Raises
         ------
         UserError
-            The value is below the least or above the most.
+            The value is below `least` or above `most`.
         """
         if self.least is None or value is None:
             return
@@ -132,15 +132,15 @@ class Declaration(NamedTuple):
 
 
 def _declared(key: str, meaning: str, **more: Any) -> dict[str, Any]:
-    """Return the metadata of a field. `more` are the last four attributes of `Declaration`."""
+    """Return the metadata of a field of `TransformSettings`. `more` has the optional attributes of `Declaration`."""
     return {"key": key, "meaning": meaning, **more}
 
 
 @dataclass(frozen=True)
 class TransformSettings:
-    """The settings of a batch transform job. None leaves a setting to the server.
+    """The settings of a batch transform job. For a setting that is None, the server chooses.
 
-    The meaning of each field stands in its declaration, which ``--help`` shows. A MB is 1,048,576 bytes.
+    The declaration of each field has its meaning, which ``--help`` shows. One MB is 1,048,576 bytes.
     """
 
     content_type: str = field(
@@ -244,12 +244,12 @@ class TransformSettings:
 
     @classmethod
     def of_options(cls, options: Mapping[str, Any]) -> TransformSettings:
-        """Make the settings from the values of command-line options, by the names of the fields."""
+        """Make the settings from command-line options. The options have the names of the fields."""
         return cls(**{name: _typed(_declaration(name), value) for name, value in options.items()})
 
     @classmethod
     def of_request(cls, request: Mapping[str, Any]) -> TransformSettings:
-        """Read the settings from a request of ``CreateTransformJob``, with the platform's defaults."""
+        """Read the settings from a ``CreateTransformJob`` request. Those that are missing have SageMaker's defaults."""
         values = {}
         for declared in declarations():
             value = _value_at(request, declared.key)
@@ -259,7 +259,7 @@ class TransformSettings:
         return cls(**values)
 
     def request(self) -> dict[str, Any]:
-        """Return the part of a ``CreateTransformJob`` request that these settings fill."""
+        """Return these settings as part of a ``CreateTransformJob`` request."""
         request: dict[str, Any] = {}
         for declared in declarations():
             value = getattr(self, declared.name)
@@ -273,7 +273,10 @@ class TransformSettings:
         return request
 
     def environment(self) -> dict[str, str]:
-        """Return the environment that the platform gives the server. Limits are there only where the job sets them."""
+        """Return the environment variables that pass these settings from SageMaker to the server.
+
+        Limits are among them only if the job sets limits.
+        """
         variables = {BATCH_VARIABLE: "true"}
         for declared in declarations():
             value = getattr(self, declared.name)
@@ -282,12 +285,12 @@ class TransformSettings:
         return variables | dict(self.env)
 
     def check(self) -> None:
-        """Check the settings against the platform's limits, as far as they do not depend on the server.
+        """Raise an error if a setting is out of SageMaker's limits. Limits that depend on the server are not checked.
 
         Raises
         ------
         UserError
-            A setting is out of the limits.
+            A setting is out of its limits.
         """
         for declared in declarations():
             declared.check(getattr(self, declared.name))
@@ -297,7 +300,7 @@ class TransformSettings:
 
 @cache
 def declarations() -> tuple[Declaration, ...]:
-    """Return the declarations of all settings, in the order of the fields."""
+    """Return the declarations of all settings of a batch transform job, in the order of the fields."""
     hints = get_type_hints(TransformSettings)
     return tuple(
         Declaration(entry.name, _kind(hints[entry.name]), _default(entry), **entry.metadata)
@@ -310,7 +313,7 @@ def _declaration(name: str) -> Declaration:
 
 
 def _kind(hint: Any) -> type:
-    """Return the type of a value from the annotation of its field."""
+    """Return the type of a setting's value, from the type annotation of its field."""
     if get_origin(hint) is Mapping:
         return dict
     return next((kind for kind in get_args(hint) if kind is not type(None)), hint)
@@ -326,7 +329,7 @@ def _typed(declared: Declaration, value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON has it."""
+    """Return the value of a setting as JSON has it."""
     if isinstance(value, StrEnum):
         return value.value
     return dict(value) if isinstance(value, Mapping) else value

@@ -43,7 +43,7 @@ _DESKTOP_FOLDER = "__MACOSX"
 
 
 def is_of_desktop(name: PurePath) -> bool:
-    """Whether a desktop system made a file for itself: ``._*``, ``.DS_Store``, ``__MACOSX`` and the like."""
+    """Return whether a desktop system made the file for itself: ``._*``, ``.DS_Store``, ``__MACOSX`` and the like."""
     return name.name.startswith("._") or name.name.lower() in _DESKTOP_FILES or _DESKTOP_FOLDER in name.parts
 
 
@@ -58,14 +58,14 @@ def log_left_out(archive: Path, names: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Contents:
-    """The files of an archive that may be unpacked.
+    """The files of a checked archive that may be extracted.
 
     Parameters
     ----------
     archive
         The open archive.
     files
-        Members by their path.
+        Members of the archive that may be extracted, by their path.
     left_out
         Names of the files that a desktop system made for itself, see `is_of_desktop`.
     read
@@ -78,12 +78,12 @@ class Contents:
     read: dict[PurePosixPath, bytes] = field(default_factory=dict)
 
     def extract(self, directory: Path, wanted: Collection[PurePosixPath]) -> None:
-        """Write the `wanted` files into `directory`. Owner and permissions are those of this process.
+        """Extract the `wanted` files into `directory`. The user of this process owns them.
 
         Raises
         ------
         UserError
-            The disk has no room for them.
+            The disk has no room for these files.
         """
         members = [(path, member) for path, member in self.files.items() if path in wanted]
         size = sum(member.size for _, member in members)
@@ -118,12 +118,11 @@ def unpack(archive: Path, directory: Path) -> list[str]:
 
 @contextmanager
 def open_archive(archive: Path, read: str = "") -> Iterator[Contents]:
-    """Check a model archive, and give what may be unpacked.
+    """Check a model archive before anything of it is extracted, and give the files that may be.
 
-    The archive may have files and folders, but no links, no devices and no paths outside of it. These are the rules of
-    the ``data`` filter of PEP 706, which the Python of Debian 12 does not have. Beyond these, it has at most 10,000
-    members in at most 32 folders within each other, no sparse files, no path twice, and nothing that unpacks to 200
-    times its size.
+    Allowed are files and folders, but no links, no devices and no paths that lead outside. These are the rules of the
+    ``data`` filter of PEP 706, which the Python of Debian 12 does not have. An archive also has at most 10,000 members
+    in at most 32 nested folders, no sparse files and no path twice. Unpacked, it is at most 200 times its size.
 
     Parameters
     ----------
@@ -158,11 +157,11 @@ def _unreadable(archive: Path, error: Exception) -> UserError:
 
 
 class _Member(tarfile.TarInfo):
-    """A member whose headers are of bounded size."""
+    """A member of an archive. A member with a very large header is refused, because headers are read into memory."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
-        """Parse a header as `tarfile.TarInfo.frombuf` does, and refuse one of a size that no model has."""
+        """Parse a header as `tarfile.TarInfo.frombuf` does. Refuse a header that is larger than any model needs."""
         member = super().frombuf(buf, encoding, errors)
         if member.size < 0 or (member.type in _EXTENSIONS and member.size > _MAX_EXTENSION):
             raise UserError(f"The archive has a header of {member.size} bytes, and is not one of a model. {_OURS}")
@@ -170,7 +169,7 @@ class _Member(tarfile.TarInfo):
 
 
 class _Check:
-    """The check of an archive's members, one after the other, before the content of a member is unpacked."""
+    """The check of an archive: each member is checked before its content is read."""
 
     def __init__(self, archive: Path, contents: Contents, read: str) -> None:
         self._archive, self._contents, self._read = archive, contents, read

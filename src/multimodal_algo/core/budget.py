@@ -1,4 +1,4 @@
-"""The wall-clock budget of fitting, and shares of it."""
+"""The wall-clock time that fitting may take, and how steps share it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class Budget:
-    """A deadline. Time that a share does not use remains in the whole budget.
+    """A deadline for fitting. A step gets a share of the remaining time.
+
+    Time that it does not use stays for later steps.
 
     Parameters
     ----------
@@ -31,9 +33,9 @@ class Budget:
 
     @property
     def remaining_s(self) -> float:
-        """The remaining seconds, 0 after the deadline."""
+        """The seconds until the deadline, 0 after it."""
         return max(0.0, self.deadline_s - self.clock())
 
     def share(self, part: float, whole: float) -> Budget:
-        """Return a budget of ``part / whole`` of the remaining time, from now."""
+        """Return a budget that starts now and has ``part / whole`` of the remaining time."""
         return Budget(self.clock() + self.remaining_s * part / whole, self.clock)

@@ -1,4 +1,4 @@
-"""Checkpoints of long tasks, from which a job that starts again goes on."""
+"""Checkpoints of long tasks. A job that was stopped and starts again goes on from them."""
 
 from __future__ import annotations
 
@@ -13,39 +13,42 @@ Write = Callable[[Path], None]
 
 
 class CheckpointStore(Protocol):
-    """Saves finished parts by name.
+    """Saves finished parts of a job, each as a directory of files under a name.
 
-    A job may be killed at any instant. Later starts of the same job find a part whole, or they do not find it.
+    A job may be killed at any instant. Its next start finds either the whole part or nothing.
     """
 
     def find(self, name: str) -> Path | None:
-        """Return the directory of a saved part, or None. Its files must not be changed."""
+        """Return the directory of a saved part, or None. The caller must not change the files in it."""
         ...
 
     def save(self, name: str, write: Write) -> Path:
-        """Save the files that `write` writes, in place of a part of the same name. Return the part's directory."""
+        """Let `write` fill the directory of a part, and save it under `name`. A part that has this name is replaced.
+
+        Return the saved directory.
+        """
         ...
 
     def names(self, under: str) -> list[str]:
-        """Return the names of the whole parts directly below the name `under`, without `under`."""
+        """Return the names of the saved parts directly below `under`, without the beginning `under`."""
         ...
 
     def drop(self, name: str) -> None:
-        """Remove the part, and all parts whose names begin with its name and a slash."""
+        """Remove the part `name`, and all parts below it: their names begin with `name` and a slash."""
         ...
 
 
 class Stopped(BaseException):
-    """A fit ended on a `StopRequest`, and its state is saved.
+    """Raised by a fit that has ended on a `StopRequest` and has saved its state.
 
-    It is not an error, so it is not an `Exception`: it must reach the code that ends the process.
+    This is not an error, so it is not an `Exception`: code that handles errors must not catch it.
     """
 
 
 class StopRequest:
-    """A request that the process ends soon.
+    """A request that the process ends soon, for example because a spot instance is taken away.
 
-    A fit that can save its state listens to it. Everything else may be cut off at any instant.
+    A fit that can save its state checks `is_asked`. Everything else may be cut off at any instant.
     """
 
     def __init__(self) -> None:
@@ -55,12 +58,12 @@ class StopRequest:
 
     @property
     def is_asked(self) -> bool:
-        """Whether the end was requested: the fit must save its state now, and leave the context of `listening`."""
+        """Whether the end of the process was requested. Then a fit saves its state and leaves its `listening` block."""
         return self._asked.is_set()
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Make `ask` wait until the block is left."""
+        """Make `ask` wait while this block runs, so that a fit inside can save its state."""
         self._flushed.clear()
         try:
             yield
@@ -68,6 +71,6 @@ class StopRequest:
             self._flushed.set()
 
     def ask(self, timeout_s: float) -> None:
-        """Ask for the end. Return when every state is saved, or after `timeout_s` seconds."""
+        """Request the end of the process. Return when all `listening` blocks are left, or after `timeout_s` seconds."""
         self._asked.set()
         self._flushed.wait(timeout_s)

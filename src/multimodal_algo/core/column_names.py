@@ -1,7 +1,7 @@
-"""A user's own column names, and the names with suffixes that they stand for.
+"""A user's own column names, and the names with suffixes that stand for them.
 
-Files and requests are read by own names. Behind that, a column has its name with the suffix of its modality:
-``price`` is ``price_num`` in the artifact, the log and the report.
+A file or a request may call a column ``price``. The rest of the code, the artifact, the log and the report call it
+``price_num``, with the suffix of its modality.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class ColumnNames:
-    """The columns of a table by their own names.
+    """A user's own names for the label, the ID and other columns of a table.
 
     Parameters
     ----------
@@ -70,45 +70,45 @@ class ColumnNames:
 
     @property
     def are_suffixed(self) -> bool:
-        """Whether all columns have suffixes already, so that names do not change."""
+        """Whether the table needs no other names, because its columns have suffixes already."""
         return (self.label, self.id) == (LABEL, ID) and not self.kinds
 
     @cached_property
     def _known(self) -> Mapping[str, str]:
-        """The column of each own name."""
+        """The name with suffix of each own name."""
         known = {self.label: LABEL, self.id: ID}
         kinds = {name: kind for name, kind in self.kinds if kind != DROPPED}
         return known | {name: name if modality_of(name) else f"{name}_{kind}" for name, kind in kinds.items()}
 
     @cached_property
     def dropped(self) -> frozenset[str]:
-        """Names of columns that are not used."""
+        """Own names of the columns that training ignores."""
         return frozenset(name for name, kind in self.kinds if kind == DROPPED)
 
     def canonical(self, name: str) -> str:
-        """Return the column with suffix that an own name stands for. Other names stay as they are."""
+        """Return the name with suffix for an own name: ``price_num`` for ``price``. Return other names unchanged."""
         return self._known.get(name, name)
 
     def own(self, column: str) -> str:
-        """Return the own name of a column with suffix."""
+        """Return the user's own name of a column: ``price`` for ``price_num``."""
         return next((name for name, known in self._known.items() if known == column), column)
 
     def undecided(self, header: Sequence[str]) -> list[str]:
-        """Return the columns of a header that have neither a suffix nor a kind."""
+        """Return the columns of a header whose modality is not known: neither a suffix nor a declared kind gives it."""
         known = self._known.keys() | self.dropped
         return [name for name in header if name not in known and modality_of(name) is None]
 
     def with_kinds(self, kinds: Mapping[str, str]) -> ColumnNames:
-        """Return the names with the kinds of more columns. Nothing is left to find."""
+        """Return these names with the kinds of more columns, after which no kind has to be found from cells."""
         return ColumnNames(self.label, self.id, (*self.kinds, *kinds.items()))
 
     def check(self, header: Sequence[str], where: str) -> None:
-        """Refuse a header that lacks a column which is named.
+        """Refuse a header that lacks one of the columns that the user has named.
 
         Raises
         ------
         UserError
-            The label, or a column with a kind, is not there. `where` is the file's name.
+            The label, or a column with a kind, is missing. The message begins with `where`, the name of the file.
         """
         named = [self.label, *([] if self.id == ID else [self.id]), *(name for name, _ in self.kinds)]
         if self.label == LABEL:
@@ -122,7 +122,7 @@ class ColumnNames:
 
     @property
     def as_json(self) -> str:
-        """The kinds as the hyperparameter ``columns``."""
+        """The kinds of the columns, as JSON for the hyperparameter ``columns``."""
         return json.dumps(dict(self.kinds), ensure_ascii=False) if self.kinds else ""
 
 

@@ -1,4 +1,4 @@
-"""Disks: the room on them, and the sentence for a write that fails."""
+"""Free space on disks, and plain messages for writes that fail."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _NOTHING = 64 * 1024
 
 
 def free_bytes(path: Path) -> int:
-    """Return the free bytes of the volume of `path`, which need not exist."""
+    """Return the free bytes of the volume that `path` is on. The path itself need not exist."""
     return shutil.disk_usage(_existing(path)).free
 
 
 def size_of(directory: Path) -> int:
-    """Return the bytes of the files below `directory`."""
+    """Return the total bytes of the files below `directory`."""
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
 
 
 def require_room(directory: Path, size: int, what: str) -> None:
-    """Refuse to write `size` bytes below `directory` where the volume has less room.
+    """Raise an error if the volume of `directory` has less than `size` free bytes.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def require_room(directory: Path, size: int, what: str) -> None:
 
 
 def require_writable(directory: Path, what: str) -> None:
-    """Refuse a directory that this process may not write to. It is made when missing.
+    """Make `directory` if it is missing, and raise an error if this process may not write to it.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def require_writable(directory: Path, what: str) -> None:
 
 
 def require_temporary_directory() -> None:
-    """Refuse a machine on which temporary files have no place.
+    """Raise an error if this machine has no directory for temporary files.
 
     Raises
     ------
@@ -92,14 +92,14 @@ def require_temporary_directory() -> None:
 
 
 def check_volumes(volumes: Mapping[str, Path], optional: str) -> None:
-    """Log the free bytes of volumes, and refuse those that this process may not write to.
+    """Log the free space of each directory of a job, and raise an error if this process may not write to one of them.
 
     Parameters
     ----------
     volumes
-        Directories by a noun for what is in them.
+        Directories, by a noun for their content, for example "the artifact".
     optional
-        The noun of the directory that the job can do without.
+        The noun of a directory that the job can do without. It may be read-only.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def check_volumes(volumes: Mapping[str, Path], optional: str) -> None:
 
 
 def write_into(directory: Path, write: Callable[[Path], None], what: str, volume: Path) -> None:
-    """Let `write` fill a new `directory`. Nothing is left of it where the disk fails.
+    """Let `write` fill a new `directory`. Remove the directory again if the disk fails.
 
     Parameters
     ----------
@@ -152,9 +152,10 @@ def write_into(directory: Path, write: Callable[[Path], None], what: str, volume
 
 @contextmanager
 def may_fail(name: str, volume: Path) -> Iterator[None]:
-    """Log a warning where the disk fails inside the block, which writes the file `name` into the directory `volume`.
+    """Log a warning, instead of raising an error, if the disk fails inside the block.
 
-    The job can do without the file. The directory is made when missing. Nothing half-written is left.
+    The block writes the file `name` into the directory `volume`, and the job can do without it. The directory is made
+    if missing. A half-written file is removed.
     """
     try:
         volume.mkdir(parents=True, exist_ok=True)
@@ -168,10 +169,10 @@ def may_fail(name: str, volume: Path) -> Iterator[None]:
 
 
 def disk_error(error: BaseException, directory: Path | None = None) -> int | None:
-    """Return the number of the disk's error that is behind `error`. None where the disk is not the reason.
+    """Return the errno of the disk error that caused `error`, or None if the disk is not the cause.
 
-    `shutil` and many libraries name the system's error in their text alone. Others name it in no way, so an error
-    counts as one of a full disk where the volume of `directory` is full.
+    `shutil` and many libraries hide the errno in the text of their own error. Others do not mention it at all. So an
+    error also counts as "disk full" if the volume of `directory` is full.
     """
     if isinstance(error, MultimodalError):  # it has its sentence
         return None
@@ -185,7 +186,7 @@ def disk_error(error: BaseException, directory: Path | None = None) -> int | Non
 
 
 def failed_volume(error: BaseException, volumes: Mapping[str, Path]) -> str | None:
-    """Return the sentence for an error of a disk that nobody has explained. None for other errors.
+    """Return a message for users about a disk error that no other code has explained. Return None for other errors.
 
     Parameters
     ----------

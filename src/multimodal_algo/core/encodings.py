@@ -1,4 +1,4 @@
-"""Encodings of text that is not UTF-8, so that a message can name them.
+"""Guesses the encoding of text that is not UTF-8, so that an error message can name it.
 
 Training files and the bodies of requests use the same rules.
 """
@@ -55,7 +55,10 @@ _LEAST_FIT, _CERTAIN_FIT = 0.7, 0.95
 
 
 def wide_encoding(begin: bytes) -> str | None:
-    """Return the name of the encoding, as ``iconv`` knows it, of text in UTF-16 or UTF-32. None for other text."""
+    """Return the name that ``iconv`` has for the encoding, if the text is in UTF-16 or UTF-32.
+
+    Otherwise return None.
+    """
     for mark, name in (
         (b"\xff\xfe\x00\x00", "UTF-32"),
         (b"\x00\x00\xfe\xff", "UTF-32"),
@@ -73,7 +76,10 @@ def wide_encoding(begin: bytes) -> str | None:
 
 
 def narrow_encoding(text: bytes) -> str | None:
-    """Return the likely encoding, as ``iconv`` knows it, of text that is not UTF-8. None where nothing is likely."""
+    """Return the name that ``iconv`` has for the likely encoding of text that is not UTF-8.
+
+    None if no encoding is likely.
+    """
     runs = re.findall(rb"[\x80-\xff]+", text)
     # Letters of Latin scripts stand next to ASCII letters. Words of other scripts do not. Single signs, such as dashes,
     # stand alone in all scripts.
@@ -86,7 +92,7 @@ def narrow_encoding(text: bytes) -> str | None:
 
 
 def _single_byte(text: bytes, candidates: Sequence[tuple[str, str, Sequence[str]]]) -> tuple[float, str]:
-    """Return the candidate that fits the text best, after how well it does."""
+    """Return how well the best of the candidate encodings fits the text, from 0 to about 1, and its name."""
     fits = {
         name: max(_fit(_decoded(text, encoding), letters) for letters in languages)
         for encoding, name, languages in candidates
@@ -96,7 +102,10 @@ def _single_byte(text: bytes, candidates: Sequence[tuple[str, str, Sequence[str]
 
 
 def _east_asian(text: bytes, runs: list[bytes]) -> str | None:
-    """Return the encoding of East Asia that is likely, with the runs of bytes beyond ASCII. None where none is."""
+    """Return the likely East Asian encoding of a text, or None.
+
+    `runs` are its longest sequences of bytes beyond ASCII.
+    """
     # Two-byte encodings of East Asia also have ASCII in second bytes, so the whole text is decoded.
     japanese = _decoded(text, "cp932")
     if _is_east_asian(japanese) and (_share(japanese, "\u3041", "\u30fe") or b"\x80" < min(runs)[:1] < b"\xa0"):
@@ -111,9 +120,9 @@ def _east_asian(text: bytes, runs: list[bytes]) -> str | None:
 
 
 def _fit(text: str, letters: str) -> float:
-    """Return how well the characters beyond ASCII fit the letters of a language, from 0 to about 1.
+    """Return how well the text matches the letters of a language, from 0 to about 1.
 
-    Signs fit all languages.
+    Only characters beyond ASCII count. Signs, such as dashes, match every language.
     """
     strange = [character for character in text if character > "\x7f" and character not in _SIGNS]
     if text and not strange:
@@ -125,7 +134,7 @@ def _fit(text: str, letters: str) -> float:
 
 
 def _decoded(text: bytes, encoding: str) -> str:
-    """Return the text. Empty where it is not in the encoding."""
+    """Return the text that the bytes spell in `encoding`, or an empty text if the bytes are not valid in it."""
     try:
         return text.decode(encoding)
     except UnicodeDecodeError:
@@ -133,18 +142,21 @@ def _decoded(text: bytes, encoding: str) -> str:
 
 
 def _share(text: str, first: str, last: str) -> float:
-    """Return the share of the characters beyond ASCII that lie between two characters."""
+    """Return the share of the characters beyond ASCII that lie between `first` and `last` in Unicode."""
     strange = [character for character in text if character > "\x7f"]
     return sum(first <= character <= last for character in strange) / max(1, len(strange))
 
 
 def _is_east_asian(text: str) -> bool:
-    """Return whether the characters beyond ASCII are kana or Chinese characters that follow each other."""
+    """Return whether most characters beyond ASCII are kana or Chinese characters, several in a row."""
     strange = re.findall(r"[^\x00-\x7f]+", text)
     is_run = sum(map(len, strange)) >= _RUN * max(1, len(strange))
     return is_run and _share(text, "\u3000", "\u9fff") + _share(text, "\uff01", "\uff9f") > _MOST
 
 
 def _is_mostly_letters(text: bytes, runs: list[bytes]) -> bool:
-    """Return whether most runs beyond ASCII are one byte long, as accented letters and signs in Western text are."""
+    """Return whether most `runs`, which are sequences of bytes beyond ASCII, are one byte long.
+
+    Accented letters and signs of Western texts are so.
+    """
     return 2 * sum(len(run) == 1 for run in runs) > len(runs)

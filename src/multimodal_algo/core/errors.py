@@ -31,11 +31,14 @@ class AlgorithmError(MultimodalError):
 
 
 def first_line(error: BaseException, most: int = 120) -> str:
-    """Return the first line of an error's message, at most `most` characters, or the error's type without a message."""
+    """Return the first line of an error's message, cut to `most` characters.
+
+    Without a message, return the error's type.
+    """
     text = str(error).strip()
     return text.splitlines()[0][:most] if text else type(error).__name__
 
 
 def reason_of(error: BaseException, most: int = 120) -> str:
-    """Return the type of an error of another library with the first line of its message, at most `most` characters."""
+    """Return the type and the first line of an error from another library, cut to `most` characters."""
     return f"{type(error).__name__}: {first_line(error, most)}"[:most]

@@ -18,12 +18,12 @@ def sha256(path: Path) -> str:
 
 
 def move_files(source: Path, target: Path) -> None:
-    """Move everything from one directory into another, which exists.
+    """Move everything that is in directory `source` into the existing directory `target`.
 
     Raises
     ------
     OSError
-        Nothing was moved, because the other directory is on a volume that has not enough room.
+        `target` is on another volume, which has not enough room. Nothing was moved.
     """
     if source.stat().st_dev != target.stat().st_dev and size_of(source) > free_bytes(target):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))

@@ -1,4 +1,4 @@
-"""Removes the paths of this machine from files that leave it."""
+"""Removes this machine's paths from files that are given to users."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ _WITH_PATHS = frozenset({".pkl", ".json", ".yaml"})
 
 
 def forget_paths(directory: Path, paths: Iterable[Path]) -> None:
-    """Replace paths in the pickles, JSON and YAML files below `directory` by as many slashes.
+    """Overwrite `paths` with slashes in the pickles, JSON and YAML files below `directory`.
 
-    So the files keep their size, which pickles need. AutoGluon stores where it fitted a model and does not read it.
+    A pickle breaks if a text in it changes its length, so a path becomes as many slashes as it has bytes. The paths are
+    where AutoGluon has fitted a model. AutoGluon does not read them again.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Problems of training headers, each with a proposal, and the separators that header lines may have."""
+"""Problems of the header lines of training files, each with a proposal. Other separators than commas are recognised."""
 
 from __future__ import annotations
 
@@ -57,7 +57,10 @@ def schema_of(header: Sequence[str], where: str) -> FeatureSchema:
 
 
 def header_problems(header: Sequence[str]) -> list[str]:
-    """Return all problems of a training header as sentences, each with its proposal. Empty for a correct header."""
+    """Return the problems of a training file's header as sentences, each with a proposal.
+
+    Empty for a correct header.
+    """
     separator = other_separator(header[0]) if len(header) == 1 else None
     if separator is not None:
         return [wrong_separator(separator)]
@@ -85,7 +88,7 @@ def header_warnings(header: Sequence[str]) -> list[str]:
 
 
 def is_header(fields: Sequence[str]) -> bool:
-    """Return whether fields look like names of columns, maybe wrong ones, and not like a row."""
+    """Return whether the fields of a line are column names, maybe wrong ones, rather than the cells of a row."""
     if LABEL in fields or any(modality_of(field) for field in fields if len(field) < 200):
         return True
     names = [_cleaned(field).casefold() for field in fields if len(field) < 200]
@@ -95,7 +98,7 @@ def is_header(fields: Sequence[str]) -> bool:
 
 
 def _are_names(fields: Sequence[str]) -> bool:
-    """Return whether fields may be names without suffixes: distinct short texts that are not numbers."""
+    """Return whether fields may be column names without suffixes: short, distinct, and not numbers."""
     return (
         len(set(fields)) == len(fields) > 1
         and all(_cleaned(field) and len(field) < 60 for field in fields)
@@ -104,7 +107,7 @@ def _are_names(fields: Sequence[str]) -> bool:
 
 
 def other_separator(line: str) -> str | None:
-    """Return the separator with which a line looks like a header, or None."""
+    """Return the separator that makes a header of `line`, for example a semicolon. None if no separator does."""
     if len(line) > 100_000:
         return None
     for separator in SEPARATORS:
@@ -115,7 +118,7 @@ def other_separator(line: str) -> str | None:
 
 
 def wrong_separator(separator: str) -> str:
-    """Return the message about a file whose separator is not the one that is expected, without its place."""
+    """Return the message about a file that has another separator than expected. The caller adds the file's name."""
     looks = f"the separator of its cells looks like {_WORDS.get(separator, repr(separator))}"
     if separator == ",":
         return f"{looks}. Leave the hyperparameter csv_delimiter out."
@@ -125,7 +128,7 @@ def wrong_separator(separator: str) -> str:
 
 
 def shortened(text: str, limit: int = 60) -> str:
-    """Return a text for a message: at most `limit` characters, with escapes for characters that cannot be seen."""
+    """Return a text to quote in a message: at most `limit` characters, with invisible characters as escapes."""
     text = text if len(text) <= limit else text[: limit - 1] + "…"
     return "".join(
         character if character == " " or unicodedata.category(character)[0] not in "CZ" else _escaped(character)
@@ -134,7 +137,7 @@ def shortened(text: str, limit: int = 60) -> str:
 
 
 def listed(header: Sequence[str]) -> str:
-    """Return the first names of a header in quotes, for a message."""
+    """Return the first few column names in quotes, to list them in a message."""
     shown = ", ".join(f"'{shortened(column)}'" for column in header[:_SHOWN])
     return shown + (", …" if len(header) > _SHOWN else "")
 
@@ -172,7 +175,7 @@ def _repeated(header: Sequence[str]) -> list[str]:
 
 
 def _suffix_problems(header: Sequence[str]) -> list[str]:
-    """Return sentences about columns that are neither the label, nor the ID, nor have a known suffix."""
+    """Return sentences about the columns that have no known suffix and are not the label or the ID."""
     problems: list[str] = []
     renamed: dict[str, str] = {}
     unknown: list[str] = []
@@ -218,7 +221,10 @@ def _renaming(renamed: dict[str, str]) -> str:
 
 
 def _proposal(cleaned: str, header: Sequence[str]) -> str | None:
-    """Return the likely name of a column. None where nothing is likely, or another column has that name."""
+    """Return a correct name for a column that is misnamed.
+
+    None if no name is likely, or if the header already has it.
+    """
     match = None
     proposal = cleaned
     if modality_of(cleaned) is None:
@@ -240,7 +246,7 @@ def _without_trailing_blanks(header: Sequence[str]) -> list[str]:
 
 
 def _visible(name: str) -> str:
-    """Return a name without spaces of no width, and without blanks and invisible characters at its ends."""
+    """Return a column name without zero-width spaces, and without blanks and invisible characters at its ends."""
     name = name.translate(_WITHOUT_WIDTH)
     start, end = 0, len(name)
     while start < end and _is_invisible(name[start]):

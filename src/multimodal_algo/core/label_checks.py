@@ -1,4 +1,4 @@
-"""Checks of the labels against the hyperparameters and the memory, which training and ``validate`` share."""
+"""Checks whether a job can learn the labels of its data. Training and the command ``validate`` share them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TIMES_IN_MEMORY = 2
 
 @dataclass(frozen=True)
 class LabelSettings:
-    """Demands of the hyperparameters of a job on its labels.
+    """The settings of a job that restrict which labels its data may have.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class LabelSettings:
     class_weights
         ``even``, ``balanced``, or weights by label.
     known_classes
-        Classes of the previous model, which stay if they include all labels. Empty without one.
+        Classes of the previous model. The job uses them if they include all labels. Empty without a previous model.
     """
 
     problem_type: str = "auto"
@@ -39,7 +39,7 @@ class LabelSettings:
 
 
 def label_problems(counts: Mapping[str, int], schema: FeatureSchema, settings: LabelSettings) -> list[str]:
-    """Return the reasons why a job with these settings cannot learn the labels, as sentences.
+    """Return the reasons why a job with these settings cannot learn these labels, as sentences. Empty if it can.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def label_problems(counts: Mapping[str, int], schema: FeatureSchema, settings: L
     schema
         The columns.
     settings
-        What the hyperparameters demand.
+        The settings that restrict the labels.
     """
     kind, classes, known = settings.problem_type, tuple(counts), tuple(settings.known_classes)
     if kind != "regression" and known and set(classes_of(counts, known).values()) <= set(known):
@@ -67,7 +67,7 @@ def label_problems(counts: Mapping[str, int], schema: FeatureSchema, settings: L
 
 
 def metric_problem(metric: str, task: Task) -> str | None:
-    """Return the problem of an ``eval_metric`` that the task does not have."""
+    """Return a sentence if the metric set as ``eval_metric`` does not suit the task. Otherwise return None."""
     if metric == "auto" or metric in metrics_of(task):
         return None
     return (
@@ -77,7 +77,10 @@ def metric_problem(metric: str, task: Task) -> str | None:
 
 
 def weights_problem(wanted: Mapping[str, float] | str, classes: Sequence[str]) -> str | None:
-    """Return the problem of class weights. `classes` is empty for a regression."""
+    """Return a sentence if the class weights that a user wants do not suit the classes. Otherwise return None.
+
+    `classes` is empty for a regression.
+    """
     if wanted == "even":
         return None
     if not classes:
@@ -93,7 +96,9 @@ def weights_problem(wanted: Mapping[str, float] | str, classes: Sequence[str]) -
 
 
 def memory_problem(counts: Mapping[str, int], classes: int, schema: FeatureSchema) -> str | None:
-    """Return the problem of votes that do not fit into memory: float32 (rows, branches, classes + 1).
+    """Return a sentence if the votes of all rows would not fit into memory. Otherwise return None.
+
+    A vote has a number per class, so the votes are float32 (rows, branches, classes + 1).
 
     Parameters
     ----------
@@ -102,7 +107,7 @@ def memory_problem(counts: Mapping[str, int], classes: int, schema: FeatureSchem
     classes
         Number of classes.
     schema
-        The columns, which give the branches.
+        The columns. They determine how many branches there are.
     """
     rows, branches = sum(counts.values()), branch_count(schema)
     needed = rows * branches * (classes + 1) * _VOTE_BYTES
@@ -121,7 +126,7 @@ def memory_problem(counts: Mapping[str, int], classes: int, schema: FeatureSchem
 
 
 def branch_count(schema: FeatureSchema) -> int:
-    """Return the number of branches that vote on rows with these columns, without those that are fine-tuned."""
+    """Return the number of branches (models that vote) for these columns. Fine-tuned branches do not count."""
     images = len(schema.of(Modality.IMAGE))
     text, numbers, categories = (bool(schema.of(modality)) for modality in (Modality.TEXT, Modality.NUM, Modality.CAT))
     kinds = images + text + numbers + categories

@@ -1,4 +1,4 @@
-"""Turns the labels of a file into the target of fitting: class indices or numbers."""
+"""Turns the labels of a file into what a model learns: class indices or numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHARE_OF_FEW_ROWS, _SHARE_OF_MANY_ROWS, _MANY_ROWS = 0.1, 0.05, 1000
 
 
 def number_of(label: str) -> float | None:
-    """Return the finite number that a label spells, or None."""
+    """Return the number that a label spells. None if it spells none, or one that is not finite."""
     try:
         number = float(label)
     except ValueError:
@@ -32,7 +32,7 @@ def number_of(label: str) -> float | None:
 
 
 def detect_problem_type(counts: Mapping[str, int]) -> ProblemType:
-    """Return the problem type that suits the classes: ``regression`` for many different numbers, otherwise classes.
+    """Return the problem type that suits the labels: ``regression`` for many different numbers, otherwise classes.
 
     The rule is that of ``autogluon.core.utils.infer_problem_type``, with two exceptions. Whole numbers that count from
     0 or 1 without a gap are class numbers, however many there are. Numbers with leading zeros are classes too.
@@ -57,14 +57,14 @@ def detect_problem_type(counts: Mapping[str, int]) -> ProblemType:
 
 
 def binary_problem(classes: int) -> str | None:
-    """Return the problem of this number of classes where ``problem_type`` is ``binary``."""
+    """Return a sentence if ``problem_type=binary`` does not suit this number of classes. Otherwise return None."""
     return None if classes == 2 else f"problem_type is binary, but there are {classes} different labels, not 2."
 
 
 def class_counts(counts: Mapping[str, int]) -> Mapping[str, int]:
-    """Return the number of rows by class, where `counts` has them by label.
+    """Return the number of rows of each class, from `counts`, the number of rows of each label.
 
-    Spellings of one class are counted together, except for the many numbers of a regression.
+    Different spellings of one class are counted together. In a regression, each number stays as it is.
     """
     if len(counts) > _MOST_SPELLINGS and detect_problem_type(counts) == "regression":
         return counts
@@ -73,7 +73,7 @@ def class_counts(counts: Mapping[str, int]) -> Mapping[str, int]:
 
 @dataclass(frozen=True)
 class Target:
-    """The target of fitting.
+    """The labels of the training rows in the form that models learn: class indices or numbers.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class Target:
     classes
         Names of the classes in sorted order, see `classes_of`. Empty for a regression.
     values
-        Class index of each training row, int64 (rows,). For a regression its number, float64 (rows,).
+        Class index of each training row, int64 (rows,). For a regression the number of each row, float64 (rows,).
     """
 
     task: Task
@@ -91,7 +91,7 @@ class Target:
 
     @classmethod
     def of(cls, labels: Sequence[str], problem_type: str, classes: Sequence[str] = ()) -> Target:
-        """Make the target from the labels of training rows.
+        """Make the target from the labels of the training rows.
 
         Parameters
         ----------
@@ -100,8 +100,8 @@ class Target:
         problem_type
             ``binary``, ``multiclass``, ``regression``, or ``auto`` for `detect_problem_type`.
         classes
-            Classes of the previous model, sorted. If they include all labels, the target has all of them, also those
-            without a row. Otherwise they only give their names to the classes that both have.
+            Classes of the previous model, sorted. If they include all labels, they are the classes of the target, also
+            those without a row. Otherwise they only decide how a class that the labels also have is spelled.
 
         Raises
         ------
@@ -130,9 +130,9 @@ class Target:
         return cls(Task.of_classes(len(classes)), classes, values)
 
     def values_of(self, labels: Sequence[str]) -> np.ndarray:
-        """Return the class index of each label, int64 (rows,), or -1 for a label that training did not have.
+        """Return the class index of each label, int64 (rows,). A label that training did not have gets -1.
 
-        For a regression, return numbers, float64 (rows,).
+        For a regression, return the numbers, float64 (rows,).
         """
         if self.task.is_regression:
             return _numbers(labels)
@@ -143,7 +143,7 @@ class Target:
 
     @property
     def present(self) -> tuple[str, ...]:
-        """The classes that have a row. Empty for a regression."""
+        """The classes that have at least one training row. Empty for a regression."""
         return tuple(self.classes[index] for index in np.unique(self.values)) if self.classes else ()
 
 

@@ -1,7 +1,7 @@
-"""L-BFGS for linear models.
+"""L-BFGS, the optimiser that fits linear models.
 
-The scores of a linear model change in proportion to the step. So a line search needs no product with the columns, and
-an iteration needs two products, whatever the number of steps that are tried.
+The scores of a linear model are linear in the length of a step. So a line search tries several steps without a new
+product with the columns. An iteration needs two such products in all.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ Loss = Callable[["torch.Tensor"], tuple[float, "torch.Tensor"]]
 
 @dataclass(frozen=True)
 class Limits:
-    """When a fit ends.
+    """When an optimisation ends, at the latest.
 
     Parameters
     ----------
     iterations
         Largest number of iterations.
     deadline_s
-        Time of `time.monotonic`. The best weights up to then are returned.
+        Time of `time.monotonic` at which it ends, in seconds. The best weights until then are returned.
     """
 
     iterations: int = 200
@@ -50,37 +50,40 @@ class Limits:
 
 
 class Space(Protocol):
-    """The vectors that L-BFGS computes with: weights, and a bias as the last row.
+    """The vectors that L-BFGS optimises. A vector holds the weights of a model, with the bias as its last row.
 
-    A vector is float32 (1 or 2, length, outputs). The inner product of two vectors is that of the first part of the one
-    and the last part of the other.
+    A vector is float32 (parts, length, outputs), where parts is 1 or 2. The inner product of two vectors is that of the
+    first part of the one and the last part of the other.
     """
 
     penalty: float
     """Half of this times the squared weights is added to the loss."""
 
     def scores(self, vector: torch.Tensor) -> torch.Tensor:
-        """Return the scores of all rows, float32 (rows, outputs)."""
+        """Return the scores that the model `vector` gives all rows, float32 (rows, outputs)."""
 
     def gradient(self, errors: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
-        """Return the gradient at a vector, from the derivatives of the loss by the scores there."""
+        """Return the gradient of the objective at `vector`.
+
+        `errors` are the derivatives of the loss with respect to the scores.
+        """
 
 
 def minimised(
     space: Space, loss: Loss, start: torch.Tensor, offsets: torch.Tensor | None, limits: Limits
 ) -> torch.Tensor:
-    """Return the vector with the least loss plus penalty.
+    """Return the vector (the weights and the bias) with the least sum of loss and penalty.
 
     Parameters
     ----------
     space
-        The vectors.
+        The space of the vectors, which computes scores and gradients.
     loss
-        The loss of scores.
+        Function that returns the loss of scores, and its derivatives with respect to them.
     start
-        The first vector.
+        The vector to start from.
     offsets
-        Scores to which those of a vector are added, float32 (rows, outputs).
+        Numbers that are added to the scores of a vector, float32 (rows, outputs).
     limits
         When to stop, at the latest.
     """
@@ -109,7 +112,7 @@ def minimised(
 
 @dataclass(frozen=True)
 class _Point:
-    """The objective after a step along a line, with its slope there, the scores and the derivatives by them."""
+    """A point of a line search: the objective, its slope, the scores, and the derivatives of the loss by them."""
 
     step: float
     value: float
@@ -119,7 +122,7 @@ class _Point:
 
 
 class _Line:
-    """The objective along a direction from a vector, which has `scores`."""
+    """The objective as a function of the step from `vector` along `direction`. `scores` are those at `vector`."""
 
     def __init__(
         self, space: Space, loss: Loss, vector: torch.Tensor, scores: torch.Tensor, direction: torch.Tensor
@@ -140,9 +143,9 @@ class _Line:
 
 
 def _search(line: _Line, value: float, slope: float, step: float) -> _Point | None:
-    """Return a point with Wolfe's conditions. None where rounding hides all that there is to gain.
+    """Return a point on the line that satisfies Wolfe's conditions. None if rounding errors hide any further gain.
 
-    The objective is convex, so its slope rises along the line. A zero of the slope is sought.
+    The objective is convex, so its slope rises along the line. The search looks for the zero of the slope.
     """
     low, low_slope, high, high_slope = 0.0, slope, float("inf"), 0.0
     for _ in range(_TRIES):
@@ -164,13 +167,13 @@ def _between(low: float, low_slope: float, high: float, high_slope: float) -> fl
 
 
 def _beyond(step: float, left: float) -> float:
-    """Return a longer step, where `left` of the slope is left after the last one."""
+    """Return a longer step than the last one. `left` is the slope there, as a share of the slope at the start."""
     return step * min(max(1 / max(1 - left, 1e-6), _LEAST_STRETCH), _MOST_STRETCH)
 
 
 @dataclass(frozen=True)
 class _Correction:
-    """A step, the change of the gradient by it, and their inner product."""
+    """An entry of L-BFGS's history: a step, the change of the gradient over this step, and their inner product."""
 
     step: torch.Tensor
     change: torch.Tensor
@@ -184,7 +187,7 @@ def _remember(history: deque[_Correction], step: torch.Tensor, change: torch.Ten
 
 
 def _direction(gradient: torch.Tensor, history: deque[_Correction]) -> torch.Tensor:
-    """Return the direction of L-BFGS: the two loops of Nocedal's algorithm."""
+    """Return the direction of the next step of L-BFGS, from the gradient and the history (Nocedal's two loops)."""
     direction, shares = -gradient, []
     for each in reversed(history):
         shares.append(_inner(each.step, direction) / each.curvature)

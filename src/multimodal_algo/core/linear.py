@@ -1,7 +1,7 @@
-"""Softmax and least-squares regression on sparse and dense columns together.
+"""Linear models on sparse and dense columns together.
 
-The models of scikit-learn take one matrix. Dense columns next to sparse ones would have to be stored as sparse, which
-takes ten times as long for a thousand of them.
+scikit-learn's models take a single matrix, so dense columns would have to be stored as sparse ones. With a thousand
+dense columns, that takes ten times as long.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _FLOOR = 1e-4
 
 @dataclass(frozen=True)
 class Blocks:
-    """The columns of a linear model.
+    """The input columns of a linear model, as a sparse block and a dense block.
 
     Parameters
     ----------
     sparse
-        Sparse columns, float32 (rows, columns), possibly none.
+        Sparse columns, float32 (rows, columns). There may be 0 columns.
     dense
-        Dense columns, float32 (rows, columns), possibly none.
+        Dense columns, float32 (rows, columns). There may be 0 columns.
     """
 
     sparse: sparse.csr_matrix
@@ -31,20 +31,20 @@ class Blocks:
 
     @classmethod
     def of_dense(cls, dense: np.ndarray) -> Blocks:
-        """Make blocks of dense columns alone, float32 (rows, columns)."""
+        """Make blocks that have dense columns only, float32 (rows, columns)."""
         return cls(sparse.csr_matrix((len(dense), 0), dtype=np.float32), dense)
 
     def times(self, weights: np.ndarray) -> np.ndarray:
-        """Return columns times `weights`, float32 (rows, outputs).
+        """Return the columns multiplied by `weights`, float32 (rows, outputs).
 
-        `weights` are float32 (columns, outputs), those of the sparse columns first.
+        `weights` are float32 (columns, outputs). Those of the sparse columns come first.
         """
         split = self.sparse.shape[1]
         return np.asarray(self.sparse @ weights[:split]) + self.dense @ weights[split:]
 
     @property
     def width(self) -> int:
-        """The number of columns."""
+        """The number of columns, sparse and dense."""
         return int(self.sparse.shape[1] + self.dense.shape[1])
 
 
@@ -55,7 +55,7 @@ class Linear:
     Parameters
     ----------
     weights
-        Weights of the columns, float32 (columns, outputs), those of the sparse columns first.
+        Weights of the columns, float32 (columns, outputs). Those of the sparse columns come first.
     bias
         Bias of each output, float32 (outputs,).
     """
@@ -64,12 +64,12 @@ class Linear:
     bias: np.ndarray
 
     def scores(self, blocks: Blocks) -> np.ndarray:
-        """Return logits or predicted values, float32 (rows, outputs)."""
+        """Return the logits of a classifier, or the predicted values of a regression, float32 (rows, outputs)."""
         return np.asarray(blocks.times(self.weights) + self.bias, dtype=np.float32)
 
 
 def centered_logs(probabilities: np.ndarray) -> np.ndarray:
-    """Return logarithms minus their mean over the last axis, float32 of the same shape.
+    """Return the logarithms of probabilities minus their mean over the last axis, float32 of the same shape.
 
     Probabilities below 1e-4 count as 1e-4.
     """

@@ -1,8 +1,8 @@
-"""Fits of linear models. Several fits to the same rows begin where the one before ended.
+"""Fits linear models. Several fits to the same rows start from each other's result.
 
-The gradient is a combination of rows, and so are all weights that L-BFGS reaches from 0. Where there are few rows and
-many columns, weights are therefore stored as the share of each row, next to the scores that they give. A text has a
-hundred thousand columns and a few thousand rows.
+A text branch has a hundred thousand columns and a few thousand rows. Then a fit stores one number per row instead of
+one weight per column. This is exact: the gradient is a combination of the rows, and so are all weights that L-BFGS
+reaches from 0.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class LinearFit:
-    """Rows to which linear models are fitted.
+    """The rows to which linear models are fitted, one model after the other.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class LinearFit:
     n_classes
         Number of classes of a softmax regression. None means least squares.
     offsets
-        Scores to which those of the model are added, float32 (rows, outputs). With offsets, the bias starts at 0.
+        Numbers that are added to the scores of the model, float32 (rows, outputs). With offsets, the bias starts at 0.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class LinearFit:
             self._vector[:, -1] = _tensor(_first_bias(targets, n_classes))
 
     def fit(self, strength: float, limits: Limits, factors: np.ndarray | None = None) -> Linear:
-        """Minimise the mean loss plus ``|weights|² / (2 · strength · rows)``.
+        """Fit a model: minimise the mean loss plus ``|weights|² / (2 · strength · rows)``.
 
         Parameters
         ----------
@@ -59,7 +59,8 @@ class LinearFit:
         limits
             When to stop, at the latest.
         factors
-            Factor of each column, float32 (columns,). The weights that are returned belong to columns without factors.
+            Factors by which the columns are multiplied in the fit, float32 (columns,). Small means a strong penalty.
+            The returned model has weights for the columns as they are.
         """
         space = self._space
         space.penalty = 1.0 / (strength * self._rows)
@@ -94,9 +95,9 @@ def fit_linear(
 
 
 class _Products:
-    """Products of columns with weights, and of transposed columns with errors.
+    """The products of a fit: columns times weights gives scores, transposed columns times errors gives weights.
 
-    torch multiplies sparse columns by MKL, where there is one. It is three times as fast as scipy.
+    torch multiplies sparse columns with the library MKL, where it is installed. That is three times as fast as scipy.
     """
 
     def __init__(self, blocks: Blocks) -> None:
@@ -108,12 +109,18 @@ class _Products:
             self._sparse, self._transposed = _sparse_tensor(blocks.sparse), _sparse_tensor(blocks.sparse.T.tocsr())
 
     def scores(self, weights: torch.Tensor) -> torch.Tensor:
-        """Return columns times weights: float32 (rows, outputs) from float32 (columns, outputs)."""
+        """Return the columns times `weights`, which are float32 (columns, outputs).
+
+        The scores are float32 (rows, outputs).
+        """
         scores = self._dense @ weights[self._split :]
         return scores if self._sparse is None else scores + self._sparse @ weights[: self._split]
 
     def weights(self, errors: torch.Tensor) -> torch.Tensor:
-        """Return transposed columns times errors: float32 (columns, outputs) from float32 (rows, outputs)."""
+        """Return the transposed columns times `errors`, which are float32 (rows, outputs).
+
+        The result is (columns, outputs).
+        """
         weights = errors.new_zeros(self.width, errors.shape[1])
         weights[self._split :] = (errors.T @ self._dense).T  # half the time of the transposed columns times errors
         if self._transposed is not None:
@@ -140,7 +147,7 @@ def _sparse_tensor(matrix: sparse.csr_matrix) -> torch.Tensor:
 
 
 class _Space(ABC):
-    """See `Space`. Columns have factors."""
+    """A `Space` whose columns are multiplied by factors."""
 
     penalty = 0.0
 
@@ -151,22 +158,25 @@ class _Space(ABC):
     @property
     @abstractmethod
     def shape(self) -> tuple[int, int]:
-        """Number of parts of a vector, and length of each."""
+        """The number of parts of a vector, and the length of each part."""
 
     @abstractmethod
     def scores(self, vector: torch.Tensor) -> torch.Tensor:
-        """See `Space.scores`."""
+        """Return the scores of all rows, see `Space.scores`."""
 
     @abstractmethod
     def gradient(self, errors: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
-        """See `Space.gradient`."""
+        """Return the gradient of the objective, see `Space.gradient`."""
 
     @abstractmethod
     def weights(self, vector: torch.Tensor) -> torch.Tensor:
-        """Return the weights of columns without factors, float32 (columns, outputs)."""
+        """Return the weights for the columns as they are, without their factors, float32 (columns, outputs)."""
 
     def with_factors(self, vector: torch.Tensor, factors: np.ndarray | None) -> torch.Tensor:
-        """Set the factors of the columns, float32 (columns,). Return a vector to start from, near to `vector`."""
+        """Set the factors of the columns, float32 (columns,), for the next fit. Return a vector for it to start from.
+
+        That vector is `vector`, the last fit's result, adapted to the new factors.
+        """
         self._factors = None if factors is None else _tensor(factors)[:, None]
         return vector
 
@@ -175,7 +185,7 @@ class _Space(ABC):
 
 
 class _ColumnSpace(_Space):
-    """A vector has the weight of each column."""
+    """A space for few columns: a vector holds the weight of each column."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -195,7 +205,12 @@ class _ColumnSpace(_Space):
 
 
 class _RowSpace(_Space):
-    """A vector has the share of each row in the weights, and the scores of the rows without the bias."""
+    """A space for many columns: a vector holds one number per row.
+
+    The weights are the sum of the rows times these numbers.
+
+    A second part of the vector holds the scores of the rows without the bias, so that they need not be computed again.
+    """
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -220,17 +235,17 @@ class _RowSpace(_Space):
         return vector
 
     def _scores_of(self, shares: torch.Tensor) -> torch.Tensor:
-        """Return the scores of weights that have these shares of the rows."""
+        """Return the scores of the weights that `shares`, one number per row, stand for."""
         return self._products.scores(self._scaled(self._scaled(self._products.weights(shares))))
 
 
 def _space(products: _Products) -> _Space:
-    """Return the space with the smaller vectors."""
+    """Return the space whose vectors are smaller: over rows or over columns."""
     return (_RowSpace if 2 * products.rows < products.width else _ColumnSpace)(products)
 
 
 class _SquaredError:
-    """Half the mean squared error."""
+    """The loss of a regression: half the mean squared error."""
 
     def __init__(self, targets: np.ndarray) -> None:
         self._targets = _tensor(targets.astype(np.float32))[:, None]
@@ -241,7 +256,7 @@ class _SquaredError:
 
 
 class _LogLoss:
-    """The mean log loss of class indices or of shares of the classes."""
+    """The loss of a classifier: the mean log loss. The targets are class indices or shares of the classes."""
 
     def __init__(self, targets: np.ndarray) -> None:
         self._targets = _tensor(targets.astype(np.float32 if targets.ndim == 2 else np.int64))

@@ -1,4 +1,4 @@
-"""Sets up logging for a person who reads CloudWatch at night: one line for each step, on stdout."""
+"""Sets up the log, which a person reads in CloudWatch: one line per step, on stdout."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ _QUIET = ("autogluon", "sentence_transformers", "transformers", "lightning", "py
 
 
 class _OneLine(logging.Formatter):
-    """Formatter that puts each record on one line, also a traceback: in CloudWatch, every line is an event."""
+    """A formatter that puts each log record on one line, also a traceback. CloudWatch makes an event of every line."""
 
     def format(self, record: logging.LogRecord) -> str:
         return super().format(record).replace("\r", "").replace("\n", " | ")
 
 
 def configure_logging(host: str = "") -> None:
-    """Send the log to stdout, and switch off progress bars, warnings and look-ups of other libraries.
+    """Send the log to stdout. Switch off the progress bars, warnings and look-ups on the network of other libraries.
 
-    Call it before heavy imports, because other libraries read these environment variables when they are imported.
+    Call it before heavy imports: other libraries read environment variables for these when they are imported.
 
     Parameters
     ----------
     host
-        Name of the host that each line begins with. Empty for a job on one host.
+        Name of the host. Each line begins with it. Empty for a job on one host.
     """
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")

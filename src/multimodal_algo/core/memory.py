@@ -1,6 +1,6 @@
 """Measures the memory that this process may still use, and shares it among threads.
 
-The figures of the machine do not show a container's limit.
+A container may use less memory than the machine has. So the container's limit is read too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _VERSIONS = (
 
 
 def available_bytes(control_groups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return the bytes that are available before the machine's memory or the container's limit is used up."""
+    """Return how many more bytes this process can use, within the machine's memory and the container's limit."""
     free = 1024 * _statistic(Path("/proc/meminfo"), "MemAvailable:")
     for limit_file, usage_file, statistics_file, reclaimable in _VERSIONS:
         limit = _number(control_groups / limit_file)
@@ -34,26 +34,26 @@ def available_bytes(control_groups: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def out_of_memory_kills(control_groups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return the number of processes that the system has killed because the container's memory was used up."""
+    """Return how many processes the system has killed because the container reached its memory limit."""
     files = (control_groups / "memory.events", control_groups / "memory/memory.oom_control")
     return max(_statistic(file, "oom_kill") for file in files)
 
 
 def limit_autogluon_memory() -> None:
-    """Set ``AG_MEMORY_LIMIT_IN_GB`` to the container's limit, so that AutoGluon skips models that would not fit."""
+    """Set ``AG_MEMORY_LIMIT_IN_GB`` to the container's memory limit. AutoGluon then skips models that would not fit."""
     resident = 1024 * _statistic(Path("/proc/self/status"), "VmRSS:")
     os.environ.setdefault("AG_MEMORY_LIMIT_IN_GB", f"{(available_bytes() + resident) / 1024**3:.2f}")
 
 
 class MemoryGate:
-    """An amount of memory of which threads take parts. They wait while there is too little of it.
+    """A fixed amount of memory that threads share. A thread reserves bytes, and waits until enough are free.
 
-    A thread that holds a part does not wait for another one. Otherwise threads could wait for each other.
+    A thread must not reserve more while it holds some. Otherwise two threads could wait for each other for ever.
 
     Parameters
     ----------
     total
-        Number of bytes.
+        Number of bytes that all threads together may hold.
     """
 
     def __init__(self, total: int) -> None:
@@ -62,7 +62,10 @@ class MemoryGate:
         self._changed = threading.Condition()
 
     def take(self, size: int, *, waits: bool = True) -> bool:
-        """Take bytes, at most `total`. Return False where there are too few, and `waits` is False."""
+        """Reserve `size` bytes, at most `total`.
+
+        Wait until they are free, or return False at once if `waits` is False.
+        """
         size = min(size, self.total)
         with self._changed:
             if not waits and self._free < size:
@@ -72,14 +75,14 @@ class MemoryGate:
             return True
 
     def give_back(self, size: int) -> None:
-        """Give back bytes that were taken."""
+        """Free bytes that `take` has reserved."""
         with self._changed:
             self._free += min(size, self.total)
             self._changed.notify_all()
 
     @contextmanager
     def holding(self, size: int) -> Iterator[Hold]:
-        """Reserve bytes of the memory while the context is open. See `take` for when it waits."""
+        """Reserve `size` bytes for the duration of a ``with`` block. Wait until they are free."""
         self.take(size)
         hold = Hold(self, min(size, self.total))
         try:
@@ -89,21 +92,21 @@ class MemoryGate:
 
 
 class Hold:
-    """Bytes that a thread has taken from a gate."""
+    """The bytes that one thread has reserved."""
 
     def __init__(self, gate: MemoryGate, size: int) -> None:
         self._gate = gate
         self._size = size
 
     def only(self, size: int | None) -> None:
-        """Give back all but `size` bytes. None keeps them."""
+        """Keep `size` of the reserved bytes and free the others. None keeps all."""
         if size is not None and size < self._size:
             self._gate.give_back(self._size - size)
             self._size = size
 
 
 def return_freed_memory() -> None:
-    """Return memory that was freed to the system. The C library otherwise keeps much of it for later."""
+    """Return freed memory from this process to the system. The C library otherwise keeps much of it for later use."""
     with suppress(OSError, AttributeError):  # another C library than glibc
         ctypes.CDLL(None).malloc_trim(0)
 

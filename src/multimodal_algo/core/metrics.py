@@ -1,4 +1,4 @@
-"""The metrics by which training selects a model and which it reports, each declared once.
+"""The metrics, each declared once. Training selects a model with one of them, and reports all that suit the task.
 
 The metric definitions and objectives of ``CreateAlgorithm`` and the table in ``docs/training.md`` are made from
 `METRICS`. A new metric is one entry there.
@@ -25,7 +25,7 @@ _NUMBERS: tuple[ProblemType, ...] = ("regression",)
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of predictions.
+    """A measure of how good predictions are, such as the accuracy.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Metric:
     problem_types
         Problem types for which the metric is computed.
     greater_is_better
-        Direction of the metric.
+        Whether a greater value is better.
     function
         Function of the true class indices, int (rows,), and the probabilities, float (rows, n). For a regression, of
         the true numbers, float (rows,), and the predicted ones, float (rows,).
@@ -52,30 +52,30 @@ class Metric:
     is_objective: bool = True
 
     def __call__(self, truth: np.ndarray, predictions: np.ndarray) -> float:
-        """Return the value of the metric for predictions, float (rows, n)."""
+        """Return the value of the metric: `truth` has the true label of each row, `predictions` are float (rows, n)."""
         return float(self.function(truth, predictions[:, 0] if predictions.shape[1] == 1 else predictions))
 
     @property
     def platform_name(self) -> str:
-        """The name of the metric on the platform. Every metric is of held-out rows."""
+        """The name of the metric on SageMaker: ``validation:`` and its own name, as held-out rows are used."""
         return f"validation:{self.name}"
 
     @property
     def expression(self) -> str:
-        """The regular expression by which the platform finds the value in the log, as its one group.
+        """The regular expression with which SageMaker finds the value in the log. Its one group is the value.
 
-        `report.metrics.log_metrics` writes the lines.
+        `report.metrics.log_metrics` writes these log lines.
         """
         return rf"{self.platform_name}=({_NUMBER});"
 
     @property
     def direction(self) -> str:
-        """The direction as the platform's tuning jobs call it."""
+        """``Maximize`` or ``Minimize``, as SageMaker's tuning jobs call the direction of the metric."""
         return "Maximize" if self.greater_is_better else "Minimize"
 
 
 def accuracy(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the share of rows whose likeliest class is the true one."""
+    """Return the share of rows whose most probable class is the true class."""
     return float((probabilities.argmax(axis=1) == truth).mean())
 
 
@@ -86,15 +86,18 @@ def log_loss(truth: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def calibration_error(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the expected calibration error of the likeliest class with 15 bins (Guo et al., 2017)."""
+    """Return the expected calibration error: how far probabilities are from the share of right rows.
+
+    It is computed for the most probable class, in 15 bins (Guo et al., 2017).
+    """
     return float(sum(abs(sure - right) * share for sure, right, share in calibration_curve(truth, probabilities)))
 
 
 def calibration_curve(truth: np.ndarray, probabilities: np.ndarray) -> list[tuple[float, float, float]]:
-    """Return the points of the calibration curve, one for each of 15 bins that has rows.
+    """Return the points of the calibration curve, one for each of 15 bins of probability that has rows.
 
-    A point has the mean probability of the likeliest class, the share of right rows in the bin, and the share of all
-    rows that are in the bin.
+    A point has three numbers: the mean probability of the most probable class, the share of right rows in the bin, and
+    the share of all rows that are in the bin.
     """
     sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
     bins = np.minimum((sure * _BINS).astype(int), _BINS - 1)
@@ -120,7 +123,10 @@ def _balanced_accuracy(truth: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def _roc_auc(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the mean over the classes, each against the rest, without classes that no row or every row has."""
+    """Return the mean area under the ROC curve over the classes, each against the rest.
+
+    A class that no row or every row has is left out.
+    """
     if probabilities.shape[1] == 2:
         probabilities, labels = probabilities[:, 1:], [1]
     else:
@@ -135,7 +141,10 @@ def _roc_auc(truth: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def _area(is_class: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the area under the ROC curve, by ranks. With many classes scikit-learn's function takes minutes."""
+    """Return the area under the ROC curve of one class, computed from ranks.
+
+    scikit-learn's function takes minutes if there are many classes.
+    """
     from scipy.stats import rankdata
 
     rows = int(is_class.sum())
@@ -179,25 +188,25 @@ REGRESSION: Mapping[str, Metric] = {m.name: m for m in METRICS if m.problem_type
 
 
 def metrics_of(task: Task) -> Mapping[str, Metric]:
-    """Return the metrics that suit a task, by name."""
+    """Return the metrics that suit a task, each under its name."""
     return REGRESSION if task.is_regression else CLASSIFICATION
 
 
 def scores_of(task: Task, truth: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-    """Return the values of all metrics that suit a task for predictions, float (rows, n)."""
+    """Return the values of all metrics that suit a task, each under its name. The predictions are float (rows, n)."""
     return {name: metric(truth, predictions) for name, metric in metrics_of(task).items()}
 
 
 def default_metric(task: Task) -> str:
-    """Return the metric by which training selects where ``eval_metric`` is not set.
+    """Return the metric with which training selects a model if ``eval_metric`` is not set.
 
-    It is a proper score: the best value is reached by the true probabilities.
+    It is a proper score: no predictions score better than the true probabilities.
     """
     return "rmse" if task.is_regression else "log_loss"
 
 
 def metrics_markdown() -> str:
-    """Return the table of metrics for ``docs/training.md``, with a final newline."""
+    """Return the table of metrics in ``docs/training.md`` as Markdown, with a final newline."""
     lines = ["| metric | computed for | better is | meaning |", "| --- | --- | --- | --- |"]
     for metric in METRICS:
         kind = "regression" if metric.problem_types == _NUMBERS else "classes"

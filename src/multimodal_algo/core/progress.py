@@ -1,4 +1,4 @@
-"""Shows the progress of a command: a bar on a terminal, otherwise a line every 5 s."""
+"""Shows how far a command is: a bar on a terminal, otherwise a line every 5 s."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LINE_EVERY_S = 5.0
 
 
 class Progress:
-    """The progress of a command, as a context.
+    """Shows how far a command is, as a context manager.
 
     Parameters
     ----------
@@ -19,14 +19,14 @@ class Progress:
     noun
         Name of the counted things in the plural, for example ``records``.
     total
-        Size of the whole in any unit, for example bytes. None where it is not known.
+        Size of the whole work in any unit, for example bytes. None where it is not known.
 
     Attributes
     ----------
     count
-        Number of things up to now.
+        Number of things processed up to now.
     done
-        Part of the total up to now.
+        Processed share of `total`, in the same unit.
     """
 
     def __init__(self, what: str, noun: str, total: int | None) -> None:
@@ -57,7 +57,7 @@ class Progress:
         return time.monotonic() - self._started
 
     def at(self, count: int, done: int) -> None:
-        """Set the number of things and the part of the total, and show them."""
+        """Show that `count` things, and `done` of the total, are processed."""
         self.count, self.done = count, done
         if self._bar is not None:
             self._bar.update(self._task, completed=done, count=count)

@@ -15,7 +15,10 @@ ID = "ID"
 
 
 class Modality(StrEnum):
-    """The kind of data in a column. The value is the suffix of the column without the underscore."""
+    """The kind of data in a column: text, number, category or image.
+
+    The value is the column's suffix without underscore.
+    """
 
     TEXT = "text"
     NUM = "num"
@@ -24,13 +27,13 @@ class Modality(StrEnum):
 
     @property
     def suffix(self) -> str:
-        """The ending of the columns of this modality, for example ``_text``."""
+        """The ending of the names of such columns, for example ``_text``."""
         return f"_{self.value}"
 
 
 @lru_cache(maxsize=10_000)
 def modality_of(column: str) -> Modality | None:
-    """Return the modality of a feature column from its suffix. None for other columns, also ``label`` and ``ID``."""
+    """Return the modality that the suffix of a column's name gives. None for ``label``, ``ID`` and any other name."""
     for modality in Modality:
         if column.endswith(modality.suffix):
             return modality
@@ -39,7 +42,7 @@ def modality_of(column: str) -> Modality | None:
 
 @dataclass(frozen=True)
 class FeatureSchema:
-    """The columns of a dataset.
+    """The names of the columns of a dataset. The suffix of a name gives the modality of the column.
 
     Parameters
     ----------
@@ -51,7 +54,7 @@ class FeatureSchema:
 
     @cached_property
     def features(self) -> tuple[str, ...]:
-        """The feature columns, in file order."""
+        """The columns that models learn from, all but ``label`` and ``ID``, in the order of the file."""
         return tuple(column for column in self.columns if column not in (LABEL, ID))
 
     @property
@@ -61,9 +64,9 @@ class FeatureSchema:
 
     @cached_property
     def inference_columns(self) -> tuple[str, ...]:
-        """The fields of an inference line: all training columns except ``label``, in the same order."""
+        """The fields of a line in an inference request: all training columns except ``label``, in the same order."""
         return tuple(column for column in self.columns if column != LABEL)
 
     def of(self, modality: Modality) -> tuple[str, ...]:
-        """Return the feature columns of one modality, in file order."""
+        """Return the feature columns of one modality, in the order of the file."""
         return tuple(column for column in self.features if modality_of(column) is modality)

@@ -1,4 +1,7 @@
-"""Sparse rows as plain arrays. scipy's matrices check themselves at each step, which takes longer than a small step."""
+"""Sparse rows as plain numpy arrays, for requests with few rows.
+
+scipy's sparse matrices check their arrays in each operation. For a few rows, the checks take longer than the operation.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from scipy import sparse
 
 @dataclass(frozen=True)
 class SparseRows:
-    """Rows with few numbers that are not 0, in the layout of scipy's CSR matrices.
+    """A matrix with few numbers that are not 0, in the layout of scipy's CSR matrices.
 
     Parameters
     ----------
@@ -20,7 +23,7 @@ class SparseRows:
     columns
         Column of each number, int (n,).
     ends
-        Position of the first number of each row, and the end of the last row, int (rows + 1,).
+        Position in `values` of the first number of each row, and the end of the last row, int (rows + 1,).
     width
         Number of columns.
     """
@@ -32,7 +35,7 @@ class SparseRows:
 
     @classmethod
     def of(cls, matrix: sparse.csr_matrix) -> SparseRows:
-        """Return the rows of a matrix. They share its arrays."""
+        """Return the rows of a scipy matrix. Both share the same arrays."""
         return cls(matrix.data, matrix.indices, matrix.indptr, matrix.shape[1])
 
     @property
@@ -41,11 +44,11 @@ class SparseRows:
         return len(self.ends) - 1
 
     def matrix(self) -> sparse.csr_matrix:
-        """Return the rows as a matrix, float32 (rows, width). It shares their arrays."""
+        """Return the rows as a scipy matrix, float32 (rows, width). Both share the same arrays."""
         return sparse.csr_matrix((self.values, self.columns, self.ends), (self.rows, self.width))
 
     def times(self, factor: float) -> SparseRows:
-        """Return the rows times a number."""
+        """Return the rows with every number multiplied by `factor`."""
         return SparseRows(self.values * np.float32(factor), self.columns, self.ends, self.width)
 
     def take(self, rows: np.ndarray) -> SparseRows:
@@ -57,7 +60,7 @@ class SparseRows:
 
 
 def side_by_side(blocks: Sequence[SparseRows], rows: int) -> SparseRows:
-    """Return blocks of the same `rows` next to each other."""
+    """Return one block with the columns of all `blocks`, which have the same number of `rows`."""
     counts = [np.diff(block.ends) for block in blocks]
     ends = _ends(np.sum([np.zeros(rows, dtype=np.int64), *counts], axis=0))
     values = np.empty(ends[-1], dtype=np.float32)

@@ -29,7 +29,7 @@ def local_path(location: Location) -> Path:
 
 
 def local_data(location: Location, folder: Path) -> Path:
-    """Return a file or folder on this machine: `location` itself, or `folder` after a `fetch` into it."""
+    """Return a file or folder on this machine: `location` itself, or `folder` with the objects downloaded from S3."""
     if not is_s3(location):
         return local_path(location)
     fetch(location, folder)
@@ -37,7 +37,7 @@ def local_data(location: Location, folder: Path) -> Path:
 
 
 def local_file(location: Location, folder: Path) -> Path:
-    """Return a file on this machine: `location` itself, or a copy of its object in `folder`.
+    """Return a file on this machine: `location` itself, or its download from S3 in `folder`.
 
     Raises
     ------
@@ -53,19 +53,19 @@ def local_file(location: Location, folder: Path) -> Path:
 
 
 def fetch(uri: str, folder: Path) -> list[Path]:
-    """Copy all objects whose keys begin with the key of an ``s3://`` URI, as jobs do (API: S3Prefix).
+    """Download all objects whose keys begin with the key of an ``s3://`` URI, as a job does with ``S3Prefix``.
 
     Parameters
     ----------
     uri
         URI of an object or a prefix. Keys that end with a slash mark folders and are ignored.
     folder
-        Folder of the copies, made when missing. Copies have the part of the key after the prefix as their path.
+        Folder for the downloads, made when missing. The path of a download is the part of its key after the prefix.
 
     Returns
     -------
     list of pathlib.Path
-        Paths of the copies, in the order of the keys.
+        Paths of the downloads, in the order of the keys.
 
     Raises
     ------
@@ -88,16 +88,18 @@ def fetch(uri: str, folder: Path) -> list[Path]:
 
 @contextmanager
 def output_folder(location: Location, folder: Path) -> Iterator[Path]:
-    """Give a folder for results, made when missing. At the end of the context its files are at `location`.
+    """Give a folder to write results into, made when missing.
 
-    The files of a job that fails are there too, as on the platform.
+    When the ``with`` block ends, the results are at `location`.
+
+    They are there also when the block fails, as on SageMaker.
 
     Parameters
     ----------
     location
-        A folder, or an ``s3://`` URI. The bucket is looked up at once.
+        Where the results go: a folder, or an ``s3://`` URI. A bucket is looked up before the block begins.
     folder
-        Folder to use if `location` is in S3.
+        Folder on this machine to write into if `location` is in S3.
 
     Raises
     ------
@@ -122,7 +124,7 @@ def output_folder(location: Location, folder: Path) -> Iterator[Path]:
 
 
 def upload(source: Path, uri: str) -> None:
-    """Copy a file, or all files below a folder, to an ``s3://`` URI. The keys end with the relative paths.
+    """Upload a file, or all files below a folder, to an ``s3://`` URI. Each file's relative path ends its key.
 
     Raises
     ------
@@ -139,7 +141,7 @@ def upload(source: Path, uri: str) -> None:
 
 @contextmanager
 def _client(location: str) -> Iterator[tuple[Any, str, str]]:
-    """Give a client, the bucket and the key. Errors of S3 become messages."""
+    """Give an S3 client, and the bucket and key of `location`. Errors of S3 become messages for users."""
     import boto3
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
@@ -165,7 +167,10 @@ def _client(location: str) -> Iterator[tuple[Any, str, str]]:
 
 
 def _relative(key: str, prefix: str) -> str:
-    """Return the part of a key after its prefix, or after the folder of a prefix that is not a folder itself."""
+    """Return the part of an object's key after the prefix.
+
+    If the prefix ends within a file's name, return the whole name.
+    """
     folder = prefix if prefix.endswith("/") else f"{prefix}/"
     return key.removeprefix(folder if key.startswith(folder) else "".join(prefix.rpartition("/")[:2]))
 

@@ -1,4 +1,4 @@
-"""The task: the kind of the label and the length of a prediction."""
+"""The task of a model: whether it predicts classes or a number."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ ProblemType = Literal["binary", "multiclass", "regression"]
 
 @dataclass(frozen=True)
 class Task:
-    """The task of a model: the kind and the length of a prediction.
+    """The kind of prediction that a model makes, a class or a number, with its length.
 
     Parameters
     ----------
     problem_type
-        AutoGluon's name of the kind.
+        AutoGluon's name for the kind: ``binary``, ``multiclass`` or ``regression``.
     outputs
         Length n of a prediction: the number of classes, or 1 for a regression.
     """
@@ -35,15 +35,18 @@ class Task:
 
     @classmethod
     def of(cls, problem_type: ProblemType, n_classes: int) -> Task:
-        """Return the task of a problem type. `n_classes` is not used for a regression."""
+        """Return the task with this problem type and number of classes. A regression ignores `n_classes`."""
         return cls.regression() if problem_type == "regression" else cls.of_classes(n_classes)
 
     @property
     def is_regression(self) -> bool:
-        """Whether the label is a number."""
+        """Whether the model predicts a number."""
         return self.problem_type == "regression"
 
     @property
     def dtype(self) -> Literal["float32", "float64"]:
-        """The type of votes and predictions: numbers keep the digits of their labels, probabilities need fewer."""
+        """The type of predictions. Predicted numbers need float64 to have all digits of their labels.
+
+        Probabilities do not.
+        """
         return "float64" if self.is_regression else "float32"

@@ -1,8 +1,10 @@
-"""One form for each value of a category or label, whatever wrote it. Training and serving share these functions.
+"""One spelling for each value of a category or label, whatever program wrote it.
 
-White space at the ends, the Unicode form, and the spelling of booleans and of timestamps never matter. The spelling of
-a number does not matter in a column of numbers: there `1`, `1.0` and `1e0` are one value. `01` is a code, not a number.
-Whatever cannot be decided stays apart: case, blanks inside, characters that look alike.
+Training and serving share these rules.
+
+White space at the ends, the Unicode form, and the spelling of booleans and of timestamps never matter. In a column of
+numbers, the spelling of a number does not matter either: `1`, `1.0` and `1e0` are one value. `01` is a code, not a
+number. Values that may differ in meaning stay apart: case, blanks inside, characters that look alike.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ _LOOK_ALIKES = str.maketrans(
 
 
 def trimmed(text: str) -> str:
-    """Return a text in Unicode form NFC, without white space and invisible characters at its ends."""
+    """Return a text in the Unicode form NFC, without white space and invisible characters at its ends."""
     text = text.strip()
     if text.isascii():
         return text
@@ -50,10 +52,10 @@ def trimmed(text: str) -> str:
 
 
 def category_value(text: str) -> str:
-    """Return the form of a category's cell that does not need to know the other cells of its column.
+    """Return the one spelling of a category's cell, as far as the cell alone shows it.
 
-    Booleans are ``true`` and ``false``. Timestamps are ``2024-01-02 03:04:05``, with a fraction and a zone if they have
-    one, and ``2024-01-02`` at midnight without a zone.
+    Booleans become ``true`` and ``false``. Timestamps become ``2024-01-02 03:04:05``, with a fraction and a zone if
+    they have one, and ``2024-01-02`` at midnight without a zone. Numbers are for `in_number_column`.
     """
     text = trimmed(text)
     if len(text) in (4, 5) and (lowered := text.lower()) in _BOOLEANS:
@@ -64,13 +66,16 @@ def category_value(text: str) -> str:
 
 
 def is_like_missing(text: str) -> bool:
-    """Whether people write a text for a missing value, for example ``N/A``."""
+    """Return whether a text is one that people write for a missing value, for example ``N/A``."""
     return len(text) <= _LONGEST_MISSING and text.lower() in _LIKE_MISSING
 
 
 @lru_cache(maxsize=100_000)
 def number_value(text: str) -> str | None:
-    """Return the one spelling of a number, exact to the last digit. None for anything else, also for ``01``."""
+    """Return the one spelling of the number that a text spells, exact to the last digit.
+
+    None for other texts and for ``01``.
+    """
     match = _NUMBER.fullmatch(text) if len(text) <= _LONGEST_NUMBER else None
     if match is None or _CODE.match(text):
         return None
@@ -86,13 +91,13 @@ def number_value(text: str) -> str | None:
 
 
 def are_numbers(values: Iterable[str]) -> bool:
-    """Return whether the values of a column are numbers, so that their spelling does not matter.
+    """Return whether all values of a column are numbers, so that the spelling of a number does not matter in it.
 
     Parameters
     ----------
     values
-        Values in the form of `category_value`, in any order. Missing ones do not count, which are empty or ``NaN``,
-        and neither do codes such as ``01``.
+        Values as `category_value` spells them, in any order. Missing values (empty or ``NaN``) and codes such as ``01``
+        are not looked at.
     """
     has_numbers = False
     for value in values:
@@ -104,24 +109,29 @@ def are_numbers(values: Iterable[str]) -> bool:
 
 
 def is_code(value: str) -> bool:
-    """Return whether digits are not a number, because they begin with a zero that a number would not have."""
+    """Return whether a value of digits is a code and not a number: it begins with a zero, as ``01`` does."""
     return bool(_CODE.match(value)) and bool(_NUMBER.fullmatch(value))
 
 
 def in_number_column(value: str) -> str:
-    """Return a category's value, in the form of `category_value`, as a column of numbers has it. ``NaN`` is missing."""
+    """Return the one spelling of a value in a column of numbers. ``NaN`` counts as missing.
+
+    `value` is spelled as `category_value` does it.
+    """
     return number_value(value) or ("" if value in _NULLS else value)
 
 
 def classes_of(counts: Mapping[str, int], classes: Collection[str] = ()) -> dict[str, str]:
-    """Return the class of each label. Its name is the spelling that most rows have.
+    """Return the class of each label.
+
+    Labels that spell the same value are one class, named by its most frequent spelling.
 
     Parameters
     ----------
     counts
-        Number of rows by label, without white space at their ends.
+        Number of rows of each label. Labels have no white space at their ends.
     classes
-        Names that classes already have. They stay.
+        Names of classes that exist already, for example in the previous model. These names stay.
     """
     key_of = label_keys((*counts, *classes))
     most: dict[str, str] = {}
@@ -132,9 +142,10 @@ def classes_of(counts: Mapping[str, int], classes: Collection[str] = ()) -> dict
 
 
 def label_keys(labels: Iterable[str], are_like: Iterable[str] | None = None) -> dict[str, str]:
-    """Return a key for each label. Spellings of one value have the same key.
+    """Return a key for each label. Labels that spell the same value have the same key.
 
-    `are_like` are the keys of the labels that decide whether labels are numbers, by default those of `labels`.
+    Spellings of numbers are the same value only if all labels are numbers. `are_like` are the keys of the labels that
+    decide this, by default those of `labels`.
     """
     keys = {label: category_value(label) for label in labels}
     if are_numbers(keys.values() if are_like is None else are_like):
@@ -143,7 +154,10 @@ def label_keys(labels: Iterable[str], are_like: Iterable[str] | None = None) -> 
 
 
 def rows_by_class(counts: Mapping[str, int], class_of: Mapping[str, str] | None = None) -> Counter[str]:
-    """Return the number of rows by class, where `counts` has them by label. `class_of` is that of `classes_of`."""
+    """Return the number of rows of each class, from `counts`, the number of rows of each label.
+
+    `class_of` is the result of `classes_of`.
+    """
     class_of = classes_of(counts) if class_of is None else class_of
     rows: Counter[str] = Counter()
     for label, count in counts.items():
@@ -152,9 +166,10 @@ def rows_by_class(counts: Mapping[str, int], class_of: Mapping[str, str] | None 
 
 
 def near_spellings(values: Iterable[str]) -> list[tuple[str, str]]:
-    """Return pairs of values that are not the same, but might be meant so.
+    """Return pairs of different values that might be meant as one.
 
-    They differ in case, in blanks, in characters that look alike, or are numbers in a column that has other values too.
+    They differ only in case, in blanks or in characters that look alike. Or both are the same number in a column that
+    also has other values.
     """
     first: dict[str, str] = {}
     pairs = []
@@ -166,7 +181,10 @@ def near_spellings(values: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def cut_zeros(values: Iterable[str]) -> tuple[str, str] | None:
-    """Return two spellings of one number that may be two versions, such as ``1.1`` and ``1.10``, if there are any."""
+    """Return two values that are one number but may be two versions, such as ``1.1`` and ``1.10``.
+
+    None if there are no such values.
+    """
     first: dict[str, str] = {}
     for value in values:
         whole, _, decimals = value.partition(".")

@@ -1,4 +1,4 @@
-"""Files of work items as bytes, which travel between hosts."""
+"""Files of work items as arrays of bytes, in which form they travel between hosts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def read_files(directory: Path) -> dict[str, np.ndarray]:
-    """Return the bytes of all files, uint8, by their path below `directory`.
+    """Read all files below `directory`. Return the bytes of each file, uint8, under its relative path.
 
     The bytes stay readable when the files are removed.
     """
@@ -18,7 +18,7 @@ def read_files(directory: Path) -> dict[str, np.ndarray]:
 
 
 def write_files(files: Mapping[str, np.ndarray], directory: Path) -> None:
-    """Write the result of `read_files` into `directory`, which is made when missing."""
+    """Write files that `read_files` has returned into `directory`, which is made when missing."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         path = directory / name

@@ -1,4 +1,4 @@
-"""The hosts of a job, as the platform names them to each host."""
+"""The hosts (instances) of a training job, as SageMaker names them to each host."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class InstanceGroup:
-    """Hosts of one instance type in a heterogeneous cluster."""
+    """Hosts of one instance type. A heterogeneous cluster has several such groups."""
 
     name: str
     instance_type: str
@@ -16,18 +16,18 @@ class InstanceGroup:
 
 @dataclass(frozen=True)
 class Hosts:
-    """The hosts of a job.
+    """The hosts (instances) of a training job.
 
     Parameters
     ----------
     current
         Name of this host.
     names
-        Names of all hosts, sorted. The first host leads: it runs the head of Ray, and writes the artifact.
+        Names of all hosts, sorted. The first host leads: it runs Ray's head node, and writes the artifact.
     interface
         Network interface between the hosts, for example ``eth0``. None where the platform does not name it.
     groups
-        Instance groups. Empty where the platform does not name any.
+        Instance groups of a heterogeneous cluster. Otherwise empty.
     """
 
     current: str
@@ -37,12 +37,12 @@ class Hosts:
 
     @property
     def first(self) -> str:
-        """Name of the host that leads."""
+        """Name of the first host, which leads the job."""
         return self.names[0]
 
     @property
     def leads(self) -> bool:
-        """Whether this is the first host."""
+        """Whether this host is the first one, which leads the job."""
         return self.current == self.first
 
     @property
@@ -51,7 +51,7 @@ class Hosts:
         return self.names[1:]
 
     def summary(self) -> str:
-        """Return the names of the hosts for the log, with their instance types where these differ."""
+        """Return the names of the hosts for a log line, with their instance types if these differ."""
         kinds = {host: f" ({group.name}, {group.instance_type})" for group in self.groups for host in group.hosts}
         named = kinds if len(self.groups) > 1 else {}
         return ", ".join(host + named.get(host, "") for host in self.names)

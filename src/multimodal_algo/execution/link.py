@@ -1,8 +1,8 @@
-"""The connection between the first host and each other host. It shows which hosts are there, and how the job ends.
+"""The connection between the first host and each other host. Through it, all hosts learn when the job ends and why.
 
 There is one TCP connection per host, with one JSON object per line. A host sends ``{"host": name}`` first, and
-``{"failed": cause}`` when it cannot go on. The first host sends ``{"ray": address}`` when all hosts are connected, and
-``{"end": cause or null}`` at the end. When a connection closes before the end, its host is lost.
+``{"failed": cause}`` if it cannot go on. The first host sends ``{"ray": address}`` when all hosts are connected, and
+``{"end": cause or null}`` at the end. If a connection closes before the end, its host counts as lost.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ _GOODBYE_S = 30
 
 
 class Lost(PlatformError):
-    """A host that other hosts need is gone."""
+    """A host without which the job cannot go on has disappeared."""
 
 
 class Leader:
-    """The first host's end of all connections.
+    """The connections to all other hosts, as the first host uses them.
 
     Parameters
     ----------
     hosts
         Hosts of the job.
     port
-        Port to listen at.
+        Port to listen on.
     """
 
     def __init__(self, hosts: Hosts, port: int = PORT) -> None:
@@ -59,12 +59,12 @@ class Leader:
         threading.Thread(target=self._accept, name="hosts", daemon=True).start()
 
     def gather(self, timeout_s: float) -> None:
-        """Wait until all hosts are connected.
+        """Wait until all other hosts are connected.
 
         Raises
         ------
         PlatformError
-            Hosts did not connect in time, or failed. The message names them.
+            A host did not connect in time, or reported a failure. The message names the host.
         """
         with self._changed:
             self._waited = not self._changed.wait_for(lambda: self._failed or not self._missing(), timeout_s)
@@ -77,17 +77,17 @@ class Leader:
             )
 
     def invite(self, address: str) -> None:
-        """Send the address of the head of Ray to all hosts."""
+        """Send the address of Ray's head node to all other hosts, so that they can join Ray."""
         for line in list(self._lines.values()):
             line.send({"ray": address})
 
     def require_all_well(self) -> None:
-        """Check that no host has failed. A host that is lost has not failed.
+        """Raise an error if a host has reported a failure. A host that has merely disappeared does not count.
 
         Raises
         ------
         PlatformError
-            A host has failed. The message has its name and the cause.
+            A host has reported a failure. The message has the name of the host and the cause.
         """
         with self._changed:
             for host, cause in self._failed.items():
@@ -95,12 +95,15 @@ class Leader:
 
     @property
     def address(self) -> str:
-        """IP address at which the other hosts reach the first one. Empty until one of them is connected."""
+        """IP address at which the other hosts reach this host. Empty until another host is connected."""
         with self._changed:
             return self._address
 
     def end(self, cause: str | None) -> None:
-        """Report the end of the job to all hosts, with the cause if it failed, and wait a while until they know it."""
+        """Report the end of the job to all other hosts, and wait some seconds for them.
+
+        `cause` is the reason of a failure.
+        """
         with self._changed:
             self._end = {"end": cause}
             lines = list(self._lines.values())
@@ -155,7 +158,7 @@ class Leader:
 
 
 class Member:
-    """The end of the connection of any host but the first.
+    """The connection to the first host, as any other host uses it.
 
     Parameters
     ----------
@@ -172,7 +175,7 @@ class Member:
 
     @classmethod
     def join(cls, hosts: Hosts, timeout_s: float, port: int = PORT) -> Member:
-        """Connect to the first host. Its name may not resolve yet, and its program may not have started.
+        """Connect to the first host. Try again while its name is unknown or its program has not started.
 
         Raises
         ------
@@ -195,19 +198,19 @@ class Member:
         return cls(line, hosts.first)
 
     def invitation(self) -> str | None:
-        """Wait until all hosts are connected.
+        """Wait until all hosts are connected and Ray's head node runs, and return its address.
 
         Returns
         -------
         str or None
-            Address of the head of Ray. None where the job has ended well before it needed Ray.
+            Address of Ray's head node. None if the job has succeeded without Ray.
 
         Raises
         ------
         PlatformError
             The job has failed.
         Lost
-            The first host is gone.
+            The first host has disappeared.
         """
         message = self._next()
         if "ray" in message:
@@ -216,28 +219,28 @@ class Member:
         return None
 
     def wait_for_end(self) -> None:
-        """Wait until the job has ended well.
+        """Wait until the job has succeeded.
 
         Raises
         ------
         PlatformError
-            The job has failed. The message has the cause, which names its host.
+            The job has failed. The message has the name of the host that failed, and the cause.
         Lost
-            The first host is gone.
+            The first host has disappeared.
         """
         self._end(self._next())
 
     @property
     def address(self) -> str:
-        """IP address at which the first host reaches this one."""
+        """IP address at which the first host reaches this host."""
         return self._line.address
 
     def fail(self, cause: str) -> None:
-        """Report that this host cannot go on."""
+        """Report to the first host that this host cannot go on, and why."""
         self._line.send({"failed": cause})
 
     def close(self) -> None:
-        """Close the connection, which shows the first host that the end is known here."""
+        """Close the connection. The first host then knows that this host has learned of the end."""
         self._line.close()
 
     def _next(self) -> dict[str, Any]:
@@ -254,7 +257,7 @@ class Member:
 
 
 class _Line:
-    """A connection that carries JSON objects."""
+    """A TCP connection that carries one JSON object per line."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection

@@ -1,4 +1,4 @@
-"""The executor of a job on one host: this process runs the work items, one after the other."""
+"""The executor of a job on one host. This process runs the work items (parts of the job) one after the other."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ class _Here(Generic[T]):
 
 
 class LocalExecutor:
-    """See `Executor`. It needs no Ray."""
+    """An `Executor` that runs work items in this process, without Ray."""
 
     # Networks take the GPU of this process by themselves, so no work item has to ask for one.
     resources = Resources((HERE,), in_process=True)
 
     def run(self, items: Iterable[WorkItem], scratch: Path) -> Iterator[WorkResult]:
-        """See `Executor.run`."""
+        """Run the work items one after the other, see `Executor.run`."""
         for number, item in enumerate(items):
             directory = scratch / str(number)
             directory.mkdir(parents=True)
             yield WorkResult(number, item.work(directory), directory)
 
     def share(self, value: T) -> Shared[T]:
-        """See `Executor.share`."""
+        """Make a value available to work items, see `Executor.share`."""
         return _Here(value)
 
     def ask_hosts(self, question: Callable[[], T]) -> dict[str, T]:
-        """See `Executor.ask_hosts`."""
+        """Answer `question` for this host alone, see `Executor.ask_hosts`."""
         return {HERE: question()}

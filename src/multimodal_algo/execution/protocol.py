@@ -1,4 +1,4 @@
-"""The execution protocol: work items, their results, and the executors that run them.
+"""Work items (parts of a job that any host can do), their results, and the interface of the executors that run them.
 
 `LocalExecutor` runs work items in this process, one after the other. `RayExecutor` runs them on all hosts of a job.
 """
@@ -21,33 +21,33 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Shared(Protocol[T_co]):
-    """A value that work items on every host can get. It is brought to each host once."""
+    """A value that work items on every host can read. It is sent to each host only once."""
 
     def get(self) -> T_co:
-        """Return the value. Nothing in it may be changed."""
+        """Return the shared value. The caller must not change it."""
         ...
 
 
 @dataclass(frozen=True)
 class WorkItem:
-    """A piece of work that any host can run.
+    """A part of a job that any host can do, for example a fit of one branch or the reading of some files.
 
     Parameters
     ----------
     name
         Name for the log and for errors.
     work
-        Function that gets an empty directory, leaves files in it, and returns a small value. It can be pickled, it may
-        be started again from the beginning, and it reads nothing but its own attributes.
+        Function that gets an empty directory, may write files into it, and returns a small value. The function can be
+        pickled, and may be started again from the beginning. It uses nothing but its own attributes.
     wants_gpu
-        Whether the item goes to hosts with a GPU, where there are any.
+        Whether the item should run on a host with a GPU, if the job has any.
     host
-        The only host that can run the item. None where any host can.
+        The only host that can run the item. None if every host can.
     coordinates
-        Whether the item only waits for work items of its own, so that it takes no host's cores.
+        Whether the item only starts other work items and waits for them. Then it needs no CPU core.
     ranks
-        Number of processes that run the item together. With several of them `work` gets a `Rank` too, and the value of
-        the first process counts. There may be fewer processes in the end, down to one, where hosts are lost or few.
+        Number of processes that run the item together. If there are several, `work` also gets a `Rank`, and only the
+        value of the first process counts. If hosts are lost or too few, fewer processes run, but at least one.
     """
 
     name: str
@@ -60,16 +60,16 @@ class WorkItem:
 
 @dataclass(frozen=True)
 class WorkResult:
-    """The result of a work item.
+    """The value and the files that a work item has produced.
 
     Parameters
     ----------
     number
-        Position of the item among those of the call.
+        Position of the item among the items of `Executor.run`.
     value
-        Value that the work returned.
+        Value that the item's function returned.
     directory
-        Files of the work, on this host. The caller may move them.
+        Directory on this host with the files that the function wrote. The caller may move them.
     """
 
     number: int
@@ -79,18 +79,18 @@ class WorkResult:
 
 @dataclass(frozen=True)
 class Resources:
-    """The hosts of a job and what they have.
+    """The hosts of a job, and how many work items they can run at a time.
 
     Parameters
     ----------
     hosts
-        Names of the hosts. The host that asks comes first.
+        Names of the hosts. The host of this process comes first.
     width
-        Number of work items without a GPU that run at the same time.
+        Number of work items that run at the same time, of those that do not use a GPU.
     gpus
-        Number of GPUs of all hosts that work items may use.
+        Number of GPUs that work items may use, on all hosts together.
     gpus_per_host
-        Number of GPUs of each host that has any.
+        Number of GPUs of each host that has GPUs.
     in_process
         Whether this process runs all work items, so that they may hold objects that cannot be pickled.
     """
@@ -115,11 +115,11 @@ class Executor(Protocol):
 
     @property
     def resources(self) -> Resources:
-        """The hosts and what they have."""
+        """The hosts of the job, and how many work items they can run at a time."""
         ...
 
     def run(self, items: Iterable[WorkItem], scratch: Path) -> Iterator[WorkResult]:
-        """Run all work items, and yield each result as soon as it is there, in any order.
+        """Run all work items, and yield each result as soon as the item is done, in any order.
 
         An executor of one process takes an item when the caller has taken the result of the item before. Others take
         all items at once.
@@ -129,7 +129,7 @@ class Executor(Protocol):
         items
             Work items.
         scratch
-            Directory for their files.
+            Directory for the files of all items.
 
         Raises
         ------
@@ -140,26 +140,26 @@ class Executor(Protocol):
         ...
 
     def share(self, value: T) -> Shared[T]:
-        """Make a value available to work items."""
+        """Send a value to all hosts, so that work items can read it there."""
         ...
 
     def ask_hosts(self, question: Callable[[], T]) -> dict[str, T]:
-        """Return the answer of each host by its name. The host that asks comes first."""
+        """Call `question` on each host. Return the answers by name of the host, this host first."""
         ...
 
 
 @dataclass(frozen=True)
 class Parallelism:
-    """Permission to run parts of a fit as work items.
+    """How a fit may split itself into work items: on which executor, and how many at a time.
 
     Parameters
     ----------
     executor
-        Executor of the parts.
+        Executor that runs the parts of the fit.
     at_once
         Number of parts that run at the same time.
     ranks
-        Number of processes that run each part together.
+        Number of processes that run one part together.
     """
 
     executor: Executor
@@ -169,14 +169,14 @@ class Parallelism:
 
 @dataclass(frozen=True)
 class SentDirectory:
-    """A directory that work items can read on every host, for example that of a network.
+    """A directory that work items on every host can read, for example that of a network's files.
 
     Parameters
     ----------
     here
-        The directory itself, for work items of this process.
+        The directory itself, if all work items run in this process. Otherwise None.
     files
-        Bytes of each file by its path below the directory, uint8, for work items of other processes.
+        Bytes of each file, uint8, by path below the directory, if work items run in other processes. Otherwise None.
     """
 
     here: Path | None = None
@@ -190,7 +190,7 @@ class SentDirectory:
         return cls(files=executor.share(read_files(directory)))
 
     def path(self) -> Path:
-        """Return the directory on this host. Each process writes the files once."""
+        """Return the path of the directory on this host. The first call in a process writes the files there."""
         return self.here or _written(self)
 
 

@@ -1,4 +1,4 @@
-"""The ranks of the processes that run one fit together, and how the processes find each other."""
+"""Several processes that fit one model together: how many they are, and how they find each other."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _THREADS = "OMP_NUM_THREADS"
 
 @dataclass(frozen=True)
 class Rank:
-    """The rank of one process of a fit. The executor starts the processes.
+    """The place of one process among those that fit a model together.
 
     Parameters
     ----------
     rank
-        Number of the process. Process 0 has the predictor in the end.
+        Number of this process. Process 0 has the fitted model in the end.
     size
         Number of processes.
     address
         Name or IP address of the host of process 0.
     port
-        Free port of that host. Each fit has another one.
+        Free port of that host, through which the processes find each other. Each fit has its own port.
     nodes
-        Number of hosts. Each has the same number of processes, give or take one.
+        Number of hosts. The processes are spread evenly over them.
     """
 
     rank: int
@@ -38,18 +38,19 @@ class Rank:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process has the predictor in the end."""
+        """Whether this is process 0, which has the fitted model in the end."""
         return self.rank == 0
 
     @property
     def neighbours(self) -> int:
-        """The most processes that its host may have, including this one."""
+        """The largest number of processes that this process's host may have, including this one."""
         return -(-self.size // self.nodes)
 
     def variables(self) -> dict[str, str]:
-        """Return the environment variables that torchrun sets for a process on a host of its own.
+        """Return the environment variables that torchrun sets for a process that is alone on its host.
 
-        With them Lightning takes the process for one of several. It starts no processes, whatever GPUs it sees.
+        With them, Lightning knows that this process is one of several, and starts no more processes, however many GPUs
+        it sees.
         """
         return {
             "RANK": str(self.rank),
@@ -66,7 +67,7 @@ class Rank:
 
     @contextmanager
     def environment(self) -> Iterator[None]:
-        """Set `variables` in ``os.environ``, and restore the values before after the block."""
+        """Set `variables` in ``os.environ`` while the block runs. Afterwards restore the former values."""
         variables = self.variables()
         before = {name: os.environ.get(name) for name in (*variables, _THREADS)}
         os.environ.update(variables)
@@ -81,7 +82,7 @@ class Rank:
 
 
 def free_port() -> int:
-    """Return a port of this host that is not in use."""
+    """Return a TCP port of this host that is not in use."""
     with socket.socket() as probe:
         probe.bind(("", 0))
         return int(probe.getsockname()[1])

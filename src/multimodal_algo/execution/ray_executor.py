@@ -1,4 +1,4 @@
-"""The executor of a job on several hosts, or on one host with several GPUs: Ray deals the work items to them."""
+"""The executor of a job on several hosts, or on one host with several GPUs. Ray distributes the work items to them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _GROUP_S = 15
 
 @dataclass(frozen=True)
 class Node:
-    """A host as Ray knows it: its identifier and the CPUs and GPUs that work items may use."""
+    """A host as Ray knows it: its identifier, and how many CPUs and GPUs work items may use there."""
 
     node_id: str
     cpus: int
@@ -49,12 +49,12 @@ class Node:
 
 
 class WorkFailed(AlgorithmError):
-    """A bug in work of another host. Its traceback is in the log."""
+    """A bug in a work item that ran on another host. The traceback is in the log."""
 
 
 @dataclass(frozen=True)
 class _Put(Generic[T]):
-    """A value in Ray's object store."""
+    """A `Shared` value that is stored in Ray's object store."""
 
     reference: ray.ObjectRef
 
@@ -64,7 +64,7 @@ class _Put(Generic[T]):
 
 @dataclass(frozen=True)
 class _Failed:
-    """The error of a work item, in place of its value. An exception would arrive as one of Ray's own."""
+    """The error of a work item, returned in place of its value. Ray would change the type of a raised exception."""
 
     kind: type[Exception]
     message: str
@@ -73,14 +73,14 @@ class _Failed:
 
 @dataclass(frozen=True)
 class RayExecutor:
-    """See `Executor`. The process is Ray's driver, or runs a work item itself.
+    """An `Executor` that runs work items on all hosts with Ray. A work item may use it to run more work items.
 
     Parameters
     ----------
     nodes
-        The hosts by name, the host of the driver first.
+        The hosts by name. The host of Ray's driver, the process that leads the job, comes first.
     look
-        Called once a second while work items run. It raises an error to end them. It is not pickled.
+        Function that is called once a second while work items run. It raises an error to stop them. It is not pickled.
     """
 
     nodes: dict[str, Node]
@@ -91,12 +91,12 @@ class RayExecutor:
 
     @property
     def _cpus(self) -> int:
-        """CPUs of a work item: all CPUs of the smallest host."""
+        """CPUs that a work item gets: all CPUs of the smallest host."""
         return min(node.cpus for node in self.nodes.values())
 
     @property
     def resources(self) -> Resources:
-        """See `Executor.resources`."""
+        """The hosts, and how many work items they can run at a time. See `Executor.resources`."""
         nodes = self.nodes.values()
         return Resources(
             hosts=tuple(self.nodes),
@@ -106,7 +106,7 @@ class RayExecutor:
         )
 
     def run(self, items: Iterable[WorkItem], scratch: Path) -> Iterator[WorkResult]:
-        """See `Executor.run`."""
+        """Run the work items on all hosts at the same time, see `Executor.run`."""
         pending = {self._begin(item): (number, item) for number, item in enumerate(items)}
         try:
             while pending:
@@ -125,11 +125,11 @@ class RayExecutor:
                 ray.cancel(reference, force=True)
 
     def share(self, value: T) -> Shared[T]:
-        """See `Executor.share`."""
+        """Put a value into Ray's object store, where work items can read it. See `Executor.share`."""
         return _Put(ray.put(value))
 
     def ask_hosts(self, question: Callable[[], T]) -> dict[str, T]:
-        """See `Executor.ask_hosts`."""
+        """Call `question` on each host, see `Executor.ask_hosts`."""
         items = [
             WorkItem(f"a question to {host}", lambda directory: question(), host=host, coordinates=True)
             for host in self.nodes
@@ -155,9 +155,9 @@ class RayExecutor:
         return {"num_cpus": self._cpus}
 
     def do_together(self, item: WorkItem) -> Any:
-        """Return the result of the first of several processes that run a work item together.
+        """Run a work item in several processes together, and return the result of the first process.
 
-        Where one of the processes is lost, all of them begin again, with fewer processes if need be.
+        If one of the processes is lost, all start again, with fewer processes if hosts are missing.
         """
         tries = 0
         while True:
@@ -211,7 +211,10 @@ class RayExecutor:
 
 
 def _first_of(references: list[ray.ObjectRef]) -> Any:
-    """Return the result of the first of several processes, or the first error of any of them."""
+    """Wait for processes that run a work item together.
+
+    Return the result of the first process, or any process's error.
+    """
     waiting = list(references)
     while True:
         (ready,), waiting = ray.wait(waiting)
@@ -232,13 +235,13 @@ def _do_together(item: WorkItem, executor: RayExecutor) -> Any:
 
 @ray.remote(num_cpus=0)
 def _address() -> tuple[str, int]:
-    """Return the address of a host, and a free port of it."""
+    """Return the IP address of the host that this runs on, and a free port there."""
     return ray.util.get_node_ip_address(), free_port()
 
 
 @ray.remote(max_retries=_RETRIES)
 def _do(item: WorkItem, *rank: Rank) -> tuple[Any, dict[str, np.ndarray]]:
-    """Return the value of a work item, or its error, and its files."""
+    """Run a work item. Return its value, or its error as `_Failed`, and the files that it wrote."""
     host = os.environ[HOST]
     configure_logging(host)
     limit_autogluon_memory()
@@ -255,14 +258,14 @@ def _do(item: WorkItem, *rank: Rank) -> tuple[Any, dict[str, np.ndarray]]:
 
 
 def find_nodes(hosts: Iterable[str], look: Callable[[], None], timeout_s: float) -> dict[str, Node]:
-    """Wait until Ray knows all hosts, and return them by name.
+    """Wait until all hosts have joined Ray, and return them by name.
 
     Parameters
     ----------
     hosts
         Names of the hosts, the host of this process first.
     look
-        Called once a second. It raises an error to end the wait.
+        Function that is called once a second. It raises an error to end the wait.
     timeout_s
         Seconds to wait for all hosts.
 

@@ -1,4 +1,4 @@
-"""The processes of Ray on one host."""
+"""Starts and stops Ray's processes on one host."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ _QUIET = {
 
 
 class RayNode:
-    """Ray on this host, from `start` to `stop`.
+    """Ray's processes on this host, which `start` starts and `stop` ends.
 
     Parameters
     ----------
     host
         Name of the host.
     address
-        IP address at which the other hosts reach it.
+        IP address at which the other hosts reach this host.
     gpus
         Number of GPUs that work items may use.
     interface
-        Network interface to the other hosts, or None.
+        Network interface to the other hosts, for example ``eth0``. None if it is not known.
     """
 
     def __init__(self, host: str, address: str, gpus: int, interface: str | None = None) -> None:
@@ -65,12 +65,12 @@ class RayNode:
             os.environ.update({"NCCL_SOCKET_IFNAME": interface, "GLOO_SOCKET_IFNAME": interface})
 
     def start(self, head: str | None = None) -> str:
-        """Start Ray and return the address of its head.
+        """Start Ray on this host and return the address of Ray's head node.
 
         Parameters
         ----------
         head
-            Address of the head of Ray. None makes this host the head.
+            Address of the head node, if another host runs it. None makes this host the head node.
         """
         port = free_port()
         role = [f"--address={head}"] if head else ["--head", f"--port={port}", "--include-dashboard=false"]
@@ -95,12 +95,12 @@ class RayNode:
         return head or f"{self._address}:{port}"
 
     def require_running(self) -> None:
-        """Check that the processes of Ray run.
+        """Raise an error if Ray's processes on this host have ended.
 
         Raises
         ------
         PlatformError
-            They ended. The message has the last line of their log.
+            The processes have ended. The message has the last line of their log.
         """
         if self._process is not None and (code := self._process.poll()) is not None:
             lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
@@ -109,11 +109,11 @@ class RayNode:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all processes of Ray have started."""
+        """Whether all of Ray's processes on this host have started."""
         return _STARTED in self._log.read_bytes()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait up to `timeout_s` seconds. Return whether the processes of Ray have ended."""
+        """Wait at most `timeout_s` seconds for the end of Ray's processes. Return whether they have ended."""
         assert self._process is not None
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout_s)
@@ -121,7 +121,7 @@ class RayNode:
         return False
 
     def stop(self) -> None:
-        """End the processes of Ray, with those of its work items, and remove the files that they wrote."""
+        """End Ray and the work items that it runs on this host, and remove Ray's temporary files."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -134,24 +134,24 @@ class RayNode:
 
 
 def resource_of(host: str) -> str:
-    """Return the name of the resource that only Ray's node on `host` has."""
+    """Return the name of a Ray resource that only `host` has, so that Ray's node on this host can be found."""
     return f"host:{host}"
 
 
 def connect(head: str, node: RayNode) -> None:
-    """Make this process the driver of a cluster of Ray.
+    """Connect this process to Ray as its driver, the process that starts work items.
 
     Parameters
     ----------
     head
-        Address of the head of Ray.
+        Address of Ray's head node.
     node
-        Ray on this host.
+        Ray's processes on this host.
 
     Raises
     ------
     PlatformError
-        Ray did not start on this host, or its head cannot be reached.
+        Ray did not start on this host, or the head node cannot be reached.
     """
     import ray
 

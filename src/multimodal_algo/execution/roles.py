@@ -1,4 +1,4 @@
-"""The roles of the hosts of a job: the first one leads, and the other ones work for it until the job has ended."""
+"""The roles of a job's hosts: the first host leads, and the other hosts run work items until the job ends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ALONE = "127.0.0.1"
 
 
 class Lead:
-    """The role of the first host. It answers the other hosts as soon as it exists.
+    """The role of the first host. It accepts connections of the other hosts from its creation on.
 
     The caller must call `end`, whatever happens.
 
@@ -39,7 +39,7 @@ class Lead:
         self._node: RayNode | None = None
 
     def executor(self, gpus: int, timeout_s: float) -> Executor:
-        """Wait for the other hosts, start Ray, and return its executor.
+        """Wait for the other hosts, start Ray, and return an executor that runs work items on all hosts.
 
         Parameters
         ----------
@@ -51,7 +51,7 @@ class Lead:
         Raises
         ------
         PlatformError
-            Hosts did not connect, or failed.
+            A host did not connect, or reported a failure.
         """
         self._leader.gather(timeout_s)
         self._node = RayNode(self._hosts.first, self._leader.address or _ALONE, gpus, self._hosts.interface)
@@ -72,7 +72,7 @@ class Lead:
         self._node.require_running()
 
     def end(self, cause: str | None) -> None:
-        """Report the end of the job to the other hosts, with the cause if it failed, and stop Ray."""
+        """Report the end of the job to the other hosts, and stop Ray. `cause` is the reason if the job failed."""
         self._leader.end(cause)
         if self._node is not None:
             import ray
@@ -82,25 +82,25 @@ class Lead:
 
 
 def follow(hosts: Hosts, gpus: Callable[[], int], timeout_s: float, *, on_end: Callable[[str | None], None]) -> None:
-    """Let this host, which is not the first one, work for the job until the job ends well.
+    """Let this host, which is not the first one, run work items until the job succeeds.
 
     Parameters
     ----------
     hosts
         Hosts of the job.
     gpus
-        Returns the number of GPUs of this host. A `PlatformError` from it fails the job.
+        Function that returns the number of GPUs of this host. If it raises a `PlatformError`, the job fails.
     timeout_s
-        Seconds to try to reach the first host.
+        Seconds in which the first host must be reached.
     on_end
-        Called at the end, before the first host may end. It gets the cause of the failure, or None.
+        Function that is called at the end, while the first host still waits. It gets the cause of a failure, or None.
 
     Raises
     ------
     PlatformError
-        The job has failed, here or on another host. All hosts have the same cause.
+        The job has failed, here or on another host. Every host raises it with the same cause.
     Lost
-        The first host is gone.
+        The first host has disappeared.
     """
     member = Member.join(hosts, timeout_s)
     _LOG.info("hosts: this is %s, of %s. %s leads", hosts.current, hosts.summary(), hosts.first)
@@ -128,7 +128,7 @@ def follow(hosts: Hosts, gpus: Callable[[], int], timeout_s: float, *, on_end: C
 
 
 def _watch(node: RayNode, member: Member) -> None:
-    """Report to the first host when Ray ends on this host."""
+    """Wait for the end of Ray on this host, and report it to the first host."""
     try:
         while not node.wait(_LOOK_S):
             pass

@@ -1,1 +1,1 @@
-"""The contract of the platform and nothing else: paths, config files, environment, devices, signals. See README.md."""
+"""SageMaker's contract and nothing else: paths, config files, environment, devices, signals. See README.md."""

@@ -1,4 +1,4 @@
-"""The config files that the platform writes before a training job starts."""
+"""Reads the config files that SageMaker writes before a training job starts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ _FIFO_S = 60
 
 
 def read_hyperparameters(paths: MLPaths) -> HyperParameters:
-    """Read the job's hyperparameters. A missing file means all defaults: the project's guide met such a platform.
+    """Read the hyperparameters of the job. If the file is missing, all hyperparameters have their defaults.
+
+    Not every platform writes the file, as the project's guide found.
 
     Raises
     ------
@@ -33,18 +35,18 @@ def read_hyperparameters(paths: MLPaths) -> HyperParameters:
 def channel_path(paths: MLPaths, channel: Channel) -> Path | None:
     """Return the path of a channel's data: a directory (File, FastFile), or the FIFO of the first epoch (Pipe).
 
-    ``inputdataconfig.json`` lists the channels. A listing of the directory would not do, since the platform puts
-    ``<channel>-manifest`` files next to the directories of the channels.
+    ``inputdataconfig.json`` lists the channels. The directories do not show them reliably, because SageMaker puts
+    ``<channel>-manifest`` files next to them.
 
     Returns
     -------
     pathlib.Path or None
-        None where the job does not have the channel.
+        None if the job does not have the channel.
 
     Raises
     ------
     UserError
-        A channel that holds an archive arrives by Pipe.
+        The channel holds an archive, and the job sends it by Pipe.
     PlatformError
         The FIFO of a Pipe channel does not appear.
     """
@@ -61,7 +63,7 @@ def channel_path(paths: MLPaths, channel: Channel) -> Path | None:
 
 
 def train_path(paths: MLPaths) -> Path:
-    """Return the path of the train channel's data. See `channel_path`.
+    """Return the path of the train channel's data, see `channel_path`.
 
     Raises
     ------
@@ -78,7 +80,7 @@ def train_path(paths: MLPaths) -> Path:
 
 
 def instance_type(paths: MLPaths) -> str:
-    """Return the type of this instance, for example ``ml.g5.xlarge``. Empty where the platform does not name it."""
+    """Return the type of this instance, for example ``ml.g5.xlarge``. Empty if SageMaker does not name it."""
     try:
         return str(_read_object(paths.resource_config).get("current_instance_type") or "")
     except PlatformError:  # `read_hosts` reports it
@@ -86,12 +88,14 @@ def instance_type(paths: MLPaths) -> str:
 
 
 def read_hosts(paths: MLPaths) -> Hosts:
-    """Read the hosts of the job, of all instance groups. Without the file, there is one host.
+    """Read the names of the job's hosts (instances), in all instance groups.
+
+    Without the config file, there is one host.
 
     Raises
     ------
     PlatformError
-        The name of this host is not in the list.
+        The name of this host is not in the list of hosts.
     """
     config = _read_object(paths.resource_config)
     groups = tuple(_instance_group(entry) for entry in config.get("instance_groups") or ())
@@ -104,13 +108,13 @@ def read_hosts(paths: MLPaths) -> Hosts:
 
 
 def is_sharded(paths: MLPaths, channel: Channel) -> bool:
-    """Return whether each host has a share of the channel's files (``S3DistributionType`` is ``ShardedByS3Key``)."""
+    """Return whether each host gets a part of the channel's files (``ShardedByS3Key``) instead of all files."""
     entry = _read_object(paths.input_data_config).get(channel.name)
     return isinstance(entry, dict) and entry.get("S3DistributionType") == "ShardedByS3Key"
 
 
 def unused_channels(paths: MLPaths) -> list[str]:
-    """Return the names of the channels that the job has and training does not read."""
+    """Return the names of the job's channels that training does not read, for a warning."""
     return sorted(set(_read_object(paths.input_data_config)) - {channel.name for channel in CHANNELS})
 
 

@@ -1,4 +1,4 @@
-"""The GPUs of this machine, and whether their driver fits the installed torch. Nothing heavy is imported.
+"""The GPUs of this machine, and whether the NVIDIA driver suits the installed torch. This imports nothing heavy.
 
 Sources: developer guide, *inference-gpu-drivers*; NVIDIA, *CUDA Compatibility* (minor version compatibility).
 """
@@ -32,9 +32,10 @@ _FALLBACK = "set ALLOW_CPU_FALLBACK=1 to continue without the GPU"
 
 
 class Host(StrEnum):
-    """The purpose for which the platform started this program. The setting that chooses the driver depends on it.
+    """The purpose for which this program runs: training, a transform job or an endpoint.
 
-    Sources: API, ``TransformResources`` and ``ProductionVariant``. Training jobs have no such setting.
+    SageMaker has a setting for the GPU driver of a transform job and another one for that of an endpoint. Training jobs
+    have no such setting. Sources: API, ``TransformResources`` and ``ProductionVariant``.
     """
 
     TRAINING = "training"
@@ -52,16 +53,16 @@ _DRIVERS = {
 
 @dataclass(frozen=True)
 class Devices:
-    """The GPUs of a machine, and whether they can be used.
+    """The GPUs of a machine, and whether this program can use them.
 
     Parameters
     ----------
     summary
-        One line for the log: devices, driver, CUDA of torch, whether they fit.
+        One line for the log: the GPUs, the driver, the CUDA version of torch, and whether they suit each other.
     gpus
         Number of GPUs.
     problem
-        Reason why the GPUs cannot be used, with the remedy. None where they can, and on a machine without a GPU.
+        Reason why the GPUs cannot be used, with the remedy. None if they can, or if the machine has no GPU.
     """
 
     summary: str
@@ -72,18 +73,18 @@ class Devices:
 def check_devices(
     nodes: Sequence[str], driver: str | None, torch_cuda: str | None, host: Host = Host.TRANSFORM
 ) -> Devices:
-    """Compare the GPUs and the driver of a machine with the build of torch.
+    """Check whether a machine's GPU driver is new enough for the CUDA version of torch.
 
     Parameters
     ----------
     nodes
-        Device nodes of the GPUs, for example ``/dev/nvidia0``.
+        Device files of the GPUs, for example ``/dev/nvidia0``.
     driver
-        Version of the NVIDIA driver, for example ``535.183.01``. None where no driver answers.
+        Version of the NVIDIA driver, for example ``535.183.01``. None if there is no working driver.
     torch_cuda
         CUDA version that torch was built with, for example ``12.6``. None for a build without CUDA.
     host
-        What the program was started for.
+        What the program runs for. The proposed remedy depends on it.
     """
     built = f"torch with CUDA {torch_cuda}" if torch_cuda else "torch without CUDA"
     if not nodes:
@@ -118,7 +119,7 @@ def _problem(driver: str | None, torch_cuda: str | None, host: Host) -> str | No
 
 
 def _driver_remedy(major: int, version: tuple[int, ...], host: Host) -> str:
-    """Return what to do about a driver of this `version`, which is too old for a build for CUDA `major`."""
+    """Return a remedy, as the beginning of a sentence, for a driver `version` that is too old for CUDA `major`."""
     if (setting := _DRIVERS.get((host, max(major, 12)))) is not None:
         return f"Set {setting}"
     image = "an image with CUDA 12 wheels (TORCH_INDEX_URL of make images)"
@@ -134,9 +135,10 @@ def find_devices(
     host: Host | None = None,
     instance_type: str = "",
 ) -> Devices:
-    """Find the GPUs of this machine. An empty ``CUDA_VISIBLE_DEVICES`` hides them.
+    """Find the GPUs of this machine, and check whether they can be used.
 
-    An instance type with GPUs of which none is there has a problem too, unless they are hidden.
+    It is a problem if the instance type has GPUs but none is seen. It is not if an empty ``CUDA_VISIBLE_DEVICES`` hides
+    the GPUs.
 
     Parameters
     ----------
@@ -145,9 +147,9 @@ def find_devices(
     root
         Directory that holds ``dev`` and ``proc``.
     host
-        What the program was started for. None for a server: the environment says whether it is one of a transform job.
+        What the program runs for. None for a server: the environment shows whether a transform job started it.
     instance_type
-        Type of the instance. By default that of the variable ``SM_CURRENT_INSTANCE_TYPE``, if it is set.
+        Type of the instance, by default the value of ``SM_CURRENT_INSTANCE_TYPE``.
     """
     env = os.environ if environment is None else environment
     nodes = sorted(str(path) for path in (root / "dev").glob("nvidia[0-9]*"))
@@ -166,19 +168,19 @@ def find_devices(
 
 
 def require_usable(devices: Devices, *, allow_cpu_fallback: bool) -> None:
-    """Refuse GPUs that are there but cannot be used.
+    """Raise an error if there are GPUs that cannot be used, unless the user allows the CPU instead.
 
     Raises
     ------
     PlatformError
-        The GPUs cannot be used. The message has the driver and the remedy.
+        The GPUs cannot be used. The message has the driver's version and the remedy.
     """
     if devices.problem and not allow_cpu_fallback:
         raise PlatformError(devices.problem)
 
 
 def require_torch_sees_gpus(devices: Devices, *, allow_cpu_fallback: bool) -> None:
-    """Refuse GPUs that torch does not see although driver and build fit. This imports torch.
+    """Raise an error if torch sees no GPU although there are GPUs with a suitable driver. This imports torch.
 
     Raises
     ------

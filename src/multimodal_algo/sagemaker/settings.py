@@ -1,4 +1,4 @@
-"""The environment variables that both programs read."""
+"""The environment variables that the programs ``train`` and ``serve`` read."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _INFERENCE = ("SAGEMAKER_INFERENCE_OUTPUT", "BAD_ROWS", "INFERENCE_ENGINE", "INF
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings that the environment holds.
+    """The settings that ``train`` and ``serve`` take from environment variables.
 
     Parameters
     ----------
     paths
         Tree of the platform's files (``SAGEMAKER_BASE_DIR``, default ``/opt/ml``).
     weights_dir
-        Directory of the backbone weights that the image has (``WEIGHTS_DIR``, default ``/opt/weights``).
+        Directory of the weights of frozen networks in the image (``WEIGHTS_DIR``, default ``/opt/weights``).
     is_batch
         Whether a batch transform job started the server (``SAGEMAKER_BATCH``, ``true`` or ``True``).
     port
@@ -43,11 +43,11 @@ class Settings:
     max_concurrent
         Largest number of requests at a time (``SAGEMAKER_MAX_CONCURRENT_TRANSFORMS``). None where it is not set.
     model_timeout_s
-        Seconds at one batch of rows after which the model counts as hanging (``MODEL_TIMEOUT_S``, default 600).
+        Seconds that the model may take for one batch of rows before it counts as hanging (``MODEL_TIMEOUT_S``).
     hosts_timeout_s
         Seconds that the hosts of a training job wait for each other (``HOSTS_TIMEOUT_S``, default 900).
     inference
-        Variables that `InferenceOptions.of` takes.
+        Environment variables for `InferenceOptions.of`, such as ``BAD_ROWS``.
     """
 
     paths: MLPaths
@@ -64,12 +64,12 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read the settings from `environment`, by default that of this process.
+        """Read the settings from the environment variables `environment`, by default those of this process.
 
         Raises
         ------
         PlatformError
-            A variable is not a number, or out of range.
+            A variable is not a number, or is out of range.
         """
         env = os.environ if environment is None else environment
         port = _number(env, "SAGEMAKER_BIND_TO_PORT", 8080)
@@ -91,7 +91,7 @@ class Settings:
 
 
 def ml_paths(env: Mapping[str, str]) -> MLPaths:
-    """Return the paths below ``SAGEMAKER_BASE_DIR``."""
+    """Return the paths of SageMaker's contract below the directory that ``SAGEMAKER_BASE_DIR`` names."""
     return MLPaths(Path(env.get("SAGEMAKER_BASE_DIR", "/opt/ml")).absolute())
 
 

@@ -1,4 +1,4 @@
-"""The signature of an artifact, by a key that only the environment holds: HMAC-SHA256 (RFC 2104)."""
+"""Signs artifacts with a secret key from the environment, so that serving can refuse others: HMAC-SHA256 (RFC 2104)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _LEAST_CHARACTERS = 16
 
 
 def is_signing() -> bool:
-    """Whether the environment has a key."""
+    """Return whether the environment has a key, so that artifacts are signed and checked."""
     return bool(os.environ.get(KEY_VARIABLE))
 
 
 def signature_of(content: bytes) -> str:
-    """Return the signature of `content` by the key of the environment, 64 hexadecimal digits.
+    """Return the signature of `content` with the key from the environment, 64 hexadecimal digits.
 
     Raises
     ------
     PlatformError
-        The key is shorter than 16 characters, so it can be guessed.
+        The key is shorter than 16 characters, so an attacker could guess it.
     """
     key = os.environ.get(KEY_VARIABLE, "")
     if len(key) < _LEAST_CHARACTERS:
@@ -32,5 +32,5 @@ def signature_of(content: bytes) -> str:
 
 
 def is_signature(given: str, content: bytes) -> bool:
-    """Whether `given` is the signature of `content`."""
+    """Return whether `given` is the signature of `content` with the key from the environment."""
     return hmac.compare_digest(given.strip().encode(), signature_of(content).encode())

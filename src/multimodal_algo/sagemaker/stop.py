@@ -1,4 +1,4 @@
-"""The end of a process on the platform's request: SIGTERM, and SIGKILL a while later."""
+"""Ends the process when SageMaker requests it: by SIGTERM, which SIGKILL follows some time later."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ EXIT_CODE = 128 + signal.SIGTERM
 
 
 def exit_on_sigterm(before_exit: Callable[[], None]) -> None:
-    """End the process as soon as SIGTERM arrives, after a call of `before_exit`.
+    """Install a handler that calls `before_exit` and ends the process as soon as SIGTERM arrives.
 
     Process 1 of a container ignores SIGTERM unless it has a handler. Python runs a handler only between two
-    instructions of the main thread, and the main thread may be inside a library for minutes. For this reason a thread
-    of its own waits for the number of the signal, which Python writes into a pipe at once.
+    instructions of the main thread, and the main thread may be inside a library for minutes. So a thread of its own
+    waits for the number of the signal, which Python writes into a pipe at once.
 
     This must be called from the main thread.
     """

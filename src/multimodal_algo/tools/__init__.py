@@ -1,1 +1,1 @@
-"""Tools for the data of a job: prepare, sample, score, validate."""
+"""Tools for a user's data: prepare, sample, score, validate."""

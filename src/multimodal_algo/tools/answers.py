@@ -1,4 +1,4 @@
-"""Reads predictions in every form in which the project writes them, next to the rows that they belong to."""
+"""Reads predictions from any file that the project writes, and matches them with the rows that they belong to."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ _BLANKS = re.compile(r"\s*")
 
 @dataclass(frozen=True)
 class Truth:
-    """Rows with labels.
+    """A file with the true label of each row, with which predictions are compared.
 
     Parameters
     ----------
     path
         The file.
     header
-        Its column names.
+        The column names of the file.
     rows
-        Its cells.
+        The cells of each row.
     """
 
     path: Path
@@ -52,12 +52,12 @@ class Truth:
 
     @classmethod
     def read(cls, path: Path, names: ColumnNames = AS_WRITTEN) -> Truth:
-        """Read a file of rows with a header, whose label and ID have these `names`.
+        """Read a file of rows with a header. `names` has the user's own names of the label and the ID column.
 
         Raises
         ------
         UserError
-            There is no label.
+            The file has no label.
         """
         source = Source(path, path.name, table=TableFormat(names=names))
         header, *rows = [row.fields for row in read_rows(source)] or [[]]
@@ -72,11 +72,11 @@ class Truth:
 
     @cached_property
     def ids(self) -> list[str] | None:
-        """The ID of each row. None without such a column."""
+        """The ID of each row. None if the file has no ID column."""
         return self._column(ID) if ID in self.header else None
 
     def inputs(self, row: int) -> list[str]:
-        """Return the cells of a row without its label, as an inference line has them."""
+        """Return the cells of a row without the label, as a line of an inference request has them."""
         cells = zip(self.header, self.rows[row], strict=False)
         return [on_one_line(str(cell)).strip() for name, cell in cells if name != LABEL]
 
@@ -87,14 +87,14 @@ class Truth:
 
 @dataclass(frozen=True)
 class Answers:
-    """Predictions.
+    """The predictions in a file.
 
     Parameters
     ----------
     labels
-        Predicted label of each answer. It is empty where the row could not be read.
+        Predicted label of each answer. Empty if the row could not be read.
     ids
-        ID of each answer. None where answers do not have one.
+        ID of each answer. None if answers have no ID.
     with_probability
         Whether answers have probabilities, so that the labels are classes.
     in_order
@@ -108,14 +108,14 @@ class Answers:
 
 
 def canonical(text: str, *, by_value: bool = True) -> str:
-    """Return one form for all spellings of a label or an ID, see `core.values`.
+    """Return one spelling for all spellings of a label or an ID, so that they can be compared. See `core.values`.
 
     Parameters
     ----------
     text
         The label or ID.
     by_value
-        Whether ``1``, ``1.0`` and ``1e0`` are the same. ``01`` is another one always.
+        Whether ``1``, ``1.0`` and ``1e0`` are the same. ``01`` always differs from them.
     """
     value = category_value(on_one_line(text))  # answers have no newlines
     return in_number_column(value) if by_value else value
@@ -124,12 +124,12 @@ def canonical(text: str, *, by_value: bool = True) -> str:
 def read_answers(path: Path, truth: Truth) -> Answers:
     """Read predictions: CSV with a header line or without, JSON Lines, JSON, or training's ``predictions.csv``.
 
-    Records that the platform has joined with their answers are read too.
+    An output file in which each answer follows its input record (JoinSource) is read too.
 
     Raises
     ------
     UserError
-        The number of answers is not the number of rows, or it cannot be known which field is the predicted label.
+        There are more or fewer answers than rows, or it is not clear which field is the predicted label.
     """
     with path.open(encoding="utf-8-sig", newline="") as stream:
         text = stream.read()
@@ -157,7 +157,7 @@ def _named(header: Sequence[str], line: Sequence[str]) -> dict[str, Any]:
 
 
 def _objects(text: str, path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the answers in a JSON text, or in several one after the other."""
+    """Yield the answers in a JSON text. The text may be several JSON values one after the other."""
     decoder, position = json.JSONDecoder(), _after_blanks(text, 0)
     while position < len(text):
         try:
@@ -205,7 +205,7 @@ def _answers(objects: list[dict[str, Any]], path: Path) -> Answers:
 
 
 def _label(answer: dict[str, Any]) -> str:
-    """Return the predicted label of an answer, or the likeliest one where it has only probabilities."""
+    """Return the predicted label of an answer. If it only has probabilities, return the most probable label."""
     if _PREDICTED in answer or not answer.get(_PROBABILITIES):
         return _text(answer.get(_PREDICTED))
     probabilities = answer[_PROBABILITIES]
@@ -219,7 +219,7 @@ def _text(value: Any) -> str:
 
 
 def _of_lines(lines: list[list[str]], path: Path, truth: Truth) -> Answers:
-    """Return the answers of lines without names. Their fields are the default ones: ID, label, probability."""
+    """Return the answers in CSV lines without header. The fields are the default ones: ID, label, probability."""
     _check_count(len(lines), path, truth)
     widths = sorted({len(line) for line in lines})
     lines = _without_inputs(lines, widths, truth)
@@ -237,7 +237,7 @@ def _of_lines(lines: list[list[str]], path: Path, truth: Truth) -> Answers:
 
 
 def _without_inputs(lines: list[list[str]], widths: Sequence[int], truth: Truth) -> list[list[str]]:
-    """Return the lines without the record in front, which JoinSource=Input puts there."""
+    """Remove the input record in front of each answer, which a batch transform with JoinSource=Input has put there."""
     width = len(truth.header) - 1
     if not lines or widths[0] <= width:
         return lines
@@ -247,7 +247,7 @@ def _without_inputs(lines: list[list[str]], widths: Sequence[int], truth: Truth)
 
 
 def _has_ids(lines: list[list[str]], width: int, truth: Truth) -> bool:
-    """Whether the first field of a line is the ID of its row, or should be."""
+    """Return whether the first field of a line is the ID of its row, or should be."""
     if truth.ids is None or width == 1:
         return False
     same = sum(canonical(line[0]) == canonical(known) for line, known in zip(lines, truth.ids, strict=True))
@@ -259,7 +259,7 @@ def _has_ids(lines: list[list[str]], width: int, truth: Truth) -> bool:
 
 
 def _are_probabilities(lines: list[list[str]], field: int) -> bool:
-    """Whether this field of each line is a probability, or empty."""
+    """Return whether field number `field` is a probability or empty in every line."""
     try:
         return all(not line[field] or 0 <= float(line[field]) <= 1 for line in lines)
     except (ValueError, IndexError):

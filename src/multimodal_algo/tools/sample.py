@@ -1,4 +1,4 @@
-"""Writes a small sample dataset with all four modalities: listings of a shop, with drawn photos."""
+"""Writes a small sample dataset with all four modalities: offers of a shop, with drawn photos."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _MAKERS = ("Åkesson", "Brown & Sons", "Casa, S.A.", "Dunmore", "Eiko")
 
 @dataclass(frozen=True)
 class _Kind:
-    """Features of the rows of one class.
+    """The typical texts, numbers, categories and photo of the rows of one class.
 
     Parameters
     ----------
     titles, words
-        Titles, and phrases of the description, that are typical of the class.
+        Typical titles, and typical phrases of the description.
     price, weight
         Median price in euros and median weight in kg.
     makers
@@ -37,7 +37,7 @@ class _Kind:
     colours
         Typical colours, as keys of `_COLOURS`.
     draw
-        Function that draws the object of the photo.
+        Function that draws the photo.
     """
 
     titles: Sequence[str]
@@ -51,7 +51,7 @@ class _Kind:
 
 @dataclass(frozen=True)
 class SampleFiles:
-    """Paths of a sample: `train` and `test` have header and label, `test_noheader` is for batch transform."""
+    """Paths of a sample dataset: `train` and `test` have header and label, `test_noheader` is for batch transform."""
 
     train: Path
     test: Path
@@ -117,17 +117,17 @@ KINDS = {
 
 
 def write_sample(directory: Path, *, train_rows: int = 240, test_rows: int = 60, seed: int = 0) -> SampleFiles:
-    """Write ``train.csv`` and ``test.csv`` with header and label, and ``test_noheader.csv`` without both.
+    """Write a sample dataset: ``train.csv`` and ``test.csv``, and ``test_noheader.csv`` without header and label.
 
-    Each modality alone separates a part of the classes. All modalities together separate nearly all of them. Single
-    cells are empty, and in a few rows all text is. A few training descriptions have newlines. Test rows have none.
+    Each modality alone separates some of the classes. All modalities together separate nearly all of them. A few cells
+    are empty. A few rows have no text at all. A few training descriptions have newlines, which test rows do not have.
 
     Parameters
     ----------
     directory
         Directory of the files, made when missing.
     train_rows, test_rows
-        Number of rows of each part.
+        Number of rows of ``train.csv`` and of ``test.csv``.
     seed
         Seed of the random numbers. The same seed gives the same files.
 

@@ -1,4 +1,4 @@
-"""Compares predictions with the labels of a file."""
+"""Compares predictions with the true labels of the same rows."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from multimodal_algo.tools.answers import Answers, Truth, canonical, read_answer
 
 @dataclass(frozen=True)
 class Outcome:
-    """The quality of predictions.
+    """How good predictions are.
 
     Parameters
     ----------
     predictions
         Path of the file with the predictions.
     summary
-        Quality in words.
+        The quality in words.
     accuracy
         Share of the rows with the right class. None for a regression.
     """
@@ -33,12 +33,12 @@ class Outcome:
 
     @property
     def sentence(self) -> str:
-        """The outcome as one line for the terminal."""
+        """The quality as one line for the terminal."""
         return f"{self.predictions}: {self.summary}"
 
 
 def score_predictions(predictions: Path, truth: Path, names: ColumnNames = AS_WRITTEN) -> Outcome:
-    """Compare predictions with a file that has labels.
+    """Compare the predictions in a file with the true labels in another file.
 
     Parameters
     ----------
@@ -47,12 +47,13 @@ def score_predictions(predictions: Path, truth: Path, names: ColumnNames = AS_WR
     truth
         CSV or Parquet file of the same rows, with column names and label.
     names
-        The names of its label and its ID.
+        The user's own names of the label and ID column in `truth`.
 
     Raises
     ------
     UserError
-        See `read_answers`. Or `truth` has no label, or an answer has the ID of another row.
+        The predictions cannot be read, see `read_answers`. Or `truth` has no label, or an answer has the ID of another
+        row.
     """
     known = Truth.read(truth, names)
     answers = read_answers(predictions, known)
@@ -70,7 +71,7 @@ def score_predictions(predictions: Path, truth: Path, names: ColumnNames = AS_WR
 
 
 def _labels_in_order(answers: Answers, predictions: Path, truth: Truth) -> list[str]:
-    """Return the labels of the rows, after a check that the answers have their IDs."""
+    """Return the true label of each answer. Answers and rows have the same order, and their IDs must be equal."""
     if answers.ids is None or truth.ids is None:
         return truth.labels
     for line, (given, known) in enumerate(zip(answers.ids, truth.ids, strict=True), start=1):
@@ -83,7 +84,7 @@ def _labels_in_order(answers: Answers, predictions: Path, truth: Truth) -> list[
 
 
 def _labels_by_id(answers: Answers, truth: Truth) -> list[str]:
-    """Return the label of the row with each answer's ID, which is the number of the row where rows have no ID."""
+    """Return the true label of each answer, found by its ID. If the rows have no ID, it is the number of the row."""
     ids = truth.ids or [str(number) for number in range(1, len(truth.rows) + 1)]
     labels: dict[str, str] = {}
     for each, label in zip(map(canonical, ids), truth.labels, strict=True):
@@ -96,7 +97,10 @@ def _labels_by_id(answers: Answers, truth: Truth) -> list[str]:
 
 
 def _are_numbers(answers: Answers, pairs: Sequence[tuple[str, str]]) -> bool:
-    """Whether the predictions are those of a regression. Classes may be numbers too, but each is one of the labels."""
+    """Return whether the predictions are those of a regression.
+
+    Predicted classes may be numbers too, but then each of them is one of the true labels.
+    """
     if answers.with_probability or any(number_of(b) is None for _, b in pairs):
         return False
     labels = {canonical(b) for _, b in pairs}

@@ -1,4 +1,4 @@
-"""Checks training data as training does, and prints all problems: ``multimodal-algo validate``."""
+"""The command ``multimodal-algo validate``: finds everything in training data that training would refuse."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHOWN_CLASSES = 30
 
 
 def print_inspection(data: Path, images: Path | None = None, hyperparameters: HyperParameters | None = None) -> int:
-    """Scan the files at `data` and print errors, warnings, columns and classes.
+    """Check the files at `data` and print errors, warnings, columns and classes.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def print_inspection(data: Path, images: Path | None = None, hyperparameters: Hy
     images
         Folder of the image files that cells may name.
     hyperparameters
-        Hyperparameters of the job. By default those that nobody set.
+        Hyperparameters of the job. None means the defaults.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Data preparation: makes training files and inference lines from tables and folders of images."""
+"""Makes training files and inference lines from tables and folders of images."""
 
 from multimodal_algo.tools.prepare.data import Prepared, prepare_data
 from multimodal_algo.tools.prepare.images import ImageRules

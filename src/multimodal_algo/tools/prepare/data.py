@@ -1,4 +1,4 @@
-"""Prepares data: reads rows, shrinks their images in threads, and writes the rows in the same order."""
+"""Makes training or inference files. Rows keep their order, and threads shrink the images."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ _AHEAD_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Prepared:
-    """The result of a preparation.
+    """The file that `prepare_data` has written, with some figures for the user.
 
     Parameters
     ----------
     output
-        Path of the written file.
+        Path of the file.
     rows
         Number of rows.
     images
-        Number of images in the rows. 0 where image cells were copied unchanged.
+        Number of images in the rows. 0 if image cells were copied unchanged.
     size
         Size of the file in bytes.
     seconds
         Duration.
     emptied
-        Number of image cells that are empty because their image is missing or cannot be read.
+        Number of image cells that were left empty because their image is missing or cannot be read.
     first_emptied
         Place of the first such cell, and the reason.
     passed_over
@@ -65,7 +65,7 @@ class Prepared:
 
     @property
     def sentence(self) -> str:
-        """The result as one line for the terminal."""
+        """The figures as one line for the terminal."""
         parts = [f"{self.rows} rows"]
         parts += [f"{self.images} images"] if self.images else []
         parts += [f"{self.size / 1e6:.1f} MB in {self.seconds:.1f} s"]
@@ -82,7 +82,7 @@ def prepare_data(
     model: Path | None = None,
     images: ImageRules | None = None,
 ) -> Prepared:
-    """Write the rows of `data` for training or for inference.
+    """Write the rows of `data` as a file for training or for inference.
 
     Parameters
     ----------
@@ -92,12 +92,12 @@ def prepare_data(
     output
         Path of the file to write: ``.csv``, or for inference also ``.jsonl``.
     training
-        True writes a training file, which has a header and the label, and keeps newlines inside cells. False writes an
-        inference file, which has neither, and one row a line. In CSV, newlines inside cells become spaces for that.
+        True: the file has a header and the label, and cells keep their newlines. False: the file has neither header nor
+        label, and each row is one line. In CSV, newlines inside cells become spaces for this.
     model
-        A ``model.tar.gz`` whose columns are written, in its order.
+        A ``model.tar.gz``. The columns of its model are written, in the model's order.
     images
-        Rules for images. None copies image cells unchanged. For a folder of images, None means the default rules.
+        How images are written. None copies image cells unchanged. For a folder of images, None means the default rules.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def _check_name(output: Path, training: bool) -> None:
 
 
 def _in_order(work: Callable[[InputRow], _T], rows: Iterable[InputRow]) -> Iterator[_T]:
-    """Yield the result of `work` for each row, in order. Threads work on the next rows in the meantime."""
+    """Yield the result of `work` for each row, in the order of the rows. Threads work on later rows in the meantime."""
     workers = os.cpu_count() or 1
     waiting: deque[tuple[Future[_T], int]] = deque()
     waiting_bytes = 0
@@ -171,7 +171,7 @@ def _in_order(work: Callable[[InputRow], _T], rows: Iterable[InputRow]) -> Itera
 
 @contextlib.contextmanager
 def _complete_file(path: Path) -> Iterator[IO[str]]:
-    """Open a file for writing that gets its name when it is complete."""
+    """Open a file for writing. It gets its name only when it is complete, so that nobody reads half a file."""
     partial = path.with_name(path.name + ".partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -1,4 +1,4 @@
-"""Turns image cells into base64 of small JPEGs."""
+"""Turns the image cells of a table into base64 of small JPEGs."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from multimodal_algo.tools.prepare.rows import InputRow
 
 @dataclass(frozen=True)
 class ImageRules:
-    """Rules for images.
+    """How images are found and how they are written into a file.
 
     Parameters
     ----------
     folder
-        Folder of the files that cells may name.
+        Folder of the image files that cells may name.
     side
-        Largest length of the short side in pixels. Smaller images are not resized. The image network of
-        most recipes cuts its images from 292 pixels, the default.
+        Largest length of the short side in pixels. Smaller images keep their size. With the default of 292, the image
+        network of most recipes loses nothing, because it shrinks images to this side first.
     quality
         Quality of the JPEGs, 1 to 100.
     empty_bad
-        Whether a cell becomes empty if its image is missing or cannot be read. Otherwise it is an error.
+        Whether a cell is left empty if its image is missing or cannot be read. Otherwise that is an error.
     """
 
     folder: Path | None = None
@@ -40,7 +40,7 @@ class ImageRules:
 
 @dataclass(frozen=True)
 class WrittenRow:
-    """A row that is ready to be written.
+    """A row that is ready to be written, with its images as base64.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ class WrittenRow:
     images
         Number of images in the row.
     emptied
-        Places of the image cells that are empty because of a bad image, with the reasons.
+        Places of the image cells that were left empty because of a bad image, with the reasons.
     done
-        Progress after this row, see `InputRow`.
+        How much of the input is read after this row, see `InputRow`.
     """
 
     cells: list[str]
@@ -61,16 +61,16 @@ class WrittenRow:
 
 
 class ImageCells:
-    """Writer of the cells of rows.
+    """Converts the image cells of rows to base64 of small JPEGs.
 
     Parameters
     ----------
     columns
         Columns of the rows.
     rules
-        Rules for images. None copies their cells unchanged.
+        How images are found and written. None copies their cells unchanged.
     training
-        Whether the cells are for training, where they may also name files.
+        Whether the rows are for training, where a cell may also be the name of a file.
     """
 
     def __init__(self, columns: Sequence[str], rules: ImageRules | None, training: bool) -> None:
@@ -81,12 +81,12 @@ class ImageCells:
         self._files = ImageFiles(rules.folder) if rules is not None and rules.folder is not None else None
 
     def write(self, row: InputRow) -> WrittenRow:
-        """Return the row as it is written.
+        """Return a row with its image cells converted.
 
         Raises
         ------
         UserError
-            An image is missing or cannot be read, and the rules do not leave such cells empty.
+            An image is missing or cannot be read, and the rules do not allow to leave its cell empty.
         """
         cells: list[str] = []
         emptied: list[str] = []
@@ -118,7 +118,7 @@ class ImageCells:
             yield _base64(shrink_image(data, self._rules.side, self._rules.quality))
 
     def _lacks_folder(self, cell: str | bytes | SeveralImages | Path) -> bool:
-        """Return whether a cell names a file although no folder of files is given."""
+        """Return whether a cell names an image file although no folder of image files is given."""
         if self._files is not None or (self._rules is None and self.training):
             return False
         images = cell.images if isinstance(cell, SeveralImages) else [cell]

@@ -1,4 +1,4 @@
-"""Reads the rows to prepare: those of tables, or the files of a folder of images."""
+"""Reads the rows from which a training or inference file is made: rows of tables, or a folder of images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 @dataclass(frozen=True)
 class InputRow:
-    """One row to write.
+    """A row that was read and has not been written yet.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class InputRow:
     cells
         Cells in the order of `Input.columns`. The cell of an image may be a string, bytes or the path of a file.
     done
-        Part of `Input.total` that is read after this row.
+        How much of the input is read after this row, in the unit of `Input.total`.
     """
 
     where: str
@@ -47,16 +47,16 @@ class InputRow:
 
 @dataclass(frozen=True)
 class Input:
-    """The rows to write.
+    """The rows of a table or of a folder of images, to be written to another file.
 
     Parameters
     ----------
     columns
         Columns to write, in order.
     rows
-        Iterator over the rows, which can be read once.
+        Iterator over the rows. It can be used once.
     total
-        Bytes of the tables, or number of the images. 0 where it is not known.
+        Bytes of the tables, or number of the images. 0 if it is not known.
     files
         Paths of the tables.
     passed_over
@@ -82,7 +82,7 @@ def read_tables(data: Path, schema: FeatureSchema | None, training: bool, names:
     training
         Whether to read the label too.
     names
-        The user's own names of the columns.
+        The user's own column names.
 
     Raises
     ------
@@ -111,15 +111,13 @@ def read_tables(data: Path, schema: FeatureSchema | None, training: bool, names:
 
 
 def holds_images_only(data: Path) -> bool:
-    """Return whether `data` is a folder of images without a table."""
+    """Return whether `data` is a folder that has images and no table."""
     kinds = Counter(map(_kind, _files_below(data)))
     return kinds["image"] > 0 and kinds["table"] == 0
 
 
 def read_folder(folder: Path, schema: FeatureSchema | None, training: bool) -> Input:
-    """Read the images below `folder` as rows, ordered by path. The label of an image is the name of its sub-folder.
-
-    Hidden files are ignored.
+    """Read each image below `folder` as a row, in the order of paths. Its label is the name of its sub-folder.
 
     Parameters
     ----------
@@ -160,7 +158,7 @@ def read_folder(folder: Path, schema: FeatureSchema | None, training: bool) -> I
 
 
 class _Table:
-    """A table whose header is read."""
+    """A table with its header, whose rows are read later."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -170,7 +168,10 @@ class _Table:
         self.header = [str(name) for name in first.fields]
 
     def rows(self, columns: Sequence[str], before: int) -> Iterator[InputRow]:
-        """Yield the cells of `columns` in each row. `before` is the number of bytes of the files before this one."""
+        """Yield the cells of `columns` in each row.
+
+        `before` is the total size in bytes of the files that were read before.
+        """
         indices = _indices(self.header, columns, self._source.name)
         for row in self._rows:
             if row.fields == self.header:  # of a file that was joined to another
