@@ -4,6 +4,8 @@ VENV := .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RUN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# The plain package, without training.
+LIGHT := build/light
 SDKS := build/sdks
 RESNET50 := resnet50-11ad3fa6.pth
 
@@ -22,7 +24,12 @@ endif
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
-install: $(INSTALLED) ## Create .venv and install the pinned dependencies
+install: $(INSTALLED) ## Create .venv and install the pinned dependencies: training, tests and tools
+
+$(LIGHT)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(LIGHT)
+	$(LIGHT)/bin/pip install --progress-bar off --quiet -c constraints.txt -e .
+	@touch $@
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,20 +37,20 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(RUN)/pip install --progress-bar off --quiet -c constraints.txt -e ".[dev]"
 	@touch $@
 
-# $(call job,FOLDER,OPTIONS OF TRAINING,OPTIONS OF THE TRANSFORM): a whole job on a small sample.
+# $(call job,ENVIRONMENT,FOLDER,OPTIONS OF TRAINING,OPTIONS OF THE TRANSFORM): a whole job on a small sample.
 define job
-	rm -rf $(1)
-	$(RUN)/multimodal-algo sample --output $(1)/data
-	$(RUN)/multimodal-algo validate $(1)/data/train.csv
-	$(RUN)/multimodal-algo local train --train $(1)/data/train.csv --output $(1)/job \
-		-p quality=toy -p n_mins=2 $(2)
-	$(RUN)/multimodal-algo local transform --model $(1)/job/model.tar.gz \
-		--input $(1)/data/test_noheader.csv --output $(1)/predictions $(3)
-	$(RUN)/multimodal-algo score $(1)/predictions/test_noheader.csv.out $(1)/data/test.csv
+	rm -rf $(2)
+	$(1)/bin/multimodal-algo sample --output $(2)/data
+	$(1)/bin/multimodal-algo validate $(2)/data/train.csv
+	$(1)/bin/multimodal-algo local train --train $(2)/data/train.csv --output $(2)/job \
+		-p quality=toy -p n_mins=2 $(3)
+	$(1)/bin/multimodal-algo local transform --model $(2)/job/model.tar.gz \
+		--input $(2)/data/test_noheader.csv --output $(2)/predictions $(4)
+	$(1)/bin/multimodal-algo score $(2)/predictions/test_noheader.csv.out $(2)/data/test.csv
 endef
 
 smoke: install ## Train on a small sample, serve the model, transform lines, and count the right answers
-	$(call job,build/smoke)
+	$(call job,$(VENV),build/smoke)
 
 bench-report: install ## Plot benchmarks/results.jsonl as one page, build/bench-report.html
 	$(RUN)/python benchmarks/report.py benchmarks/results.jsonl --output build/bench-report.html
@@ -64,9 +71,9 @@ weights/$(RESNET50):
 	echo "$$(sha256sum < $@.partial | cut -c -8)" | grep -qx 11ad3fa6  # torchvision names a file by its hash
 	mv $@.partial $@
 
-docker-smoke: install ## Run `make smoke` in the images, without a network and with little memory
+docker-smoke: $(LIGHT)/.installed ## Run `make smoke` in the images, without a network and with little memory
 	@bash -c 'source scripts/docker_engine.sh'
-	$(call job,build/docker-smoke,--image multimodal-training --memory 4g,--image multimodal-inference --memory 4g)
+	$(call job,$(LIGHT),build/docker-smoke,--image multimodal-training --memory 4g,--image multimodal-inference --memory 4g)
 
 sbom: build/sbom/.installed ## List what the images hold, as CycloneDX
 	scripts/sbom.sh build/sbom
@@ -111,7 +118,10 @@ format: install ## Format the code
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
 
-spec: install ## Write hyperparameter_specification.json and its page in docs/ from the typed model
+spec: install ## Write hyperparameter_specification.json, its page in docs/, and the keys that AutoMM has
+	mkdir -p build
+	$(RUN)/python scripts/automm_defaults.py > build/automm_defaults.json
+	mv build/automm_defaults.json src/multimodal_algo/config/automm_defaults.json
 	$(RUN)/multimodal-algo spec --output hyperparameter_specification.json
 	$(RUN)/multimodal-algo spec --markdown --output docs/hyperparameters.md
 

@@ -14,6 +14,10 @@ __all__ = ["Model", "__version__", "fit", "load"]
 
 def __getattr__(name: str) -> Any:
     """Import the Python interface when it is used, since its libraries take seconds."""
+    if name in ("Model", "fit", "load"):
+        from multimodal_algo.core.installed import require_train
+
+        require_train(f"multimodal_algo.{name}")
     if name == "fit":
         from multimodal_algo.interface.fit import fit
 

@@ -17,6 +17,9 @@ import multimodal_algo
 PACKAGE = Path(multimodal_algo.__file__).parent
 PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
 
+# Others are for tests, tools and notebooks.
+EXTRAS = ("train", "onnx", "openvino", "heic")
+
 
 def imported_modules() -> Iterator[str]:
     for path in PACKAGE.rglob("*.py"):
@@ -37,7 +40,7 @@ def distribution_of(module: str, known: Mapping[str, list[str]]) -> str:
 def test_each_imported_package_is_declared() -> None:
     project = PYPROJECT["project"]
     extras = project["optional-dependencies"]
-    lines = [*project["dependencies"], *extras["onnx"], *extras["openvino"], *extras["local"], *extras["heic"]]
+    lines = [*project["dependencies"], *(line for extra in EXTRAS for line in extras[extra])]
     declared = {canonicalize_name(Requirement(line).name) for line in lines}
     modules = {module for module in imported_modules() if module.split(".")[0] not in sys.stdlib_module_names}
     known = packages_distributions()

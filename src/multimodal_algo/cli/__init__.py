@@ -23,6 +23,7 @@ from multimodal_algo.cli.options import (
 from multimodal_algo.core.column_names import ColumnNames
 from multimodal_algo.core.disks import failed_volume
 from multimodal_algo.core.errors import MultimodalError
+from multimodal_algo.core.installed import require_train
 from multimodal_algo.core.log import configure_logging
 from multimodal_algo.core.schema import ID, LABEL
 
@@ -32,13 +33,20 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            return self._invoke(ctx)
         except MultimodalError as error:
             raise click.ClickException(str(error)) from None
         except OSError as error:  # also shutil.Error, which holds those of several files
             if (sentence := failed_volume(error, {})) is None:
                 raise
             raise click.ClickException(sentence) from None
+
+    def _invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError:
+            require_train(f"multimodal-algo {ctx.invoked_subcommand}")
+            raise
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,6 +62,7 @@ main.add_command(aws)
 @main.command()
 def train() -> None:
     """Train as SageMaker does, in the tree below SAGEMAKER_BASE_DIR (default /opt/ml)."""
+    require_train("multimodal-algo train")
     configure_logging()
     from multimodal_algo.training.program import run_training
 
@@ -63,6 +72,7 @@ def train() -> None:
 @main.command()
 def serve() -> None:
     """Serve as SageMaker does: /ping, /invocations and /execution-parameters on port 8080."""
+    require_train("multimodal-algo serve")
     configure_logging()
     from multimodal_algo.serving.program import run_serving
 

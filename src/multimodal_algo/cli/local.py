@@ -28,6 +28,7 @@ from multimodal_algo.cli.options import (
     transform_settings,
 )
 from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.installed import require_train
 
 if TYPE_CHECKING:
     from multimodal_algo.local import TrainingJob
@@ -179,4 +180,7 @@ def _runner(image: str | None, memory: str | None) -> Runner:
 
     if memory and not image:
         raise UserError("--memory limits a container: give its --image too.")
-    return DockerRunner(image, memory) if image else ProcessRunner()
+    if image:
+        return DockerRunner(image, memory)
+    require_train("A job without an image", ", or name a container image")
+    return ProcessRunner()

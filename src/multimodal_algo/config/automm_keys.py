@@ -1,7 +1,7 @@
 """AutoMM's dotted hyperparameters (such as ``optim.lr``): which exist, and which of them a job accepts.
 
-AutoMM is the library behind AutoGluon's ``MultiModalPredictor``. The keys and their defaults are read from the
-configuration files of the installed version, without an import of AutoMM.
+AutoMM is the library behind AutoGluon's ``MultiModalPredictor``. ``automm_defaults.json`` has its keys and
+defaults.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
 from multimodal_algo.config.automm_values import complaint
@@ -33,7 +32,6 @@ NETWORKS: Mapping[str, tuple[Modality, ...]] = {
 }
 """The networks of AutoMM that this system fits, with the modalities that they read. Those without join the others."""
 
-_PARTS = ("model", "data", "optim", "env", "distiller", "matcher")
 # Former names of AutoMM's hyperparameters. Its own `config.py` translates them too, but only some of those that begin
 # with `optimization.`.
 _RENAMED = {
@@ -88,26 +86,11 @@ _KNOWN_NETWORKS = f"known are {', '.join(NETWORKS)}."
 
 @cache
 def defaults() -> Mapping[str, Any]:
-    """Return every key of AutoMM's default configuration with its value, read from AutoMM's configuration files."""
-    from omegaconf import OmegaConf
+    """Return all keys of AutoMM's default configuration with their values.
 
-    spec = find_spec("autogluon.multimodal")
-    assert spec is not None
-    assert spec.submodule_search_locations
-    root = Path(next(iter(spec.submodule_search_locations))) / "configs"
-
-    def walk(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-        for key, value in node.items():
-            if isinstance(value, dict):
-                yield from walk(value, f"{prefix}{key}.")
-            else:
-                yield f"{prefix}{key}", value
-
-    flat: dict[str, Any] = {}
-    for part in _PARTS:
-        for path in sorted((root / part).glob("*.yaml")):
-            flat |= dict(walk(OmegaConf.to_container(OmegaConf.load(path)), ""))  # type: ignore[arg-type]
-    return flat
+    ``make spec`` writes the file from the installed version. So a machine without AutoMM checks a job as training does.
+    """
+    return json.loads(files("multimodal_algo.config").joinpath("automm_defaults.json").read_text(encoding="utf-8"))
 
 
 def current_name(key: str) -> str:

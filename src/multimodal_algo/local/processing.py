@@ -189,11 +189,9 @@ class _Filter:
 
 
 def _parse(name: str, path: str) -> tuple[_Step, ...]:
-    try:
-        import jsonpath
-        from jsonpath.segments import JSONPathChildSegment
-    except ImportError:
-        raise UserError(f"{name} needs python-jsonpath: pip install multimodal-algo[local].") from None
+    import jsonpath
+    from jsonpath.segments import JSONPathChildSegment
+
     if len(path) > _MAX_CHARACTERS:
         raise UserError(f"{name} has {len(path)} characters: the platform takes at most {_MAX_CHARACTERS}.")
     if refused := _REFUSED_CHARACTER.search(path):

@@ -162,10 +162,8 @@ def _run(
 
 
 def _study(job: TuningJob) -> Any:
-    try:
-        import optuna
-    except ImportError:
-        raise UserError("Tuning needs Optuna: pip install 'multimodal-algo[local]'.") from None
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler: Any = optuna.samplers.TPESampler if job.is_bayesian else optuna.samplers.RandomSampler
     return optuna.create_study(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -31,6 +32,13 @@ def test_every_pin_holds_with_the_plain_index(tmp_path: Path) -> None:
     assert "autogluon.multimodal==1.6.3" in requirements
     assert "autogluon.tabular[xgboost]==1.6.3" in requirements, "tabular_hyperparameters may name it"
     assert not any(line.startswith(("pytest", "mypy", "ruff")) for line in requirements)
+
+
+def test_what_only_the_simulator_imports_is_in_the_light_install_and_not_in_the_images(tmp_path: Path) -> None:
+    requirements, _ = write(tmp_path, "")
+    light = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    missing = {line.split(">")[0] for line in set(light) - set(requirements)}
+    assert missing == {"optuna", "python-jsonpath"}
 
 
 def test_an_index_of_torch_builds_pins_its_build_and_frees_the_cuda_packages(tmp_path: Path) -> None:

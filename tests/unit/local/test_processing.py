@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from typing import Any
 
 import jsonpath  # noqa: F401  # here, so that Hypothesis does not time the import
@@ -221,10 +220,3 @@ def test_a_join_needs_one_format_and_the_same_lines(settings: dict[str, Any], me
 
 def test_parameters_of_a_media_type_are_passed_over() -> None:
     assert processor(CSV, "$", "Input", content_type="text/csv; charset=utf-8", accept="TEXT/CSV").is_needed
-
-
-def test_a_missing_library_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "jsonpath", None)
-    with pytest.raises(UserError, match=r"InputFilter \$\[1:\] needs python-jsonpath: pip install"):
-        processor(CSV, "$[1:]")
-    assert processor(CSV, "$", "Input").is_needed
