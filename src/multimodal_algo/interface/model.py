@@ -25,7 +25,7 @@ from multimodal_algo.core.storage import Location, local_file
 from multimodal_algo.core.values import trimmed
 from multimodal_algo.ingest.features import Features
 from multimodal_algo.interface.frames import cells_of, frame_of, table_of
-from multimodal_algo.interface.importance import importances
+from multimodal_algo.report.importance import importances
 from multimodal_algo.serving.loaded_model import LoadedModel
 
 _BATCH = 256

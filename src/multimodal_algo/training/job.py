@@ -33,7 +33,8 @@ from multimodal_algo.report.metrics import (
     write_metrics,
     write_predictions,
 )
-from multimodal_algo.report.page import write_page
+from multimodal_algo.report.page import PAGE, write_page
+from multimodal_algo.report.section import ReportedJob
 from multimodal_algo.training.backbones import Backbones
 from multimodal_algo.training.checkpoints import Checkpoints
 from multimodal_algo.training.context import OUTPUT, JobContext, JobDirectories, StageTimes
@@ -283,6 +284,9 @@ def _report(outcome: Outcome, data: TrainingData, context: JobContext) -> None:
         write_metrics(outcome.metrics, directory)
     with may_fail("predictions.csv", directory):
         write_predictions(outcome.results, data.target, directory)
-    with may_fail("report.html", directory):
-        quality = context.hyperparameters.quality
-        write_page(outcome.results, data.target, outcome.metrics, quality, directory, data.warnings)
+    with may_fail(PAGE, directory):
+        rows = len(data.dataset)
+        reported = ReportedJob(
+            outcome.results, data.target, outcome.metrics, context.hyperparameters, rows, data.warnings
+        )
+        write_page(reported, directory)

@@ -3,14 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from multimodal_algo.core.metrics import Metric
 from multimodal_algo.ingest.features import Features
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _LEVEL = 0.975
+
+
+@dataclass(frozen=True)
+class Importance:
+    """The importance of one column.
+
+    Parameters
+    ----------
+    column
+        Name of the column in the user's table.
+    modality
+        Its modality.
+    loss
+        How much worse the metric of the job becomes, above 0 if the column helps.
+    low, high
+        Bounds of the 95 % interval of `loss`.
+    """
+
+    column: str
+    modality: str
+    loss: float
+    low: float
+    high: float
 
 
 def importances(
@@ -50,6 +77,7 @@ def importances(
     pandas.DataFrame
         By group: ``importance``, ``stddev``, ``low`` and ``high``, float64.
     """
+    import pandas as pd
     from scipy.stats import t
 
     sign = 1.0 if metric.greater_is_better else -1.0

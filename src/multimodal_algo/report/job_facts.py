@@ -1,0 +1,49 @@
+"""What identifies the job, and the sections about the data and the time of the job."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from multimodal_algo import __version__
+from multimodal_algo.core.schema import Modality
+from multimodal_algo.report.section import ReportedJob, Section
+
+
+def facts(job: ReportedJob) -> list[tuple[str, str]]:
+    """Return what identifies the job, as pairs of a name and a value."""
+    schema, target = job.results.dataset.schema, job.target
+    columns = [
+        f"{len(names)} {modality.value}: {', '.join(map(job.own, names))}"
+        for modality in Modality
+        if (names := schema.of(modality))
+    ]
+    kind = f"{len(target.classes)} classes" if target.classes else "numbers"
+    return [
+        ("Predicts", f"{job.own('label')}, {kind} ({job.metrics.problem_type})"),
+        ("Training rows", f"{job.training_rows:,}"),
+        ("Measured on", f"{len(job.results.targets):,} held-out rows ({job.metrics.measured_on})"),
+        ("Columns", "; ".join(columns)),
+        ("Settings", _settings(job)),
+        ("Fitting", f"{job.metrics.fit_s:,.0f} s of {job.hyperparameters.budget_s:,.0f} s"),
+        ("Made", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC by multimodal-algo {__version__}"),
+    ]
+
+
+def data(job: ReportedJob) -> Section | None:
+    """Return the warnings about the training rows. None without any."""
+    return Section("The data", "data", {"warnings": job.warnings}) if job.warnings else None
+
+
+def time_spent(job: ReportedJob) -> Section | None:
+    """Return the seconds of each stage. None where nothing was measured."""
+    seconds = job.metrics.seconds
+    if not seconds:
+        return None
+    return Section("Time spent", "time_spent", {"seconds": seconds, "most": max(seconds.values()) or 1.0})
+
+
+def _settings(job: ReportedJob) -> str:
+    """Return the recipe, the metric, and the hyperparameters that differ from their defaults."""
+    changed = job.hyperparameters.model_dump(exclude_defaults=True, exclude_none=True)
+    changed |= {"quality": job.hyperparameters.quality, "eval_metric": job.metrics.eval_metric}
+    return ", ".join(f"{name}={value}" for name, value in changed.items())

@@ -1,0 +1,92 @@
+"""A section of the report, and what the sections are made from.
+
+A new section is a function in a module of this folder, a template in ``templates``, and one entry in `page.SECTIONS`::
+
+    def residuals(job: ReportedJob) -> Section | None:
+        if not job.target.task.is_regression:
+            return None  # this job has no such section
+        return Section("Residuals", "residuals", {"points": ...})  # rendered by templates/residuals.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.core.labels import Target
+from multimodal_algo.report.importance import Importance
+from multimodal_algo.report.metrics import HeldOutResults, Metrics
+
+
+@dataclass(frozen=True)
+class ReportedJob:
+    """The results of a job, as the sections of its report use them.
+
+    Parameters
+    ----------
+    results
+        Held-out rows with their predictions.
+    target
+        The labels of the job.
+    metrics
+        Scores of the predictions.
+    hyperparameters
+        Hyperparameters of the job.
+    training_rows
+        Number of training rows.
+    warnings
+        Warnings about the training rows.
+    importance
+        Importance of each column, the most important first. Empty where it was not measured.
+    """
+
+    results: HeldOutResults
+    target: Target
+    metrics: Metrics
+    hyperparameters: HyperParameters
+    training_rows: int
+    warnings: Sequence[str] = ()
+    importance: Sequence[Importance] = ()
+
+    def own(self, column: str) -> str:
+        """Return the name that a column has in the user's table."""
+        return self.hyperparameters.column_names.own(column)
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The feature columns by the names of the user's table."""
+        return tuple(map(self.own, self.results.dataset.schema.features))
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the report.
+
+    Parameters
+    ----------
+    title
+        Heading, which also stands in the list of contents.
+    id
+        Anchor of the section, and the name of its template without ``.html``.
+    values
+        Values that the template takes, by name.
+    is_half
+        Whether the section takes half of a wide screen. Its neighbour takes the other half.
+    """
+
+    title: str
+    id: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    is_half: bool = False
+
+    @property
+    def template(self) -> str:
+        """File of the section's template in ``templates``."""
+        return f"{self.id}.html"
+
+
+SectionMaker = Callable[[ReportedJob], Section | None]
+"""A function that makes one section, or None where the job has nothing to show there."""
