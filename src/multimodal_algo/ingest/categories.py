@@ -1,4 +1,4 @@
-"""The values of categories that training saw, as hashes in the artifact."""
+"""Remembers which values of categories training has seen. The artifact stores hashes of them."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class KnownCategories:
-    """The values of each category.
+    """The values of each category column that training has seen, to recognise new values at inference.
 
-    Hashes take less memory than values. An unseen value has the hash of a known one with a probability of the number of
-    known values in 2**64.
+    Hashes take less memory than values. By chance, a new value has the hash of a known one, with a probability of the
+    number of known values divided by 2**64.
 
     Parameters
     ----------
     hashes
-        Hashes of the values by column, uint64 (values,), sorted.
+        Sorted hashes of the values of each column, uint64 (values,).
     """
 
     hashes: Mapping[str, np.ndarray]
 
     @classmethod
     def of(cls, dataset: Dataset) -> KnownCategories:
-        """Return the values in the rows of a dataset."""
+        """Return the category values in the rows of a dataset."""
         cells = dataset.features.cells
         return cls({column: _hashes(dict.fromkeys(cells[column])) for column in dataset.schema.of(Modality.CAT)})
 
     def merged(self, other: KnownCategories) -> KnownCategories:
-        """Return the values of both."""
+        """Return the union of these values and those of `other`."""
         nothing = np.empty(0, dtype=np.uint64)
         columns = {**self.hashes, **other.hashes}
         return KnownCategories(
@@ -53,12 +53,12 @@ class KnownCategories:
 
     @classmethod
     def load(cls, path: Path, schema: FeatureSchema) -> KnownCategories:
-        """Read what `save` wrote for the columns of `schema`."""
+        """Read the hashes that `save` has written, for the category columns of `schema`."""
         with np.load(path) as stored:
             return cls({column: stored[str(n)] for n, column in enumerate(schema.of(Modality.CAT))})
 
     def is_unseen(self, column: str, value: str) -> bool:
-        """Return whether training had no such value. A missing value is never unseen."""
+        """Return whether training has not seen `value` in `column`. A missing value does not count as unseen."""
         return bool(value) and _hash(value) not in self._sets[column]
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Cells: a raw string becomes the value that a modality takes, or a reason why it cannot be read."""
+"""Parses a raw cell into the value that models of its modality take, or gives a reason why it cannot be read."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _MISSING_NUMBERS = frozenset({"", "nan", "na", "null"})
 
 @dataclass(frozen=True)
 class CellRules:
-    """Rules that the cells of a data set are read by.
+    """How the cells of a dataset are parsed.
 
     Parameters
     ----------
     images
-        Files that image cells may name. None without an ``images`` channel.
+        Files that image cells may name. None if the job has no ``images`` channel.
     missing
-        Texts that stand for a missing cell, from the hyperparameter ``missing_values``.
+        Texts that count as an empty cell, from the hyperparameter ``missing_values``.
     number_categories
-        Categories whose values are numbers, see `values.are_numbers`. Training learns them from all rows.
+        Category columns whose values are numbers, see `values.are_numbers`. Training finds them from all rows.
     image_input
-        The images that the network takes.
+        Size and form of the images that the image network takes.
     prepare
-        Function that the thread calls which decoded the images of a cell.
+        Function that is called with the decoded images of a cell, in the thread that has decoded them.
     """
 
     images: ImageFiles | None = None
@@ -47,11 +47,11 @@ PLAIN = CellRules()
 
 
 class BadCell(ValueError):
-    """A cell cannot be read. The message is the reason, without file, row and column."""
+    """Raised for a cell that cannot be read. The message is the reason, without file, row and column."""
 
 
 def parse_cell(modality: Modality, cell: Any, rules: CellRules = PLAIN) -> Any:
-    """Return the value of a raw cell.
+    """Parse a raw cell into the value that models take.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def parse_cell(modality: Modality, cell: Any, rules: CellRules = PLAIN) -> Any:
     cell
         String, or bytes of an encoded image.
     rules
-        Rules of the data set.
+        How the cells of the dataset are parsed.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def parse_cell(modality: Modality, cell: Any, rules: CellRules = PLAIN) -> Any:
     Raises
     ------
     BadCell
-        A number does not parse, or an image does not decode.
+        The cell is not a number where it should be, or an image cannot be decoded.
     """
     if rules.missing and isinstance(cell, str) and trimmed(cell) in rules.missing:
         cell = ""
@@ -98,7 +98,7 @@ def parse_cell(modality: Modality, cell: Any, rules: CellRules = PLAIN) -> Any:
 
 
 def is_missing(modality: Modality, value: Any) -> bool:
-    """Whether a parsed value stands for a missing one."""
+    """Return whether a parsed value means "no value": NaN, an empty string or no image."""
     if modality is Modality.NUM:
         return math.isnan(value)
     return len(value) == 0
@@ -119,6 +119,9 @@ def _parse_number(cell: str) -> float:
 
 
 def _hint(cell: Any) -> str:
-    """Return the end of a reason, where people write the cell for a missing one."""
+    """Return a hint for the end of a message, if people write such a cell for a missing value.
+
+    Otherwise an empty text.
+    """
     text = cell.strip() if isinstance(cell, str) else ""
     return f"; missing_values={text} would take it for a missing cell" if is_like_missing(text) else ""

@@ -1,4 +1,4 @@
-"""The files of a channel's directory: which are tables, and which are passed over."""
+"""Finds the data files in a channel's directory, and passes over the other files."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _SEPARATOR_LINE = re.compile(r'"?sep=.', re.IGNORECASE)
 
 @dataclass(frozen=True)
 class ChannelFiles:
-    """The files below a channel's directory, as relative paths in their order.
+    """The files below a channel's directory, as sorted relative paths.
 
     Parameters
     ----------
     tables
-        Files that are read.
+        Files to read as tables.
     passed_over
-        Files that are not data.
+        Files that are not data and are not read.
     """
 
     tables: list[str]
@@ -47,7 +47,7 @@ class ChannelFiles:
 
     @property
     def note(self) -> str:
-        """The sentence about `passed_over`, without the name of the channel. Empty without such files."""
+        """A sentence that lists the files in `passed_over`, for the log. Empty if there are no such files."""
         count = len(self.passed_over)
         if not count:
             return ""
@@ -55,12 +55,12 @@ class ChannelFiles:
 
 
 def find_files(location: Path) -> ChannelFiles:
-    """Return the files below a directory.
+    """Find the files below a directory, and decide which of them are tables.
 
-    A file is a table if its name says so (``.csv``, ``.csv.gz``, ``.tsv``, ``.parquet``), or if it has no ending, such
-    as ``part-00000``. A file with another ending, for example ``.txt``, ``.dat`` or ``.gz``, is a table if its content
-    is Parquet or begins with a header line, or if a file with the same ending does. Tables in formats that are not
-    read, for example ``.xlsx``, are among the tables, so that reading refuses them by name.
+    A file is a table if its name ends as one (``.csv``, ``.csv.gz``, ``.tsv``, ``.parquet``), or if it has no ending,
+    such as ``part-00000``. A file with another ending, for example ``.txt``, ``.dat`` or ``.gz``, is a table if its
+    content is Parquet or begins with a header line. It is also one if another file with the same ending is. Tables in
+    formats that cannot be read, for example ``.xlsx``, are among the tables, so that reading refuses them by name.
 
     Hidden files, empty files, markers such as ``_SUCCESS``, manifests, checksums and files such as ``LICENSE`` are not
     data. JSON is data if a key is ``label``.
@@ -88,7 +88,7 @@ def find_files(location: Path) -> ChannelFiles:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return the first names, for a message, and the number of the others."""
+    """Return the first few names for a message, and how many more there are."""
     shown = ", ".join(names[:_SHOWN])
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
 
@@ -99,7 +99,10 @@ def _is_marker(name: str) -> bool:
 
 
 def _ending(name: str) -> str:
-    """Return the ending of a file's name, without ``.gz``. Empty where it has none, or only a number, as parts have."""
+    """Return the ending of a file's name, without ``.gz``.
+
+    Empty without ending, or if it is only a number as in ``part.1``.
+    """
     ending = PurePosixPath(name.lower().removesuffix(".gz")).suffix
     return "" if re.fullmatch(r"\.c?\d+", ending) else ending
 
@@ -126,7 +129,7 @@ def _begins_with_header(begin: bytes) -> bool:
 
 
 def _first_bytes(path: Path) -> bytes | None:
-    """Return the first bytes of a file, unpacked. None where they cannot be unpacked."""
+    """Return the first bytes of a file after decompression. None if decompression fails."""
     with path.open("rb") as file:
         begin = file.read(_BEGIN_BYTES)
     if not begin.startswith(GZIP):

@@ -1,4 +1,4 @@
-"""The kinds of columns whose names do not say them, found from the first rows of a channel."""
+"""Finds the kinds (text, num, cat, image) of columns without suffix, from the first rows of a channel."""
 
 from __future__ import annotations
 
@@ -28,23 +28,22 @@ _NUMBERS = frozenset({"", "nan", "na", "null"})
 
 
 def find_kinds(table: TableFormat, location: Path) -> dict[str, str]:
-    """Return the kinds of the columns that have neither a suffix nor a kind, if kinds are to be found.
+    """Return the kinds of the columns that have neither a suffix nor a declared kind. Empty if kinds need not be found.
 
-    Suffixes and kinds that are given win. The other columns get their kind from the first 2,000 rows of the first file:
-    image where cells are encoded images or names of image files, num where they are numbers, cat where there are few
-    short values or codes, otherwise text.
+    Each kind follows from the first 2,000 rows of the first file. It is image if cells are encoded images or names of
+    image files, num if they are numbers, cat if there are few short values or codes, and otherwise text.
 
     Parameters
     ----------
     table
-        Format with the names that are given.
+        Form of the files, with the column names and kinds that the user has declared.
     location
         Path of the channel.
 
     Raises
     ------
     UserError
-        The first file cannot be read. Or it is a FIFO, which can be read once only, and a column has no kind.
+        The first file cannot be read. Or the channel is a FIFO, which can be read only once.
     """
     if not table.names.finds_kinds:
         return {}
@@ -66,7 +65,7 @@ def find_kinds(table: TableFormat, location: Path) -> dict[str, str]:
 
 
 def sentence_of(kinds: Mapping[str, str]) -> str:
-    """Return the kinds that were found, for the log."""
+    """Return a sentence for the log with the kinds that were found."""
     listed = ", ".join(f"{name[:60]}={kind}" for name, kind in kinds.items())
     return f"kinds of columns, found from the cells: {listed}. The hyperparameter columns changes them."
 
@@ -78,7 +77,7 @@ def _kinds_by_type(path: Path) -> dict[str, str]:
 
 
 def kind_of(cells: Sequence[Any]) -> str:
-    """Return the modality of a column with these cells: strings, or bytes of images."""
+    """Return the kind that suits the cells of a column. The cells are strings, or bytes of images."""
     filled = [cell for cell in cells if not isinstance(cell, str) or not _is_missing(cell)]
     return next(kind.value for kind, holds in _TESTS if holds(filled))
 

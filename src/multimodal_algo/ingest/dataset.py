@@ -1,4 +1,4 @@
-"""A dataset on disk, written in chunks: a Parquet table, and vectors and pictures of the text and image columns.
+"""A dataset on disk, written in chunks of rows: a Parquet table, and vectors and pictures of text and image columns.
 
 ::
 
@@ -42,30 +42,30 @@ _COPIED_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class Dataset:
-    """The rows of a channel.
+    """The rows of a channel, read from a dataset on disk.
 
     Parameters
     ----------
     schema
         The columns.
     features
-        The rows. Vectors and pictures are memory maps of files.
+        The feature columns of the rows. Vectors and pictures are memory maps of files.
     labels
         Label of each row, spelled as in the file.
     path
-        Parquet table. It also has the IDs, which stay on disk, since models do not learn from them.
+        Parquet table. It also has the IDs, which stay on disk because models do not learn from them.
     probe
-        Parsed cells of a few rows by column, with images. They show whether two engines of a network agree.
+        Parsed cells of a few rows by column, with images. They show whether two engines compute a network equally.
     largest_row
-        See `findings.Inspection`.
+        Number of characters in the largest row, see `findings.Inspection`.
     keys
-        Hashes of each row, see `row_keys`, and one more for each of `group_columns`.
+        Hashes of each row, see `row_keys`, and one more hash for each of `group_columns`.
     number_categories
-        Categories in which each number has one spelling, see `with_number_categories`.
+        Category columns in which each number has one spelling, see `with_number_categories`.
     warnings
         Warnings about the rows, see `Inspection`.
     group_columns
-        Columns whose values new rows do not share, see `groups.with_group_keys`.
+        Columns whose values are new at inference, see `groups.with_group_keys`.
     """
 
     schema: FeatureSchema
@@ -119,12 +119,12 @@ class Dataset:
         return len(self.labels)
 
     def find_number_categories(self) -> frozenset[str]:
-        """Return the categories whose values are numbers, see `are_numbers`."""
+        """Return the category columns whose values are numbers, see `are_numbers`."""
         cells = self.features.cells
         return frozenset(c for c in self.schema.of(Modality.CAT) if are_numbers(dict.fromkeys(cells[c])))
 
     def with_number_categories(self, columns: frozenset[str]) -> Dataset:
-        """Return the rows with one spelling of each number in these categories."""
+        """Return the dataset with each number spelled in one way in these category columns: ``1`` for ``1.0``."""
         cells = dict(self.features.cells)
         for column in sorted(columns):
             form_of = {value: in_number_column(value) for value in dict.fromkeys(cells[column])}
@@ -133,21 +133,21 @@ class Dataset:
         return replace(self, features=features, number_categories=columns)
 
     def names(self) -> list[str]:
-        """Return the name of each row: its ID, or its number among the rows, from 1, where there are no IDs."""
+        """Return a name for each row: its ID. Without IDs, it is the number of the row, from 1."""
         if not self.schema.has_id:
             return [str(number) for number in range(1, len(self) + 1)]
         return pq.read_table(self.path, columns=[ID])[ID].to_pylist()
 
 
 class DatasetWriter:
-    """Writer of a dataset. `Dataset.read` reads it after `close`.
+    """Writes a dataset in chunks of rows. After `close`, `Dataset.read` reads it.
 
     Parameters
     ----------
     schema
         The columns.
     directory
-        Directory of the dataset, which exists.
+        Directory for the dataset, which exists.
     """
 
     def __init__(self, schema: FeatureSchema, directory: Path) -> None:
@@ -165,7 +165,7 @@ class DatasetWriter:
         self._is_closed = False
 
     def append(self, features: Features, labels: Sequence[str], ids: Sequence[str] | None, keys: np.ndarray) -> None:
-        """Add a chunk of rows, with labels, IDs if there are any, and keys, uint32 (rows, n), see `row_keys`."""
+        """Add a chunk of rows to the dataset. Keys are hashes of the rows, uint32 (rows, n), see `row_keys`."""
         written = {**features.cells, LABEL: list(labels), **({} if ids is None else {ID: list(ids)})}
         schema = _arrow_schema(self._schema)
         # A missing number is NaN here, and null in the file.
@@ -180,7 +180,7 @@ class DatasetWriter:
         self._keys.append(keys)
 
     def extend(self, directory: Path, picture_rows: int | None = None) -> int:
-        """Add the rows of another dataset. Only keys, indices and spans are held in memory.
+        """Add the rows of another dataset on disk, of which only keys, indices and spans are read into memory.
 
         Parameters
         ----------
@@ -221,7 +221,7 @@ class DatasetWriter:
         return len(self._keys[-1])
 
     def abandon(self) -> None:
-        """Remove the files of a dataset that is not closed. Those of a closed dataset stay."""
+        """Remove the files of a dataset that is not closed. A closed dataset stays."""
         if not self._is_closed:
             self._end()
             for n in range(len(self._vectors)):
@@ -231,7 +231,7 @@ class DatasetWriter:
             (self._directory / _TABLE).unlink(missing_ok=True)
 
     def close(self, probe: Mapping[str, Sequence[Any]], largest_row: int) -> None:
-        """Finish the files, after at least one chunk. See `Dataset` for the parameters."""
+        """Finish the files of the dataset, which has at least one chunk. `Dataset` explains the parameters."""
         self._end()
         for n, indices in enumerate(self._indices.values()):
             np.save(self._directory / f"{n}.index.npy", np.concatenate(indices))
@@ -266,31 +266,31 @@ class DatasetWriter:
 
 
 def write_warnings(warnings: Sequence[str], directory: Path) -> None:
-    """Add warnings about the rows to a finished dataset."""
+    """Store warnings about the rows in the directory of a finished dataset."""
     if warnings:
         (directory / _WARNINGS).write_text(json.dumps(list(warnings), ensure_ascii=False), encoding="utf-8")
 
 
 def read_warnings(directory: Path) -> tuple[str, ...]:
-    """Return the warnings of `write_warnings`."""
+    """Return the warnings that `write_warnings` has stored in a dataset's directory."""
     path = directory / _WARNINGS
     return tuple(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else ()
 
 
 def join_datasets(parts: Sequence[Path], directory: Path, largest_row: int, picture_rows: int | None = None) -> None:
-    """Make one dataset of several, in their order.
+    """Join several datasets on disk into one, in their order.
 
     Parameters
     ----------
     parts
-        Directories of one or more datasets with the same columns. The files of a single dataset are moved, those of
-        several are copied.
+        Directories of one or more datasets with the same columns. The files of a single dataset are moved. Those of
+        several datasets are copied.
     directory
-        Directory for the dataset, which exists. It may be the directory of a single part.
+        Directory for the joined dataset, which exists. It may be the directory of a single part.
     largest_row
         See `Dataset`.
     picture_rows
-        Number of rows, from the first, whose pictures stay. None leaves all pictures. A single part has no more
+        Number of rows, from the first, whose pictures are copied. None copies all pictures. A single part has no more
         pictures than that.
 
     Raises
@@ -316,7 +316,7 @@ def join_datasets(parts: Sequence[Path], directory: Path, largest_row: int, pict
 
 @dataclass(frozen=True)
 class _Description:
-    """The content of ``dataset.json``. `widths` has the width of each column's vectors."""
+    """The content of ``dataset.json``. `widths` has the length of the vectors of each column."""
 
     schema: FeatureSchema
     widths: Mapping[str, int]

@@ -1,4 +1,4 @@
-"""The decoded images of a cell, with what is made of them once."""
+"""The decoded images of a cell, with a hash and small pictures of them that are computed only once."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ _QUALITY = 90
 
 
 class DecodedImages(tuple[np.ndarray, ...]):
-    """The images of one cell, RGB, each uint8 (side, side, 3). Empty for an empty cell.
+    """The decoded images of one cell, RGB, each uint8 (side, side, 3). An empty cell has no image.
 
-    The thread that decodes images may already make the hash and the picture, so that the main thread need not.
+    The thread that decodes the images may also compute hash and pictures, so that the main thread need not.
     """
 
     @cached_property
     def key(self) -> int:
-        """A short hash of the pixels, 32 bits. It is 0 for an empty cell."""
+        """Return a short hash of the pixels, 32 bits. It is 0 for an empty cell."""
         digest = hashlib.blake2b(digest_size=4)
         for image in self:
             digest.update(np.ascontiguousarray(image).data)
         return int.from_bytes(digest.digest(), "little") if self else 0
 
     def pictures(self, side: int) -> bytes:
-        """Return the images as JPEGs, one after the other, reduced by a whole factor to `side` pixels or a little more.
+        """Return the images as JPEGs, one after the other, each reduced to about `side` pixels.
 
-        A smaller image is not enlarged. The last result is kept.
+        An image is reduced by a whole factor, so it may stay a little larger. Smaller images are not enlarged. The last
+        result is cached.
         """
         if self._pictures[0] != side:
             self._pictures = side, b"".join(_jpeg(image, side) for image in self)

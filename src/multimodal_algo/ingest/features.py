@@ -1,4 +1,7 @@
-"""Features: rows as the branches take them, made by the same code for training and serving."""
+"""Rows in the form in which models read them: columns of cells, vectors and pictures.
+
+Training and serving share this.
+"""
 
 from __future__ import annotations
 
@@ -25,40 +28,40 @@ Encoders = Mapping[Modality, Encoder]
 
 @dataclass(frozen=True)
 class ImageEncoder:
-    """The encoder of images, with the images that it takes.
+    """A network that turns images into vectors, with the size of the images that it takes.
 
     Parameters
     ----------
     encode
-        The network as a function.
+        Function that computes the vectors of images.
     takes
-        The images that it takes.
+        Size and form of the images that the network takes.
     """
 
     encode: Encoder
     takes: ImageInput
 
     def __call__(self, cells: Sequence[Any]) -> np.ndarray:
-        """Return the vectors of images, float32 (images, width)."""
+        """Return a vector for each image, float32 (images, width)."""
         return self.encode(cells)
 
 
 def image_input(encoders: Encoders) -> ImageInput:
-    """Return the images that the encoder of images takes."""
+    """Return the size and form of the images that the image network takes."""
     encoder = encoders.get(Modality.IMAGE)
     return encoder.takes if isinstance(encoder, ImageEncoder) else IMAGENET
 
 
 @dataclass(frozen=True)
 class VectorColumn:
-    """The images or texts of one column, as vectors. Empty cells do not take space in `vectors`.
+    """A text or image column whose cells became vectors. Empty cells take no space in `vectors`.
 
     Parameters
     ----------
     vectors
         Vectors, float16 (vectors, width). It may be a memory map.
     index
-        Position of each row's vector in `vectors`, int64 (rows,). It is -1 for an empty cell.
+        Position in `vectors` of each row's vector, int64 (rows,). It is -1 for an empty cell.
     """
 
     vectors: np.ndarray
@@ -66,16 +69,16 @@ class VectorColumn:
 
     @property
     def present(self) -> np.ndarray:
-        """Whether each row has a vector, bool (rows,)."""
+        """Whether each row's cell is filled, so that it has a vector, bool (rows,)."""
         return self.index >= 0
 
     def take(self, rows: np.ndarray) -> VectorColumn:
-        """Return the rows at the positions `rows`, int (n,). Vectors are not copied."""
+        """Return a column with the rows at the positions `rows`, int (n,). Vectors are not copied."""
         return VectorColumn(self.vectors, self.index[rows])
 
     @classmethod
     def joined(cls, parts: Sequence[VectorColumn]) -> VectorColumn:
-        """Return the rows of all parts in one column."""
+        """Return one column with the rows of all `parts`, one part after the other."""
         starts = np.cumsum([0, *(len(part.vectors) for part in parts)])
         index = [np.where(part.present, part.index + start, -1) for part, start in zip(parts, starts, strict=False)]
         return cls(np.concatenate([part.vectors for part in parts]), np.concatenate(index))
@@ -83,19 +86,19 @@ class VectorColumn:
 
 @dataclass(frozen=True)
 class Features:
-    """Rows, column by column.
+    """Rows in the form in which models read them, column by column.
 
     Parameters
     ----------
     cells
-        All columns but images: texts and categories as str objects, with ``""`` for a missing cell, and numbers as
+        All columns except images: texts and categories as str objects, with ``""`` for a missing cell, and numbers as
         float64, with NaN for a missing cell. Each is (rows,).
     rows
         Number of rows.
     vectors
         Vectors of the text and image columns.
     pictures
-        Pictures of the image columns, where rows have them.
+        Pictures of the image columns, if the rows have pictures.
     """
 
     cells: Mapping[str, np.ndarray]
@@ -111,19 +114,19 @@ class Features:
         vectors: Mapping[str, VectorColumn],
         pictures: Mapping[str, PictureColumn] | None = None,
     ) -> Features:
-        """Return the features whose cells are the columns of `table`."""
+        """Return features with the columns of a pandas table, which has texts, numbers and categories."""
         cells = {str(column): table[column].to_numpy() for column in table.columns}
         return cls(cells, len(table), vectors, pictures or {})
 
     @property
     def table(self) -> pd.DataFrame:
-        """A new table of `cells`."""
+        """A new pandas table of the texts, numbers and categories."""
         import pandas as pd  # its import takes a third of a second, and serving does without it
 
         return pd.DataFrame({c: pd.Series(cells) for c, cells in self.cells.items()}, index=pd.RangeIndex(self.rows))
 
     def filled(self, column: str) -> np.ndarray:
-        """Return whether each row has a value in `column`, bool (rows,). The result is cached."""
+        """Return for each row whether its cell in `column` is filled, bool (rows,). The result is cached."""
         if column not in self._filled:
             if column in self.vectors:
                 self._filled[column] = self.vectors[column].present
@@ -137,7 +140,7 @@ class Features:
         return self.rows
 
     def take(self, rows: np.ndarray) -> Features:
-        """Return the rows at the positions `rows`, int (n,)."""
+        """Return features with the rows at the positions `rows`, int (n,)."""
         return Features(
             {column: cells[rows] for column, cells in self.cells.items()},
             len(rows),
@@ -147,7 +150,7 @@ class Features:
 
     @classmethod
     def joined(cls, parts: Sequence[Features]) -> Features:
-        """Return the rows of all parts, which have the same columns."""
+        """Return features with the rows of all `parts`, which have the same columns."""
         first = parts[0]
         return cls(
             {name: np.concatenate([part.cells[name] for part in parts]) for name in first.cells},
@@ -160,7 +163,7 @@ class Features:
 def build_features(
     schema: FeatureSchema, cells: Mapping[str, Sequence[Any]], rows: int, encoders: Encoders, picture_side: int = 0
 ) -> Features:
-    """Build the features of parsed cells, see `parse_cell`.
+    """Make the features of rows from their parsed cells, see `parse_cell`. Networks turn texts and images into vectors.
 
     A cell with several images gets the mean of their vectors.
 
@@ -171,11 +174,11 @@ def build_features(
     cells
         Values of each feature column, one per row.
     rows
-        Number of rows, which a table without columns does not have.
+        Number of rows. It is needed for a table without columns.
     encoders
-        Encoders of the modalities that the schema has.
+        The networks for texts and images.
     picture_side
-        Least side of the pictures in pixels. With 0 rows do not get pictures.
+        Least side of the pictures in pixels. With 0, rows do not get pictures.
     """
     columns: dict[str, np.ndarray] = {}
     vectors: dict[str, VectorColumn] = {}

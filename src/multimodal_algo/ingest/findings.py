@@ -1,4 +1,4 @@
-"""Findings of a pass over the data: rows that cannot be read, and the outcome with all errors and warnings."""
+"""Collects what a reading of the data finds: rows that cannot be read, statistics, errors and warnings."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ NO_HEADER = "The data has no header line and no rows. Put a header line and rows
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that cannot be read.
+    """A row that cannot be read, with its place and the reason.
 
     Parameters
     ----------
     file, row, line
-        Name of the file, number of the row and line of the file, see `SourceRow`.
+        Name of the file, number of the row and line in the file, see `SourceRow`.
     column
-        First column with a problem. Empty where the row as a whole is wrong.
+        First column with a problem. Empty if the row as a whole is wrong.
     reason
         Reason in words.
     """
@@ -46,12 +46,12 @@ class BadRow:
 
 @dataclass(frozen=True)
 class BadRowPolicy:
-    """Treatment of rows that cannot be read.
+    """Whether rows that cannot be read are skipped, and how many of them.
 
     Parameters
     ----------
     skip
-        Whether they are skipped and counted. Otherwise each of them is an error.
+        Whether such rows are skipped and counted. Otherwise each of them is an error.
     max_fraction
         Largest share of all rows that may be skipped.
     """
@@ -62,12 +62,12 @@ class BadRowPolicy:
 
 @dataclass(frozen=True)
 class Inspection:
-    """The outcome of a pass.
+    """The result of reading all rows: errors, warnings, and counts of rows, classes and empty cells.
 
     Parameters
     ----------
     schema
-        The columns. None when no header could be read.
+        The columns. None if no header could be read.
     rows
         Number of rows that can be read.
     missing
@@ -81,9 +81,9 @@ class Inspection:
     bad_rows
         First hundred rows that cannot be read.
     problem_type
-        Problem type, as set, or by the look of the labels.
+        Problem type that is set, or that suits the labels.
     largest_row
-        Number of characters in the largest row. 0 where cells may name image files, which are not counted.
+        Number of characters in the largest row. 0 if cells may name image files, whose sizes are not counted.
     """
 
     schema: FeatureSchema | None
@@ -98,7 +98,7 @@ class Inspection:
     largest_row: int = 0
 
     def raise_for_errors(self) -> FeatureSchema:
-        """Return the columns of data without errors.
+        """Raise an error if the data has errors. Otherwise return the columns.
 
         Raises
         ------
@@ -114,24 +114,26 @@ class Inspection:
 
 
 class Findings:
-    """Collector of findings, row by row, in bounded memory. `inspection` returns the outcome. It can be pickled.
+    """Collects problems and statistics of the data, row by row, in bounded memory. It can be pickled.
+
+    `inspection` returns the result.
 
     Parameters
     ----------
     bad_rows
         Treatment of rows that cannot be read. By default they are errors.
     problem_type
-        The hyperparameter. With ``auto`` all labels decide. With ``regression`` a label that is not a number is a bad
-        cell.
+        The hyperparameter. With ``auto``, the labels of all rows decide. With ``regression``, a label that is not a
+        number is a bad cell.
     min_completeness
-        The hyperparameter: least share of a modality's cells that must be filled.
+        The hyperparameter: least share of a row's cells of one modality that must be filled.
 
     Attributes
     ----------
     statistics
-        Statistics of the rows that can be read. `Statistics.count` adds such a row.
+        Statistics of the rows that can be read. `Statistics.count` adds a row.
     informed
-        The rows that can be read and that branches can learn from. `InformedRows.count` adds a row.
+        Finds branches (models that vote) with too few filled rows to learn from. `InformedRows.count` adds a row.
     """
 
     def __init__(
@@ -153,7 +155,7 @@ class Findings:
 
     @property
     def has_errors(self) -> bool:
-        """Whether training stops on what was collected so far."""
+        """Whether training would stop because of what was found so far."""
         return bool(self._errors or self._headerless.count or (self._bad_count and not self._policy.skip))
 
     def error(self, message: str) -> None:
@@ -161,41 +163,41 @@ class Findings:
         self._errors.append(message)
 
     def size(self, characters: int) -> None:
-        """Add the number of characters of a row."""
+        """Record the number of characters of a row, to find the largest row."""
         self.largest_row = max(self.largest_row, characters)
 
     def bad_row(self, row: BadRow) -> None:
-        """Add a row that cannot be read. Its problems are added as well, by the methods below."""
+        """Record a row that cannot be read. The caller also records its problems, with the methods below."""
         self._bad_count += 1
         if len(self._bad) < _LISTED:
             self._bad.append(row)
 
     def broken_row(self, where: str, problem: RowProblem) -> None:
-        """Add a row that cannot be separated into cells, or has a wrong number of them."""
+        """Record a row that cannot be separated into cells, or has a wrong number of them."""
         self._rows.setdefault(problem.remedy, Occurrences()).add(where, problem.reason)
 
     def repeated_header(self, where: str) -> None:
-        """Add a row that repeats the header, since files were joined."""
+        """Record a row that repeats the header. This happens where files were joined."""
         self._headers.add(where)
 
     def headerless(self, name: str, first_file: str) -> None:
-        """Add a file that begins with a row, where `first_file` begins with a header."""
+        """Record a file that begins with a row, although `first_file` begins with a header."""
         self._headerless.add(name, first_file)
 
     def empty_label(self, where: str) -> None:
-        """Add a row without a label."""
+        """Record a row without a label."""
         self._labels.add(where)
 
     def is_label(self, label: str) -> bool:
-        """Return whether a label is empty or can be learnt from."""
+        """Return whether a label can be learnt from. An empty label counts too, because `empty_label` reports it."""
         return self._problem_type != "regression" or not label or number_of(label) is not None
 
     def bad_cell(self, where: str, column: str, reason: str) -> None:
-        """Add a cell that cannot be read."""
+        """Record a cell that cannot be read, with the reason."""
         self._cells.setdefault(column, Occurrences()).add(where, reason)
 
     def merge(self, later: Findings) -> None:
-        """Add the findings of the rows that follow, as if one pass had read all rows.
+        """Add the findings of the rows that follow, as if these and the former rows had been read in one go.
 
         Parameters
         ----------
@@ -219,16 +221,16 @@ class Findings:
     def inspection(
         self, schema: FeatureSchema | None, *, is_training: bool = True, labels: LabelSettings | None = None
     ) -> Inspection:
-        """Return the outcome, with errors and warnings as sentences.
+        """Return the result of the reading, with errors and warnings as sentences.
 
         Parameters
         ----------
         schema
-            The columns. None when no header could be read.
+            The columns. None if no header could be read.
         is_training
             Whether models learn from the rows. Other rows may be few, and of one class.
         labels
-            What the hyperparameters demand of the labels. By default the problem type alone.
+            Settings that restrict the labels. By default only the problem type does.
         """
         statistics = self.statistics
         errors = [*self._errors, *self._headerless_errors(), *self._bad_row_errors()]
@@ -278,7 +280,10 @@ class Findings:
         return self._bad_count > self._policy.max_fraction * (self.statistics.rows + self._bad_count)
 
     def _bad_row_errors(self) -> list[str]:
-        """Return errors of rows that cannot be read, as far as they may not be skipped."""
+        """Return the errors about rows that cannot be read.
+
+        If such rows are skipped, too many of them are the only error.
+        """
         if not self._policy.skip:
             return self._row_errors()
         if not self._are_too_many_bad:
@@ -315,7 +320,7 @@ class Findings:
 
 
 def _others(occurrences: Occurrences) -> str:
-    """Return the occurrences after the first one, for the end of a sentence."""
+    """Return the end of a sentence that lists where a problem occurs again, after its first place."""
     if occurrences.count == 1:
         return ""
     rest = ", ".join(where.split(", ")[-1] for where in occurrences.first[1:])

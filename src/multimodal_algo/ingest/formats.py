@@ -1,4 +1,4 @@
-"""Formats of files by their first bytes, since the name of a file may say something else."""
+"""Recognises the format of a file by its first bytes, because its name may be wrong."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CONVERT = "Convert it to CSV or Parquet"
 
 
 class Foreign(NamedTuple):
-    """A format that is not read: its name with an article, and what to do."""
+    """A file format that cannot be read: its name with an article, and a remedy for the user."""
 
     name: str
     remedy: str
@@ -59,9 +59,9 @@ _BEGIN_BYTES = 4096
 
 
 def foreign_format(begin: bytes) -> Foreign | None:
-    """Return the format of a file that is neither CSV nor Parquet. None if its first bytes `begin` name no such format.
+    """Return the format of a file that cannot be read, recognised by its first bytes. None for any other file.
 
-    Gzip is not among them, since it is unpacked.
+    Gzip is not such a format, because gzip files are decompressed.
     """
     if begin.startswith(b"PK\x03\x04"):
         begin = begin[:_BEGIN_BYTES]
@@ -82,5 +82,5 @@ def foreign_format(begin: bytes) -> Foreign | None:
 
 
 def is_json(begin: bytes) -> bool:
-    """Return whether a file begins as JSON or JSON Lines do."""
+    """Return whether a file begins like JSON or JSON Lines."""
     return foreign_format(begin) is _JSON

@@ -1,4 +1,4 @@
-"""Keys of the columns that the hyperparameter ``group_by`` names: new rows share none of their values."""
+"""Keys for the columns in the hyperparameter ``group_by``. Rows with the same key are held out together."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from multimodal_algo.ingest.keys import vector_columns
 
 
 def check_group_columns(schema: FeatureSchema, columns: Sequence[str]) -> None:
-    """Refuse names that are not feature columns.
+    """Raise an error if a column that ``group_by`` names is not a feature column.
 
     Raises
     ------
     UserError
-        The message has the nearest column.
+        There is no such column. The message proposes the most similar one.
     """
     for column in columns:
         if column not in schema.features:
@@ -36,9 +36,11 @@ def check_group_columns(schema: FeatureSchema, columns: Sequence[str]) -> None:
 
 
 def with_group_keys(dataset: Dataset, columns: Sequence[str]) -> Dataset:
-    """Return the rows with one more key for each of `columns`. A missing cell has the key 0.
+    """Return the dataset with one more key per row (a hash of the value) for each of `columns`.
 
-    Values are compared in the form that models see, see `Dataset.with_number_categories`.
+    A missing cell has key 0.
+
+    Values are compared as models see them, see `Dataset.with_number_categories`.
     """
     if not columns:
         return dataset

@@ -1,4 +1,4 @@
-"""Bounds of the memory and the time that decoding images takes, whatever their bytes say."""
+"""Limits the memory and the time of decoding an image, whatever its bytes claim."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ _UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 
 @cache
 def decoding_gate() -> MemoryGate:
-    """Return the gate of all images that this process decodes."""
+    """Return the memory that all threads share for decoding images in this process."""
     return MemoryGate(available_bytes() // _SHARE)
 
 
 class CellClock:
-    """Processor time that the images of one cell have taken in this thread."""
+    """Measures the processor time that this thread spends on the images of one cell."""
 
     def __init__(self) -> None:
         self._began = time.thread_time()
         self._images = 0
 
     def count(self) -> None:
-        """Count an image that comes next.
+        """Count one more image, before it is decoded.
 
         Raises
         ------
         ValueError
-            There are too many images, or they take too long.
+            The cell has too many images, or they take too long.
         """
         self._images += 1
         if self._images > MOST_IMAGES:
@@ -60,14 +60,14 @@ class CellClock:
 
 
 def decoding_bytes(image: Image.Image, side: int) -> int:
-    """Return an upper bound of the memory in bytes that an image takes until it is RGB.
+    """Return how many bytes of memory it takes at most to decode an image to RGB.
 
     Parameters
     ----------
     image
-        Image whose header was read.
+        Image of which only the header was read.
     side
-        Pixels of the short side that are needed. A JPEG is decoded at a smaller scale.
+        Needed length of the short side in pixels. A large JPEG is decoded at a smaller scale.
     """
     width, height = image.size
     size = width * height * _BYTES_PER_PIXEL.get(image.format or "", _BYTES_OF_OTHERS)
@@ -79,12 +79,12 @@ def decoding_bytes(image: Image.Image, side: int) -> int:
 
 
 def require_few_scans(image: Image.Image, data: bytes) -> None:
-    """Raise unless a JPEG's pixels are visited a bounded number of times.
+    """Raise an error if a JPEG has so many scans (passes over its pixels) that decoding would take too long.
 
     Raises
     ------
     ValueError
-        It has too many scans.
+        The JPEG has too many scans.
     """
     scans = data.count(b"\xff\xda")
     if scans * image.width * image.height > _MOST_SCANNED_PIXELS:
@@ -92,9 +92,9 @@ def require_few_scans(image: Image.Image, data: bytes) -> None:
 
 
 def require_small_metadata(data: bytes) -> None:
-    """Raise if an image's metadata would take much more memory than they have bytes.
+    """Raise an error if the metadata of an image would take much more memory than the image has bytes.
 
-    The entries of a TIFF directory, which EXIF has as well, may all name the same bytes. Pillow copies them for each.
+    All entries of a TIFF directory, which EXIF also has, may refer to the same bytes. Pillow copies the bytes for each.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def require_small_metadata(data: bytes) -> None:
 
 
 def _exif_bytes(data: bytes) -> int:
-    """Return the size of a JPEG's EXIF segments, which Pillow joins."""
+    """Return the total size of a JPEG's EXIF segments, because Pillow joins them in memory."""
     at = size = 0
     while (at := data.find(b"\xff\xe1", at)) >= 0:
         if data[at + 4 : at + 8] == b"Exif":
@@ -124,7 +124,7 @@ def _exif_bytes(data: bytes) -> int:
 
 
 def _directory_bytes(data: bytes, at: int, order: str) -> int:
-    """Return the bytes of all values in the first directory of the TIFF structure at `at`."""
+    """Return the total size of the values in the first directory of the TIFF structure at `at`."""
     is_big = data[at + 2 : at + 4].strip(b"\0") == b"+"
     try:
         (first,) = struct.unpack_from(order + ("Q" if is_big else "I"), data, at + (8 if is_big else 4))

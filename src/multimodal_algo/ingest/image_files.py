@@ -1,4 +1,4 @@
-"""The files of the ``images`` channel, found by the names that cells give them."""
+"""Finds the files of the ``images`` channel that cells name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MOST_SEARCHES = 20
 
 
 class ImageFiles:
-    """The files of the ``images`` channel, which cells may name in place of base64.
+    """The files of the ``images`` channel, which cells may name instead of holding base64.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class ImageFiles:
         self._searches = 0
 
     def read(self, name: str) -> bytes | None:
-        """Return the bytes of the file at the path `name` below the channel. None where there is no file."""
+        """Return the bytes of the file `name` below the channel's directory. None if there is no such file."""
         if len(name) > _LONGEST_NAME:
             return None
         try:
@@ -52,10 +52,10 @@ class ImageFiles:
             return None
 
     def read_similar(self, name: str) -> bytes | None:
-        r"""Return the bytes of the one file whose name is `name` in another spelling. None without such a file.
+        r"""Return the bytes of the file whose name is another spelling of `name`. None if there is no such file.
 
         Spellings differ in the Unicode form, in upper and lower case, in ``\`` and ``/``, in ``./`` or ``/`` at the
-        begin, in blanks around names, or in ``%20`` for a blank.
+        beginning, in blanks around names, or in ``%20`` for a blank.
 
         Raises
         ------
@@ -74,7 +74,10 @@ class ImageFiles:
         return self.read(names[0]) if names else None
 
     def nearest(self, name: str) -> str | None:
-        """Return the file whose name is most like `name`. None without such a file, or after many such calls."""
+        """Return the file whose name is most similar to `name`, as a proposal in a message. None if no name is similar.
+
+        After many calls it returns None at once, because the search is slow.
+        """
         with self._lock:
             self._searches += 1
             if self._searches > _MOST_SEARCHES:
@@ -91,7 +94,7 @@ class ImageFiles:
 class _Index:
     """The names of all files below a directory, in compact arrays.
 
-    Names are found by the hashes of their keys. Equal keys are equal names but for their spelling.
+    A name is found by the hash of its key, which all spellings of the name share.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -113,14 +116,14 @@ class _Index:
         self._names = bytes(names)
 
     def similar(self, name: str) -> list[str]:
-        """Return the names that are spellings of `name`: case, Unicode form and the like do not count."""
+        """Return the file names that are other spellings of `name`: with other case, Unicode form and the like."""
         key = _key(name)
         begin, end = np.searchsorted(self._hashes, [hash(key), hash(key) + 1])
         candidates = (self._name(int(number)) for number in self._order[begin:end])
         return [candidate for candidate in candidates if _key(candidate) == key]
 
     def nearest(self, name: str) -> str | None:
-        """Return a name with the same last part as `name`, or the name that is most like it."""
+        """Return a file name that ends in the same last part as `name`, or the most similar file name."""
         key = _key(name)
         if not key:
             return None
@@ -135,7 +138,7 @@ class _Index:
         return self._name(candidates[close[0]]) if close else None
 
     def _numbers_with(self, text: str) -> Iterator[int]:
-        """Yield the numbers of some of the names that hold `text`."""
+        """Yield the positions of some of the file names that contain `text`."""
         at = -1
         for _ in range(_MOST_LIKELY):
             at = self._names.find(os.fsencode(text), at + 1)
@@ -157,7 +160,7 @@ def _names_below(directory: Path) -> Iterator[str]:
 
 
 def _key(name: str) -> str:
-    """Return the form of a name that all its spellings share."""
+    """Return the one form that all spellings of a file name have in common."""
     folded = unicodedata.normalize("NFC", _cleaned(name)).casefold()
     return unicodedata.normalize("NFC", folded)
 
@@ -168,7 +171,7 @@ def _cleaned(name: str) -> str:
 
 
 def _common_ends(left: str, right: str) -> int:
-    """Return the number of characters at the begin and at the end that two names share, without their endings."""
+    """Return how many characters two names share at the beginning and at the end. File endings do not count."""
     left, right = left.rpartition(".")[0] or left, right.rpartition(".")[0] or right
     return _common_beginning(left, right) + _common_beginning(left[::-1], right[::-1])
 

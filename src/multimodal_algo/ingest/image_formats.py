@@ -1,4 +1,4 @@
-"""Formats of encoded images: which are read, what other bytes are, and how an image is freed of its metadata."""
+"""Recognises formats of images and of other files, and removes metadata from images."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _TIFF_TAGS = frozenset(
 
 
 def is_known(data: bytes) -> bool:
-    """Return whether the bytes begin as an image of a format that is read."""
+    """Return whether the bytes begin like an image in a format that can be read."""
     return (
         data.startswith((_JPEG, _PNG, b"GIF8", b"BM", *_TIFF))
         or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
@@ -65,7 +65,7 @@ def is_known(data: bytes) -> bool:
 
 
 def is_heic(data: bytes) -> bool:
-    """Return whether the bytes begin as HEIC or HEIF, the photos of phones."""
+    """Return whether the bytes begin like HEIC or HEIF, the formats of phone photos."""
     if data[4:8] != b"ftyp" or data[8:12] not in _HEIC_BRANDS:
         return False
     brands = data[8 : min(int.from_bytes(data[:4], "big"), 256)]
@@ -73,22 +73,26 @@ def is_heic(data: bytes) -> bool:
 
 
 def description_of(data: bytes) -> str:
-    """Return what the bytes are, for messages: for example ``a PDF document``. Empty where it is not known."""
+    """Return a description of the bytes for messages: for example ``a PDF document``.
+
+    Empty if they are not recognised.
+    """
     beginning = data[:1024]
     return next((name for pattern, name in _PATTERNS if pattern.match(beginning)), "")
 
 
 def not_an_image(data: bytes) -> str:
-    """Return the message about bytes that are not an image that is read."""
+    """Return the message about bytes that are not an image in a readable format."""
     what = description_of(data)
     but = f" but {what}" if what else ""
     return f"not a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF image{but} ({len(data)} bytes)"
 
 
 def without_metadata(data: bytes) -> Iterator[bytes]:
-    """Yield the image with less metadata, and then with none. Pixels are not changed.
+    """Yield the image without metadata except its rotation, and then without any metadata. Pixels stay the same.
 
-    Nothing is yielded for formats whose metadata does not disturb, and for bytes that are not well-formed.
+    An image whose metadata are broken may be readable without them. Nothing is yielded if the format has no such
+    problem, or if the bytes are not well-formed.
     """
     if data.startswith(_JPEG):
         strip = _bare_jpeg
@@ -110,7 +114,10 @@ def without_metadata(data: bytes) -> Iterator[bytes]:
 
 
 def _bare_jpeg(data: bytes, keep_rotation: bool) -> bytes:
-    """Drop comments and segments of applications. Those of JFIF and Adobe give the colours their meaning."""
+    """Remove comments and application segments from a JPEG.
+
+    Those of JFIF and Adobe stay, because colours depend on them.
+    """
     parts, at = [data[:2]], 2
     while data[at + 1] != 0xDA:  # begin of the pixels
         if data[at] != 0xFF:
@@ -126,7 +133,7 @@ def _bare_jpeg(data: bytes, keep_rotation: bool) -> bytes:
 
 
 def _bare_png(data: bytes, keep_rotation: bool) -> bytes:
-    """Drop the chunks that are not needed for the pixels of the first frame."""
+    """Remove all PNG chunks that the pixels of the first frame do not need."""
     parts, at = [data[:8]], 8
     while at < len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -146,7 +153,7 @@ def _has_right_sum(chunk: bytes) -> bool:
 
 
 def _bare_webp(data: bytes, keep_rotation: bool) -> bytes:
-    """Drop the chunks with profiles and metadata, and their flags."""
+    """Remove the WebP chunks with profiles and metadata, and the flags that announce them."""
     parts, at = [], 12
     dropped = (b"ICCP", b"XMP ") if keep_rotation else (b"ICCP", b"XMP ", b"EXIF")
     end_of_image = min(len(data), 8 + int.from_bytes(data[4:8], "little"))
@@ -164,7 +171,7 @@ def _bare_webp(data: bytes, keep_rotation: bool) -> bytes:
 
 
 def _bare_tiff(data: bytes, keep_rotation: bool) -> bytes:
-    """Drop the entries of the first directory that are not needed for its pixels, and the pages after it."""
+    """Remove all entries of the first TIFF directory that its pixels do not need, and the pages after it."""
     order = "<" if data[:2] == b"II" else ">"
     (at,) = struct.unpack_from(order + "I", data, 4)
     (count,) = struct.unpack_from(order + "H", data, at)
@@ -179,5 +186,5 @@ def _bare_tiff(data: bytes, keep_rotation: bool) -> bytes:
 
 
 def _bare_avif(data: bytes, keep_rotation: bool) -> bytes:
-    """Give the items with EXIF and XMP a type that nobody reads. The rotation is a property of the image item."""
+    """Hide the EXIF and XMP items of an AVIF: they get a type that readers ignore. The rotation is stored elsewhere."""
     return _AVIF_METADATA.sub(rb"\1skip", data)

@@ -1,4 +1,4 @@
-"""The images that a network takes: their size, and the way that an image of any size becomes one of that size."""
+"""The size and form of the images that a network takes, and how an image of any size is brought to it."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ _INTERPOLATIONS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"
 
 @dataclass(frozen=True)
 class ImageInput:
-    """The images that a network takes, and how an image becomes one: resized, cropped to its centre, normalised.
+    """How an image is prepared for a network: resized, cropped to its centre, normalised.
 
-    Without arguments these are the images of most networks that were trained on ImageNet.
+    The defaults are those of most networks that were trained on ImageNet.
 
     Parameters
     ----------
     side
-        Width and height of an image in pixels, after the crop.
+        Width and height of the prepared image in pixels.
     resize
-        Pixels of the image's short side before the crop. Where its shape is not kept, of both sides.
+        Length of the short side before the crop, in pixels. If the shape is not kept, length of both sides.
     keeps_shape
         Whether width and height are resized by the same factor.
     interpolation
         Pillow's name of a filter: nearest, box, bilinear, hamming, bicubic or lanczos.
     rounds_down
-        Whether the crop begins half a pixel too far left and above, where the margin is odd, as in the ``transformers``
+        Whether the crop begins half a pixel too far left and above if the margin is odd, as in the ``transformers``
         library. Otherwise half a pixel is rounded, as in torchvision and timm.
     mean, std
-        Mean and standard deviation by which red, green and blue are normalised. Pixels lie between 0 and 1.
+        Mean and standard deviation with which red, green and blue are normalised. Pixels lie between 0 and 1.
 
     Raises
     ------
     ValueError
-        The values do not fit each other. The message is the reason.
+        The values contradict each other. The message is the reason.
     """
 
     side: int = 224
@@ -64,7 +64,7 @@ class ImageInput:
             raise ValueError(f"the mean {self.mean} and the standard deviation {self.std}")
 
     def cut(self, image: Image.Image) -> Image.Image:
-        """Return an image as the network takes it, with pixels that are not normalised yet."""
+        """Return an image resized and cropped for the network. The pixels are not normalised yet."""
         width, height = image.size
         if self.keeps_shape:
             short, long = min(width, height), max(width, height)

@@ -1,6 +1,6 @@
-"""Text of an image cell: base64, or the name of a file, becomes the bytes of an encoded image.
+"""Turns the text of an image cell, base64 or the name of a file, into the bytes of an encoded image.
 
-Strict base64 is tried first, since that is fast. Only text that is not strict goes through the tolerant way.
+Strict base64 is tried first, because that is fast. Text that is not strict base64 is repaired if possible.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ _PATTERNS = [(re.compile(pattern, re.IGNORECASE), what, remedy) for pattern, wha
 
 
 def names_a_file(cell: str) -> bool:
-    """Whether a cell looks like the name of an image file. Base64 never does, since it has no dots."""
+    """Return whether a cell looks like the name of an image file. Base64 never does, because it has no dots."""
     return "." in cell and any(_FILE_NAME.fullmatch(part.strip()) for part in cell.split(";"))
 
 
 def texts_of(cell: str) -> list[str]:
-    """Return the texts of the images of a cell. They are joined with ``;``, which data URLs hold as well."""
+    """Split a cell into the texts of its images, which ``;`` separates. A ``;`` inside a data URL does not separate."""
     if ":" in cell:
         cell = _DATA_URL.sub(lambda match: f"data:{match[1]}," if _is_other(match[1]) else "", cell)
     return [part for part in map(str.strip, cell.split(";")) if part]
 
 
 def encoded_image(text: str, files: ImageFiles | None) -> bytes:
-    """Return the bytes of the encoded image that `text` is or names.
+    """Return the bytes of the encoded image that a text holds as base64 or names as a file.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def encoded_image(text: str, files: ImageFiles | None) -> bytes:
     Raises
     ------
     ValueError
-        It is neither. The message is the reason.
+        The text is neither base64 nor the name of a file. The message is the reason.
     """
     data = files.read(text) if files is not None else None
     if data is not None:
@@ -89,13 +89,13 @@ def _strict(text: str) -> bytes | None:
 
 
 def _is_other(media_type: str) -> bool:
-    """Return whether a data URL of the type is not plainly an image."""
+    """Return whether the media type of a data URL shows that it is not an image."""
     kind = media_type.lower().strip()
     return bool(kind) and (not kind.startswith("image/") or kind.startswith("image/svg"))
 
 
 def _tolerant(text: str) -> bytes | None:
-    """Decode base64 that came through mails, forms, addresses or other programs. None where it is not base64."""
+    """Decode base64 that mails, forms, addresses or other programs have altered. None if it is not base64."""
     if text[:5].lower() == "data:":
         text = text.partition(",")[2]
     text = _BREAKS.sub("", text.strip(_COAT))
@@ -110,7 +110,7 @@ def _tolerant(text: str) -> bytes | None:
 
 
 def _without_blanks(text: str) -> list[str]:
-    """Return what the text may have been before blanks came into it: as line breaks, or in place of ``+``."""
+    """Return texts that base64 with blanks may have been: without the blanks, or with ``+`` in their place."""
     pieces = text.split(" ")
     width = len(pieces[0])
     are_lines = (
@@ -125,7 +125,7 @@ def _without_blanks(text: str) -> list[str]:
 
 
 def _reason(text: str, data: bytes | None, files: ImageFiles | None) -> str:
-    """Return why a text is not an image. `data` is what it decodes to, if it is base64."""
+    """Return why a text is not an image, for a message. `data` is the decoded text if it is base64."""
     if other := _other_text(text):
         return other
     if _FILE_NAME.fullmatch(text):
@@ -143,7 +143,7 @@ def _hint(text: str, files: ImageFiles) -> str:
 
 
 def _other_text(text: str) -> str | None:
-    """Return what the text is, with the remedy, where it is known and not an image."""
+    """Return a description of a text that is recognised and is not an image, with the remedy. Otherwise return None."""
     bare = text.lstrip(_COAT)
     if (hexadecimal := _HEX.fullmatch(bare.rstrip(_COAT))) and is_known(bytes.fromhex(hexadecimal[1][:512])):
         return "hexadecimal digits, which are not read; write the image as base64"

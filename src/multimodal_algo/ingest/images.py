@@ -1,6 +1,6 @@
-"""Image cells, which hold one or several images. Images are decoded for a network, or made smaller.
+"""Decodes image cells, which hold one or several images, for a network, or makes the images smaller.
 
-`ingest.image_text` turns their text into bytes, and `ingest.image_formats` knows the formats.
+`ingest.image_text` turns the text of a cell into bytes. `ingest.image_formats` recognises formats.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ Image.MAX_IMAGE_PIXELS = None
 
 @dataclass(frozen=True)
 class SeveralImages:
-    """The images of a Parquet cell with several of them. Its length is their size, as for bytes and strings.
+    """The images of a Parquet cell that has several. `len` gives their total size.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class SeveralImages:
 
 
 def images_in(cell: str | bytes | SeveralImages) -> int:
-    """Return the number of images that `decode_images` makes of a cell, at most."""
+    """Return the largest number of images that a cell can hold, without decoding it."""
     if isinstance(cell, SeveralImages):
         return min(sum(map(images_in, cell.images)), MOST_IMAGES)
     if isinstance(cell, bytes):
@@ -99,7 +99,7 @@ def decode_images(
     cell, files
         See `encoded_images`.
     wanted
-        The images that the network takes.
+        Size and form of the images that the network takes.
 
     Raises
     ------
@@ -116,13 +116,13 @@ def decode_images(
 
 
 def encoded_images(cell: str | bytes | SeveralImages, files: ImageFiles | None = None) -> Iterator[bytes]:
-    """Yield the encoded images of one cell.
+    """Yield the images of one cell as bytes that are still encoded, as JPEG or PNG for example.
 
     Parameters
     ----------
     cell
-        Base64 of encoded images, or names of `files`, joined with ``;``. A prefix ``data:…,`` is passed over. Bytes are
-        one encoded image.
+        Base64 of encoded images, or names of `files`, joined with ``;``. A prefix ``data:…,`` is ignored. Bytes are one
+        encoded image.
     files
         Files that the cell may name.
 
@@ -189,12 +189,12 @@ def _smaller(picture: Image.Image, side: int, quality: int) -> bytes:
 
 
 class _NotAnImage(ValueError):
-    """An image is refused before it is decoded. The message is the reason."""
+    """Raised for an image that is refused before it is decoded. The message is the reason."""
 
 
 @contextmanager
 def _as_value_error() -> Iterator[None]:
-    """Turn any exception of the block, which decodes an image, into a `ValueError`."""
+    """Turn any exception that decoding an image raises inside the block into a `ValueError`."""
     try:
         yield
     except _NotAnImage:
@@ -219,12 +219,12 @@ def _cut(data: bytes, wanted: ImageInput) -> np.ndarray:
 
 @contextmanager
 def _memory_for(image: Image.Image, data: bytes, side: int) -> Iterator[None]:
-    """Hold the memory that an image takes until it is decoded at a scale of about `side` pixels.
+    """Reserve the memory for decoding an image to about `side` pixels while the block runs. Wait until it is free.
 
     Raises
     ------
     _NotAnImage
-        This process may not take as much.
+        The image takes more memory than this process may use.
     """
     if image.format == "JPEG":
         require_few_scans(image, data)
@@ -242,7 +242,7 @@ def _memory_for(image: Image.Image, data: bytes, side: int) -> Iterator[None]:
 
 
 def _despite_metadata(data: bytes, read: Callable[[bytes], T]) -> T:
-    """Return ``read(data)``. Where that fails because of the image's metadata, they are dropped first."""
+    """Return ``read(data)`` for the bytes of an image. If it fails, try again without the image's metadata."""
     try:
         return read(data)
     except Exception as error:
@@ -259,7 +259,7 @@ def _despite_metadata(data: bytes, read: Callable[[bytes], T]) -> T:
 
 
 def _warn(error: Exception) -> None:
-    """Log that metadata of an image are broken, for the first images of this process."""
+    """Log that the metadata of an image are broken. Only the first few such images of this process are logged."""
     if (number := next(_WARNINGS)) <= _MOST_WARNINGS:
         rest = ". Further ones are not logged" if number == _MOST_WARNINGS else ""
         _LOG.warning("images: the metadata of an image are broken and ignored (%s)%s", first_line(error, 80), rest)
@@ -295,7 +295,7 @@ def _tag(image: Image.Image, number: int) -> int:
 
 @cache
 def _register_heic() -> None:
-    """Let Pillow read HEIC by the package of the extra `heic`."""
+    """Make Pillow read HEIC, with the package of the extra `heic`."""
     try:
         import pillow_heif
     except ImportError:
@@ -307,9 +307,11 @@ def _register_heic() -> None:
 
 
 def _upright(image: Image.Image, data: bytes, side: int) -> Image.Image:
-    """Return the pixels of an image whose header was read, in RGB, turned as its EXIF orientation says.
+    """Return the pixels of an image in RGB, turned upright as its EXIF orientation says.
 
-    Decoding a JPEG at a reduced scale, of about `side` pixels, is many times faster for photos.
+    Only its header was read before.
+
+    A JPEG is decoded at a reduced scale of about `side` pixels, which is many times faster for photos.
     """
     decoded = _decoded_jpeg(image, data, round(_LEAST_SHARE * side))
     if decoded is None:
@@ -320,7 +322,7 @@ def _upright(image: Image.Image, data: bytes, side: int) -> Image.Image:
 
 
 def _decoded_jpeg(image: Image.Image, data: bytes, side: int) -> Image.Image | None:
-    """Return the pixels by libjpeg-turbo itself. None where Pillow, which is slower, has to decode or to refuse."""
+    """Decode a JPEG with libjpeg-turbo, which is faster than Pillow. None if Pillow has to decode or to refuse it."""
     if image.format != "JPEG" or image.mode not in ("RGB", "L"):
         return None
     try:
@@ -365,7 +367,7 @@ def _rgb_band(image: Image.Image) -> Image.Image:
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:
-    """Return grey values of any range as uint8. Pillow clips them at 255 and does not scale them."""
+    """Return grey values of any range scaled to uint8. Pillow would clip them at 255."""
     values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > 65_535:

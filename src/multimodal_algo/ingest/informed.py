@@ -1,4 +1,4 @@
-"""Rows that the branch of one modality can learn from: whether they have two labels."""
+"""Checks whether the branch (model) of each modality has enough rows to learn from: rows with two different labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from multimodal_algo.ingest.statistics import modality_groups
 
 @dataclass
 class _Group:
-    """Columns of one branch. `labels` has the first two labels of its rows, and `rows` counts them until then."""
+    """The columns of one branch, with up to two labels of its rows. Rows are counted until there are two labels."""
 
     columns: tuple[str, ...]
     rows: int = 0
@@ -26,14 +26,16 @@ class _Group:
 
 
 class InformedRows:
-    """Rows with enough filled cells for the branch of each modality. They can be pickled.
+    """Finds branches (models of one modality) that cannot learn, because their rows all have one label.
 
-    Once a branch has rows with two labels, its rows are not looked at any more.
+    It can be pickled.
+
+    A branch only uses rows with enough filled cells. It is no longer checked as soon as its rows have two labels.
 
     Parameters
     ----------
     min_completeness
-        The hyperparameter: least share of a modality's cells that must be filled.
+        The hyperparameter: least share of a row's cells of one modality that must be filled.
     """
 
     def __init__(self, min_completeness: float) -> None:
@@ -42,7 +44,7 @@ class InformedRows:
         self._open: list[_Group] = []
 
     def count(self, label: str, cells: Mapping[str, Any]) -> None:
-        """Count a row with its label and its parsed feature cells."""
+        """Add a row, with its label and its parsed feature cells."""
         if self._groups is None:
             self._groups = [_Group(columns) for columns in modality_groups(FeatureSchema(tuple(cells)))]
             self._open = list(self._groups)
@@ -65,7 +67,7 @@ class InformedRows:
                 group.labels.add(label)
 
     def merge(self, later: InformedRows) -> None:
-        """Add the rows that follow. `later` is not changed."""
+        """Add the rows that `later` has counted, which follow these. `later` is not changed."""
         if later._groups is None:
             return
         if self._groups is None:
@@ -77,9 +79,9 @@ class InformedRows:
         self._open = [group for group in self._groups if group.is_open]
 
     def problems(self, rows: int) -> list[str]:
-        """Return the branches that cannot learn, as sentences. `rows` is the number of all rows.
+        """Return a sentence for each branch that cannot learn. `rows` is the number of all rows.
 
-        Columns that are empty in every row are not among them.
+        Columns that are empty in every row are reported elsewhere.
         """
         return [
             too_few_to_distinguish(group.columns, group.rows, rows)
@@ -89,7 +91,7 @@ class InformedRows:
 
 
 def too_few_to_distinguish(columns: Sequence[str], filled: int, rows: int) -> str:
-    """Return the message about a branch whose rows have fewer than two labels."""
+    """Return the message about a branch that cannot learn, because all its rows have the same label."""
     return (
         f"The columns {', '.join(columns)} are filled in {filled} of {rows} rows, "
         "which is too few to distinguish labels. Fill or drop them."

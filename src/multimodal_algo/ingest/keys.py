@@ -1,4 +1,4 @@
-"""Short hashes of rows, and of their texts and images, by which duplicates are recognised."""
+"""Short hashes of rows, and of their texts and images, to recognise duplicates."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from multimodal_algo.core.values import in_number_column
 
 
 def vector_columns(schema: FeatureSchema) -> tuple[str, ...]:
-    """Return the columns that have vectors: those of texts, then those of images."""
+    """Return the columns that networks turn into vectors: first the text columns, then the image columns."""
     return (*schema.of(Modality.TEXT), *schema.of(Modality.IMAGE))
 
 
 def row_keys(schema: FeatureSchema, cells: Mapping[str, Sequence[Any]], rows: int) -> np.ndarray:
-    """Return short hashes, by which a row, and each of its texts and images, is recognised.
+    """Return short hashes of each row and of its texts and images, to recognise duplicates.
 
     Two different rows have the same hash with a probability of 1 in 2**32. Labels, IDs, the order of columns, and case
     and spaces of texts do not change a hash.

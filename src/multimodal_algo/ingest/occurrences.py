@@ -1,4 +1,4 @@
-"""Occurrences of problems, and IDs that occur more than once. Those of a channel's parts are merged in order."""
+"""Counts how often a problem occurs, and finds repeated IDs. Counts of several files are merged in order."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ SHOWN = 5
 
 @dataclass
 class Occurrences:
-    """The number of times that something occurred, the first rows where it did, and an example."""
+    """How often a problem occurs, the first rows with it, and an example."""
 
     count: int = 0
     first: list[str] = field(default_factory=list)
     example: str = ""
 
     def add(self, where: str, example: str = "") -> None:
-        """Count one more occurrence, in the row `where`."""
+        """Count one more occurrence. `where` is the place of the row, for messages."""
         self.count += 1
         if len(self.first) < SHOWN:
             self.first.append(where)
@@ -33,14 +33,14 @@ class Occurrences:
 
 @dataclass
 class Identities:
-    """The IDs of rows. The first million different IDs are tracked.
+    """Finds IDs that several rows share. The first million different IDs are tracked.
 
     Parameters
     ----------
     repeated
-        Number of rows whose ID a row above has.
+        Number of rows whose ID a row above already has.
     first
-        ID and row of the first of them, as messages show it.
+        ID and place of the first such row, as messages show it.
     """
 
     repeated: int = 0

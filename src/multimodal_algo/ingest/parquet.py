@@ -1,4 +1,4 @@
-"""Rows of Parquet files, with the same column names and cells as rows of CSV files.
+"""Reads rows of Parquet files, with the same column names and cells as rows of CSV files.
 
 Every cell becomes a string. Images may be base64 or names of files, as in CSV, or the bytes of encoded images.
 """
@@ -35,12 +35,12 @@ _REMEDY = "Store strings, numbers or booleans, each field of a structure in a co
 
 
 def open_parquet(source: Path | IO[bytes]) -> pq.ParquetFile:
-    """Open a file, or the body of a request. The caller closes it.
+    """Open a Parquet file or the body of a request. The caller closes it.
 
     Raises
     ------
     pyarrow.ArrowException, OSError
-        It is not Parquet.
+        The content is not Parquet.
     """
     # Spark's INT96 timestamps are nanoseconds by default, which wrap silently after the year 2262.
     # Without a buffer, a column of a whole row group is in memory.
@@ -50,7 +50,7 @@ def open_parquet(source: Path | IO[bytes]) -> pq.ParquetFile:
 def read_parquet(
     path: Path, name: str, first: int = 0, names: ColumnNames = AS_WRITTEN
 ) -> Iterator[tuple[int, list[Any], int]]:
-    """Yield the column names as row 0, and then the rows.
+    """Yield the column names of a Parquet file as row 0, and then its rows.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def read_parquet(
     name
         Name of the file in messages.
     first
-        Number of rows that are passed over.
+        Number of rows to skip at the beginning.
     names
         The user's own names of the columns.
 
@@ -71,7 +71,7 @@ def read_parquet(
     Raises
     ------
     UserError
-        The file is not Parquet, or a column has a type that is not read.
+        The file is not Parquet, or a column has a type that cannot be read.
     """
     try:
         with open_parquet(path) as file, path.open("rb") as stream:
@@ -90,19 +90,19 @@ def rows_of(
     stream: IO[bytes] | None = None,
     names: ColumnNames = AS_WRITTEN,
 ) -> Iterator[list[Any]]:
-    """Yield the cells of each row, in the order of the file's columns. The `first` rows are passed over.
+    """Yield the cells of each row, in the order of the file's columns. The `first` rows are skipped.
 
-    The modality of a column, by `names`, decides how it is read. A cell is a string, see `parquet_values.text_of`. Null
-    and NaN become the empty cell. In image columns a cell may also be bytes or `SeveralImages`. In text columns, lists
-    of strings are joined with one blank. Nested columns whose names have no modality are empty, since nobody reads
-    them.
+    The modality of a column, which `names` or its suffix gives, decides how cells are read. A cell is a string, see
+    `parquet_values.text_of`. Null and NaN become the empty cell. In image columns a cell may also be bytes or
+    `SeveralImages`. In text columns, lists of strings are joined with one blank. Nested columns without a modality are
+    empty, because nobody reads them.
 
-    `stream` has the bytes of the file, whose pages say how many rows fit into memory. Its position is moved.
+    `stream` has the bytes of the file. They show how many rows fit into memory. The position of `stream` is moved.
 
     Raises
     ------
     UserError
-        A column has a type that is not read, or text that is not UTF-8. `name` is the file's name in the message.
+        A column has a type that cannot be read, or text that is not UTF-8. `name` is the file's name in the message.
     """
     readers = _readers(file.schema_arrow, name, names)
     group = 0
@@ -117,7 +117,7 @@ def rows_of(
 
 
 def rows_of_table(table: pa.Table, name: str, names: ColumnNames = AS_WRITTEN) -> Iterator[list[Any]]:
-    """Yield the cells of each row of a table in memory, as `rows_of` yields those of a file with its content."""
+    """Yield the cells of each row of an Arrow table in memory, as `rows_of` does for a file with the same content."""
     readers = _readers(table.schema, name, names)
     for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
         yield from _rows(readers, batch)
@@ -132,7 +132,10 @@ def _rows(readers: list[_Column], batch: pa.RecordBatch) -> Iterator[list[Any]]:
 
 
 def modalities_by_type(path: Path) -> dict[str, Modality]:
-    """Return the modality of each column whose type says it: bytes and structures of images, or lists of strings."""
+    """Return the modality of each column whose Parquet type shows it.
+
+    Bytes and structures are images. Lists of strings are texts.
+    """
     with open_parquet(path) as file:
         kinds = {field.name: field.type for field in file.schema_arrow}
     modalities = {}
@@ -145,7 +148,7 @@ def modalities_by_type(path: Path) -> dict[str, Modality]:
 
 
 def _batch_rows(file: pq.ParquetFile, stream: IO[bytes] | None, group: int) -> int:
-    """Return the number of rows of a row group that are in memory at the same time."""
+    """Return how many rows of a row group are read at a time, so that they fit into memory."""
     metadata = file.metadata.row_group(group)
     sizes = GroupSizes(metadata.total_byte_size)
     if stream is not None:
@@ -159,7 +162,7 @@ def _batch_rows(file: pq.ParquetFile, stream: IO[bytes] | None, group: int) -> i
 
 
 class _Column:
-    """Reader of the cells of one column."""
+    """Converts the values of one Parquet column into cells."""
 
     def __init__(self, field: pa.Field, file: str) -> None:
         self._where = f"{file}, column {field.name}"
@@ -174,7 +177,7 @@ class _Column:
         self._convert = convert
 
     def cells(self, values: pa.Array) -> list[Any]:
-        """Convert one Arrow array of the column, a part of its rows, into cells."""
+        """Convert an Arrow array with some rows of the column into cells."""
         try:
             return self._convert(values)
         except UnicodeDecodeError:
@@ -184,9 +187,9 @@ class _Column:
 def _converter(
     kind: pa.DataType, modality: Modality | None, *, is_name: bool
 ) -> Callable[[pa.Array], list[Any]] | None:
-    """Return the function that turns an array into cells. None for a type that is not read.
+    """Return the function that converts Arrow arrays of a type into cells. None for a type that cannot be read.
 
-    `is_name` says whether the column is the ID or the label, which bytes cannot be.
+    `is_name` is True for the ID and the label, which must not be bytes.
     """
     if pa.types.is_dictionary(kind):
         inner = _converter(kind.value_type, modality, is_name=is_name)
@@ -203,7 +206,7 @@ def _converter(
 
 
 def _is_of_pandas(field: pa.Field) -> bool:
-    """Return whether the column holds periods or intervals. They are stored as numbers or structs."""
+    """Return whether the column holds pandas' periods or intervals, which are stored as numbers or structures."""
     if isinstance(field.type, pa.BaseExtensionType):
         return field.type.extension_name.startswith("pandas.")
     # The type is not registered where pandas is not imported.
@@ -229,7 +232,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _holds_images(kind: pa.DataType) -> bool:
-    """Return whether cells of the type are encoded images, with their bytes or as strings, or lists of them."""
+    """Return whether cells of an Arrow type can be encoded images: bytes, strings, structures, or lists of them."""
     if _is_list(kind):
         return not _is_list(kind.value_type) and _holds_images(kind.value_type)
     if pa.types.is_struct(kind):
@@ -249,7 +252,10 @@ def _image_cell(value: Any) -> Any:
 
 
 def _image(value: Any) -> bytes | str:
-    """Return an encoded image, or its base64 or name. A struct, as Hugging Face writes it, has bytes or a path."""
+    """Return an image cell as bytes of an image, or as text: base64 or a file name.
+
+    A structure, as Hugging Face writes it, has bytes or a path.
+    """
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
     return value or ""

@@ -1,7 +1,7 @@
-"""Sizes of the pages of a Parquet file, read from the pages themselves.
+"""Measures how much memory the pages of a Parquet file take, before they are decoded.
 
-The sizes in a file's footer are what its writer says. The decoder allocates what the headers of the pages say. A value
-of a dictionary, or a prefix that values share, stands in the file once and in memory for every row.
+The sizes in the file's footer are not reliable, because the decoder allocates what the headers of the pages claim. A
+value that many rows share is stored once, but takes memory in every row.
 
 Source: the format's `parquet.thrift`, and the specification of Thrift's compact protocol.
 """
@@ -29,18 +29,18 @@ _MOST_ENTRIES = 1000
 
 @dataclass(frozen=True)
 class GroupSizes:
-    """Sizes of a row group, in bytes.
+    """The memory in bytes that a row group of a Parquet file takes.
 
     Parameters
     ----------
     pages
-        All pages once they are decompressed.
+        All pages after decompression.
     row
-        The largest row, at most, as far as values are shared among rows. 0 where none are.
+        Largest row, at most, as far as values are shared among rows. 0 if no values are shared.
     values
-        Values of the column that has most, in lists or not.
+        Number of values of the column that has most, also within lists.
     shared
-        Columns whose rows share values: their paths, with the bytes that all values take in memory at most.
+        Columns whose rows share values: by path, the bytes that all values take in memory at most.
     """
 
     pages: int
@@ -50,12 +50,12 @@ class GroupSizes:
 
 
 def group_sizes(stream: IO[bytes], file: pq.ParquetFile, group: int) -> GroupSizes:
-    """Return the sizes of a row group.
+    """Return how much memory a row group takes, from the headers of its pages.
 
     Raises
     ------
     ValueError
-        A page's header is broken.
+        The header of a page is broken.
     """
     metadata = file.metadata.row_group(group)
     pages = row = most_values = 0
@@ -74,7 +74,7 @@ def group_sizes(stream: IO[bytes], file: pq.ParquetFile, group: int) -> GroupSiz
 
 
 def _largest_shared_value(column: Any, pages: Sequence[_Page]) -> int:
-    """Return the size of the largest value that rows may share, at most. 0 where they share none."""
+    """Return the largest size in bytes of a value that rows may share. 0 if rows share no values."""
     if _SHARED_PREFIXES in column.encodings:
         return sum(page.size for page in pages)
     if column.physical_type in _BYTES:
@@ -83,7 +83,7 @@ def _largest_shared_value(column: Any, pages: Sequence[_Page]) -> int:
 
 
 class _Page(NamedTuple):
-    """A page: its type, its bytes once it is decompressed, and its values."""
+    """A page of a Parquet file: its type, its bytes after decompression, and its number of values."""
 
     kind: int
     size: int
@@ -91,7 +91,7 @@ class _Page(NamedTuple):
 
 
 def _pages(stream: IO[bytes], column: Any) -> Iterator[_Page]:
-    """Yield the pages of a column chunk."""
+    """Yield the pages of a column chunk (a column in one row group)."""
     starts = [column.data_page_offset]
     if column.has_dictionary_page and column.dictionary_page_offset:
         starts.append(column.dictionary_page_offset)
@@ -114,13 +114,13 @@ def _count(header: Any) -> int:
 
 
 class _Compact:
-    """Reader of a structure in Thrift's compact protocol."""
+    """Parses a structure in Thrift's compact protocol, in which the headers of pages are written."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
 
     def struct(self, depth: int = 0) -> dict[int, Any]:
-        """Read a structure. Return its fields by their number: whole numbers, structures, and None for others."""
+        """Parse a structure. Return its fields by number: whole numbers and structures, and None for other types."""
         if depth > 8:
             raise ValueError("the header of a page is nested too deeply")
         fields: dict[int, Any] = {}
@@ -171,12 +171,12 @@ class _Compact:
 
 
 def shared_bytes(body: bytes, path: str) -> int:
-    """Return the bytes that the values of a column take in all rows. The values are not made for each row.
+    """Return how many bytes a column's values take if each row has its own copy, without making the copies.
 
     Raises
     ------
     ValueError
-        Arrow cannot read the column without them.
+        Arrow cannot read the column without making them.
     """
     total = 0
     file = pq.ParquetFile(io.BytesIO(body), pre_buffer=False, read_dictionary=[path])

@@ -1,4 +1,4 @@
-"""The text of values of Parquet columns: what a CSV file of the same table has in its cells."""
+"""Converts values of Parquet columns into the texts that a CSV file of the same table would have."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def text_of(kind: pa.DataType, *, strict: bool = False) -> Callable[[pa.Array], list[Any]]:
-    """Return the function that turns an array of the flat type `kind` into texts.
+    """Return a function that converts an Arrow array of the flat type `kind` into texts.
 
     - Null, NaN and NaT: the empty text.
     - Whole numbers: all digits. Floats: the shortest form that reads back to the same number of their width.
@@ -68,7 +68,7 @@ def is_binary(kind: pa.DataType) -> bool:
 
 
 def _text_function(kind: pa.DataType, strict: bool) -> Callable[[Any], Any]:
-    """Return the function that turns a value, or its integer (see `_integers_of`), into text."""
+    """Return a function that converts a value into text. Times come as integers, see `_integers_of`."""
     if pa.types.is_float64(kind):
         return _float
     if pa.types.is_floating(kind):
@@ -93,7 +93,7 @@ def _text_function(kind: pa.DataType, strict: bool) -> Callable[[Any], Any]:
 
 
 def _integers_of(kind: pa.DataType) -> pa.DataType | None:
-    """Return the integers that times are made of. Python's own types have neither nanoseconds nor all years."""
+    """Return the integer type of a time type. None for other types. Python's times lack nanoseconds and some years."""
     if pa.types.is_date32(kind) or pa.types.is_time32(kind):
         return pa.int32()
     if pa.types.is_temporal(kind) and not pa.types.is_interval(kind):
@@ -113,7 +113,7 @@ def _decimal(value: Decimal) -> str:
 
 
 def _moment(seconds: int, zone: tzinfo | None) -> str:
-    """Return ``2024-01-02 03:04:05``, with the offset of `zone`. `seconds` are those since 1970, in UTC."""
+    """Return a time as ``2024-01-02 03:04:05``, with the offset of `zone`. `seconds` count from 1970 in UTC."""
     try:
         moment = _EPOCH + timedelta(seconds=seconds)
         return (moment.replace(tzinfo=None) if zone is None else moment.astimezone(zone)).isoformat(" ")

@@ -1,4 +1,6 @@
-"""Parts of a channel: each is read once, into a dataset of its own, and all are joined into one dataset.
+"""Reads a channel in parts: a part is some of its files, read once into a dataset.
+
+All parts are joined into one dataset.
 
 Memory stays bounded, whatever the size of the files.
 """
@@ -43,7 +45,7 @@ EncodersOf = Callable[[FeatureSchema], Encoders]
 
 @dataclass(frozen=True)
 class ReadSettings:
-    """Settings that all parts of a channel are read with. They can be pickled.
+    """The settings with which all parts of a channel (groups of its files) are read. They can be pickled.
 
     Parameters
     ----------
@@ -54,23 +56,23 @@ class ReadSettings:
     images
         Directory of the files that image cells may name, the same on every host. None without an ``images`` channel.
     missing
-        Texts that stand for a missing cell, see `CellRules`.
+        Texts that count as a missing cell, see `CellRules`.
     keep_images
-        Whether networks are fine-tuned on the images. Then every row keeps its picture, with the side that networks
-        see. Otherwise the first rows keep a small picture, for the report.
+        Whether networks are fine-tuned on the images. Then every row keeps its picture in the size that networks need.
+        Otherwise only the first rows keep a small picture, for the report.
     is_training
         Whether models learn from the rows. The rows of other channels may be few, and of one class.
     schema
-        The columns that every header must have. None where the first header of the channel decides, which takes a
-        single part with all files.
+        The columns that every header must have. None if the first header of the channel decides. Then a single part
+        must have all files.
     first_file
-        Name for messages of the file, or the files, that `schema` comes from.
+        Name, for messages, of the file or files that `schema` comes from.
     table
         Separator of the cells, and names of the columns.
     labels
-        What the hyperparameters demand of the labels. By default the problem type alone.
+        Settings that restrict the labels. By default only the problem type does.
     min_completeness
-        The hyperparameter: least share of a modality's cells that must be filled.
+        The hyperparameter: least share of a row's cells of one modality that must be filled.
     group_by
         Columns that the rows must have, see `check_group_columns`.
     """
@@ -90,22 +92,22 @@ class ReadSettings:
 
     @property
     def rules(self) -> CellRules:
-        """The rules that cells are read by."""
+        """How the cells of the rows are parsed."""
         return CellRules(None if self.images is None else ImageFiles(self.images), self.missing)
 
 
 @dataclass(frozen=True)
 class Part:
-    """The result of reading some files of a channel. It can be pickled.
+    """The result of reading a part of a channel (some of its files). It can be pickled.
 
     Parameters
     ----------
     findings
-        Findings of all rows.
+        Problems and statistics of the rows.
     schema
-        The columns. None when no header could be read.
+        The columns. None if no header could be read.
     rows
-        Number of rows in the part's dataset. With 0 rows there is no dataset: no row can be read, or there are errors.
+        Number of rows in the part's dataset. If it is 0, there is no dataset: no row can be read, or there are errors.
     """
 
     findings: Findings
@@ -114,7 +116,7 @@ class Part:
 
 
 class _DatasetSink:
-    """Sink that encodes the rows of a part and writes them into a dataset."""
+    """Receives the rows of a part, turns texts and images into vectors, and writes a dataset."""
 
     def __init__(self, directory: Path, encoders_of: EncodersOf, keep_images: bool, group_by: tuple[str, ...]) -> None:
         self._directory = directory
@@ -127,14 +129,14 @@ class _DatasetSink:
         self._probe: dict[str, Sequence[Any]] = {}
 
     def begin(self, schema: FeatureSchema, rules: CellRules) -> CellRules:
-        """See `Sink.begin`."""
+        """Take the columns and load the networks, see `Sink.begin`."""
         check_group_columns(schema, self._group_by)
         self._schema = schema
         self._encoders = self._encoders_of(schema)
         return replace(rules, image_input=image_input(self._encoders), prepare=self._prepare)
 
     def _prepare(self, images: DecodedImages) -> None:
-        """Make now, in a thread, what the rows of a chunk need."""
+        """Compute hash and pictures of a cell's images in the thread that has decoded them."""
         if images:
             _ = images.key
             if self._keep_images or self.rows < _SMALL_ROWS:
@@ -145,7 +147,7 @@ class _DatasetSink:
         return image_input(self._encoders).side if self._keep_images else _SMALL_SIDE
 
     def append(self, chunk: Chunk) -> None:
-        """See `Sink.append`."""
+        """Write a chunk of rows into the dataset, see `Sink.append`."""
         if self._dataset is None:
             self._dataset = DatasetWriter(self._schema, self._directory)
             self._probe = {column: cells[:_PROBE_ROWS] for column, cells in chunk.cells.items()}
@@ -164,23 +166,23 @@ class _DatasetSink:
         return replace(features, pictures=pictures)
 
     def close(self, largest_row: int) -> None:
-        """Finish the dataset, if there are rows."""
+        """Finish the dataset, if any row was written."""
         if self._dataset is not None:
             self._dataset.close(self._probe, largest_row)
 
     def abandon(self) -> None:
-        """Remove the dataset, unless it is finished."""
+        """Remove the files of the dataset, unless it is finished."""
         if self._dataset is not None:
             self._dataset.abandon()
 
 
 def first_header(sources: Sequence[Source]) -> tuple[FeatureSchema, str]:
-    """Return the columns of a channel, and the name of the file with this header. No row is read.
+    """Return the columns of a channel, from its first file with a header, and the name of this file. No row is read.
 
     Parameters
     ----------
     sources
-        Files of the channel. A FIFO cannot be among them, since it can be read once only.
+        Files of the channel. They must not be FIFOs, which can be read only once.
 
     Raises
     ------
@@ -194,20 +196,20 @@ def first_header(sources: Sequence[Source]) -> tuple[FeatureSchema, str]:
 
 
 def read_part(sources: Sequence[Source], directory: Path, encoders_of: EncodersOf, settings: ReadSettings) -> Part:
-    """Read some files of a channel once, and write a dataset of their rows into `directory`.
+    """Read a part of a channel (some of its files) once, and write its rows as a dataset into `directory`.
 
-    Checks that need the whole channel are left to `join_parts`.
+    Checks that need the rows of the whole channel are left to `join_parts`.
 
     Parameters
     ----------
     sources
-        Files that follow each other in the channel, or a FIFO alone.
+        Files that follow each other in the channel, or a single FIFO.
     directory
         Directory for the dataset, made when missing.
     encoders_of
         Function that loads networks. It is called once, after the first header.
     settings
-        Settings of all parts.
+        The settings of all parts.
     """
     directory.mkdir(parents=True, exist_ok=True)
     sizes = [source.size for source in sources]
@@ -232,21 +234,21 @@ def read_part(sources: Sequence[Source], directory: Path, encoders_of: EncodersO
 
 
 def join_parts(parts: Sequence[tuple[Part, Path]], directory: Path, settings: ReadSettings) -> int:
-    """Check the findings of all parts of a channel, and make one dataset of their rows.
+    """Join the datasets of all parts of a channel into one, after checks of all rows together.
 
-    Bad rows are listed in ``bad_rows.csv`` in `directory`. Rows, warnings and errors are the same as with a single part
-    that has all files. Vectors may differ by rounding, since networks get the rows in other batches. The probe holds
-    the first rows of the first part.
+    Bad rows are listed in ``bad_rows.csv`` in `directory`. Rows, warnings and errors do not depend on the number of
+    parts. Vectors may differ by rounding, because networks get the rows in other batches. The probe rows are the first
+    rows of the first part.
 
     Parameters
     ----------
     parts
-        Parts in the order of their files, each with the directory that `read_part` wrote into. Where only one of them
-        has rows, its files are moved. Otherwise the files are copied.
+        Parts in the order of their files, each with the directory that `read_part` wrote into. If only one of them has
+        rows, its files are moved. Otherwise files are copied.
     directory
-        Directory for the dataset, made when missing. It may be the directory of a single part.
+        Directory for the joined dataset, made when missing. It may be the directory of a single part.
     settings
-        Settings that the parts were read with.
+        The settings with which the parts were read.
 
     Returns
     -------
@@ -256,7 +258,7 @@ def join_parts(parts: Sequence[tuple[Part, Path]], directory: Path, settings: Re
     Raises
     ------
     UserError
-        Anything that the user can fix in the data.
+        The data has a problem that the user can fix.
     """
     directory.mkdir(parents=True, exist_ok=True)
     findings = Findings(settings.bad_rows, settings.problem_type, settings.min_completeness)
@@ -275,7 +277,7 @@ def join_parts(parts: Sequence[tuple[Part, Path]], directory: Path, settings: Re
 
 
 def report_bad_rows(directory: Path, output_dir: Path) -> None:
-    """Append the bad rows that `join_parts` listed in `directory` to ``bad_rows.csv`` in `output_dir`."""
+    """Append the bad rows that `join_parts` has listed in `directory` to ``bad_rows.csv`` in `output_dir`."""
     if not (directory / BAD_ROWS).is_file():
         return
     lines = (directory / BAD_ROWS).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Progress of the reading: a log line after five seconds, and then one every ten seconds."""
+"""Logs how far the reading of a channel is: a line after five seconds, and then one every ten seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FIRST_S, _EVERY_S = 5.0, 10.0
 
 
 class Progress:
-    """Counter of rows, images and bytes, which logs how far the reading is.
+    """Counts rows, images and bytes that were read, and logs how far the reading is.
 
     Parameters
     ----------
@@ -27,12 +27,12 @@ class Progress:
         self._images = 0
 
     def rows(self, rows: int, images: int) -> None:
-        """Count finished rows and their images."""
+        """Count rows that are finished, and their images."""
         self._rows += rows
         self._images += images
 
     def at(self, offset: int) -> None:
-        """Take the number of bytes that were read so far, and log the progress if it is time for a line."""
+        """Set the number of bytes that were read so far. Log a line if it is time for one."""
         now = time.monotonic()
         if now - self._logged < (_FIRST_S if self._logged == self._started else _EVERY_S) or not self._rows:
             return

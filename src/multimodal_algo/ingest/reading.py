@@ -1,4 +1,4 @@
-"""Reading a channel: its files become one dataset on disk, by work items on one host or on several."""
+"""Reads the files of a channel into one dataset on disk, with work items on one host or on several."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ def read_channel(
     executor: Executor,
     scratch: Path,
 ) -> int:
-    """Read every row of a channel once, check it, and write a dataset into `directory`.
+    """Read every row of a channel once, check it, and write all rows as a dataset into `directory`.
 
-    Where work items are done one at a time, one item reads all files. Otherwise files are cut and dealt to hosts that
-    have them. Bad rows are listed in ``bad_rows.csv`` in `directory`, also where an error ends the reading.
+    If the executor runs one work item at a time, one item reads all files. Otherwise large files are cut into sections,
+    and each host reads files that it has. Bad rows are listed in ``bad_rows.csv`` in `directory`, also if an error ends
+    the reading.
 
     Parameters
     ----------
@@ -42,13 +43,13 @@ def read_channel(
     directory
         Directory for the dataset, made when missing.
     encoders_of
-        Function that loads networks. It is pickled unless the executor does its work in this process.
+        Function that loads networks. It must be picklable, unless the executor runs its work items in this process.
     settings
         Settings of the reading.
     executor
         Executor of the work items.
     scratch
-        Directory for the parts, removed at the end.
+        Directory for temporary datasets, removed at the end.
 
     Returns
     -------
@@ -58,7 +59,7 @@ def read_channel(
     Raises
     ------
     UserError
-        Anything that the user can fix in the data.
+        The data has a problem that the user can fix.
     PlatformError
         Files with the same name differ between hosts.
     """
@@ -83,7 +84,7 @@ def read_channel(
 
 @dataclass(frozen=True)
 class _Read:
-    """Work that reads files or sections, in runs that each become a part."""
+    """A work item's function: reads files or sections. Those that follow each other (a run) become one part."""
 
     location: Path
     encoders_of: EncodersOf
@@ -105,7 +106,10 @@ class _Read:
 def _read_parts(
     read: _Read, shards: Sequence[Shard], assignments: Sequence[Assignment], executor: Executor, scratch: Path
 ) -> list[tuple[Part, Path]]:
-    """Read all shards, and return the parts in the order of the shards, each with its directory."""
+    """Read all files and sections with work items.
+
+    Return the parts in the order of their files, each with its directory.
+    """
     runs = [_runs(assignment.numbers) for assignment in assignments]
     items = (
         WorkItem(
@@ -128,7 +132,7 @@ def _span(first: str, last: str) -> str:
 
 
 def _runs(numbers: Iterable[int]) -> list[list[int]]:
-    """Split ascending numbers into runs without gaps, since the files of a part follow each other."""
+    """Split ascending numbers of files into runs without gaps, because the files of a part must follow each other."""
     runs = groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])
     return [[number for _, number in run] for _, run in runs]
 
@@ -136,9 +140,9 @@ def _runs(numbers: Iterable[int]) -> list[list[int]]:
 def _require_columns(
     settings: ReadSettings, shards: Sequence[Shard], location: Path, executor: Executor, scratch: Path
 ) -> ReadSettings:
-    """Return settings with the columns that every part must have, by default those of the first header.
+    """Return the settings with the columns that every file must have. By default, they come from the first header.
 
-    A host that has the file reads its header.
+    A host that has the first file reads its header.
     """
     if settings.schema is not None:
         return settings
@@ -152,7 +156,7 @@ def _require_columns(
 
 
 def _header(location: Path, shard: Shard, directory: Path) -> tuple[FeatureSchema, str] | None:
-    """Return the columns of a file and its name in messages. None for a file of blank lines."""
+    """Return the columns of a file and the name of the file for messages. None if all lines are blank."""
     try:
         return first_header([shard.source(location)])
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Records of a text file with separators: lines to cells, and a sentence for each row that is not well-formed.
+"""Parses the records of a CSV text, and describes each row that is not well-formed in a sentence.
 
 The rules are those of RFC 4180 and of Python's strict reader. A cell that begins with a quote ends with a quote, and
 may hold separators, newlines and doubled quotes. In any other cell a quote is a character like any other.
@@ -41,14 +41,14 @@ _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
 @dataclass(frozen=True)
 class RowProblem:
-    """The reason why a row cannot be read, and what to do about it: a sentence without its place.
+    """The reason why a row cannot be read, and how to mend it: a sentence without file and row.
 
     Parameters
     ----------
     reason
         Reason in words, without a full stop.
     remedy
-        A sentence.
+        A sentence for the user.
     """
 
     reason: str
@@ -76,7 +76,7 @@ OPEN_QUOTE = RowProblem(
 
 
 class BrokenRecord(ValueError):
-    """A row is not well-formed, and where the next one begins is not certain. It has the problem and the line."""
+    """Raised for a row that is not well-formed, if it is not certain where the next row begins."""
 
     def __init__(self, problem: RowProblem, line: int) -> None:
         super().__init__(problem.reason)
@@ -85,10 +85,10 @@ class BrokenRecord(ValueError):
 
 
 class Lines:
-    r"""The lines of an open file, decoded one by one.
+    r"""The lines of an open text file, decoded one by one.
 
-    Bytes are split at ``\n`` alone, and then decoded. So characters such as U+2028 stay inside their cell, and an error
-    names the line of the byte that cannot be decoded. Only sections seek, since a FIFO cannot.
+    Bytes are split only at ``\n`` and then decoded. So characters such as U+2028 stay inside their cell, and an error
+    names the line of the byte that cannot be decoded. Only sections seek, because a FIFO cannot.
 
     Parameters
     ----------
@@ -104,11 +104,11 @@ class Lines:
     Attributes
     ----------
     position
-        Number of bytes of the lines read so far, unpacked.
+        Number of bytes of the lines read so far, after decompression.
     number
         Number of the lines read so far.
     certain
-        Number of a line that is a row by itself, and to which no line above it belongs. 0 where none is known.
+        Number of a line that is certainly a whole row, not the end of a row above. 0 if no such line is known.
 
     Raises
     ------
@@ -133,7 +133,7 @@ class Lines:
         return self._lines
 
     def runs(self) -> Iterator[Iterator[str]]:
-        """Yield iterators of lines. There is a further one where lines were given back at the end of the file."""
+        """Yield an iterator over the lines, and another one whenever lines were given back at the end of the file."""
         yield self._lines
         while self._again:
             self._lines = self._read()
@@ -141,17 +141,17 @@ class Lines:
 
     @property
     def offset(self) -> int:
-        """Number of bytes read so far: compressed bytes of a file, unpacked bytes of a FIFO, which has no position."""
+        """Number of bytes read so far: those of the compressed file, or decompressed bytes of a FIFO."""
         return self._file.tell() if self._compressed and not self._is_pipe else self.position
 
     def skip_to(self, position: int, number: int) -> None:
-        """Go on after the line with this number, which ends at this position."""
+        """Continue after line `number`, which ends at byte `position`."""
         self._stream.seek(position)
         self.position = position
         self.number = number
 
     def give_back(self, lines: list[tuple[int, str]]) -> None:
-        """Yield the last lines again. Each comes with the number of its bytes."""
+        """Return lines to the file, so that they are read again. Each line comes with its number of bytes."""
         self._again.extendleft(reversed(lines))
         self.number -= len(lines)
         self.position -= sum(size for size, _ in lines)
@@ -185,10 +185,10 @@ class Lines:
 def records(lines: Lines, delimiter: str, name: str) -> Iterator[list[str] | RowProblem]:
     """Yield the fields of each record, or its problem. A blank line yields an empty list.
 
-    One line that is not well-formed costs its neighbours nothing where that is safe: where the line after it, or after
-    further lines that are not well-formed, is a whole row, with as many fields as the first record of the file.
+    After a line that is not well-formed, reading goes on if that is safe: the next lines, or the first of them that is
+    well-formed, must be a whole row, with as many fields as the first record of the file.
 
-    A byte order mark at the begin of a record is not a part of it, since files with one may have been joined.
+    A byte order mark at the beginning of a record is dropped, because files with such a mark may have been joined.
 
     Parameters
     ----------
@@ -202,9 +202,9 @@ def records(lines: Lines, delimiter: str, name: str) -> Iterator[list[str] | Row
     Raises
     ------
     BrokenRecord
-        A row is not well-formed, and where the next one begins is not certain. Or the header is not well-formed.
+        A row is not well-formed, and it is not certain where the next row begins. Or the header is not well-formed.
     UserError
-        The file has another separator: the first line is like ``sep=;``, or looks like a header with it.
+        The file has another separator: the first line is like ``sep=;``, or looks like a header with that separator.
     """
     width = 0
     dialect = csv.reader((), delimiter=delimiter, strict=True).dialect
@@ -235,7 +235,7 @@ def records(lines: Lines, delimiter: str, name: str) -> Iterator[list[str] | Row
 
 
 def _quoted(line: str, lines: Lines, delimiter: str, width: int, name: str) -> list[str] | RowProblem:
-    """Return the fields of the record that begins with `line`, or its problem. See `records`."""
+    """Return the fields of the record that begins with `line` and has quotes, or its problem. See `records`."""
     taken: list[tuple[int, str]] = []
     number = lines.number
     problem: RowProblem | None = None
@@ -265,7 +265,7 @@ def _quoted(line: str, lines: Lines, delimiter: str, width: int, name: str) -> l
 
 
 def _from(line: str, lines: Lines, taken: list[tuple[int, str]]) -> Iterator[str]:
-    """Yield `line` and the lines after it. Those after it are added to `taken`, with their sizes."""
+    """Yield `line` and then the next lines of the file. These are also added to `taken`, with their sizes in bytes."""
     yield line
     position, characters = lines.position, 0
     for text in lines:
@@ -288,21 +288,21 @@ def _problem_of(line: str, taken: list[tuple[int, str]], error: str) -> RowProbl
 def _is_row_next(
     taken: list[tuple[int, str]], lines: Lines, number: int, delimiter: str, width: int, *, is_broken: bool
 ) -> bool:
-    """Return whether a row by itself follows, after lines that are not well-formed by themselves.
+    """Return whether a whole row follows a record, after any lines that are not well-formed.
 
     Parameters
     ----------
     taken
-        Lines that follow. Further lines that are read for this are added.
+        Lines that follow the record's first line. Lines that this function reads are added.
     lines
         Lines of the file.
     number
         Number of the line before `taken`.
     delimiter, width
-        Separator of the cells, and number of them in a row.
+        Separator of the cells, and number of cells in a row.
     is_broken
-        Whether the record above is not well-formed, where the end of the file counts as a row. In a record that is
-        well-formed, a closing quote must not be taken for a letter of a row.
+        Whether the record is not well-formed. Then the end of the file counts as a row. After a well-formed record, a
+        line with quotes does not count, because a closing quote of the record could be taken for its own.
     """
     if number < lines.certain:
         return True
@@ -332,13 +332,13 @@ def _take(lines: Lines, taken: list[tuple[int, str]]) -> bool:
 
 
 def first_bytes(stream: IO[bytes]) -> bytes:
-    """Return some bytes from the begin of a stream, which stay in it. A FIFO may yield a single byte."""
+    """Return some bytes from the beginning of a stream without consuming them. A FIFO may yield a single byte."""
     assert isinstance(stream, io.BufferedReader | gzip.GzipFile)
     return stream.peek(4096)
 
 
 def _require_text(begin: bytes, name: str, delimiter: str) -> None:
-    r"""Raise unless a file begins as a text in UTF-8 whose lines end with ``\n``."""
+    r"""Raise an error unless a file begins as UTF-8 text whose lines end with ``\n``."""
     if foreign := foreign_format(begin):
         raise UserError(f"{name}: the file is {foreign.name}, which is not read. {foreign.remedy}.")
     if encoding := wide_encoding(begin):
@@ -351,7 +351,7 @@ def _require_text(begin: bytes, name: str, delimiter: str) -> None:
 
 
 def _has_carriage_return(text: str, delimiter: str) -> bool:
-    """Return whether a CR stands between characters that are not in quotes."""
+    """Return whether a carriage return stands within a line, outside of quotes."""
     try:
         next(csv.reader([text], delimiter=delimiter, strict=True))
     except csv.Error as error:
@@ -377,7 +377,7 @@ def _conversion(encoding: str | None) -> str:
 
 
 def wrong_width(fields: Sequence[Any], columns: Sequence[str]) -> RowProblem:
-    """Return the problem of a row that has not one field per column, with the likely cause."""
+    """Return the problem of a row that has more or fewer fields than there are columns, with the likely cause."""
     width = len(columns)
     reason = f"{len(fields)} fields instead of {width}"
     if any(str(field).endswith("\\") for field in fields):

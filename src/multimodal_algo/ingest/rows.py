@@ -1,4 +1,4 @@
-"""Parsed rows. A pool of threads decodes images while the next rows are read."""
+"""Parses rows. A pool of threads decodes images while the next rows are read."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from multimodal_algo.ingest.cells import PLAIN, BadCell, CellRules, parse_cell
 
 @dataclass(frozen=True)
 class ParsedRow:
-    """The feature cells of a row.
+    """The parsed feature cells of a row.
 
     Parameters
     ----------
     cells
-        Parsed value of each feature column, see `parse_cell`. Bad cells are left out.
+        Parsed value of each feature column, see `parse_cell`. Cells that cannot be read are left out.
     problems
-        Column and reason of each bad cell.
+        Column and reason of each cell that cannot be read.
     """
 
     cells: dict[str, Any]
@@ -29,19 +29,19 @@ class ParsedRow:
 
     @property
     def problem(self) -> str | None:
-        """The first problem, as ``column …: reason``. None where all cells can be read."""
+        """The first problem, as ``column …: reason``. None if all cells can be read."""
         return "column {}: {}".format(*self.problems[0]) if self.problems else None
 
 
 class PendingRow:
-    """A row whose images may still be decoding."""
+    """A row whose images may still be in decoding."""
 
     def __init__(self, cells: dict[str, Any], problems: list[tuple[str, str]]) -> None:
         self._cells = cells
         self._problems = problems
 
     def finish(self) -> ParsedRow:
-        """Wait for the images, and return the parsed row."""
+        """Wait until the images are decoded, and return the parsed row."""
         cells: dict[str, Any] = {}
         for column, value in self._cells.items():
             try:
@@ -51,14 +51,14 @@ class PendingRow:
         return ParsedRow(cells, self._problems)
 
     def cancel(self) -> None:
-        """Leave images out whose decoding has not begun, because nobody needs the row."""
+        """Cancel images whose decoding has not begun, because nobody needs the row any more."""
         for value in self._cells.values():
             if isinstance(value, Future):
                 value.cancel()
 
 
 class RowParser:
-    """Parser of rows, for training and serving.
+    """Parses rows, in training and serving.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class RowParser:
     pool
         Threads that decode images. None decodes each image at once.
     rules
-        Rules that the cells are read by.
+        How cells are parsed.
     """
 
     def __init__(self, columns: Sequence[str], pool: Executor | None = None, rules: CellRules = PLAIN) -> None:
@@ -80,7 +80,7 @@ class RowParser:
         self._rules = rules
 
     def start(self, fields: Sequence[Any]) -> PendingRow:
-        """Begin to parse a row, which has one field per column."""
+        """Begin to parse a row, which must have one field per column. Its images are decoded in the pool."""
         cells: dict[str, Any] = {}
         problems: list[tuple[str, str]] = []
         for position, column, modality, by_value in self._features:

@@ -1,6 +1,6 @@
-"""One pass over the files: every row is parsed and checked, and good rows go to a sink in chunks.
+"""Reads files once: every row is parsed and checked, and rows that can be read go to a receiver in chunks.
 
-Training and ``multimodal-algo validate`` make the same pass. Only training has a sink.
+Training and ``multimodal-algo validate`` do the same checks. Only training has a receiver, which writes a dataset.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SUFFIXES = tuple(modality.suffix for modality in Modality)
 
 @dataclass
 class Chunk:
-    """Parsed rows with their labels and IDs. Cells are in lists, one per column."""
+    """Parsed rows with their labels and IDs, some thousand at a time. Cells are in lists, one list per column."""
 
     labels: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
@@ -44,14 +44,14 @@ class Chunk:
 
 
 class Sink(Protocol):
-    """Receiver of the rows that can be read."""
+    """Receives the rows that can be read."""
 
     def begin(self, schema: FeatureSchema, rules: CellRules) -> CellRules:
-        """Take the columns, and return the rules by which cells are read. Called once, after the first header."""
+        """Take the columns, and return how cells are to be parsed. Called once, after the first header."""
         ...
 
     def append(self, chunk: Chunk) -> None:
-        """Take the next chunk. Called in the order of the rows, until the first error."""
+        """Take the next chunk of rows. Called in the order of the rows, until the first error."""
         ...
 
 
@@ -65,7 +65,7 @@ def scan(
     labels: LabelSettings | None = None,
     min_completeness: float = 0.0,
 ) -> Inspection:
-    """Read every row of `sources` once, and check it as training does.
+    """Read every row of `sources` once, check the data as training does, and return the result.
 
     Parameters
     ----------
@@ -74,11 +74,11 @@ def scan(
     bad_rows
         Treatment of rows that cannot be read. By default they are errors.
     problem_type
-        The hyperparameter. With ``regression`` a label that is not a number is an error of its row.
+        The hyperparameter. With ``regression``, a label that is not a number is an error of its row.
     labels
-        What the hyperparameters demand of the labels. By default the problem type alone.
+        Settings that restrict the labels. By default only the problem type does.
     min_completeness
-        The hyperparameter.
+        The hyperparameter: least share of a row's cells of one modality that must be filled.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def collect(
     schema: FeatureSchema | None = None,
     first_file: str = "",
 ) -> FeatureSchema | None:
-    """Read every row of `sources` once, and collect findings about the rows.
+    """Read every row of `sources` once, and record problems and statistics of the rows in `findings`.
 
     Parameters
     ----------
@@ -110,18 +110,18 @@ def collect(
     sink
         Receiver of the rows that can be read.
     rules
-        Rules that the cells are read by.
+        How cells are parsed.
     progress
-        Counter of rows and bytes.
+        Counter of rows and bytes, which logs how far the reading is.
     schema
         The columns that every header must have. By default the columns of the first file.
     first_file
-        Name for messages of the file, or the files, that `schema` comes from.
+        Name, for messages, of the file or files that `schema` comes from.
 
     Returns
     -------
     FeatureSchema | None
-        The columns. None when no header could be read.
+        The columns. None if no header could be read.
     """
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode") as pool:
         return _Scan(sink, rules, findings, progress or Progress(0), schema, first_file, pool).run(sources)
@@ -129,9 +129,9 @@ def collect(
 
 @dataclass(frozen=True)
 class _Row:
-    """A row whose images may still be decoding.
+    """A row whose images may still be in decoding.
 
-    `pending` has the cells. For a row that is not well-formed, or has a wrong number of fields, it is the problem.
+    `pending` has the cells. If the row is not well-formed or has a wrong number of fields, `pending` is the problem.
     """
 
     file: str
@@ -144,13 +144,13 @@ class _Row:
 
     @property
     def where(self) -> str:
-        """File, row and line, for messages."""
+        """The file, row and line of this row, for messages."""
         line = f" (line {self.line})" if self.line != self.number + 1 else ""
         return f"{self.file}, row {self.number}{line}"
 
 
 class _Scan:
-    """The state of one pass. See `collect` for the parameters."""
+    """The state while files are read. See `collect` for the parameters."""
 
     def __init__(
         self,
@@ -199,7 +199,7 @@ class _Scan:
         return self._schema
 
     def _take_header(self, header: list[str], source: Source) -> bool:
-        """Take the header of a file, and return whether its rows can be read."""
+        """Check the header of a file, and return whether the rows of the file can be read."""
         if self._schema is None:
             self._schema = schema_of(header, source.name)
             self._first_file = source.name
@@ -219,7 +219,7 @@ class _Scan:
         return True
 
     def _is_next_header(self, row: SourceRow, source: Source) -> bool:
-        """Return whether a row is a header: of the next file of a FIFO, or of a file that was joined to another."""
+        """Return whether a row is a header, of the next file of a FIFO or of a file that was joined to another."""
         fields = row.fields
         # Most rows are known by their first cell. Parquet has bytes in it, and rows that are not well-formed no cell.
         first = fields[0] if fields else None
@@ -273,7 +273,7 @@ class _Scan:
         return "" if label in self._rules.missing else label
 
     def _turn(self) -> None:
-        """Finish the chunk that was decoding, and let the chunk that was read decode."""
+        """Finish the chunk whose images are in decoding, and make the chunk that was read the one in decoding."""
         finishing, self._decoding = self._decoding, self._reading
         self._reading, self._reading_bytes = [], 0
         chunk = Chunk()

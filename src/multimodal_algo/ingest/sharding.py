@@ -1,6 +1,7 @@
-"""The files of a channel on all hosts: which hosts have a file, and which host reads it.
+"""Decides which host reads which files of a channel.
 
-The platform copies a channel to every host (``FullyReplicated``), or deals its files to the hosts (``ShardedByS3Key``).
+SageMaker copies all files of a channel to every host (``FullyReplicated``), or gives each host some of the files
+(``ShardedByS3Key``).
 """
 
 from __future__ import annotations
@@ -35,18 +36,18 @@ _CUT_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class Shard:
-    """A file of a channel, a section of a file, or a FIFO.
+    """A file of a channel, a section of a file, or a FIFO, which one host reads.
 
     Parameters
     ----------
     name
-        Path below the channel's directory. Empty where the channel is one file.
+        Path below the channel's directory. Empty if the channel is one file.
     size
         Size in bytes, 0 for a FIFO.
     hosts
         Hosts that have the file.
     section
-        Rows of the file that count. None for all rows.
+        Rows of the file that belong to the shard. None for all rows.
     is_pipe
         Whether it is a FIFO of Pipe mode.
     table
@@ -61,26 +62,26 @@ class Shard:
     table: TableFormat = STANDARD
 
     def source(self, location: Path) -> Source:
-        """Return the file, or its section, of the channel at `location`."""
+        """Return the file or section to read, from the channel at `location`."""
         path = location / self.name if self.name else location
         name = f"{location.name}/{self.name}" if self.name else location.name
         return Source(path, name, is_pipe=self.is_pipe, section=self.section, table=self.table)
 
     @property
     def label(self) -> str:
-        """The name of the shard in messages."""
+        """The name of the file or section in messages."""
         return f"{self.name or 'file'}{'' if self.section is None else f' from row {self.section.row + 1}'}"
 
 
 class Assignment(NamedTuple):
-    """Shards that one work item reads.
+    """The files and sections (shards) that one work item reads.
 
     Parameters
     ----------
     host
-        The only host that has them. None where every host has them.
+        The only host that has these files. None if every host has them.
     numbers
-        Positions of the shards, ascending.
+        Positions of the shards in the list of all shards, ascending.
     """
 
     host: str | None
@@ -88,7 +89,10 @@ class Assignment(NamedTuple):
 
 
 class _Share(NamedTuple):
-    """Shards that one host has, or every host: `host` is None then. `item_bytes` is the size for a work item."""
+    """The shards that only one host has, or those that every host has: then `host` is None.
+
+    `item_bytes` is the size at which a work item has enough shards.
+    """
 
     host: str | None
     numbers: list[int]
@@ -96,21 +100,23 @@ class _Share(NamedTuple):
 
 
 def digest_of(location: Path, executor: Executor, *, whole: bool) -> str:
-    """Return a digest of a channel's content. It does not depend on how the files are dealt to hosts.
+    """Return a hash of a channel's content, to recognise the same data.
+
+    It does not depend on which host has which file.
 
     Parameters
     ----------
     location
         The channel's directory, file or FIFO, the same on all hosts.
     executor
-        Executor that asks the hosts.
+        Executor that asks the hosts for their files.
     whole
-        Whether files are read. Otherwise the digest covers names and sizes alone.
+        Whether the contents of files count. Otherwise only names and sizes do, which is faster.
 
     Raises
     ------
     UserError
-        There is neither a file nor a directory.
+        There is no file or directory at `location`.
     """
     if location.is_fifo():
         return PIPED
@@ -125,14 +131,14 @@ def digest_of(location: Path, executor: Executor, *, whole: bool) -> str:
 
 @contextmanager
 def unchanged(location: Path, executor: Executor) -> Iterator[None]:
-    """Refuse a channel whose files change inside the block, which reads them.
+    """Raise an error if files of the channel change while the block reads them.
 
-    Names and sizes are compared on all hosts. A FIFO cannot be compared.
+    Names and sizes are compared on all hosts. A FIFO is not compared.
 
     Raises
     ------
     UserError
-        A file is longer or shorter than before, or is new, or is gone. The block's own error is then of no use.
+        A file has another size than before, or is new, or is gone. This error replaces an error of the block.
     """
     if location.is_fifo():
         yield
@@ -162,7 +168,7 @@ def _changed(location: Path) -> UserError:
 
 
 def _digests(location: Path, whole: bool) -> dict[str, tuple[int, str]]:
-    """Return the size and the SHA-256 of each file on this host. The SHA-256 is empty unless files are read."""
+    """Return the size and the SHA-256 of each file on this host. The SHA-256 is empty unless `whole` is True."""
     files = [location] if location.is_file() else sorted(path for path in location.rglob("*") if path.is_file())
     try:
         return {_relative(path, location): (path.stat().st_size, sha256(path) if whole else "") for path in files}
@@ -171,14 +177,14 @@ def _digests(location: Path, whole: bool) -> dict[str, tuple[int, str]]:
 
 
 def find_shards(location: Path, executor: Executor, table: TableFormat = STANDARD) -> list[Shard]:
-    """Return the files of a channel that hold rows, in their order.
+    """Return the files of a channel that hold rows, in their order, each with the hosts that have it.
 
     Parameters
     ----------
     location
         The channel's directory, file or FIFO, the same on all hosts.
     executor
-        Executor that asks the hosts.
+        Executor that asks the hosts for their files.
     table
         Separator and names of the columns.
 
@@ -187,7 +193,7 @@ def find_shards(location: Path, executor: Executor, table: TableFormat = STANDAR
     UserError
         No host has a file, or several hosts have a FIFO.
     PlatformError
-        Files with the same name differ.
+        Files with the same name differ between hosts.
     """
     if location.is_fifo():
         return [replace(_pipe(location, executor.resources.hosts), table=table)]
@@ -207,7 +213,7 @@ def _pipe(location: Path, hosts: tuple[str, ...]) -> Shard:
 
 
 def _sizes(location: Path) -> dict[str, int]:
-    """Return the size of each file on this host that holds rows."""
+    """Return the size of each file with rows on this host."""
     try:
         return {_relative(source.path, location): source.size for source in find_sources(location)}
     except UserError:
@@ -215,9 +221,9 @@ def _sizes(location: Path) -> dict[str, int]:
 
 
 def _merged(answers: Mapping[str, Mapping[str, T]], location: Path) -> dict[str, tuple[T, tuple[str, ...]]]:
-    """Merge what hosts answered about their files: for each file the answer, and the hosts that have the file.
+    """Merge the hosts' answers about their files: for each file its answer, and the hosts that have the file.
 
-    Files come in the order of one directory that has all of them.
+    Files are ordered as in a single directory that has all of them.
     """
     merged: dict[str, tuple[T, tuple[str, ...]]] = {}
     for host, files in answers.items():
@@ -236,9 +242,9 @@ def _relative(path: Path, location: Path) -> str:
 def cut_shards(
     shards: Sequence[Shard], location: Path, schema: FeatureSchema, slots: int, executor: Executor, scratch: Path
 ) -> list[Shard]:
-    """Cut files that are too large to be dealt well into sections. Rows and their order stay.
+    """Cut large files into sections, so that work items of similar size can read them. Rows keep their order.
 
-    A host that has such a file reads it, to find where its rows begin.
+    A host that has a large file reads it, to find where its rows begin.
 
     Parameters
     ----------
@@ -247,9 +253,9 @@ def cut_shards(
     location
         See `Shard.source`.
     schema
-        The columns that their headers must have.
+        The columns that the headers of the files must have.
     slots
-        See `deal`.
+        Number of work items that run at the same time.
     executor
         Executor of the work.
     scratch
@@ -274,19 +280,19 @@ def cut_shards(
 
 
 def _pieces(shard: Shard, sections: Sequence[Section] | None) -> list[Shard]:
-    """Return the shard as one shard per section, or as it is without sections."""
+    """Return one shard per section. Without sections, return the shard as it is."""
     return [replace(shard, size=section.size, section=section) for section in sections or []] or [shard]
 
 
 def deal(shards: Sequence[Shard], slots: int) -> list[Assignment]:
-    """Deal files, or sections of files, to work items, each for a host that has them.
+    """Assign all files and sections to work items. A work item runs on a host that has its files.
 
     Parameters
     ----------
     shards
         All files or sections of the channel.
     slots
-        Number of items that are done at the same time.
+        Number of work items that run at the same time.
     """
     assignments = []
     for host, numbers, item_bytes in _shares(shards, slots):
@@ -304,7 +310,7 @@ def deal(shards: Sequence[Shard], slots: int) -> list[Assignment]:
 
 
 def _shares(shards: Sequence[Shard], slots: int) -> list[_Share]:
-    """Group the shards by the host that has them. Where some hosts have a file, the first of them reads it."""
+    """Group the shards by the host that reads them. If some hosts have a file, the first of these hosts reads it."""
     everywhere = len({host for shard in shards for host in shard.hosts})
     numbers_by_host: dict[str | None, list[int]] = {}
     for number, shard in enumerate(shards):
@@ -320,7 +326,7 @@ def _shares(shards: Sequence[Shard], slots: int) -> list[_Share]:
 
 @dataclass(frozen=True)
 class _Cut:
-    """Work that finds the sections of a file, see `sources.cut`."""
+    """A work item's function: finds the sections of a file, see `sources.cut`."""
 
     source: Source
     columns: tuple[str, ...]

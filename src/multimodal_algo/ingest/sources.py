@@ -1,4 +1,4 @@
-"""The files of a channel, CSV or Parquet, and their rows with exact positions."""
+"""The files of a channel, CSV or Parquet, and their rows with exact positions in the file."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _BUFFER_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class TableFormat:
-    """The form of the tables of a channel, by the hyperparameters of the job.
+    """The form of a channel's tables: the separator and the column names, which hyperparameters set.
 
     Parameters
     ----------
     delimiter
         Separator of the cells in text files.
     names
-        The user's own names of the columns.
+        The user's own column names.
     """
 
     delimiter: str = ","
@@ -41,7 +41,7 @@ class TableFormat:
 
     @classmethod
     def of(cls, hyperparameters: HyperParameters) -> TableFormat:
-        """Return the form that the hyperparameters of a job state."""
+        """Return the form of tables that the hyperparameters of a job set."""
         return cls(hyperparameters.delimiter, hyperparameters.column_names)
 
 
@@ -51,14 +51,14 @@ STANDARD = TableFormat()
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a file: rows that follow each other.
+    """A part of a file: rows that follow each other. Several hosts can read the sections of a large file.
 
     Parameters
     ----------
     row, line, offset, position
-        Numbers of the row before the section, see `SourceRow`.
+        Where the row before the section ends, see `SourceRow`.
     end
-        Position of the last row. None where the section ends with the file.
+        Position of the last row. None if the section ends with the file.
     size
         Size in bytes of the file.
     """
@@ -73,19 +73,19 @@ class Section:
 
 @dataclass(frozen=True)
 class Source:
-    """A file, a section of a file, or a FIFO.
+    """A file to read rows from, a section of a file, or a FIFO.
 
     Parameters
     ----------
     path
         Path of the file or FIFO.
     name
-        Name in messages: the path from the channel's directory on.
+        Name in messages: the path below the channel's directory.
     is_pipe
         Whether it is a FIFO of Pipe mode. A FIFO yields the files of the channel one after the other, with their
-        headers, and can be read once only.
+        headers, and can be read only once.
     section
-        Rows of the file that count. None for all rows.
+        Rows of the file to read. None for all rows.
     table
         Separator and names of the columns.
     """
@@ -98,7 +98,7 @@ class Source:
 
     @property
     def is_parquet(self) -> bool:
-        """Whether the file is Parquet, or should be by its name. False for a FIFO."""
+        """Whether the file is Parquet, or has the name of a Parquet file. False for a FIFO."""
         if self.is_pipe:
             return False
         with self.path.open("rb") as file:
@@ -113,12 +113,12 @@ class Source:
 
 
 class SourceRow(NamedTuple):
-    """One row of a source.
+    """One row of a file, not parsed yet, with its position.
 
     Parameters
     ----------
     number
-        Number among the data rows, from 1. The header has 0.
+        Number of the row in the file, from 1. The header has 0.
     line
         Line of the file on which the row ends, from 1. It is larger than ``number + 1`` after quoted newlines.
     fields
@@ -126,9 +126,9 @@ class SourceRow(NamedTuple):
     offset
         Number of bytes of the file that were read so far.
     position
-        End of the row: in bytes of the unpacked text, or in rows of a Parquet file.
+        End of the row: in bytes of the decompressed text, or in rows of a Parquet file.
     problem
-        Reason why the row is not well-formed, without `fields`. None for other rows.
+        Reason why the row is not well-formed. Then there are no `fields`. None for other rows.
     """
 
     number: int
@@ -140,11 +140,10 @@ class SourceRow(NamedTuple):
 
 
 def find_sources(location: Path, table: TableFormat = STANDARD) -> list[Source]:
-    """Return the sources of the channel at `location`, which is a file, a FIFO or a directory.
+    """Return the files to read in the channel at `location`, which is a file, a FIFO or a directory.
 
-    The files of a directory are sorted by path. Folders may nest, since File mode copies the key tree of S3.
-    `channel_files.find_files` has the rules by which files count as tables. Other files are passed over, and named in
-    one line of the log.
+    The files of a directory are sorted by path. Folders may nest, because File mode copies the tree of keys in S3.
+    `channel_files.find_files` decides which files are tables. Other files are not read, and one log line lists them.
 
     Parameters
     ----------
@@ -180,18 +179,17 @@ def read_rows(source: Source, *, reports_broken: bool = False) -> Iterator[Sourc
     """Yield the header and the rows of a file in order. A file is read once, from its beginning to its end.
 
     CSV is RFC 4180 with quoted newlines, LF or CRLF, in UTF-8 with or without BOM, see `ingest.records`. Blank lines
-    are not rows. Gzip and Parquet are recognised by the file's first bytes, since File mode does not decompress, see
-    `ingest.parquet`.
+    are not rows. Gzip and Parquet are recognised by the file's first bytes, because File mode does not decompress.
 
     The rows of a section have the same numbers as in the whole file. Columns have their names with suffixes, whatever
-    the user calls them, and columns that are not used are left out.
+    the user calls them. Columns that are not used are left out.
 
     Parameters
     ----------
     source
         The file, section or FIFO.
     reports_broken
-        Whether a row that is not well-formed is yielded with its problem, where the rows after it can be read.
+        Whether a row that is not well-formed is yielded with its problem, if the rows after it can be read.
         Otherwise it is an error.
 
     Raises
@@ -205,7 +203,7 @@ def read_rows(source: Source, *, reports_broken: bool = False) -> Iterator[Sourc
 
 
 def _rows(source: Source, reports_broken: bool) -> Iterator[SourceRow]:
-    """Yield the rows with the names and all the columns that the file has."""
+    """Yield the rows with all columns that the file has, under the user's own names."""
     with source.path.open("rb", buffering=_BUFFER_BYTES) as file:
         begin = first_bytes(file)
         if _is_parquet(source.path, begin):
@@ -240,7 +238,7 @@ def _is_parquet(path: Path, begin: bytes) -> bool:
 
 
 def _with_suffixes(rows: Iterator[SourceRow], source: Source) -> Iterator[SourceRow]:
-    """Yield rows with columns by their names with suffixes, and without columns that are not used."""
+    """Rename the columns of rows to their names with suffixes, and drop columns that are not used."""
     names = source.table.names
     first = next(rows, None)
     if first is None:
@@ -262,10 +260,10 @@ def _with_suffixes(rows: Iterator[SourceRow], source: Source) -> Iterator[Source
 
 
 def cut(source: Source, header: Sequence[str], least_bytes: int, least_rows: int) -> list[Section]:
-    """Cut a file into sections that together have all of its rows.
+    """Cut a file into sections that together have all of its rows, so that several work items can read it.
 
-    The file is read for this, since only a parser knows which newlines are in quotes. Where a row cannot be read, the
-    last section has all that follows. Whoever reads that section reports the error.
+    The file is read for this, because only a parser knows which newlines are in quotes. If a row cannot be read, the
+    last section has all that follows. The reader of that section reports the error.
 
     Parameters
     ----------

@@ -25,12 +25,12 @@ _FEW_STRANGE = 0.1
 
 
 class Statistics:
-    """Statistics of rows that can be read, in bounded memory. They can be pickled.
+    """Counts labels, classes, IDs and empty cells of the rows that can be read, in bounded memory. It can be pickled.
 
     Parameters
     ----------
     problem_type
-        The hyperparameter. With ``auto`` all labels decide.
+        The hyperparameter. With ``auto``, the labels of all rows decide.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Statistics:
     def count(
         self, where: str, label: str, identity: str | None, cells: Mapping[str, Any], with_newlines: Sequence[str]
     ) -> None:
-        """Count a row.
+        """Add a row to the statistics.
 
         Parameters
         ----------
@@ -86,7 +86,7 @@ class Statistics:
             self._ids.add(identity, where)
 
     def merge(self, later: Statistics) -> None:
-        """Add the statistics of the rows that follow. `later` is not changed."""
+        """Add the statistics `later` of the rows that follow. `later` is not changed."""
         self.rows += later.rows
         self._classes.update(later._classes)
         self._missing.update(later._missing)
@@ -101,14 +101,14 @@ class Statistics:
 
     @property
     def problem_type(self) -> ProblemType:
-        """The problem type, as set, or by the look of the labels."""
+        """The problem type that is set, or the one that suits the labels."""
         if self._wanted == "auto":
             return detect_problem_type(self.rows_by_class)
         return self._wanted  # type: ignore[return-value]
 
     @property
     def rows_by_class(self) -> Mapping[str, int]:
-        """The number of rows by class. Spellings of one class are counted together."""
+        """The number of rows of each class. Different spellings of a class are counted together."""
         if self._merged is None or self._merged[0] != self.rows:
             self._merged = self.rows, class_counts(self._classes)
         return self._merged[1]
@@ -122,7 +122,7 @@ class Statistics:
         return {column: self._missing[column] for column in schema.features} if schema else {}
 
     def errors(self, schema: FeatureSchema) -> list[str]:
-        """Return the reasons why models cannot learn from the rows, as sentences."""
+        """Return the reasons why no model can learn from the rows, as sentences."""
         if self.rows < MIN_ROWS:
             return [f"The data has {plural(self.rows, 'row')}: training needs at least {MIN_ROWS}."]
         errors = []
@@ -137,7 +137,7 @@ class Statistics:
         return errors + [_empty_columns(group) for group in empty]
 
     def warnings(self, schema: FeatureSchema) -> list[str]:
-        """Return warnings about labels and columns that will be predicted badly or teach nothing, as sentences."""
+        """Return warnings as sentences, about labels that are hard to predict and columns that teach models nothing."""
         return [
             *self._strange_labels(),
             *self._rare_classes(),
@@ -154,7 +154,7 @@ class Statistics:
         return self._missing[column] == self.rows
 
     def _strange_labels(self) -> Iterator[str]:
-        """Warn if all labels but a few look like the numbers of a regression."""
+        """Yield a warning if all but a few labels are numbers, so that a regression may be meant."""
         if self._wanted != "auto" or self.problem_type != "multiclass":
             return
         numbers = {label: rows for label, rows in self._classes.items() if number_of(label) is not None}
@@ -230,7 +230,7 @@ class Statistics:
                 )
 
     def _empty_columns(self, schema: FeatureSchema) -> Iterator[str]:
-        """Warn of empty columns whose group has other columns. `errors` has the groups that are empty as a whole."""
+        """Yield a warning about each empty column. `errors` reports groups in which all columns are empty."""
         for group in modality_groups(schema):
             for column in group:
                 if len(group) > 1 and self.rows and self._is_empty(column):
@@ -244,7 +244,7 @@ class Statistics:
 
 
 def modality_groups(schema: FeatureSchema) -> list[tuple[str, ...]]:
-    """Return the columns that one model sees together.
+    """Return the columns in groups. One model reads the columns of a group.
 
     Texts are a group, and so are numbers and categories. Each image column is a group of its own.
     """
@@ -253,13 +253,13 @@ def modality_groups(schema: FeatureSchema) -> list[tuple[str, ...]]:
 
 
 def plural(count: int, noun: str) -> str:
-    """Return a number with its noun: ``1 row``, ``2 rows``, ``2 classes``."""
+    """Return a number with its noun in the right form: ``1 row``, ``2 rows``, ``2 classes``."""
     nouns = noun + ("es" if noun.endswith("s") else "s")
     return f"{count} {noun if count == 1 else nouns}"
 
 
 def _near(column: str, values: Iterable[str], noun: str) -> Iterator[str]:
-    """Warn of values that might be meant as one."""
+    """Yield a warning about values of a column that differ but might be meant as one."""
     pairs = near_spellings(values)
     if pairs:
         shown = ", ".join(f"'{a[:30]}' and '{b[:30]}'" for a, b in pairs[:SHOWN])
@@ -270,7 +270,7 @@ def _near(column: str, values: Iterable[str], noun: str) -> Iterator[str]:
 
 
 def _versions(column: str, values: Iterable[str]) -> Iterator[str]:
-    """Warn of versions that are taken for one number."""
+    """Yield a warning about values that are versions, such as ``1.10``, but are read as numbers."""
     if pair := cut_zeros(values):
         yield (
             f"column {column}: '{pair[0][:30]}' and '{pair[1][:30]}' are taken for one number. If they are versions or "
