@@ -1,1 +1,1 @@
-"""Predictors that fit a branch and answer for it."""
+"""Predictors: they fit the models of a branch and predict its rows."""

@@ -31,10 +31,10 @@ PICKLES = Pickles(SHARED, TABULAR)
 
 @cache
 def tabular_predictor() -> Any:
-    """Return AutoGluon's class ``TabularPredictor``, which loads admitted pickles alone, and lists packages once.
+    """Return AutoGluon's class ``TabularPredictor``, with two changes for security and speed.
 
-    By itself it loads any pickle. It also reads the description of every package at each save and load, which takes
-    longer than many a fit.
+    It loads only admitted pickles, instead of any pickle. And it reads the descriptions of all installed packages once,
+    instead of at each save and load, which takes longer than many fits.
     """
     from autogluon.common.loaders import load_pkl
     from autogluon.tabular.models.automm import automm_model
@@ -51,7 +51,9 @@ def tabular_predictor() -> Any:
 
 
 def refuse_full_disk(predictor: Any, directory: Path) -> None:
-    """Raise the error of a disk that a fit of a ``TabularPredictor`` met. AutoGluon goes on with the other models.
+    """Raise the disk error that AutoGluon met during a fit, for example a full disk.
+
+    AutoGluon only skips the model that it could not save, and goes on with the other models.
 
     Raises
     ------
@@ -64,7 +66,7 @@ def refuse_full_disk(predictor: Any, directory: Path) -> None:
 
 
 def _import_automm() -> None:
-    """Import AutoMM, which the tabular model FT_TRANSFORMER uses, and let it load admitted pickles alone."""
+    """Import AutoMM, which the tabular model FT_TRANSFORMER uses, and let AutoMM load admitted pickles alone."""
     from multimodal_algo.predictors.finetune.files import multimodal
 
     multimodal()
@@ -79,7 +81,7 @@ class MeanOfModels:
     learner
         AutoGluon's learner, which prepares tables.
     ensemble
-        AutoGluon's ensemble, which knows the temperature.
+        AutoGluon's ensemble, which knows the calibration temperature.
     models
         Weight and model of each member.
     labels
@@ -92,15 +94,16 @@ class MeanOfModels:
     labels: list[Any]
 
     def prepare(self, inputs: pd.DataFrame) -> pd.DataFrame:
-        """Return the table that the models take."""
+        """Return the inputs as the table that the models take."""
         prepared: pd.DataFrame = self.learner.transform_features(inputs)
         return prepared
 
     @property
     def categories(self) -> dict[str, list[str]]:
-        """The values of each category that the learner numbers, in the order of their numbers.
+        """The values of each category, in the order of the numbers that AutoGluon gave to these values.
 
-        AutoGluon's generators have no public way to their maps. `_feature_generator` uses these two of them alone.
+        AutoGluon's feature generators do not show their maps from values to numbers. Only the two generators that
+        `_feature_generator` uses are looked at.
         """
         from autogluon.features.generators import CategoryFeatureGenerator
 
@@ -109,7 +112,7 @@ class MeanOfModels:
         return {str(column): values.tolist() for known in maps for column, values in (known or {}).items()}
 
     def stored(self, model: Any) -> StoredModel | None:
-        """Return a model in its stored form, without AutoGluon. None where it has none."""
+        """Return a model in the form that predicts without AutoGluon. Return None if it has no such form."""
         from autogluon.tabular.models import LGBModel
 
         from multimodal_algo.predictors.linear_model import MixedLinearModel
@@ -129,9 +132,9 @@ class MeanOfModels:
         return None
 
     def scaled(self, predictions: np.ndarray) -> np.ndarray:
-        """Apply the temperature of the ensemble.
+        """Return predictions to which the calibration temperature of the ensemble is applied.
 
-        ``predict_proba`` applies it too, but only after checks that take longer than the models do.
+        ``predict_proba`` applies the temperature too, but only after checks that take longer than the models do.
         """
         if self.ensemble.temperature_scalar is None:
             return predictions
@@ -139,9 +142,10 @@ class MeanOfModels:
 
 
 def mean_of_models(predictor: Any) -> MeanOfModels | None:
-    """Return the best model of a ``TabularPredictor`` that is in memory. None where it has another structure.
+    """Return the best model of a ``TabularPredictor`` as a weighted mean of models in memory.
 
-    AutoGluon has no public way to reach the members of an ensemble and their weights.
+    Return None if the best model has another structure. AutoGluon has no public way to reach the members of an ensemble
+    and their weights.
     """
     from autogluon.core.models import WeightedEnsembleModel
 
@@ -164,7 +168,10 @@ def mean_of_models(predictor: Any) -> MeanOfModels | None:
 
 
 def _model_of(bag: Any) -> Any:
-    """Return the one model of a bag, or None where the bag has several models or takes the predictions of others."""
+    """Return the one model of a bag.
+
+    Return None if the bag has several models, or reads the predictions of other models.
+    """
     from autogluon.core.models import BaggedEnsembleModel
 
     is_single = isinstance(bag, BaggedEnsembleModel) and len(bag.models) == 1 and bag.temperature_scalar is None
@@ -173,10 +180,11 @@ def _model_of(bag: Any) -> Any:
 
 @dataclass(frozen=True)
 class FoldFit:
-    """The folds of one bag, which AutoGluon's sequential strategy has collected.
+    """The fits of one bag: one model per fold, fitted to the rows of the other folds.
 
-    AutoGluon's own strategy for Ray brings models back through S3 or a shared file system. With these calls a caller
-    fits the folds wherever it likes, and AutoGluon sees what the sequential strategy would have shown.
+    AutoGluon has prepared these fits for its sequential strategy, which would run them one after the other here. With
+    the methods of this class, the caller runs them on any host, and AutoGluon gets the same results. AutoGluon's own
+    strategy for Ray is not used, because it brings models back through S3 or a shared file system.
 
     Parameters
     ----------
@@ -188,37 +196,37 @@ class FoldFit:
 
     @property
     def name(self) -> str:
-        """Name of the model in AutoGluon."""
+        """Name that AutoGluon gives to the model."""
         return str(self.strategy.model_base.name)
 
     @property
     def folds(self) -> int:
-        """Number of folds."""
+        """Number of folds of the bag."""
         return len(self.strategy.jobs)
 
     @property
     def started(self) -> float:
-        """Start of the fit, on ``time.time``."""
+        """Time at which AutoGluon started the fit, in seconds of ``time.time``."""
         return float(self.strategy.time_start)
 
     @property
     def limit_s(self) -> float | None:
-        """Seconds for all folds, or None."""
+        """Seconds for the fits of all folds. None for no limit."""
         limit_s: float | None = self.strategy.time_limit
         return limit_s
 
     @property
     def share_of_limit(self) -> float:
-        """Share of a fold's time that its model may use."""
+        """Share of the time for one fold that the fit of its model may use."""
         return float(self.strategy.time_limit_fold_ratio)
 
     def fit(self, fold: int, started: float, limit_s: float | None) -> tuple[Any, np.ndarray]:
-        """Fit the model of a fold to the other folds' rows.
+        """Fit the model of one fold to the rows of all other folds.
 
         Parameters
         ----------
         fold
-            Number of the fold.
+            Number of the fold, from 0.
         started, limit_s
             Start of all fits, on ``time.time``, and the seconds that they may take. None for no limit.
 
@@ -235,7 +243,7 @@ class FoldFit:
         return model, np.asarray(predictions)
 
     def add(self, fold: int, directory: str, predictions: np.ndarray) -> None:
-        """Add the model of a fold, which was saved in `directory`, to the bag."""
+        """Add the fitted model of a fold to the bag. `directory` holds the saved model."""
         strategy = self.strategy
         model = type(strategy.model_base).load(directory, verbose=False)
         model.set_contexts(str(Path(strategy.bagged_ensemble_model.path) / model.name))
@@ -244,10 +252,10 @@ class FoldFit:
 
 @contextmanager
 def folds_fitted_by(fit_folds: Callable[[FoldFit], None]) -> Iterator[None]:
-    """Let `fit_folds` fit the folds of each bag that AutoGluon fits inside the block.
+    """Let `fit_folds` run the fits of each bag that AutoGluon starts inside the block.
 
-    AutoGluon chooses its strategy by a name, and its list of names cannot be extended. So the class behind the name
-    ``sequential_local`` is replaced.
+    AutoGluon chooses the strategy of a bag by a name, and its list of names cannot be extended. So the class behind the
+    name ``sequential_local`` is replaced inside the block.
     """
     from autogluon.core.models.ensemble import bagged_ensemble_model
 

@@ -1,6 +1,6 @@
-"""A ``TabularPredictor`` as a server uses it, for models that have no stored form of their own.
+"""A ``TabularPredictor`` that answers requests. It serves models that cannot be stored without AutoGluon.
 
-For few rows, AutoGluon's checks around its models take longer than the models do.
+For few rows, AutoGluon's checks around its models take longer than the models themselves.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from multimodal_algo.predictors.inputs import Table, frame_of
 
 
 class AutoGluonModels:
-    """The best model of a ``TabularPredictor``.
+    """The best model of a ``TabularPredictor``, called with as few of AutoGluon's checks as possible.
 
     Parameters
     ----------
     predictor
         AutoGluon's predictor.
     mean
-        Its models, if they are in memory and their weighted mean is its best model.
+        The models behind the best model, if it is a weighted mean and they are in memory. Otherwise None.
     """
 
     def __init__(self, predictor: Any, mean: MeanOfModels | None = None) -> None:
@@ -34,7 +34,7 @@ class AutoGluonModels:
         """Class indices in the order of the predictions. Empty for a regression."""
 
     def predict(self, table: Table) -> np.ndarray:
-        """Return probabilities, float (rows, labels), or numbers, float (rows, 1)."""
+        """Return the probabilities of the classes, float (rows, labels), or predicted numbers, float (rows, 1)."""
         if self._mean is not None:
             return self._predict_by(self._mean, table)
         frame = frame_of(table)
@@ -56,7 +56,7 @@ class AutoGluonModels:
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """Read what `save` wrote."""
+        """Read the models that `save` wrote into `directory`."""
         predictor = tabular_predictor().load(str(directory / AUTOGLUON), verbosity=0)
         predictor.persist(max_memory=None)  # without this argument it spends a second on weighing every model
         return cls(predictor, mean_of_models(predictor))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How one branch is fitted.
+    """How one branch is fitted: everything that a fit takes next to the rows.
 
     Parameters
     ----------
@@ -41,14 +41,14 @@ class FitSettings:
     budget
         Deadline of the fit.
     checkpoints
-        Store for finished parts, from which a later start of the same job goes on. None saves nothing.
+        Store for finished parts of the fit. A later start of the same job takes them from there. None saves nothing.
     stop
         Request to save the state and to end with `Stopped`.
     parallelism
-        Permission to fit parts on several hosts. None for this process alone.
+        Permission to run parts of the fit on several hosts. None to use this process alone.
     teacher
-        Directory of a fitted predictor of the same branch, whose predictions are learned next to the labels.
-        Only `FineTunedPredictor` learns from it.
+        Directory of a fitted predictor of the same branch. Its predictions are learned in addition to the labels. Only
+        `FineTunedPredictor` uses a teacher.
     """
 
     name: str
@@ -64,7 +64,7 @@ class FitSettings:
 
 
 class BranchPredictor(ABC):
-    """Fits the inputs of one branch and predicts new rows.
+    """Fits the models of one branch and predicts new rows.
 
     A predictor lives through four calls::
 
@@ -82,7 +82,7 @@ class BranchPredictor(ABC):
     def fit(
         cls, inputs: pd.DataFrame, targets: np.ndarray, folds: np.ndarray, settings: FitSettings
     ) -> tuple[BranchPredictor, np.ndarray]:
-        """Fit the models of the settings.
+        """Fit a predictor, and predict each row by a model that was not fitted to the row.
 
         Parameters
         ----------
@@ -93,12 +93,12 @@ class BranchPredictor(ABC):
         folds
             Fold of each row, int (rows,).
         settings
-            Settings of the fit.
+            Models to fit, time limit and everything else that the fit takes.
 
         Returns
         -------
         predictor
-            The predictor that ships.
+            The predictor that goes into the artifact.
         out_of_fold
             Predictions of each row by a model that was fitted without its fold: float32 (rows, n), or float64 (rows, 1)
             for a regression.
@@ -106,32 +106,32 @@ class BranchPredictor(ABC):
 
     @abstractmethod
     def predict(self, inputs: Table) -> np.ndarray:
-        """Return class probabilities, float32 (rows, n), or numbers, float64 (rows, 1).
-
-        The probability of a class that `fit` did not see is 0.
-        """
+        """Return the class probabilities of each row, float32 (rows, n), or predicted numbers, float64 (rows, 1)."""
 
     @abstractmethod
     def save(self, directory: Path) -> None:
-        """Write the predictor, without the files that only training needs."""
+        """Write the predictor into `directory`, without the files that only training needs."""
 
     @classmethod
     @abstractmethod
     def load(cls, directory: Path, engine: Engine = Engine.AUTO) -> BranchPredictor:
-        """Read a predictor that `save` wrote, with its models in memory. `engine` runs fine-tuned networks."""
+        """Read a predictor that `save` wrote, with its models in memory.
+
+        `engine` is the library that runs fine-tuned networks.
+        """
 
 
 @dataclass(frozen=True)
 class TargetScale:
-    """The mean and the deviation of the numbers that a regression learns.
+    """The mean and the standard deviation of the numbers that a regression learns.
 
-    Models compute in float32, which has seven digits: numbers near 1.7e9 are rounded to 128. So models get standardised
-    numbers, and their predictions are restored in float64.
+    Models compute in float32, which has seven digits: it rounds a number near 1.7e9 by up to 64. So models learn
+    numbers with mean 0 and deviation 1, and their predictions are scaled back in float64.
 
     Parameters
     ----------
     mean, deviation
-        Mean and standard deviation. With 0 and 1 nothing changes.
+        Mean and standard deviation. With 0 and 1, nothing is scaled.
     """
 
     mean: float = 0.0
@@ -139,7 +139,10 @@ class TargetScale:
 
     @classmethod
     def of(cls, targets: np.ndarray, task: Task) -> TargetScale:
-        """Return the scale of numbers, float64 (rows,). Class indices have the scale that changes nothing."""
+        """Return the scale of the numbers `targets`, float64 (rows,).
+
+        For class indices, it is the scale that changes nothing.
+        """
         if not task.is_regression:
             return cls()
         largest = float(np.abs(targets).max()) or 1.0  # the squares of huge numbers are infinite, those of tiny ones 0
@@ -147,23 +150,23 @@ class TargetScale:
         return cls(float(shares.mean()) * largest, float(shares.std()) * largest or 1.0)
 
     def standardised(self, targets: np.ndarray) -> np.ndarray:
-        """Return numbers in units of the deviation, float64 of the same shape. Class indices stay as they are."""
+        """Return the numbers with mean 0 and deviation 1, float64 (rows,). Class indices are returned as they are."""
         return targets if self == TargetScale() else (targets - self.mean) / self.deviation
 
     def restored(self, predictions: np.ndarray) -> np.ndarray:
-        """Return the numbers for standardised predictions, float64 of the same shape."""
+        """Return predictions of standardised numbers in the original unit, float64 of the same shape."""
         return np.asarray(predictions, dtype=np.float64) * self.deviation + self.mean
 
 
 def prior_of(targets: np.ndarray, task: Task) -> np.ndarray:
-    """Return the share of each class, float32 (n,), or the mean of the numbers, float64 (1,)."""
+    """Return the share of each class in the targets, float32 (n,), or the mean of the numbers, float64 (1,)."""
     if task.is_regression:
         return np.array([TargetScale.of(targets, task).mean])
     return (np.bincount(targets, minlength=task.outputs) / len(targets)).astype(np.float32)
 
 
 def state_of(prior: np.ndarray, scale: TargetScale | None) -> dict[str, Any]:
-    """Return the prior and the scale of a predictor as JSON, for `read_state`."""
+    """Return the prior and the scale of a predictor as a dictionary for a JSON file. `read_state` reads it."""
     return {
         "prior": prior.tolist(),
         "is_regression": scale is not None,
@@ -172,14 +175,17 @@ def state_of(prior: np.ndarray, scale: TargetScale | None) -> dict[str, Any]:
 
 
 def read_state(state: Mapping[str, Any]) -> tuple[np.ndarray, TargetScale | None]:
-    """Return the prior and the scale that `state_of` wrote. A regression without a scale was fitted to its numbers."""
+    """Return the prior and the scale from a dictionary of `state_of`.
+
+    If a regression has no scale there, its models were fitted to the numbers themselves.
+    """
     if not state["is_regression"]:
         return np.array(state["prior"], dtype=np.float32), None
     return np.array(state["prior"], dtype=np.float64), TargetScale(**state.get("scale", {}))
 
 
 def sample_rows(rows: int, most: int, seed: int) -> np.ndarray:
-    """Return positions of at most `most` of `rows` rows, int (n,), ascending."""
+    """Return the positions of `most` random rows, ascending, int (n,), or of all `rows` rows if these are fewer."""
     if most >= rows:
         return np.arange(rows)
     return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))

@@ -1,4 +1,4 @@
-"""How the cells of one column become the sparse columns of a linear model."""
+"""The features of one column for a linear model: its cells become sparse numbers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _MISSING = "nan"
 
 
 class ColumnFeatures(ABC):
-    """The features of one column.
+    """How the cells of one column become numbers for a linear model.
 
-    scikit-learn learns them. It does not apply them, because its checks take milliseconds in every call.
+    scikit-learn learns how, in `fit`. This package computes the numbers itself in `transform`, because scikit-learn's
+    checks take milliseconds in every call.
     """
 
     kind: ClassVar[str]
@@ -31,28 +32,28 @@ class ColumnFeatures(ABC):
     @property
     @abstractmethod
     def width(self) -> int:
-        """How many numbers a cell becomes."""
+        """How many numbers one cell becomes."""
 
     @abstractmethod
     def fit(self, cells: Any) -> None:
-        """Learn from the cells. Raise ValueError where they have no information about other rows."""
+        """Learn from the cells of the training rows. Raise ValueError if the cells say nothing about other rows."""
 
     @abstractmethod
     def transform(self, cells: Any) -> SparseRows:
-        """Return the numbers of the cells, float32 (rows, numbers)."""
+        """Return the numbers that the cells become, float32 (rows, `width`)."""
 
     def state(self) -> dict[str, Any]:
-        """Return what `fit` learned, for `restore`."""
+        """Return everything that `fit` learned, for `restore`."""
         return {name: getattr(self, name) for name in self.learned}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take what another object learned."""
+        """Take over what another object learned. `state` is from its method `state`."""
         for name in self.learned:
             setattr(self, name, state[name])
 
 
 class Categories(ColumnFeatures):
-    """One-hot codes of the values that occur twice. All other values share one code."""
+    """One-hot codes of the category values that occur at least twice. All other values share one code."""
 
     kind = "categories"
     learned = ("frequent", "width")
@@ -65,7 +66,7 @@ class Categories(ColumnFeatures):
         return {**self.__dict__, "_known": None}
 
     def fit(self, cells: CategoryCells) -> None:
-        """See `ColumnFeatures.fit`."""
+        """Learn which values occur at least twice, see `ColumnFeatures.fit`."""
         counts: Counter[str] = Counter()
         of_codes = np.bincount(cells.codes + 1, minlength=len(cells.names) + 1).tolist()
         for name, count in zip([_MISSING, *map(str, cells.names)], of_codes, strict=True):
@@ -75,11 +76,11 @@ class Categories(ColumnFeatures):
         self.width = len(self.frequent) + (len(counts) > len(self.frequent))
 
     def transform(self, cells: CategoryCells) -> SparseRows:
-        """See `ColumnFeatures.transform`."""
+        """Return the one-hot code of each cell's value, see `ColumnFeatures.transform`."""
         return _one_hot(self._codes_of(cells.names)[cells.codes], self.width)
 
     def _codes_of(self, names: Sequence[Any]) -> np.ndarray:
-        """Return the code of each name, and last the code of a missing value, int32 (names + 1,)."""
+        """Return the code of each name, followed by the code of a missing value, int32 (names + 1,)."""
         if self._known is None or self._known[0] is not names:
             code_of = {value: code for code, value in enumerate(self.frequent)}
             # Where every value was frequent, a new one has no code.
@@ -89,7 +90,10 @@ class Categories(ColumnFeatures):
 
 
 class Bins(ColumnFeatures):
-    """One-hot codes of the quantile bins of a number, and of a missing number if there were any."""
+    """One-hot codes of the quantile bin that a number falls into.
+
+    A missing number has a code if training had missing ones.
+    """
 
     kind = "bins"
     learned = ("_edges", "width")
@@ -99,7 +103,7 @@ class Bins(ColumnFeatures):
         self._bins = bins
 
     def fit(self, cells: np.ndarray) -> None:
-        """See `ColumnFeatures.fit`."""
+        """Learn the quantile bins of the numbers, see `ColumnFeatures.fit`."""
         from sklearn.preprocessing import KBinsDiscretizer  # serving does without it
 
         learner = KBinsDiscretizer(
@@ -113,28 +117,28 @@ class Bins(ColumnFeatures):
         self.width = len(self._edges) + 1 + bool(missing.any())
 
     def transform(self, cells: np.ndarray) -> SparseRows:
-        """See `ColumnFeatures.transform`."""
+        """Return the one-hot code of each number's bin, see `ColumnFeatures.transform`."""
         values = cells.astype(np.float64)
         codes = np.searchsorted(self._edges, values, side="right")
         return _one_hot(np.where(np.isnan(values), len(self._edges) + 1, codes), self.width)
 
 
 class Absent(ColumnFeatures):
-    """The number 1 where there is no vector."""
+    """A column of numbers that is 1 for each row without a vector (an empty cell), and otherwise 0."""
 
     kind = "absent"
     width = 1
 
     def fit(self, cells: VectorColumn) -> None:
-        """See `ColumnFeatures.fit`. There is nothing to learn."""
+        """Do nothing: there is nothing to learn here, see `ColumnFeatures.fit`."""
 
     def transform(self, cells: VectorColumn) -> SparseRows:
-        """See `ColumnFeatures.transform`."""
+        """Return 1 for each row without a vector, see `ColumnFeatures.transform`."""
         return _one_hot(np.where(cells.present, 1, 0), 1)
 
 
 def _one_hot(codes: np.ndarray, width: int) -> SparseRows:
-    """Return one-hot codes, float32 (rows, width). The row of a code that is `width` or more is all 0."""
+    """Return codes as one-hot rows, float32 (rows, width). A row whose code is `width` or more is all 0."""
     valid = codes < width
     columns = codes[valid].astype(np.int32)
     return SparseRows(np.ones(len(columns), np.float32), columns, np.concatenate([[0], np.cumsum(valid)]), width)

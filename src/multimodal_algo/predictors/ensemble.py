@@ -1,4 +1,4 @@
-"""The weighted mean of models that AutoGluon chose, without AutoGluon."""
+"""The weighted mean of models that AutoGluon chose. It predicts without importing AutoGluon."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _LEAST = 1e-7
 
 @dataclass(frozen=True)
 class Ensemble:
-    """A weighted mean of stored models.
+    """A weighted mean of models that predict without AutoGluon.
 
     Parameters
     ----------
     members
         Weight and model of each member.
     categories
-        Values of each category that have a number. Others are missing.
+        Known values of each category, in the order of their numbers. Other values count as missing.
     labels
         Class indices in the order of the predictions. Empty for a regression.
     """
@@ -42,7 +42,10 @@ class Ensemble:
 
     @classmethod
     def of(cls, predictor: Any) -> Self | None:
-        """Return the best model of a ``TabularPredictor``. None where a member has no stored form."""
+        """Return the best model of a ``TabularPredictor``.
+
+        Return None if one of its models needs AutoGluon to predict.
+        """
         from multimodal_algo.predictors._autogluon_compat import mean_of_models  # serving does without AutoGluon
 
         mean = mean_of_models(predictor)
@@ -53,7 +56,7 @@ class Ensemble:
         return cls(members, mean.categories, labels) if len(members) == len(mean.models) else None
 
     def predict(self, inputs: Inputs) -> np.ndarray:
-        """Return probabilities, float32 (rows, labels), or numbers, float32 (rows, 1)."""
+        """Return the probabilities of the classes, float32 (rows, labels), or predicted numbers, float32 (rows, 1)."""
         numbered = self._numbered(inputs)
         total = sum(weight * self._of_member(model, numbered) for weight, model in self.members)
         predictions = np.asarray(total)
@@ -68,7 +71,7 @@ class Ensemble:
         return (_raised(predictions) if self.labels else predictions).astype(np.float32)
 
     def _numbered(self, inputs: Inputs) -> Inputs:
-        """Return the inputs with the numbers that training gave to the values of categories."""
+        """Return the inputs with category values in the numbering that AutoGluon used in training."""
         columns: dict[str, Column] = dict(inputs.columns)
         for name, (numbers, values) in self._numbers.items():
             cells = columns[name]
@@ -78,14 +81,14 @@ class Ensemble:
 
     @cached_property
     def _numbers(self) -> Mapping[str, tuple[Mapping[str, int], range]]:
-        """The number of each value of a category, and all numbers."""
+        """For each category column: the number of each known value, and the range of all numbers."""
         return {
             name: ({value: number for number, value in enumerate(values)}, range(len(values)))
             for name, values in self.categories.items()
         }
 
     def save(self, directory: Path) -> None:
-        """Write the ensemble into `directory`, which exists."""
+        """Write the ensemble into the existing `directory`."""
         for number, (_, model) in enumerate(self.members):
             model.save(directory / str(number))
         members = [{"kind": model.kind, "weight": weight} for weight, model in self.members]
@@ -94,7 +97,7 @@ class Ensemble:
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """Read what `save` wrote."""
+        """Read the ensemble that `save` wrote into `directory`."""
         description = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
         members = [
             (entry["weight"], STORED_MODELS[entry["kind"]].load(directory / str(number)))
@@ -104,10 +107,10 @@ class Ensemble:
 
 
 def _raised(probabilities: np.ndarray) -> np.ndarray:
-    """Return probabilities of at least 1e-7, of the same shape.
+    """Return probabilities of which none is below 1e-7, so that the log-loss stays finite. The shape stays the same.
 
-    AutoGluon does the same (``normalize_pred_probas``), but to all rows as soon as one row needs it. Here a row's
-    answer does not depend on the rows next to it.
+    AutoGluon does the same (``normalize_pred_probas``), but to all rows as soon as one row needs it. Here the answer to
+    a row does not depend on the rows next to it.
     """
     if probabilities.ndim == 1:
         return np.clip(probabilities, _LEAST, 1 - _LEAST)

@@ -1,4 +1,4 @@
-"""The columns that the models of a branch take, without pandas, whose import takes a third of a second."""
+"""The input columns of a branch's models, without pandas, whose import takes a third of a second."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ VECTOR = ".vector"
 
 @dataclass(frozen=True)
 class CategoryCells:
-    """Cells of a category.
+    """The cells of a category column, as numbers for the values.
 
     Parameters
     ----------
     codes
         Position of each cell's value in `names`, int (rows,). It is -1 for a missing value.
     names
-        The values, each once.
+        The different values of the column.
     """
 
     codes: np.ndarray
@@ -34,12 +34,15 @@ class CategoryCells:
 
     @classmethod
     def of(cls, values: Sequence[str] | np.ndarray) -> CategoryCells:
-        """Return the cells with these values."""
+        """Return a category column whose cells have these values."""
         numbers = {name: number for number, name in enumerate(dict.fromkeys(values))}
         return cls(np.fromiter(map(numbers.__getitem__, values), np.int64, len(values)), tuple(numbers))
 
     def renumbered(self, code_of: Mapping[Any, int], names: Sequence[Any]) -> CategoryCells:
-        """Return the cells with the codes that `code_of` has for their values. Other values are missing."""
+        """Return the same cells with other numbers for their values. `code_of` gives the number of a value.
+
+        A value without a number there becomes missing. `names` has the values in the order of the new numbers.
+        """
         codes = np.array([*(code_of.get(name, -1) for name in self.names), -1], dtype=np.int64)
         return CategoryCells(codes[self.codes], names)
 
@@ -53,12 +56,12 @@ Column = np.ndarray | CategoryCells | VectorColumn
 
 @dataclass(frozen=True)
 class Inputs:
-    """Columns of one number of rows.
+    """Input columns of a branch, all with the same number of rows.
 
     Parameters
     ----------
     columns
-        Columns by name. The names of vectors end with `VECTOR`.
+        Columns by name. The name of a column of vectors ends with `VECTOR`.
     rows
         Number of rows.
     """
@@ -70,13 +73,13 @@ class Inputs:
         return self.rows
 
     def vectors(self, name: str) -> VectorColumn:
-        """Return a column of vectors."""
+        """Return the column of vectors that has this name."""
         column = self.columns[name]
         assert isinstance(column, VectorColumn)
         return column
 
     def numbers(self, name: str) -> np.ndarray:
-        """Return the numbers of a column, or the codes of a category, with NaN for a missing one, float (rows,)."""
+        """Return a column of numbers, or the codes of a category column, float (rows,). A missing cell is NaN."""
         column = self.columns[name]
         if isinstance(column, CategoryCells):
             return np.where(column.codes < 0, np.nan, column.codes)
@@ -84,22 +87,22 @@ class Inputs:
         return column
 
     def texts(self) -> list[np.ndarray]:
-        """Return the columns of texts."""
+        """Return all columns of texts."""
         columns = [column for column in self.columns.values() if isinstance(column, np.ndarray)]
         return [column for column in columns if column.dtype == object]
 
     @classmethod
     def of(cls, table: Table) -> Inputs:
-        """Return the columns of a table that `frame` makes."""
+        """Return the columns of a pandas table of the form that `frame` makes. `Inputs` are returned as they are."""
         if isinstance(table, Inputs):
             return table
         return cls({str(name): _column(str(name), table[name]) for name in table.columns}, len(table))
 
     def frame(self) -> pd.DataFrame:
-        """Return the columns as a table.
+        """Return the columns as a pandas table.
 
-        Vectors become one column of cells: the bytes of float16 numbers, and None where there is no vector. AutoGluon
-        often copies tables. It copies only the references of a column of cells, but every number of a thousand columns.
+        A vector becomes one cell: the bytes of its float16 numbers, or None if there is no vector. AutoGluon often
+        copies tables. It then copies one reference per vector instead of a thousand numbers.
         """
         import pandas as pd  # serving does without it
 
@@ -139,7 +142,7 @@ def _vectors(cells: pd.Series) -> VectorColumn:
 
 
 def objects(cells: Sequence[Any]) -> np.ndarray:
-    """Return cells as an array of objects, (rows,). Lists among them stay whole."""
+    """Return cells as an array of Python objects, (rows,). A cell that is a list stays one element."""
     column = np.empty(len(cells), dtype=object)
     for row, cell in enumerate(cells):
         column[row] = cell
@@ -147,5 +150,5 @@ def objects(cells: Sequence[Any]) -> np.ndarray:
 
 
 def frame_of(table: Table) -> pd.DataFrame:
-    """Return the table of `Inputs.frame`."""
+    """Return columns as a pandas table, see `Inputs.frame`. A pandas table is returned as it is."""
     return table.frame() if isinstance(table, Inputs) else table

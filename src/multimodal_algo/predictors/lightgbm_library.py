@@ -1,7 +1,7 @@
-"""LightGBM's own library, by its C interface.
+"""Calls of LightGBM's shared library through its C interface.
 
-The package ``lightgbm`` imports scikit-learn, pandas and pyarrow before it predicts anything. Its documentation
-(https://lightgbm.readthedocs.io/en/latest/C-API.html) describes the calls.
+The Python package ``lightgbm`` imports scikit-learn, pandas and pyarrow before it predicts anything. The page
+https://lightgbm.readthedocs.io/en/latest/C-API.html describes the calls.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ALL = -1
 
 
 class Booster:
-    """Trees, from LightGBM's text format."""
+    """LightGBM's trees, read from a text in LightGBM's own format."""
 
     def __init__(self, text: str) -> None:
         self._handle = ctypes.c_void_p()
@@ -36,12 +36,14 @@ class Booster:
             _call("BoosterFree", self._handle)
 
     def predict(self, table: np.ndarray) -> np.ndarray:
-        """Return probabilities, float64 (rows, n), those of the second of two classes, float64 (rows,), or numbers.
+        """Return class probabilities, float64 (rows, n), or predicted numbers, float64 (rows,).
+
+        For two classes, return only the probability of the second one, float64 (rows,).
 
         Parameters
         ----------
         table
-            Numbers, float64 (rows, columns), with NaN for a missing one.
+            Input numbers, float64 (rows, columns). A missing number is NaN.
         """
         table = np.ascontiguousarray(table, dtype=np.float64)
         predictions = np.empty(len(table) * self._outputs)
@@ -55,7 +57,7 @@ class Booster:
         return predictions if self._outputs == 1 else predictions.reshape(-1, self._outputs)
 
     def save(self, path: Path) -> None:
-        """Write the trees in LightGBM's text format."""
+        """Write the trees to the file `path` in LightGBM's text format."""
         _call("BoosterSaveModel", self._handle, 0, _ALL, 0, str(path).encode())
 
 
@@ -70,12 +72,12 @@ def _library() -> Any:
 
 
 def _call(name: str, *arguments: Any) -> None:
-    """Call a function of the library.
+    """Call the function ``LGBM_<name>`` of the library.
 
     Raises
     ------
     RuntimeError
-        It reports an error.
+        The library reports an error.
     """
     if getattr(_library(), f"LGBM_{name}")(*arguments):
         raise RuntimeError(f"LightGBM: {_library().LGBM_GetLastError().decode()}")

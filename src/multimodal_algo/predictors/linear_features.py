@@ -1,4 +1,4 @@
-"""The features of a linear model: columns of every kind as numbers, with about the same weight for each column."""
+"""The features of a linear model: columns of every kind become numbers, and each column gets about the same weight."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ _TEXT_WEIGHT = 1.5
 
 
 class LinearFeatures:
-    """Numbers for a linear model, learned from the columns of a table.
+    """Turns the columns of a table into numbers for a linear model.
 
-    A text becomes the TF-IDF of its words, see `tokens_of`. A category becomes the one-hot code of a frequent value. A
-    number becomes the one-hot code of its quantile bin. A vector becomes its standardised entries. The numbers of each
-    column have about the same length: rows of TF-IDF have length 1, and vectors are scaled to length 1 on average. A
-    column of its own marks the cells without a vector.
+    A text becomes the TF-IDF of its words, see `tokens_of`. A category becomes the one-hot code of its value, if the
+    value is frequent. A number becomes the one-hot code of its quantile bin. A vector becomes its standardised entries.
+    In each row, the numbers of one column have a length of about 1, so no column outweighs the others. One more number
+    marks each cell without a vector.
 
     Parameters
     ----------
     max_words
         Largest number of words of all text columns together.
     with_pieces
-        Whether text also becomes the TF-IDF of pieces of words, 2 to 5 characters long, with the same largest number.
-        Pieces know what words have in common, and take three times as long.
+        Whether a text also becomes the TF-IDF of pieces of words, 2 to 5 characters long. `max_words` limits their
+        number too. Pieces show what similar words have in common. They take three times as long.
     """
 
     def __init__(self, max_words: int, with_pieces: bool = False) -> None:
@@ -53,12 +53,18 @@ class LinearFeatures:
         self._tokens = list(Tokens) if with_pieces else [Tokens.WORDS]
 
     def seconds(self, table: Table) -> float:
-        """Estimate the seconds of `fit_transform` for the texts, which are most of its time and cannot be cut short."""
+        """Estimate how many seconds `fit_transform` needs for the texts.
+
+        Texts take most of its time, and their preparation cannot be cut short.
+        """
         texts = Inputs.of(table).texts()
         return sum(seconds_of_words(cells, kind) for cells in texts for kind in self._tokens)
 
     def numbers(self, table: Table) -> int:
-        """Estimate how many numbers of `transform` are not 0. A number of a vector counts a tenth, as it is dense."""
+        """Estimate how many numbers that are not 0 `transform` returns for the table.
+
+        A number of a vector counts a tenth, because computing with a dense array is that much faster.
+        """
         inputs = Inputs.of(table)
         words = sum(len(str(cell)) // _LETTERS_OF_WORD + 1 for cells in inputs.texts() for cell in cells)
         vectors = [column for column in inputs.columns.values() if isinstance(column, VectorColumn)]
@@ -66,7 +72,10 @@ class LinearFeatures:
         return words * len(self._tokens) + dense // 10 + len(inputs) * len(inputs.columns)
 
     def bytes(self, table: pd.DataFrame) -> int:
-        """Estimate the memory of `fit_transform`, and of a fit to its result without the weights."""
+        """Estimate the bytes of memory that `fit_transform` and a fit to its result need.
+
+        The model's weights are not counted.
+        """
         cells = table.select_dtypes(include="object")
         sizes = cells.head(_ROWS_OF_SAMPLE).memory_usage(deep=True, index=False)
         of_text = _BYTES_OF_PIECES if Tokens.PIECES in self._tokens else _BYTES_OF_WORDS
@@ -74,7 +83,7 @@ class LinearFeatures:
         return int(stored * max(1.0, len(table) / _ROWS_OF_SAMPLE))
 
     def fit_transform(self, table: Table) -> Blocks:
-        """Learn from columns, and return their numbers."""
+        """Learn from the columns of a table, and return the numbers that its rows become."""
         inputs = Inputs.of(table)
         kinds = {name: _kind(column) for name, column in inputs.columns.items()}
         self._vectors = {
@@ -101,7 +110,7 @@ class LinearFeatures:
         return self.transform(inputs)
 
     def transform(self, table: Table) -> Blocks:
-        """Return the numbers of the rows of `table`."""
+        """Return the numbers that the rows of `table` become."""
         inputs = Inputs.of(table)
         blocks = [part.transform(inputs.columns[name]).times(weight) for name, part, weight in self._parts]
         words = side_by_side(blocks, len(inputs)).matrix()
@@ -113,7 +122,7 @@ class LinearFeatures:
         return Blocks(words, dense)
 
     def state(self) -> dict[str, Any]:
-        """Return what `fit_transform` learned, for `restored`."""
+        """Return everything that `fit_transform` learned, for `restored`."""
         parts = [
             {"column": column, "kind": part.kind, "weight": weight, "learned": part.state()}
             for column, part, weight in self._parts
@@ -122,7 +131,7 @@ class LinearFeatures:
 
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> LinearFeatures:
-        """Return features that transform as those whose `state` this is."""
+        """Return features that transform tables like those whose method `state` returned this `state`."""
         features = cls(0)
         features._vectors = {column: _VectorScale(**scale) for column, scale in state["vectors"].items()}
         features._parts = []
@@ -134,12 +143,18 @@ class LinearFeatures:
 
     @property
     def can_weigh(self) -> bool:
-        """Whether there are numbers or categories next to texts or vectors."""
+        """Whether there are numbers or categories, and also texts or vectors.
+
+        Only then can one kind get a smaller weight.
+        """
         rich = {column for column, _, _ in self._parts if column not in self._plain} | self._vectors.keys()
         return bool(rich) and any(column in self._plain for column, _, _ in self._parts)
 
     def factors(self, plain: float) -> np.ndarray:
-        """Return a factor of each column of `transform`: `plain` for numbers and categories, otherwise 1, float32."""
+        """Return a factor for each number of a row, float32.
+
+        It is `plain` for numbers and categories, and 1 for texts and vectors.
+        """
         dense = np.ones(sum(scale.width for scale in self._vectors.values()), dtype=np.float32)
         parts = [(part.width, plain if column in self._plain else 1.0) for column, part, _ in self._parts]
         return np.concatenate([*(np.full(width, factor, dtype=np.float32) for width, factor in parts), dense])
@@ -157,12 +172,12 @@ _KINDS: Mapping[str, type[ColumnFeatures]] = {part.kind: part for part in (Absen
 
 @dataclass(frozen=True)
 class _VectorScale:
-    """The mean and scale of a column of vectors, with which rows have length 1 on average.
+    """How vectors of one column are shifted and scaled, so that their average length is 1.
 
     Parameters
     ----------
     mean, scale
-        Numbers by which vectors are shifted and multiplied, float32 (width,).
+        The mean is subtracted from each vector, and the result is multiplied by the scale, float32 (width,).
     """
 
     mean: np.ndarray
@@ -170,7 +185,7 @@ class _VectorScale:
 
     @classmethod
     def of(cls, cells: VectorColumn) -> _VectorScale:
-        """Return the mean and the scale of the rows that have a vector."""
+        """Return the mean and the scale of a column's vectors. Rows without a vector do not count."""
         present = cells.index[cells.present]
         width = cells.vectors.shape[1] if len(present) else 0
         total, squares = np.zeros(width), np.zeros(width)
@@ -189,11 +204,14 @@ class _VectorScale:
         return len(self.mean)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the fields."""
+        """Return the mean and the scale by name."""
         return {"mean": self.mean, "scale": self.scale}
 
     def write(self, cells: VectorColumn, out: np.ndarray) -> None:
-        """Fill the rows of `out`, float32 (rows, width), that have a vector."""
+        """Write the scaled vectors into their rows of `out`, float32 (rows, width).
+
+        Rows without a vector are left as they are.
+        """
         present = np.flatnonzero(cells.present)
         for start in range(0, len(present) if self.width else 0, _ROWS_AT_A_TIME):
             rows = present[start : start + _ROWS_AT_A_TIME]

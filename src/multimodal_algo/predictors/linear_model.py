@@ -27,12 +27,12 @@ _STRENGTH, _PLAIN = "C", "plain"
 
 
 class MixedLinearModel(AbstractModel):
-    """Softmax (or least-squares) regression on words, categories, binned numbers and vectors.
+    """Softmax regression, or least squares for numbers, on words, categories, binned numbers and vectors.
 
-    AutoGluon's own linear model does not take raw text, and makes every column dense. The hyperparameters are ``C``,
-    the inverse of the L2 penalty, ``max_iter``, ``max_words``, ``pieces`` and ``plain``. See `LinearFeatures` for
-    ``max_words`` and ``pieces``, and its `factors` for ``plain``. Where ``C`` or ``plain`` is None, the held-out rows
-    of each fold choose it, see `LinearSearch`.
+    AutoGluon's own linear model does not take raw text, and stores every column densely. The hyperparameters are ``C``
+    (the inverse of the L2 penalty), ``max_iter``, ``max_words`` and ``pieces`` (see `LinearFeatures`), and ``plain``
+    (see `LinearFeatures.factors`). If ``C`` or ``plain`` is None, the held-out rows of each fold choose it, see
+    `LinearSearch`.
     """
 
     ag_key = "WIDE"
@@ -87,7 +87,7 @@ class MixedLinearModel(AbstractModel):
         self.params_trained |= {_STRENGTH: setting.strength, _PLAIN: setting.plain}
 
     def _search(self) -> LinearSearch:
-        """Return what held-out rows choose from: what the hyperparameters leave open."""
+        """Return the search over the settings that the hyperparameters leave open."""
         strength, plain = self.params[_STRENGTH], self.params[_PLAIN]
         if plain is None and not self._linear_features.can_weigh:
             plain = 1.0
@@ -114,7 +114,7 @@ class MixedLinearModel(AbstractModel):
 
     @property
     def predictor(self) -> LinearPredictor:
-        """The fitted model without AutoGluon."""
+        """The fitted model in the form that predicts without AutoGluon."""
         units = (self._center, self._scale) if self.problem_type == REGRESSION else None
         return LinearPredictor(self._linear_features, self.model, units)
 
@@ -126,7 +126,10 @@ class MixedLinearModel(AbstractModel):
 
 
 def _loss(model: Linear, blocks: Blocks, targets: np.ndarray) -> float:
-    """Return the log-loss, or the mean squared error of numbers, float (rows,)."""
+    """Return the log-loss of a model on these rows.
+
+    For targets that are numbers, float (rows,), return the mean squared error.
+    """
     scores = model.scores(blocks)
     if targets.dtype.kind == "f":
         return float(((scores[:, 0] - targets) ** 2).mean())

@@ -1,4 +1,4 @@
-"""The choice of a linear model's settings by held-out rows."""
+"""The choice of a linear model's settings by its loss on held-out rows."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ PLAIN_WEIGHTS = (1.0, 0.25, 0.06)
 
 @dataclass(frozen=True)
 class LinearSetting:
-    """Settings of a linear model.
+    """The two settings of a linear model that held-out rows can choose.
 
     Parameters
     ----------
     strength
-        Inverse of the penalty.
+        Inverse of the L2 penalty. Large values let the model fit the training rows closely.
     plain
-        Factor of numbers and categories next to texts and vectors.
+        Factor for numbers and categories, in proportion to texts and vectors.
     """
 
     strength: float
@@ -31,12 +31,12 @@ class LinearSetting:
 
 @dataclass(frozen=True)
 class LinearSearch:
-    """Settings to choose from, each in the order in which they are tried.
+    """The values to choose a linear model's settings from, in the order in which they are tried.
 
     Parameters
     ----------
     strengths, plain_weights
-        Values of the two fields of `LinearSetting`. A single value is not compared with anything.
+        Values for the two fields of `LinearSetting`. With one value alone, nothing is compared.
     """
 
     strengths: Sequence[float] = STRENGTHS
@@ -44,7 +44,7 @@ class LinearSearch:
 
     @property
     def first(self) -> LinearSetting:
-        """The setting that is taken without held-out rows."""
+        """The setting that is used if there are no held-out rows."""
         return LinearSetting(self.strengths[0], self.plain_weights[0])
 
     def run(
@@ -53,18 +53,18 @@ class LinearSearch:
         loss: Callable[[LinearSetting, Linear], float],
         is_late: Callable[[], bool],
     ) -> tuple[LinearSetting, Linear]:
-        """Return the best setting that was tried, and its model.
+        """Return the setting with the least held-out loss among those that were tried, and its model.
 
-        First the strength goes down while held-out rows gain, then the factor.
+        First the strength is lowered as long as the loss falls. Then the factor `plain` is lowered in the same way.
 
         Parameters
         ----------
         fitted
-            Fits the model of a setting.
+            Returns the model that is fitted with a setting.
         loss
-            Return the loss of held-out rows.
+            Returns the loss of a setting's model on held-out rows.
         is_late
-            Whether the time is up.
+            Whether the time is up, which ends the search.
         """
         best = self.first
         model = fitted(best)

@@ -1,4 +1,4 @@
-"""Folds of AutoGluon's bags, fitted on several hosts. Each model comes back as the files of a work item."""
+"""Fits of AutoGluon's bags (one model per fold) on several hosts. The files of each model come back to this host."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _EXPECTED = (AutoGluonException, MemoryError, ImportError)
 
 
 def parallel_folds(parallelism: Parallelism) -> AbstractContextManager[None]:
-    """Return a context inside which AutoGluon fits the folds of a bag in parallel, as `parallelism` says."""
+    """Return a context in which AutoGluon fits the folds of a bag at the same time, on the hosts of `parallelism`."""
     return folds_fitted_by(partial(_fit_folds, parallelism))
 
 
 def _fit_folds(parallelism: Parallelism, bag: FoldFit) -> None:
-    """Fit the folds, and add them to the bag in their order, as the sequential strategy does."""
+    """Fit the models of all folds on the hosts, and add them to the bag in the order of the folds."""
     shared = parallelism.executor.share(bag)
     limit_s = _limit_s(bag, parallelism.at_once)
     items = [WorkItem(f"{bag.name}, fold {fold + 1}", _FitFold(shared, fold, limit_s)) for fold in range(bag.folds)]
@@ -40,7 +40,7 @@ def _fit_folds(parallelism: Parallelism, bag: FoldFit) -> None:
 
 
 def _limit_s(bag: FoldFit, at_once: int) -> float | None:
-    """Return the seconds for one fold."""
+    """Return the seconds that one fold may take, if `at_once` folds are fitted at the same time."""
     if bag.limit_s is None:
         return None
     left_s = bag.limit_s - (time.time() - bag.started)
@@ -51,7 +51,10 @@ def _limit_s(bag: FoldFit, at_once: int) -> float | None:
 
 @dataclass(frozen=True)
 class _FitFold:
-    """Work of one fold: it saves the model, and returns its predictions for the fold's rows, or why it failed."""
+    """The fit of one fold on any host. It saves the model and returns its predictions for the fold's rows.
+
+    If the fit fails, it returns the error instead.
+    """
 
     bag: Shared[FoldFit]
     fold: int

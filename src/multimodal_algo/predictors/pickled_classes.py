@@ -1,7 +1,8 @@
-"""The classes and functions that the pickles of tabular models hold, by their library.
+"""The classes and functions that the pickles of tabular models may name, listed by library.
 
-They were read off the models that `Customisation` admits, for two and more classes and for numbers. None of the
-functions runs code that a pickle brings. A new version of a library may need new names: a fit then fails with the name.
+They were read from pickles of all models that `Customisation` admits, for two classes, for more, and for numbers. None
+of the functions runs code that a pickle brings along. A new version of a library may need new names: a fit then fails
+with an error that has the missing name.
 """
 
 from __future__ import annotations

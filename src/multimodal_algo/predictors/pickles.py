@@ -1,12 +1,12 @@
-"""The pickles that may be loaded: those that hold nothing but an explicit list of classes and functions.
+"""Loading of pickles that name only listed classes and functions.
 
-A pickle names the classes and functions that loading it calls. ``pickle.Unpickler.find_class`` is asked for each of
-them, and everything that is not listed is refused, see "Restricting Globals" in the documentation of `pickle`.
-``skops`` has a format of its own, which AutoGluon does not write. ``fickling`` guesses from a pickle's instructions
-whether it is dangerous.
+A pickle names the classes and functions that loading it calls. For each of them, Python calls
+``pickle.Unpickler.find_class``, which here refuses every name that is not listed (see "Restricting Globals" in the
+documentation of `pickle`). Other libraries do not help: AutoGluon does not write the format of ``skops``, and
+``fickling`` only guesses from a pickle's instructions whether it is dangerous.
 
-``pickled_classes.py`` has the lists. ``_autogluon_compat.py`` and ``finetune/_automm_compat.py`` let AutoGluon load its
-pickles here.
+``pickled_classes.py`` has the lists. ``_autogluon_compat.py`` and ``finetune/_automm_compat.py`` make AutoGluon load
+its pickles here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Admitted = Mapping[str, str]
 
 
 class Pickles:
-    """Stands for the module `pickle` in a library that loads pickles.
+    """Takes the place of the module `pickle` inside a library, so that the library loads only admitted pickles.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Pickles:
         self._refusal: UserError | None = None
 
     def load(self, stream: BinaryIO) -> Any:
-        """Load a pickle, see `pickle.load`.
+        """Load a pickle from a stream like `pickle.load`, but refuse classes and functions that are not admitted.
 
         Raises
         ------
@@ -54,11 +54,16 @@ class Pickles:
             raise
 
     def loads(self, content: bytes) -> Any:
-        """Load a pickle in memory, see `load`."""
+        """Load a pickle from bytes, see `load`."""
         return self.load(io.BytesIO(content))
 
     def raise_refusal(self) -> None:
-        """Raise the last error of `load`, which the library may have caught, once."""
+        """Raise the error with which `load` last refused a pickle, if there is one.
+
+        The library may have caught that error.
+
+        A second call does not raise the same error again.
+        """
         refusal, self._refusal = self._refusal, None
         if refusal is not None:
             raise refusal
@@ -84,19 +89,21 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _load_from_bytes(content: bytes) -> Any:
-    """Load the storage of a tensor, see ``torch.storage._load_from_bytes``, which loads any pickle."""
+    """Load the numbers of a tensor. Unlike ``torch.storage._load_from_bytes``, refuse any other content."""
     import torch
 
     return torch.load(io.BytesIO(content), weights_only=True)
 
 
 def _member_of(*arguments: Any) -> Any:
-    """Return a member of an enumeration by its name. Python before 3.11.4 pickles members as calls of ``getattr``.
+    """Return a member of an enumeration by its name. Arguments are the enumeration and the name.
+
+    Python before 3.11.4 pickles such members as calls of ``getattr``, and this function takes its place.
 
     Raises
     ------
     UserError
-        The arguments are others.
+        The arguments are anything else.
     """
     if len(arguments) == 2 and isinstance(arguments[0], EnumType) and arguments[1] in arguments[0].__members__:
         return arguments[0].__members__[arguments[1]]

@@ -1,7 +1,7 @@
-"""Fitted models in files of their own: arrays, or the format of their library.
+"""Fitted models in files that need no AutoGluon: arrays, or the format of the model's own library.
 
-AutoGluon pickles its models. To read them, a server would import AutoGluon, scikit-learn and pandas, which takes longer
-than all the rest of its start.
+AutoGluon pickles its models. To read the pickles, a server would import AutoGluon, scikit-learn and pandas, which takes
+longer than all the rest of its start.
 """
 
 from __future__ import annotations
@@ -25,14 +25,17 @@ _JSON, _ARRAY = "json", "array"
 
 
 class StoredModel(ABC):
-    """A model that predicts without AutoGluon."""
+    """A fitted model that predicts without AutoGluon."""
 
     kind: ClassVar[str]
     """Name of the class in descriptions."""
 
     @abstractmethod
     def predict(self, inputs: Inputs) -> np.ndarray:
-        """Return probabilities, float (rows, n), those of the second of two classes, float (rows,), or numbers."""
+        """Return class probabilities, float (rows, n), or predicted numbers, float (rows,).
+
+        For two classes, a model may return only the probability of the second one, float (rows,).
+        """
 
     @abstractmethod
     def save(self, path: Path) -> None:
@@ -41,20 +44,21 @@ class StoredModel(ABC):
     @classmethod
     @abstractmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
+        """Read the model that `save` wrote to files whose names begin with `path`."""
 
 
 class LinearPredictor(StoredModel):
-    """Softmax regression, or least squares.
+    """A fitted linear model: softmax regression for classes, least squares for numbers.
 
     Parameters
     ----------
     features
-        What becomes of the columns.
+        Turns the columns into numbers.
     linear
         The fitted weights.
     units
-        Mean and deviation of the numbers that it learned. None for classes.
+        Mean and standard deviation of the target numbers, which the model learned in standardised form. None for
+        classes.
     """
 
     kind = "linear"
@@ -65,7 +69,7 @@ class LinearPredictor(StoredModel):
         self._units = units
 
     def predict(self, inputs: Inputs) -> np.ndarray:
-        """See `StoredModel.predict`. For two classes it has both probabilities."""
+        """Return class probabilities, float32 (rows, n) also for two classes, or numbers, see `StoredModel.predict`."""
         scores = self._linear.scores(self._features.transform(inputs))
         if self._units is None:
             return softmax(scores)
@@ -73,28 +77,28 @@ class LinearPredictor(StoredModel):
         return scores[:, 0] * deviation + mean
 
     def save(self, path: Path) -> None:
-        """See `StoredModel.save`."""
+        """Write features and weights to an ``.npz`` file, see `StoredModel.save`."""
         linear = {"weights": self._linear.weights, "bias": self._linear.bias}
         write_state(path.with_suffix(".npz"), {"features": self._features.state(), "units": self._units, **linear})
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """See `StoredModel.load`."""
+        """Read the model that `save` wrote, see `StoredModel.load`."""
         state = read_state(path.with_suffix(".npz"))
         return cls(LinearFeatures.restored(state["features"]), Linear(state["weights"], state["bias"]), state["units"])
 
 
 class BoostedTrees(StoredModel):
-    """Trees of LightGBM over numbers and categories, and over components of words and vectors.
+    """LightGBM's trees over numbers and categories, and over the main components of words and vectors.
 
     Parameters
     ----------
     columns
-        Numbers and categories, in the order of the trees.
+        Names of the columns of numbers and categories, in the order in which the trees read them.
     booster
         The trees.
     components
-        The numbers that follow the columns. None for none.
+        Turns words and vectors into the numbers that the trees read after the columns. None if they read nothing else.
     """
 
     kind = "lightgbm"
@@ -105,7 +109,7 @@ class BoostedTrees(StoredModel):
         self._components = components
 
     def predict(self, inputs: Inputs) -> np.ndarray:
-        """See `StoredModel.predict`."""
+        """Return class probabilities or numbers, see `StoredModel.predict`."""
         columns = [inputs.numbers(name) for name in self._columns]
         if self._components is not None:
             columns += list(self._components.transform(inputs).T)
@@ -115,14 +119,14 @@ class BoostedTrees(StoredModel):
         return self._booster.predict(table)
 
     def save(self, path: Path) -> None:
-        """See `StoredModel.save`."""
+        """Write the trees and the names of their columns, see `StoredModel.save`."""
         components = None if self._components is None else self._components.state()
         write_state(path.with_suffix(".npz"), {"columns": list(self._columns), "components": components})
         self._booster.save(path.with_suffix(".txt"))
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """See `StoredModel.load`."""
+        """Read the model that `save` wrote, see `StoredModel.load`."""
         state = read_state(path.with_suffix(".npz"))
         components = None if state["components"] is None else TreeFeatures.restored(state["components"])
         return cls(state["columns"], Booster(path.with_suffix(".txt").read_text(encoding="utf-8")), components)
@@ -133,7 +137,7 @@ STORED_MODELS = {model.kind: model for model in (LinearPredictor, BoostedTrees)}
 
 
 def write_state(path: Path, state: Any) -> None:
-    """Write nested dictionaries and lists, whose leaves are arrays or what JSON has, to an ``.npz`` file."""
+    """Write nested dictionaries and lists to an ``.npz`` file. Their values are arrays or whatever JSON can hold."""
     arrays: dict[str, np.ndarray] = {}
 
     def number_of(array: np.ndarray) -> dict[str, int]:
@@ -145,7 +149,7 @@ def write_state(path: Path, state: Any) -> None:
 
 
 def read_state(path: Path) -> Any:
-    """Read what `write_state` wrote."""
+    """Read the dictionaries and lists that `write_state` wrote."""
     with np.load(path, allow_pickle=False) as stored:
 
         def leaf(entry: dict[str, Any]) -> Any:

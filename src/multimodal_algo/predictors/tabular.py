@@ -30,18 +30,18 @@ _STATE = "frequencies.json"
 
 
 class AutoGluonPredictor(BranchPredictor):
-    """Models that AutoGluon fitted.
+    """The predictor of a branch whose models AutoGluon fitted.
 
-    Where nothing could be learned they are None, and every row gets the prior.
+    If nothing could be learned there are no models, and every row gets the prior.
 
     Parameters
     ----------
     models
         The fitted models, or None.
     prior
-        Share of each class among the rows of `fit`, float32 (n,), or their mean, float64 (1,).
+        Share of each class among the rows of `fit`, float32 (n,), or the mean of their numbers, float64 (1,).
     scale
-        Scale of the numbers that the models predict. None for classes.
+        Turns predictions of standardised numbers into the original unit. None for classes.
     """
 
     def __init__(self, models: Ensemble | AutoGluonModels | None, prior: np.ndarray, scale: TargetScale | None) -> None:
@@ -53,11 +53,11 @@ class AutoGluonPredictor(BranchPredictor):
     def fit(
         cls, inputs: pd.DataFrame, targets: np.ndarray, folds: np.ndarray, settings: FitSettings
     ) -> tuple[AutoGluonPredictor, np.ndarray]:
-        """See `BranchPredictor.fit`.
+        """Fit AutoGluon's models to the inputs of a branch, see `BranchPredictor.fit`.
 
-        AutoGluon chooses or combines the models by their predictions for held-out rows, and fits the chosen ones to all
-        rows that memory allows. A cheaper model is fitted when the budget does not suffice. AutoGluon's tabular fits do
-        not resume, so nothing is saved in the checkpoints.
+        AutoGluon chooses or combines the models by their predictions for held-out rows. It then fits the chosen models
+        to all rows that memory allows. If the time does not suffice, a cheaper model is fitted. AutoGluon's tabular
+        fits cannot be resumed, so nothing is saved in the checkpoints.
 
         Parameters
         ----------
@@ -80,7 +80,7 @@ class AutoGluonPredictor(BranchPredictor):
         return shipped, shipped._out_of_fold(inputs, fitted)
 
     def _out_of_fold(self, inputs: pd.DataFrame, fitted: FittedModels) -> np.ndarray:
-        """Return the predictions for all rows: new ones for those that were left out for want of memory."""
+        """Return predictions for all rows. Rows that did not fit into memory are predicted by the fitted models."""
         rows = fitted.rows
         out_of_fold = np.empty((len(inputs), len(self._prior)), dtype=self._prior.dtype)
         out_of_fold[rows] = self._in_order_of_classes(fitted.held_out)
@@ -91,13 +91,16 @@ class AutoGluonPredictor(BranchPredictor):
         return out_of_fold
 
     def predict(self, inputs: Table) -> np.ndarray:
-        """See `BranchPredictor.predict`."""
+        """Return class probabilities or numbers for new rows, see `BranchPredictor.predict`."""
         if self._models is None:
             return np.tile(self._prior, (len(inputs), 1))
         return self._in_order_of_classes(self._models.predict(Inputs.of(inputs)))
 
     def _in_order_of_classes(self, predictions: np.ndarray) -> np.ndarray:
-        """Return predictions, (rows, n), from those in the order of the models' labels."""
+        """Return predictions in the order of the artifact's classes, (rows, n). The models have their own order.
+
+        For a regression, return the numbers in their original unit.
+        """
         if self._scale is not None:
             return self._scale.restored(predictions.reshape(-1, 1))
         assert self._models is not None
@@ -106,7 +109,7 @@ class AutoGluonPredictor(BranchPredictor):
         return ordered
 
     def save(self, directory: Path) -> None:
-        """See `BranchPredictor.save`."""
+        """Write the models and the prior into `directory`, see `BranchPredictor.save`."""
         directory.mkdir(parents=True, exist_ok=True)
         state = json.dumps(state_of(self._prior, self._scale))
         (directory / _STATE).write_text(state + "\n", encoding="utf-8")
@@ -115,7 +118,10 @@ class AutoGluonPredictor(BranchPredictor):
 
     @classmethod
     def load(cls, directory: Path, engine: Engine = Engine.AUTO) -> AutoGluonPredictor:
-        """See `BranchPredictor.load`."""
+        """Read the predictor that `save` wrote, see `BranchPredictor.load`.
+
+        There are no networks here, so `engine` is not used.
+        """
         return cls(_read_models(directory), *read_state(json.loads((directory / _STATE).read_text(encoding="utf-8"))))
 
 

@@ -1,4 +1,4 @@
-"""The fits of AutoGluon's ``TabularPredictor``."""
+"""How the models of a branch are fitted with AutoGluon's ``TabularPredictor``."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class FittedModels:
     Parameters
     ----------
     models
-        The models that ship.
+        The models that go into the artifact.
     rows
         Positions of the rows that they were fitted to, int (n,).
     held_out
-        Predictions for these rows by models that did not see them, (n, labels).
+        Predictions for these rows, each by a model that was not fitted to the row, (n, labels).
     """
 
     models: Ensemble | AutoGluonModels
@@ -67,9 +67,9 @@ class FittedModels:
 def fit_models(
     inputs: pd.DataFrame, targets: np.ndarray, folds: np.ndarray, settings: FitSettings
 ) -> FittedModels | None:
-    """Fit the recipe, or the cheapest model to some rows. See `AutoGluonPredictor.fit` for the parameters.
+    """Fit the models of the recipe. If time or memory do not suffice, fit a cheaper model or fewer rows.
 
-    Return None where nothing can be learned.
+    See `AutoGluonPredictor.fit` for the parameters. Return None if nothing can be learned.
     """
     rows = sample_rows(len(inputs), _most_rows(inputs), settings.seed)
     if len(rows) < len(inputs):
@@ -79,7 +79,10 @@ def fit_models(
 
 
 def _fitted(fitting: _TabularFit, rows: np.ndarray) -> FittedModels | None:
-    """Fit the recipe to `rows`, or the cheapest model to some of them."""
+    """Fit the models of the recipe to `rows`.
+
+    If the time does not suffice, fit the cheapest model to some of these rows.
+    """
     settings = fitting.settings
     limit_s = max(_LEAST_LIMIT_S, settings.budget.remaining_s * _COUNTED_SHARE)
     predictor = fitting.fit(rows, settings.model_settings, limit_s)
@@ -97,7 +100,7 @@ def _fitted(fitting: _TabularFit, rows: np.ndarray) -> FittedModels | None:
 
 
 def _shipped(predictor: Any, inputs: pd.DataFrame, rows: np.ndarray) -> FittedModels:
-    """Fit the best model to all of `rows`."""
+    """Fit the best model of `predictor` to all of `rows`, and return it with its held-out predictions."""
     # AutoGluon appends the row of a class that has only one row once more, so that it can fold it.
     held_out = predictor.predict_proba_oof(model=predictor.model_best).loc[: len(rows) - 1]
     predictor.refit_full(model="best", set_best_to_refit_full=True, **_threads(inputs.iloc[rows]))
@@ -107,7 +110,10 @@ def _shipped(predictor: Any, inputs: pd.DataFrame, rows: np.ndarray) -> FittedMo
 
 
 def _stored(fitted: AutoGluonModels, predictor: Any, sample: pd.DataFrame) -> Ensemble | AutoGluonModels:
-    """Return the fitted models in their stored form, or as they are where that form does not predict the same."""
+    """Return the models in the form that predicts without AutoGluon, if it gives the same predictions for `sample`.
+
+    Otherwise return AutoGluon's own models.
+    """
     ensemble = Ensemble.of(predictor)
     if ensemble is None:
         return fitted
@@ -120,7 +126,7 @@ def _stored(fitted: AutoGluonModels, predictor: Any, sample: pd.DataFrame) -> En
 
 @dataclass(frozen=True)
 class _TabularFit:
-    """Fits of AutoGluon to some of the rows."""
+    """Fits with AutoGluon to chosen rows of the training data."""
 
     settings: FitSettings
     inputs: pd.DataFrame
@@ -128,7 +134,7 @@ class _TabularFit:
     folds: np.ndarray
 
     def fit(self, rows: np.ndarray, model_settings: ModelSettings, time_limit: float | None) -> Any:
-        """Fit a ``TabularPredictor``, bagged over the folds. Return None when no model could be fitted.
+        """Fit a ``TabularPredictor`` with one model per fold. Return None if no model could be fitted.
 
         Parameters
         ----------
@@ -137,7 +143,7 @@ class _TabularFit:
         model_settings
             AutoGluon's ``hyperparameters``. ``WIDE`` stands for `MixedLinearModel`.
         time_limit
-            Seconds, as AutoGluon counts them.
+            Seconds that AutoGluon gets. It does not count its own preparation.
         """
         cells = self.inputs.iloc[rows].reset_index(drop=True)
         table = cells.assign(**{_LABEL: self.targets[rows], _FOLD: self.folds[rows]})
@@ -177,7 +183,7 @@ class _TabularFit:
                 return None
 
     def cheap_rows(self, rows: np.ndarray) -> np.ndarray:
-        """Return those of `rows` that the cheapest model can be fitted to in the remaining time."""
+        """Return as many of `rows` as the cheapest model can be fitted to in the remaining time."""
         sample = Inputs.of(self.inputs.iloc[rows[:_COMPARED_ROWS]])
         features = LinearFeatures(int(_CHEAPEST["WIDE"]["max_words"]))
         fits = 1 + len(np.unique(self.folds))
@@ -187,7 +193,10 @@ class _TabularFit:
         return rows[sample_rows(len(rows), max(_LEAST_ROWS, most), self.settings.seed)]
 
     def fit_cheapest(self, rows: np.ndarray, *, is_sample: bool) -> Any:
-        """Fit the cheapest model, see `fit`. Where `rows` are a sample, log what twice as many rows gain."""
+        """Fit the cheapest model to `rows`, see `fit`.
+
+        If `rows` are a sample, also fit half of it, and log how much the other half lowers the loss.
+        """
         of_half = _held_out_loss(self.fit(rows[::2], _CHEAPEST, None)) if is_sample else None
         predictor = self.fit(rows, _CHEAPEST, None)
         if of_half is not None and predictor is not None:
@@ -212,12 +221,12 @@ class _TabularFit:
 
 
 def _held_out_loss(predictor: Any) -> float | None:
-    """Return the log-loss or the root mean squared error of held-out rows. None without a model."""
+    """Return the log-loss, or the root mean squared error, on held-out rows. Return None without a predictor."""
     return None if predictor is None else -float(predictor.leaderboard(display=False)["score_val"].max())
 
 
 def _most_rows(inputs: pd.DataFrame) -> int:
-    """Return how many rows a model can be fitted to at once."""
+    """Return to how many rows a model can be fitted with the free memory."""
     sample = inputs.head(_LEAST_ROWS)
     per_row = _TABLES * int(sample.memory_usage(deep=True, index=False).sum()) / len(sample)
     return max(_LEAST_ROWS, int(_MEMORY_SHARE * available_bytes() / per_row))
@@ -232,13 +241,13 @@ def _with_classes(model_settings: ModelSettings) -> dict[Any, Any]:
 
 
 def _threads(table: pd.DataFrame) -> dict[str, int]:
-    """Return AutoGluon's argument for the threads of a fit to these rows."""
+    """Return AutoGluon's argument for the number of threads. Few rows get one thread, see `ROWS_FOR_THREADS`."""
     has_vectors = any(isinstance(cell, bytes) for cell in table.head(1).iloc[0])
     return {} if len(table) >= ROWS_FOR_THREADS or has_vectors else {"num_cpus": 1}
 
 
 def _feature_metadata(inputs: pd.DataFrame) -> Any:
-    """Return the types of the columns as they are. AutoGluon would look into every cell to guess them."""
+    """Return the types of the columns for AutoGluon, which would otherwise look into every cell to guess them."""
     from autogluon.common.features.feature_metadata import FeatureMetadata
     from autogluon.common.features.infer_types import get_type_map_raw
 
@@ -246,7 +255,10 @@ def _feature_metadata(inputs: pd.DataFrame) -> Any:
 
 
 def _feature_generator() -> Any:
-    """Number the categories, with rare and unseen ones as missing, and leave all other columns as they are."""
+    """Return AutoGluon's preparation of tables: categories are numbered, and all other columns stay as they are.
+
+    Rare and unseen category values become missing.
+    """
     from autogluon.common.features.types import R_CATEGORY, R_FLOAT, R_INT, R_OBJECT
     from autogluon.features.generators import (
         BulkFeatureGenerator,

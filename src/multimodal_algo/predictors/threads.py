@@ -1,4 +1,4 @@
-"""Threads of torch during fits."""
+"""The number of threads that torch uses during fits."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ ROWS_FOR_THREADS = 20_000
 
 
 def threads_for(rows: int) -> AbstractContextManager[None]:
-    """Use one thread of torch inside the block, where a fit has few rows."""
+    """Return a context in which torch uses one thread, if a fit has few rows.
+
+    Threads would only wait for each other.
+    """
     return nullcontext() if rows >= ROWS_FOR_THREADS else one_thread()
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Use one thread of torch inside the block."""
+    """Let torch use one thread inside the block."""
     import torch  # serving does without it
 
     before = torch.get_num_threads()

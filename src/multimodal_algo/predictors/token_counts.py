@@ -1,6 +1,7 @@
-"""How often each token is in each cell. A process that fits models cuts each cell into tokens once.
+"""Counts of the tokens (words or pieces of words) in each cell of text. A process cuts each cell into tokens only once.
 
-Folds, models and branches see the same cells. Cutting a text takes much longer than counting what others have cut.
+The fits of all folds, models and branches read the same cells, and cutting a text takes much longer than using the
+stored counts.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ _LETTERS_AT_ONCE = 1 << 20
 
 
 class TokenCounts:
-    """Counts of the tokens of cells.
+    """A growing table of cells of text, with the counts of their tokens.
 
     Parameters
     ----------
     kind
-        Kind of the tokens.
+        Whether tokens are words or pieces of words.
     most_bytes
-        Memory that the counts may take. None is without a limit.
+        Bytes of memory that the counts may take.
     """
 
     _numbers = count()
@@ -50,12 +51,12 @@ class TokenCounts:
 
     @property
     def names(self) -> list[str]:
-        """The tokens, in the order of the columns of `of`."""
+        """The tokens, in the order of the columns that `of` returns."""
         return list(self._count.ids)
 
     @property
     def order(self) -> np.ndarray:
-        """Position of each token in the alphabetical order of all of them, int64 (tokens,)."""
+        """Position of each token in alphabetical order, int64 (tokens,)."""
         if len(self._order) != len(self._count.ids):
             names = self.names
             self._order = np.empty(len(names), dtype=np.int64)
@@ -64,16 +65,19 @@ class TokenCounts:
 
     @property
     def bytes(self) -> int:
-        """Memory of the counts and of all that finds them."""
+        """Bytes of memory of the counts and of the dictionaries that find cells and tokens."""
         objects = self._letters + _CELL_BYTES * len(self._row_of) + _TOKEN_BYTES * len(self._count.ids)
         return objects + sum(map(_bytes, self._parts)) + self._count.bytes
 
     def new(self, cells: Iterable[str]) -> list[str]:
-        """Return the cells that are not counted yet, each once."""
+        """Return those cells that are not counted yet, without repetition."""
         return [cell for cell in dict.fromkeys(cells) if cell not in self._row_of]
 
     def of(self, cells: Sequence[str]) -> sparse.csr_matrix | None:
-        """Return counts, float32 (cells, tokens). None where some are not counted, and there is no memory for them."""
+        """Return how often each token is in each cell, float32 (cells, tokens). New cells are counted and stored.
+
+        Return None if there is no memory left for the new cells.
+        """
         for chunk in _chunks(self.new(cells)):
             if self.bytes > self._most_bytes:
                 return None
@@ -88,13 +92,13 @@ class TokenCounts:
         self._row_of.update(zip(cells, range(known, known + len(cells)), strict=True))
 
     def _joined(self) -> sparse.csr_matrix:
-        """Return the counts of all cells."""
+        """Return the counts of all stored cells as one matrix."""
         self._parts = [_stacked(self._parts, len(self._count.ids))]
         return self._parts[0]
 
 
 class _Counter(ABC):
-    """Cuts cells into tokens, and numbers the tokens."""
+    """Cuts cells into tokens, numbers the tokens, and counts them."""
 
     def __init__(self) -> None:
         self.ids: dict[str, int] = _numbering()
@@ -104,7 +108,7 @@ class _Counter(ABC):
 
     @abstractmethod
     def __call__(self, cells: Iterable[str]) -> sparse.csr_matrix:
-        """Return counts, float32 (cells, tokens)."""
+        """Return how often each token is in each cell, float32 (cells, tokens)."""
 
 
 class _Words(_Counter):
@@ -113,7 +117,7 @@ class _Words(_Counter):
 
 
 class _Pieces(_Counter):
-    """The pieces of a cell are those of its words, and a word is cut once."""
+    """Counts pieces of words. Each different word is cut into pieces only once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,7 +136,7 @@ class _Pieces(_Counter):
 
 
 def _numbering() -> dict[str, int]:
-    """Return a dictionary that gives the next number to each new key."""
+    """Return a dictionary that gives each new key the next number, from 0."""
     numbers: defaultdict[str, int] = defaultdict()
     numbers.default_factory = numbers.__len__
     return numbers
@@ -145,7 +149,10 @@ def _counts(texts: Iterable[Iterable[str]], ids: dict[str, int]) -> sparse.csr_m
 
 
 def count_numbers(texts: Iterable[Iterable[int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return how often each number is in each text, as the three arrays of scipy's CSR matrix: counts are float32."""
+    """Return how often each number is in each text, as the three arrays of a CSR matrix of scipy.
+
+    The counts are float32.
+    """
     numbers, counts, ends = array("i"), array("f"), array("q", [0])
     for text in texts:
         times = Counter(text)
@@ -162,7 +169,7 @@ def _stacked(parts: list[sparse.csr_matrix], width: int) -> sparse.csr_matrix:
 
 
 def _chunks(cells: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Yield the cells, about `_LETTERS_AT_ONCE` letters at a time."""
+    """Yield the cells in chunks of about `_LETTERS_AT_ONCE` letters."""
     ends = np.cumsum([len(cell) + 1 for cell in cells]) // _LETTERS_AT_ONCE
     starts = [0, *(np.flatnonzero(np.diff(ends)) + 1).tolist(), len(cells)]
     return (cells[start:end] for start, end in pairwise(starts) if start < end)
@@ -180,9 +187,10 @@ _SHARED: dict[Tokens, TokenCounts] = {}
 
 
 def counted(kind: Tokens, cells: Sequence[str]) -> tuple[sparse.csr_matrix, TokenCounts]:
-    """Return counts, float32 (cells, tokens), with what names their tokens. This process remembers them.
+    """Return how often each token is in each cell, float32 (cells, tokens), and the object that names the tokens.
 
-    Where memory does not suffice for that, the cells are counted for this call alone.
+    This process remembers the counts for later calls. If memory does not suffice for that, they are for this call
+    alone.
     """
     if kind not in _SHARED:
         _SHARED[kind] = TokenCounts(kind, min(_MOST_BYTES, _MEMORY_SHARE * available_bytes()))
@@ -196,17 +204,20 @@ def counted(kind: Tokens, cells: Sequence[str]) -> tuple[sparse.csr_matrix, Toke
 
 
 def recalled(kind: Tokens, cells: Sequence[str]) -> tuple[sparse.csr_matrix, TokenCounts] | None:
-    """Return what `counted` does. None in a process that never called it, and where memory does not suffice."""
+    """Return the same as `counted`, if this process has used `counted` before and its memory suffices.
+
+    Otherwise None.
+    """
     shared = _SHARED.get(kind)
     counts = None if shared is None else shared.of(cells)
     return None if shared is None or counts is None else (counts, shared)
 
 
 def uncounted(kind: Tokens, cells: Sequence[str]) -> list[str]:
-    """Return the cells that `counted` would have to cut, each once."""
+    """Return those cells that `counted` would still have to cut, without repetition."""
     return _SHARED[kind].new(cells) if kind in _SHARED else list(dict.fromkeys(cells))
 
 
 def forget_counts() -> None:
-    """Free the memory of all counts of this process."""
+    """Free the memory of all counts that this process remembers."""
     _SHARED.clear()

@@ -44,7 +44,7 @@ _LONGEST_WORD = 10_000
 
 
 class Tokens(StrEnum):
-    """A kind of tokens."""
+    """The two kinds of tokens: words, and pieces of words."""
 
     WORDS = "words"
     """See `tokens_of`."""
@@ -53,14 +53,17 @@ class Tokens(StrEnum):
 
 
 def tokens_in(text: str, kind: Tokens) -> Iterable[str]:
-    """Return the tokens of one kind."""
+    """Return the tokens of a text: words or pieces of words, as `kind` says."""
     if kind is Tokens.WORDS:
         return tokens_of(text)
     return chain.from_iterable(map(pieces_of, normalised(text).split()))
 
 
 def normalised(text: str) -> str:
-    """Return a text in lower case and in one spelling: with NFKC, and without the selectors of an emoji's style."""
+    """Return a text in lower case and in Unicode's form NFKC, so that equal words have one spelling.
+
+    The characters that select the style of an emoji are removed.
+    """
     if text.isascii():
         return text.lower()
     text = unicodedata.normalize("NFKC", text).lower()
@@ -70,7 +73,9 @@ def normalised(text: str) -> str:
 
 
 def tokens_of(text: str) -> list[str]:
-    """Return the tokens of a text in any script.
+    """Return the words of a text in any script.
+
+    Without blanks, single characters and their pairs take the place of words.
 
     Examples
     --------
@@ -96,7 +101,7 @@ def tokens_of(text: str) -> list[str]:
 
 
 def _add_parts(run: str, tokens: list[str]) -> None:
-    """Add the tokens of an emoji of several characters, of a word, or of characters of a script without blanks."""
+    """Add the tokens of one run of characters: an emoji, a word, or characters of a script without blanks."""
     if not _IS_CUT.match(run):
         tokens.append(run)
         # A skin tone, or a person in a group, is a variant: the emoji that it is made of are tokens too.
@@ -110,7 +115,7 @@ def _add_parts(run: str, tokens: list[str]) -> None:
 
 
 def pieces_of(word: str) -> list[str]:
-    """Return the pieces of a word, 2 to 5 characters long. A blank stands at both ends of the word.
+    """Return all pieces of a word, 2 to 5 characters long. A blank marks each end of the word.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Words and vectors as a few numbers, which trees can use."""
+"""Words and vectors as a few numbers that decision trees can use."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ _LEAST_SHARE = 1e-3
 
 
 class TreeFeatures:
-    """Numbers of words and vectors, learned from columns. See `LinearFeatures` for the columns.
+    """Turns all words of a row, and all its vectors, into a few numbers for decision trees.
 
-    All words together, and all vectors together, become their coordinates along the directions of greatest variance.
+    The numbers are coordinates along the directions of greatest variance, as in a principal component analysis. See
+    `LinearFeatures` for how words and vectors become numbers before that.
     """
 
     rich: Sequence[str] = ()
@@ -32,7 +33,7 @@ class TreeFeatures:
     _directions: Sequence[np.ndarray] = ()
 
     def fit(self, table: Table) -> None:
-        """Learn from columns."""
+        """Learn the directions of greatest variance from the columns of a table."""
         inputs = Inputs.of(table)
         self.rich = [name for name, column in inputs.columns.items() if _is_rich(column)]
         self._directions = ()
@@ -42,7 +43,7 @@ class TreeFeatures:
             self._directions = (_directions(blocks.sparse, _OF_WORDS), _directions(blocks.dense, _OF_VECTORS))
 
     def transform(self, table: Table) -> np.ndarray:
-        """Return the coordinates of the rows, float32 (rows, components)."""
+        """Return the coordinates of each row, float32 (rows, components)."""
         inputs = Inputs.of(table)
         if not self.rich:
             return np.zeros((len(inputs), 0), dtype=np.float32)
@@ -54,13 +55,13 @@ class TreeFeatures:
         return Inputs({name: inputs.columns[name] for name in self.rich}, inputs.rows)
 
     def state(self) -> dict[str, Any]:
-        """Return what `fit` learned, for `restored`."""
+        """Return everything that `fit` learned, for `restored`."""
         features = self._features.state() if self.rich else None
         return {"rich": list(self.rich), "features": features, "directions": list(self._directions)}
 
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> Self:
-        """Return features that transform as those whose `state` this is."""
+        """Return features that transform tables like those whose method `state` returned this `state`."""
         features = cls()
         features.rich, features._directions = state["rich"], state["directions"]
         if state["features"] is not None:
@@ -73,7 +74,7 @@ def _is_rich(column: Column) -> bool:
 
 
 def _directions(columns: sparse.csr_matrix | np.ndarray, most: int) -> np.ndarray:
-    """Return the directions of greatest variance, float32 (columns, directions)."""
+    """Return the directions of greatest variance, at most `most` of them, float32 (columns, directions)."""
     from sklearn.utils.extmath import randomized_svd  # serving does without it
 
     count = min(most, *columns.shape)

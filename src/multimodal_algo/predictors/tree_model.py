@@ -18,8 +18,8 @@ from multimodal_algo.predictors.tree_features import TreeFeatures
 class MixedTreeModel(LGBModel):
     """LightGBM on numbers, categories, and the main components of words and vectors.
 
-    A linear model adds up what each column says. Trees learn what a word means next to a certain number or category.
-    The hyperparameters are those of AutoGluon's ``GBM``.
+    A linear model adds up the contributions of the columns. Trees can also learn what a word means together with a
+    certain number or category. The hyperparameters are those of AutoGluon's ``GBM``.
     """
 
     ag_key = "TREES"
@@ -50,6 +50,6 @@ class MixedTreeModel(LGBModel):
 
     @property
     def predictor(self) -> BoostedTrees:
-        """The fitted model without AutoGluon."""
+        """The fitted model in the form that predicts without AutoGluon."""
         plain = [column for column in self._features_internal if column not in self._components.rich]
         return BoostedTrees(plain, Booster(self.model.model_to_string()), self._components)

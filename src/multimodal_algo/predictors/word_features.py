@@ -1,4 +1,4 @@
-"""TF-IDF of the tokens of texts."""
+"""TF-IDF of the tokens (words or pieces of words) of texts."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _TAKEN_PER_S = {Tokens.WORDS: 15e6, Tokens.PIECES: 3e6}
 
 
 class WordFeatures(ColumnFeatures):
-    """TF-IDF of the tokens that at least two cells have, with rows of length 1.
+    """TF-IDF of the tokens that are in at least two cells. The numbers of each row have length 1.
 
-    The numbers are those of scikit-learn's ``TfidfVectorizer(sublinear_tf=True, min_df=2)``. Where there are more
-    tokens than columns, the most frequent tokens count, and of equally frequent ones the first in the alphabet.
+    The numbers are those of scikit-learn's ``TfidfVectorizer(sublinear_tf=True, min_df=2)``. If there are too many
+    tokens, the most frequent ones are used. Among equally frequent ones, the alphabet decides.
 
     Parameters
     ----------
     most
-        Largest number of columns.
+        Largest number of tokens to use, each of which becomes a column.
     kind
-        Kind of the tokens.
+        Whether tokens are words or pieces of words.
     """
 
     kind = "words"
@@ -50,13 +50,13 @@ class WordFeatures(ColumnFeatures):
         return {**self.__dict__, "_columns": None}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """See `ColumnFeatures.restore`."""
+        """Take over what another object learned, see `ColumnFeatures.restore`."""
         super().restore(state)
         self._tokens = Tokens(self._tokens)
 
     @property
     def width(self) -> int:
-        """See `ColumnFeatures.width`."""
+        """How many numbers one cell becomes: one for each token."""
         return len(self._column_of)
 
     @property
@@ -69,7 +69,7 @@ class WordFeatures(ColumnFeatures):
         self._column_of = {name: column for column, name in enumerate(names)}
 
     def fit(self, cells: Sequence[str]) -> None:
-        """See `ColumnFeatures.fit`."""
+        """Learn which tokens to use and their IDF weights, see `ColumnFeatures.fit`."""
         counts, tokens = counted(self._tokens, _texts(cells))
         cells_with = np.bincount(counts.indices, minlength=counts.shape[1])
         chosen = self._most_frequent(counts, np.flatnonzero(cells_with >= _LEAST_CELLS), tokens.order)
@@ -85,7 +85,10 @@ class WordFeatures(ColumnFeatures):
         self._columns = tokens.number, columns
 
     def _most_frequent(self, counts: sparse.csr_matrix, candidates: np.ndarray, order: np.ndarray) -> np.ndarray:
-        """Return tokens in alphabetical order, int (columns,)."""
+        """Return the numbers of the most frequent candidates in alphabetical order.
+
+        Their number is limited by ``most``.
+        """
         candidates = candidates[np.argsort(order[candidates])]
         if len(candidates) > self._most:
             totals = np.bincount(counts.indices, weights=counts.data, minlength=counts.shape[1])[candidates]
@@ -93,9 +96,9 @@ class WordFeatures(ColumnFeatures):
         return candidates
 
     def transform(self, cells: Sequence[str]) -> SparseRows:
-        """See `ColumnFeatures.transform`.
+        """Return the TF-IDF of the cells, see `ColumnFeatures.transform`.
 
-        Equal cells are computed once. Cells that this process has counted for a fit are not cut again.
+        Equal cells are computed once. Cells that this process has counted for a fit are not cut into tokens again.
         """
         texts = _texts(cells)
         row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
@@ -112,14 +115,14 @@ class WordFeatures(ColumnFeatures):
         return replace(counts, values=(values / lengths[rows]).astype(np.float32))
 
     def _of_columns(self, counts: sparse.csr_matrix, tokens: TokenCounts) -> SparseRows:
-        """Return counts, float32 (cells, columns), from those of all tokens."""
+        """Return the counts of those tokens that have a column, float32 (cells, columns). `counts` has all tokens."""
         columns = self._columns_of(tokens)[counts.indices]
         is_kept = columns >= 0
         ends = np.concatenate([[0], np.cumsum(is_kept)])[counts.indptr]
         return SparseRows(counts.data[is_kept], columns[is_kept], ends, self.width)
 
     def _columns_of(self, tokens: TokenCounts) -> np.ndarray:
-        """Return the column of each token, or -1, int32 (tokens,)."""
+        """Return the column of each token, int32 (tokens,). It is -1 for a token without a column."""
         names = tokens.names
         if self._columns is None or self._columns[0] != tokens.number:
             columns = np.fromiter((self._column_of.get(name, -1) for name in names), dtype=np.int32, count=len(names))
@@ -131,7 +134,7 @@ class WordFeatures(ColumnFeatures):
         return columns
 
     def _cut(self, texts: Sequence[str]) -> SparseRows:
-        """Return counts, float32 (cells, columns). Only tokens that have a column are looked at."""
+        """Cut texts into tokens, and return the counts of those that have a column, float32 (cells, columns)."""
         column_of = self._column_of.get
         parts = count_numbers(
             (column for token in tokens_in(text, self._tokens) if (column := column_of(token)) is not None)
@@ -141,13 +144,13 @@ class WordFeatures(ColumnFeatures):
 
 
 def seconds_of_words(cells: Sequence[str] | np.ndarray, kind: Tokens) -> float:
-    """Estimate the seconds of fitting to cells, of which other fits may have cut some."""
+    """Estimate the seconds of a fit of `WordFeatures` to cells. Cells that other fits have cut already take less."""
     texts = _texts(cells)
     return _bytes_of(uncounted(kind, texts)) / _CUT_PER_S[kind] + _bytes_of(texts) / _TAKEN_PER_S[kind]
 
 
 def _bytes_of(texts: Sequence[str]) -> float:
-    """Estimate the size of texts in UTF-8."""
+    """Estimate the bytes of texts in UTF-8."""
     sample = texts[:_SAMPLE]
     size = sum(len(text.encode("utf-8", "surrogatepass")) for text in sample)
     return len(texts) * size / max(1, len(sample))

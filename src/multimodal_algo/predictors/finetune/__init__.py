@@ -1,1 +1,1 @@
-"""Networks that AutoGluon's ``MultiModalPredictor`` fine-tunes."""
+"""Fine-tuning of networks with AutoGluon's ``MultiModalPredictor``."""

@@ -29,9 +29,9 @@ _STRATEGY = "ddp_find_unused_parameters_true"
 
 @cache
 def admit_pickles() -> None:
-    """Let AutoMM load admitted pickles alone. By itself it loads any pickle.
+    """Let AutoMM load only admitted pickles. Unchanged, it loads any pickle.
 
-    These are all of its modules that load pickles. A file of a predictor names the learner that loads it.
+    All of AutoMM's modules that load pickles are changed, because a file of the saved predictor chooses among them.
     """
     from autogluon.multimodal.learners import base, ensemble, few_shot_svm, matching
 
@@ -40,51 +40,54 @@ def admit_pickles() -> None:
 
 
 def learner_of(predictor: Any) -> Any:
-    """Return the learner of a ``MultiModalPredictor``, which has no public accessor."""
+    """Return AutoMM's learner inside a ``MultiModalPredictor``. There is no public way to it."""
     return predictor._learner
 
 
 def config_of(learner: Any) -> Any:
-    """Return the settings of `learner` as an OmegaConf object. They are saved with the predictor."""
+    """Return the settings of `learner` as an OmegaConf object. AutoMM saves them with the predictor."""
     return learner._config
 
 
 def network_of(learner: Any) -> Any:
-    """Return the torch module of a learner. The public ``dump_model`` writes only some kinds of networks."""
+    """Return the torch module of a learner. AutoMM's public ``dump_model`` writes only some kinds of networks."""
     return learner._model
 
 
 def required_columns(learner: Any) -> set[str]:
-    """Return the columns that a learner was fitted to."""
+    """Return the names of the columns that a learner was fitted to."""
     return set(learner._df_preprocessor.required_feature_names)
 
 
 def processors_of(learner: Any, label: str) -> dict[str, list[Any]]:
-    """Return what turns cells into a batch, by modality, without the processor of the label."""
+    """Return AutoMM's processors by modality. They turn cells into a batch of tensors.
+
+    The label's processor is left out.
+    """
     return {name: each for name, each in learner._data_processors.items() if name != label}
 
 
 def columns_of(learner: Any, modality: str) -> tuple[str, ...]:
-    """Return the columns of AutoMM's modality in the order in which a network reads them."""
+    """Return the columns of one of AutoMM's modalities, in the order in which a network reads them."""
     return tuple(learner._df_preprocessor.get_column_names(modality))
 
 
 def generators_of(learner: Any) -> dict[str, Any]:
-    """Return the fitted transformers of numbers and categories by their columns."""
+    """Return the fitted transformers of number and category columns, by column name."""
     return dict(learner._df_preprocessor._feature_generators)
 
 
 def batch_of(learner: Any, rows: pd.DataFrame, label: str) -> dict[str, Any]:
-    """Return rows as the tensors that the network takes."""
+    """Return rows as the batch of tensors that the network takes."""
     processors = processors_of(learner, label)
     batch = learner.process_batch(data=rows, df_preprocessor=learner._df_preprocessor, data_processors=processors)
     return dict(batch)
 
 
 def output_of(network: Any, batch: dict[str, Any]) -> Any:
-    """Return the outputs of a network for a batch, a float32 tensor (rows, outputs), on the device that it is on.
+    """Return a network's outputs for a batch, a float32 tensor (rows, outputs). The network stays on its device.
 
-    The public ``predict_batch`` moves the network to a GPU and computes in half precision there.
+    AutoMM's public ``predict_batch`` would move the network to a GPU and compute in half precision there.
     """
     from autogluon.multimodal.models.utils import run_model
 
@@ -93,7 +96,10 @@ def output_of(network: Any, batch: dict[str, Any]) -> Any:
 
 @contextmanager
 def any_rows_traced() -> Iterator[None]:
-    """Let a trace of an ``ft_transformer`` take any number of rows. AutoMM asks for it by ``len``, a fixed number."""
+    """Let torch trace an ``ft_transformer`` so that the exported graph takes any number of rows.
+
+    AutoMM reads the number of rows with ``len``. A trace would store the result as a fixed number.
+    """
     import torch
     from autogluon.multimodal.models import custom_transformer
 
@@ -108,9 +114,9 @@ def any_rows_traced() -> Iterator[None]:
 
 
 def logits_of(learner: Any, rows: pd.DataFrame, label: str) -> np.ndarray:
-    """Return the outputs of the network, float32 (rows, outputs).
+    """Return the outputs of the learner's network for rows, float32 (rows, outputs).
 
-    The public ``predict_proba`` starts a Lightning trainer in every call, which takes seconds.
+    AutoMM's public ``predict_proba`` starts a Lightning trainer in every call, which takes seconds.
     """
     import torch
 
@@ -122,19 +128,19 @@ def logits_of(learner: Any, rows: pd.DataFrame, label: str) -> np.ndarray:
 
 
 def numbers_of(learner: Any, logits: np.ndarray) -> np.ndarray:
-    """Return the numbers that a regression predicts. AutoMM learns them standardised."""
+    """Return the predicted numbers of a regression in their original unit. AutoMM learns standardised numbers."""
     return np.asarray(learner._df_preprocessor.transform_prediction(logits))
 
 
 def forget_teacher(learner: Any) -> None:
-    """Remove the teacher from a fitted learner, which would save it."""
+    """Remove the teacher network from a fitted learner. Otherwise it would be saved with the learner."""
     learner._teacher_learner = None
 
 
 def merge_adaptations(learner: Any) -> None:
-    """Add low-rank weights (LoRA) and factors (IA3) to the layers that they adapt.
+    """Merge LoRA's low-rank weights and IA3's factors into the layers that they adapt.
 
-    AutoMM cannot load an adapted network without the checkpoint that it started from.
+    AutoMM could load an unmerged network only together with the checkpoint that fine-tuning started from.
     """
     import torch
     from autogluon.multimodal.models import adaptation_layers as adapted
@@ -156,14 +162,12 @@ def merge_adaptations(learner: Any) -> None:
 
 
 def correct_learner(learner: Any) -> None:
-    """Let a learner, which is not fitted yet, do what its settings say.
+    """Correct three errors of AutoMM 1.6.3 in a learner that is not fitted yet, so that it does what its settings say.
 
-    Three things of AutoMM 1.6.3 are put right.
-
-    - Of several checkpoints it takes the one with the largest loss first, since it believes that all metrics of
-      AutoGluon grow. By the metric's name it knows better.
-    - It never mixes images (``data.mixup``), since it looks for images in a list in a wrong way, and calls a function
-      of timm that has other parameters now.
+    - If several checkpoints are kept, AutoMM takes the one with the largest loss first. It believes that all of
+      AutoGluon's metrics grow when a model gets better. Given only the metric's name, it knows the right direction.
+    - It never mixes images (``data.mixup``). It looks for images in a list in a wrong way, and calls a function of timm
+      that has other parameters now.
     - It cannot save a network that torch has compiled as a new module (``env.compile``).
     """
     average = learner.top_k_average
@@ -181,7 +185,7 @@ def correct_learner(learner: Any) -> None:
 
 
 def finish_learner(learner: Any) -> None:
-    """Let a fitted learner be saved, and predict rows without an image."""
+    """Prepare a fitted learner for saving, and for rows without an image, which then get a black one."""
     for name in ("top_k_average", "get_mixup_func_per_run", "compile_model_per_run"):
         learner.__dict__.pop(name, None)
     learner._model._compiled_call_impl = None
@@ -190,7 +194,7 @@ def finish_learner(learner: Any) -> None:
 
 
 def _compile(config: Any, model: Any) -> Any:
-    """Compile the network in place, if the settings say so, and return it."""
+    """Compile the network in place if the settings ask for it. Return the network in any case."""
     settings = config.env.compile
     if settings.turn_on:
         model.compile(mode=settings.mode, dynamic=settings.dynamic, backend=settings.backend)
@@ -198,7 +202,7 @@ def _compile(config: Any, model: Any) -> Any:
 
 
 def _mixup_of(learner: Any, config: Any) -> tuple[bool, Any]:
-    """Return whether images are mixed, and the function that mixes a batch."""
+    """Return whether training mixes pairs of images (mixup), and the function that mixes a batch."""
     mixup, networks, classes = config.data.mixup, list(config.model.names), learner._output_shape
     sees_images_alone = all(list(getattr(config.model, name).data_types or ()) == ["image"] for name in networks)
     is_on = mixup.turn_on and (mixup.mixup_alpha > 0 or mixup.cutmix_alpha > 0 or mixup.cutmix_minmax is not None)
@@ -209,7 +213,7 @@ def _mixup_of(learner: Any, config: Any) -> tuple[bool, Any]:
     from timm.data.mixup import mixup_target
 
     class ImageMixup(MixupModule):
-        """AutoMM's mixing, for the batches of a single network: (rows, images, 3, height, width)."""
+        """AutoMM's mixing of images, for batches of one network, (rows, images, 3, height, width)."""
 
         def __call__(self, x: Any, target: Any, lam: Any = None) -> tuple[Any, Any]:
             images = x.flatten(1, 2)  # a view, which is changed in place
@@ -221,16 +225,16 @@ def _mixup_of(learner: Any, config: Any) -> tuple[bool, Any]:
 
 
 def resume_from(learner: Any, copy_checkpoints: Callable[[Path], Path]) -> None:
-    """Let the next fit of a learner go on from a checkpoint.
+    """Let the next fit of a learner continue from a checkpoint.
 
-    The public way, ``load(resume=True)``, takes only a whole directory that AutoMM wrote.
+    AutoMM's public way, ``load(resume=True)``, takes only a whole directory that AutoMM wrote.
 
     Parameters
     ----------
     learner
         A learner that is not fitted yet.
     copy_checkpoints
-        Copies checkpoints into the directory that it is given, and returns the path of the last one.
+        Called with a directory. It copies the checkpoints there and returns the path of the last one.
     """
     directory = Path(learner._save_path)
     directory.mkdir(parents=True, exist_ok=True)
@@ -240,18 +244,18 @@ def resume_from(learner: Any, copy_checkpoints: Callable[[Path], Path]) -> None:
 
 @dataclass(frozen=True)
 class Training:
-    """The training that a learner is about to run.
+    """A training that AutoMM's learner has prepared but not started.
 
     Parameters
     ----------
     trainer
         Lightning's trainer.
     network
-        Lightning's module around the network.
+        Lightning's module that wraps the network.
     data
-        AutoMM's data module.
+        AutoMM's data module, which loads the rows.
     run
-        Runs the training.
+        Starts the training.
     """
 
     trainer: Any
@@ -260,14 +264,14 @@ class Training:
     run: Callable[[], None]
 
     def add_callback(self, callback: Any) -> None:
-        """Add a callback of Lightning behind AutoMM's own. AutoMM does not take any from its caller."""
+        """Add a Lightning callback after those of AutoMM, which does not take callbacks from its caller."""
         self.trainer.callbacks.append(callback)
 
     def accept_own_checkpoints(self) -> None:
-        """Let Lightning load the checkpoints that it wrote.
+        """Let Lightning load the checkpoints that this training wrote.
 
-        AutoMM's checkpoints of an adapted network hold only the trained weights. And Lightning 2.6 passes
-        ``weights_only``, which AutoMM's class for reading checkpoints does not take. It loads weights only anyway.
+        Lightning would refuse them for two reasons. AutoMM's checkpoints of an adapted network lack the weights that
+        are not trained. And Lightning 2.6 passes an argument ``weights_only`` that AutoMM's reader does not take.
         """
         self.network.strict_loading = not getattr(self.network, "trainable_param_names", None)
         reader = self.trainer.strategy.checkpoint_io
@@ -275,24 +279,26 @@ class Training:
         reader.load_checkpoint = lambda path, weights_only=None: load(path, map_location="cpu")
 
     def replace_loader(self, share: Callable[[Any], Any]) -> None:
-        """Change the loader of the training rows.
+        """Replace the loader of the training rows by `share` of it, which gives each process its own rows.
 
-        Lightning would deal rows to processes too, but only after AutoMM has counted the steps by which the learning
-        rate falls.
+        Lightning could do that too, but only after AutoMM has counted the steps over which the learning rate falls.
         """
         loader = self.data.train_dataloader
         self.data.train_dataloader = lambda: share(loader())
 
     def leave_process_group(self) -> None:
-        """Let AutoMM finish without a process group. It asks for its rank once more."""
+        """Let AutoMM finish after the process group has ended.
+
+        Otherwise it would ask the group for its rank once more.
+        """
         self.trainer.strategy.cluster_environment = None
 
 
 def replace_training(learner: Any, train: Callable[[Training], None]) -> None:
-    """Let `train` run the next training of a learner, once.
+    """Let `train` run the next training of a learner in AutoMM's place, once.
 
-    AutoMM makes its trainer inside ``fit`` and does not show it. Predictions go through the same method, so the
-    replacement removes itself first.
+    AutoMM makes its trainer inside ``fit`` and shows it to nobody. Predictions go through the replaced method too, so
+    the replacement removes itself before the training.
     """
     run_trainer = learner.run_trainer
 
@@ -305,7 +311,7 @@ def replace_training(learner: Any, train: Callable[[Training], None]) -> None:
 
 
 def use_process_group(learner: Any, device: Any, *, is_first: bool) -> None:
-    """Let the next training of a learner run in the process group that torch has.
+    """Let the next training of a learner run in torch's existing process group, one process per rank.
 
     Parameters
     ----------
@@ -314,8 +320,8 @@ def use_process_group(learner: Any, device: Any, *, is_first: bool) -> None:
     device
         The torch device of this process. Lightning would derive it from the rank.
     is_first
-        Whether the process is of rank 0. The other ones must not list the checkpoints in the directory of the first
-        one, which may be on another host.
+        Whether this process has rank 0. Other processes must not write the list of checkpoints, because the directory
+        of rank 0 may be on another host.
     """
     init_trainer = learner.init_trainer_per_run
 
@@ -333,9 +339,9 @@ def use_process_group(learner: Any, device: Any, *, is_first: bool) -> None:
 
 @contextmanager
 def rank_restored() -> Iterator[None]:
-    """Restore Lightning's rank of this process after the block.
+    """Restore the rank that Lightning stores for this process after the block.
 
-    Lightning sets it for good. Later fits of the process would neither log nor write.
+    Otherwise later fits of this process would neither log nor write.
     """
     from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
@@ -347,9 +353,9 @@ def rank_restored() -> Iterator[None]:
 
 
 def move_best_checkpoints(trainer: Any, checkpoint: dict[str, Any], last: str) -> None:
-    """Rewrite the paths in a loaded checkpoint to the directory of the trainer's checkpoints.
+    """Change the paths in a loaded checkpoint, so that they name the directory of this trainer's checkpoints.
 
-    Lightning refuses, with a warning, to restore the list of best checkpoints from another directory.
+    Otherwise Lightning would not restore its list of best checkpoints, and would only warn.
 
     Parameters
     ----------
@@ -375,14 +381,14 @@ def move_best_checkpoints(trainer: Any, checkpoint: dict[str, Any], last: str) -
 
 
 def best_checkpoints(trainer: Any) -> list[str]:
-    """Return the paths of the best checkpoints so far."""
+    """Return the paths of the best checkpoints that the trainer has kept so far."""
     return list(trainer.checkpoint_callback.best_k_models)
 
 
 def list_best_checkpoints(trainer: Any) -> None:
-    """Write the list of best checkpoints, from which AutoMM takes the network that ships.
+    """Write the file that lists the best checkpoints. AutoMM takes the final network from this list.
 
-    Lightning writes it only when a checkpoint is better than those so far.
+    Lightning itself writes the file only when a new checkpoint is better than all before.
     """
     if trainer.checkpoint_callback.best_k_models:
         trainer.checkpoint_callback.to_yaml()

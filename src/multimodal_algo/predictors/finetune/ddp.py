@@ -1,4 +1,4 @@
-"""One fit by several processes, each with its share of the rows.
+"""One fine-tuning fit in several processes, where each process learns from its own share of the rows.
 
 Each process runs AutoMM's learner as one rank of Lightning's distributed training. Importing this module imports
 Lightning and torch.
@@ -24,14 +24,14 @@ from multimodal_algo.predictors.finetune._automm_compat import (
 
 
 class NotFirstRank(Exception):
-    """The fit is finished, and another rank has the predictor."""
+    """Error that ends the fit on all ranks but the first. Only the first rank has the fitted predictor."""
 
 
 class Group:
-    """The process group of one fit, as a context.
+    """The torch process group of one fit, as a context.
 
-    Inside it all ranks are connected. Afterwards the process is as before. Where one rank leaves early, the ranks that
-    wait for it get an error (gloo), or get one after a time (NCCL).
+    Inside the context all ranks are connected. If one rank leaves early, the ranks that wait for it get an error, at
+    once with gloo and after a time with NCCL.
 
     Parameters
     ----------
@@ -62,24 +62,24 @@ class Group:
         self.leave()
 
     def leave(self) -> None:
-        """Leave the group."""
+        """Leave the process group."""
         self._stack.close()
 
     def least(self, number: int) -> int:
-        """Return the least `number` of all ranks."""
+        """Return the smallest of the numbers with which the ranks call this method."""
         least = torch.tensor(number, device=self._device)
         distributed.all_reduce(least, distributed.ReduceOp.MIN)
         return int(least)
 
     def watch(self, learner: Any, *, seed: int) -> None:
-        """Let AutoMM's `learner`, which is not fitted yet, learn from this rank's share of the rows.
+        """Let AutoMM's `learner`, which is not fitted yet, learn only from this rank's share of the rows.
 
-        Every rank has all rows, and AutoMM's settings of several hosts. After the training the group is left.
+        Every rank passes all rows, and AutoMM's settings for several hosts. The group is left after the training.
 
         Raises
         ------
         NotFirstRank
-            Out of the fit, on all ranks but the first.
+            Raised later by the fit itself, on all ranks but the first.
         """
         use_process_group(learner, self._device, is_first=self.rank.is_first)
         replace_training(learner, partial(self._train, seed=seed))
@@ -94,7 +94,7 @@ class Group:
 
 
 def _share(loader: Any, *, rank: Rank, seed: int) -> Any:
-    """Return a loader like AutoMM's `loader`, with the rows of the rank."""
+    """Return a copy of AutoMM's `loader` that loads only the rows of one rank."""
     return DataLoader(
         loader.dataset,
         batch_size=loader.batch_size,

@@ -1,4 +1,4 @@
-"""Fine-tuned networks that an engine for ONNX graphs runs. Nothing here imports torch or AutoMM."""
+"""Fine-tuned networks that were exported as ONNX graphs and run without torch and AutoMM."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PROBE_SIDE = 64
 
 
 class Export(BaseModel):
-    """The description of an exported predictor: what its networks read, and what its outputs stand for."""
+    """The description of an exported predictor: what its networks read, and how its outputs become predictions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,22 +38,28 @@ class Export(BaseModel):
 
     @property
     def columns(self) -> list[str]:
-        """The columns that the networks read."""
+        """Names of the columns that the networks read."""
         return list(dict.fromkeys(column for each in self.inputs for column in each.columns))
 
     @property
     def has_images(self) -> bool:
-        """Whether a network reads images."""
+        """Whether one of the networks reads images."""
         return any(isinstance(each, PictureInput) for each in self.inputs)
 
     def probe(self) -> pd.DataFrame:
-        """Return three rows, to compare engines. The last one is empty. They are the same in every process."""
+        """Return three made-up rows on which engines are compared.
+
+        They are always the same, and the last one has empty cells.
+        """
         return pd.DataFrame(
             {column: pd.Series(_PROBES[modality_of(column)](), dtype=object) for column in self.columns}
         )
 
     def arrays(self, directory: Path, table: pd.DataFrame) -> Arrays:
-        """Return the inputs of the graph for rows."""
+        """Return the arrays that the graph takes for the rows of a table.
+
+        `directory` holds the predictor's tokenisers.
+        """
         return _read([each.reader(directory) for each in self.inputs], table)
 
 
@@ -85,16 +91,16 @@ _PROBES: Mapping[Modality | None, Callable[[], list[Any]]] = {
 
 
 class ExportedNetwork:
-    """An exported predictor that an engine runs.
+    """An exported fine-tuned network with the engine that runs it, for example ONNX Runtime.
 
     Parameters
     ----------
     export
-        Its description.
+        Description of the exported predictor.
     directory
         Directory of the predictor.
     graph
-        Its graph.
+        The ONNX graph, loaded by the engine.
     """
 
     def __init__(self, export: Export, directory: Path, graph: Graph) -> None:
@@ -106,7 +112,7 @@ class ExportedNetwork:
 
     @classmethod
     def load(cls, directory: Path, engine: Engine) -> ExportedNetwork:
-        """Load the graph that `export_predictor` wrote.
+        """Load a graph that `export_predictor` wrote into `directory`. `engine` is the library that should run it.
 
         Raises
         ------
@@ -125,7 +131,7 @@ class ExportedNetwork:
         return cls(export, directory, graph)
 
     def predict(self, table: pd.DataFrame, task: Task) -> np.ndarray:
-        """Return class probabilities, or numbers, float32 (rows, n)."""
+        """Return the class probabilities of each row, or predicted numbers, float32 (rows, n)."""
         predictions = np.zeros((len(table), task.outputs), dtype=np.float32)
         batches = list(self._batches(table))
         results = run_batches(
@@ -136,7 +142,10 @@ class ExportedNetwork:
         return predictions
 
     def _batches(self, table: pd.DataFrame) -> Iterator[list[int]]:
-        """Yield the rows of each batch. Rows with texts of about the same length need little padding."""
+        """Yield the row positions of each batch.
+
+        Texts of similar length share a batch, because they need little padding.
+        """
         lengths = np.zeros(len(table), dtype=np.int64)
         for column in self._export.columns:
             if modality_of(column) is Modality.TEXT:

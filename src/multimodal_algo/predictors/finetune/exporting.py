@@ -1,8 +1,8 @@
 """The export of a fitted ``MultiModalPredictor`` as an ONNX graph. Importing this module imports torch and AutoMM.
 
-AutoMM 1.6.3 has ``predictor.export_onnx``. It covers texts, images and their fusion, but not numbers and categories,
-and its graph holds a second copy of the weights. So the network is exported here, with what turns pixels and arrays
-into AutoMM's batch.
+AutoMM 1.6.3 has ``predictor.export_onnx``, but it does not export numbers and categories, and its graph holds a second
+copy of the weights. So this module exports the network itself, including the steps that turn pixels and arrays into
+AutoMM's batch.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _SQUEEZED, _CROPPED = ["resize_to_square"], ["resize_shorter_side", "center_crop
 
 
 def round_predictor(predictor: Any, rows: pd.DataFrame) -> None:
-    """Round the weights of a fitted predictor to float16, unless this changes its answers. See `round_weights`."""
+    """Round the weights of a fitted predictor to float16, unless that changes its answers. See `round_weights`."""
     learner = learner_of(predictor)
     merge_adaptations(learner)
     compared = rows.head(_COMPARED).reset_index(drop=True)
@@ -64,16 +64,16 @@ def round_predictor(predictor: Any, rows: pd.DataFrame) -> None:
 
 
 def export_predictor(predictor: Any, directory: Path, rows: pd.DataFrame, name: str) -> None:
-    """Write the graph of a fitted predictor, and its description, if this gives AutoMM's answers.
+    """Write the ONNX graph of a fitted predictor and its description, if the graph gives the same answers as AutoMM.
 
     Parameters
     ----------
     predictor
-        The predictor.
+        The fitted ``MultiModalPredictor``.
     directory
-        Directory with what `write_predictor` wrote.
+        Directory into which `write_predictor` has written the predictor.
     rows
-        Rows to compare the answers on.
+        Rows on which the answers are compared.
     name
         Name for the log.
     """
@@ -115,12 +115,12 @@ def _outputs_of_graph(path: Path, example: Mapping[str, np.ndarray]) -> np.ndarr
 
 
 def _inputs(learner: Any, directory: Path) -> Iterable[NetworkInput]:
-    """Yield what the networks read.
+    """Yield a description of the cells that each network reads, by modality.
 
     Raises
     ------
     Unavailable
-        A network reads it in a way that only AutoMM can.
+        A network reads cells in a way that only AutoMM can.
     """
     readers: Mapping[str, Callable[[Any, Any, Path], NetworkInput]] = {
         "text": _text_input,
@@ -200,9 +200,10 @@ def _normalisations(inputs: Sequence[NetworkInput]) -> dict[str, tuple[Sequence[
 
 
 class _FromArrays(torch.nn.Module):
-    """AutoMM's network as a module whose arguments are the arrays `names`.
+    """AutoMM's network as a module whose arguments are plain arrays with the given `names`.
 
-    Pixels, uint8 (rows, images, height, width, 3), are normalised, and categories are dealt to their columns.
+    It does two steps of AutoMM's preparation itself. Pixels, uint8 (rows, images, height, width, 3), are normalised,
+    and one array of categories is split into its columns.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Fine-tuned predictors and their networks as files."""
+"""How fine-tuned predictors and their networks are written to files and read from them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _CHECKPOINT, _WEIGHTS = "model.ckpt", "weights.safetensors"
 
 
 def write_predictor(predictor: Any, directory: Path) -> None:
-    """Write a fitted ``MultiModalPredictor`` for `read_predictor`. It stays usable.
+    """Write a fitted ``MultiModalPredictor`` into `directory`, for `read_predictor`. The predictor stays usable.
 
-    Its weights are those of ``weights.safetensors`` from then on. See `round_weights`.
+    The file ``weights.safetensors`` takes the place of AutoMM's own file of weights. See `round_weights`.
     """
     learner = learner_of(predictor)
     networks = config_of(learner).model
@@ -46,12 +46,12 @@ def write_predictor(predictor: Any, directory: Path) -> None:
 
 
 def read_predictor(directory: Path) -> Any:
-    """Read a ``MultiModalPredictor`` that `write_predictor` wrote.
+    """Read the ``MultiModalPredictor`` that `write_predictor` wrote.
 
     Raises
     ------
     UserError
-        One of its pickles holds what is not admitted.
+        One of its pickles names a class that is not admitted.
     """
     if not (directory / _WEIGHTS).is_file():
         return _load(directory)
@@ -71,7 +71,7 @@ def _load(directory: Path) -> Any:
 
 
 def _write_checkpoint(weights: Path, path: Path) -> None:
-    """Write weights as the file that AutoMM loads."""
+    """Write the weights of ``weights.safetensors`` as the file that AutoMM loads."""
     import torch
     from safetensors.torch import load_file
 
@@ -83,7 +83,7 @@ def _write_checkpoint(weights: Path, path: Path) -> None:
 
 
 def write_networks(predictor: Any, directory: Path) -> None:
-    """Write the networks for texts and images as backbones. See `FineTunedPredictor.save_networks`."""
+    """Write a predictor's networks for texts and images as backbones. See `FineTunedPredictor.save_networks`."""
     learner = learner_of(predictor)
     merge_adaptations(learner)
     for network in networks_in(network_of(learner)):
@@ -96,14 +96,14 @@ def write_networks(predictor: Any, directory: Path) -> None:
 
 
 def networks_in(model: Any) -> list[Any]:
-    """Return the networks that AutoMM's module joins, or the module itself where there is one alone."""
+    """Return the networks that AutoMM's module combines. If it is a single network, return it alone."""
     import torch
 
     return list(model.model) if isinstance(model.model, torch.nn.ModuleList) else [model]
 
 
 def _write_text_network(network: Any, directory: Path) -> None:
-    """Write a directory of a sentence-transformers model, with the layout of all-MiniLM-L6-v2."""
+    """Write a text network as a model of sentence-transformers, with the same layout as all-MiniLM-L6-v2."""
     width = network.out_features
     with quiet():
         network.model.save_pretrained(directory)
@@ -128,7 +128,7 @@ def _write_text_network(network: Any, directory: Path) -> None:
 
 
 def _write_image_network(network: Any, name: str, directory: Path) -> None:
-    """Write the files that `ImageBackbone.resolve` reads, with the `BackboneInfo`."""
+    """Write an image network as the files that `ImageBackbone.resolve` reads: weights and a `BackboneInfo`."""
     from safetensors.torch import save_file
 
     directory.mkdir(parents=True)
@@ -139,9 +139,9 @@ def _write_image_network(network: Any, name: str, directory: Path) -> None:
 
 
 def multimodal() -> Any:
-    """Return the class ``MultiModalPredictor``, which loads admitted pickles alone.
+    """Return AutoGluon's class ``MultiModalPredictor``, which then loads only admitted pickles.
 
-    Its import lets Pillow accept truncated images. This package must refuse them, so the setting is put back.
+    Its import makes Pillow accept truncated images. This package must refuse such images, so the setting is reset.
     """
     from autogluon.multimodal import MultiModalPredictor
     from PIL import ImageFile
@@ -152,13 +152,16 @@ def multimodal() -> Any:
 
 
 def architecture_of(checkpoint: str) -> str:
-    """Return timm's name of a network. `checkpoint` is this name, or a directory whose ``config.json`` has it."""
+    """Return the name that timm gives to a network.
+
+    `checkpoint` is this name, or a directory with a ``config.json``.
+    """
     config = Path(checkpoint) / "config.json"
     return str(json.loads(config.read_text(encoding="utf-8"))["architecture"]) if config.is_file() else checkpoint
 
 
 class quiet(warnings.catch_warnings):
-    """A context without warnings and without the log lines of Lightning and AutoGluon."""
+    """A context in which warnings and the log lines of Lightning and AutoGluon are hidden."""
 
     def __enter__(self) -> None:
         super().__enter__()

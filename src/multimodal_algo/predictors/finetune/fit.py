@@ -1,4 +1,4 @@
-"""One fit of AutoGluon's ``MultiModalPredictor``: its rows, its settings, and its saved state."""
+"""The fit of one ``MultiModalPredictor``: its rows, its settings, and its saved state."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ _TYPES = {"text": "text", "num": "numerical", "cat": "categorical", "image": "im
 
 @dataclass(frozen=True)
 class PartFit:
-    """The fit of one of several predictors.
+    """The fit of one part, which is one of the three networks of a fine-tuned predictor.
 
     Parameters
     ----------
     settings
-        Settings of the fit. The model settings are AutoMM's dotted hyperparameters, which override our defaults.
-        The checkpoints take the state of the running fit.
+        Settings of the fit. Its model settings are AutoMM's dotted hyperparameters, which override our defaults. The
+        state of the running fit is saved in its checkpoints.
     part
-        Number of the predictor.
+        Number of the part, from 0.
     inputs
         One row per target.
     targets
@@ -59,9 +59,9 @@ class PartFit:
     known
         Positions of the rows to learn from, int (n,).
     limit_s
-        Seconds of the fit, over all starts of the job.
+        Seconds that the fit may take in all starts of the job together.
     teacher
-        Directory of the predictor that is learned from, or None.
+        Directory of a predictor whose predictions are learned too, or None.
     """
 
     settings: FitSettings
@@ -73,21 +73,22 @@ class PartFit:
     teacher: Path | None = None
 
     def run(self, rank: Rank | None = None) -> Any:
-        """Return the fitted ``MultiModalPredictor``. None where the known rows are of one class.
+        """Return the fitted ``MultiModalPredictor``, or None if all known rows have the same class.
 
-        Several processes that call it with the same values and different ranks fit one predictor together. The first
-        one has it, and the other ones return None. A step takes the same number of rows as a step of one process
-        alone, or one row of each process. The limit of the first process counts.
+        Several processes can fit one predictor together. They call this method with the same values and different
+        ranks. The first rank returns the predictor, and the other ranks return None. All processes together take as
+        many rows in a step as one process would, and each takes at least one row. The time limit of the first rank
+        counts.
 
         Parameters
         ----------
         rank
-            Rank of this process. None where it is alone. Several processes cannot save a state.
+            Rank of this process, or None if no other process takes part. Several processes cannot save a state.
 
         Raises
         ------
         Stopped
-            The stop was asked, and the state is saved.
+            A stop was requested, and the state of the fit is saved.
         """
         settings = self.settings
         if rank is None:
@@ -145,7 +146,7 @@ class PartFit:
         return predictor
 
     def _with_images(self, rows: np.ndarray) -> np.ndarray:
-        """Leave out rows without an image where the settings say so. AutoMM would fail on such a row in inference."""
+        """Leave out rows without an image, if the settings say so. At inference AutoMM would fail on such rows."""
         if self.settings.model_settings.get(_MISSING_IMAGES) != "skip":
             return rows
         images = [column for column in self.inputs.columns if modality_of(column) is Modality.IMAGE]
@@ -179,12 +180,12 @@ class PartFit:
         return {**types, LABEL: "numerical" if self.settings.task.is_regression else "categorical"}
 
     def _directory(self, rank: Rank | None) -> Path:
-        """Return AutoMM's directory. Several ranks may share a disk."""
+        """Return the directory for AutoMM's files. It differs by rank, because several ranks may share a disk."""
         name = str(self.part) if rank is None or rank.is_first else f"{self.part}.rank{rank.rank}"
         return self.settings.scratch / name
 
     def _tables(self, known: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Return the rows to learn from, and the rows that decide when to stop, with their labels."""
+        """Return two tables with labels: rows to learn from, and rows whose loss decides when training stops."""
         is_regression, targets = self.settings.task.is_regression, self.targets[known]
         table = self.inputs.iloc[known].reset_index(drop=True)
         table[LABEL] = targets if is_regression else targets.astype(int)
@@ -199,7 +200,7 @@ class PartFit:
         return training.reset_index(drop=True), tuning.reset_index(drop=True)
 
     def _read_teacher(self, labels: np.ndarray) -> Any:
-        """Return the teacher, or None. A teacher with other classes or columns than these rows is left out."""
+        """Return the teacher, or None. A teacher with other classes or columns than this fit is not used."""
         if self.teacher is None:
             return None
         teacher = read_predictor(self.teacher)
@@ -217,7 +218,10 @@ class PartFit:
 
 
 def _rows_that_fit(inputs: pd.DataFrame, rows: np.ndarray, seed: int, group: Group | None) -> np.ndarray:
-    """Return as many of `rows` as the memory of every rank allows. AutoMM has all rows in memory, and copies them."""
+    """Return a sample of `rows` that fits into the memory of every rank.
+
+    AutoMM holds all rows in memory, several times.
+    """
     sample = inputs.head(1000)
     lists = sum(map(_bytes_of_list, sample.to_numpy(dtype=object).ravel()))  # pandas does not count what is in a list
     size = int(sample.memory_usage(deep=True, index=False).sum()) + lists

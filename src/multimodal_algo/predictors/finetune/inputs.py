@@ -1,7 +1,7 @@
-"""The inputs of exported fine-tuned networks: cells as the arrays that AutoMM makes of them. Nothing imports torch.
+"""The inputs of exported networks: cells become the same arrays that AutoMM makes of them. Nothing here imports torch.
 
-The sources are the processors of AutoMM 1.6.3, ``autogluon/multimodal/data/process_*.py``. Training compares the
-answers of the exported network with those of AutoMM, so a difference is found there.
+The code follows AutoMM's processors (``autogluon/multimodal/data/process_*.py`` in version 1.6.3). Training compares
+the answers of the exported network with those of AutoMM, so a difference would be noticed.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _CHARACTERS_PER_TOKEN = 32
 
 
 class _Input(BaseModel, ABC):
-    """The cells that one network of a fine-tuned predictor reads of one modality.
+    """The cells of one modality that one network of a fine-tuned predictor reads.
 
-    ``network`` is AutoMM's name of the network, and ``columns`` are in its order.
+    ``network`` is AutoMM's name of the network. ``columns`` are in the order in which the network reads them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,24 +42,25 @@ class _Input(BaseModel, ABC):
     columns: tuple[str, ...]
 
     def name(self, suffix: str) -> str:
-        """Return AutoMM's name of an array."""
+        """Return the name that AutoMM gives to an array of this network."""
         return f"{self.network}_{suffix}"
 
     @property
     @abstractmethod
     def axes(self) -> Mapping[str, Mapping[int, str]]:
-        """The dimensions of each array whose size is not fixed, see `engines.export_onnx`."""
+        """The names of the dimensions without a fixed size, for each array. See `engines.export_onnx`."""
 
     @abstractmethod
     def reader(self, directory: Path) -> Reader:
-        """Return the reader. `directory` holds the predictor, with its tokenisers."""
+        """Return a function that turns a table into arrays. `directory` holds the predictor and its tokenisers."""
 
 
 class TextInput(_Input):
-    """Texts. All columns together become one sequence: ``first``, then tokens and ``separator`` of each, then ``last``.
+    """Texts of a row as one sequence of tokens.
 
-    ``first`` is None for networks that have no such token. Columns are counted from 0 to ``segments`` - 1, again and
-    again. Where the tokens are more than ``max_tokens``, the longest columns are cut.
+    It has the token ``first``, then each column's tokens followed by ``separator``, then ``last``. ``first`` is None
+    for networks without such a token. A second array has a number for each token's column, from 0 to ``segments`` - 1,
+    after which it begins at 0 again. If a row has more than ``max_tokens``, its longest columns are cut.
     """
 
     kind: Literal["text"] = "text"
@@ -72,7 +73,7 @@ class TextInput(_Input):
 
     @property
     def axes(self) -> Mapping[str, Mapping[int, str]]:
-        """See `_Input`."""
+        """The dimensions of the arrays of tokens that have no fixed size, see `_Input.axes`."""
         tokens = {0: "rows", 1: f"{self.network} tokens"}
         return {
             self.name("text_token_ids"): tokens,
@@ -81,7 +82,7 @@ class TextInput(_Input):
         }
 
     def reader(self, directory: Path) -> Reader:
-        """See `_Input`."""
+        """Return a function that turns texts into arrays of tokens, see `_Input.reader`."""
         from tokenizers import Tokenizer
 
         tokenizer = Tokenizer.from_file(str(directory / self.network / TOKENIZER))
@@ -105,7 +106,10 @@ class TextInput(_Input):
         return [entry.ids for entry in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
     def _sequence(self, parts: Sequence[Sequence[int]]) -> tuple[list[int], list[int]]:
-        """Return the tokens of a row, and the number of each token's column."""
+        """Return the tokens of a row, and the number of the column that each token is from.
+
+        `parts` are the columns' tokens.
+        """
         special = (self.first is not None) + (1 if self.separator is None else len(parts))
         kept = _trimmed([len(part) for part in parts], self.max_tokens - special)
         ids = [] if self.first is None else [self.first]
@@ -122,7 +126,7 @@ class TextInput(_Input):
 
 
 def _trimmed(lengths: Sequence[int], most: int) -> list[int]:
-    """Return lengths that are `most` together, by cutting the longest. They stay as they are where they fit."""
+    """Return lengths whose sum is at most `most`. The longest ones are shortened, and only as far as necessary."""
     if sum(lengths) <= most:
         return list(lengths)
     kept = [0] * len(lengths)
@@ -135,10 +139,11 @@ def _trimmed(lengths: Sequence[int], most: int) -> list[int]:
 
 
 class PictureInput(_Input):
-    """Images. A cell is an encoded image, a list of them, or None.
+    """Images as arrays of pixels. A cell is an encoded image, a list of encoded images, or None.
 
-    ``side`` is their width and height in pixels, and ``crops`` says whether what is not square is cut off, or squeezed.
-    ``most`` is the number of images of a cell that are read. ``mean`` and ``std`` normalise channels between 0 and 1.
+    Images become squares of ``side`` pixels. If ``crops`` is true, the ends of the longer side are cut off, otherwise
+    the image is squeezed. At most ``most`` images of a cell are read. ``mean`` and ``std`` normalise colours between 0
+    and 1.
     """
 
     kind: Literal["image"] = "image"
@@ -150,14 +155,14 @@ class PictureInput(_Input):
 
     @property
     def axes(self) -> Mapping[str, Mapping[int, str]]:
-        """See `_Input`."""
+        """The dimensions of the arrays of pixels that have no fixed size, see `_Input.axes`."""
         return {
             self.name("image"): {0: "rows", 1: f"{self.network} images"},
             self.name("image_valid_num"): {0: "rows"},
         }
 
     def reader(self, directory: Path) -> Reader:
-        """See `_Input`."""
+        """Return a function that turns images into arrays of pixels, see `_Input.reader`."""
         return self._read
 
     def _read(self, table: pd.DataFrame) -> Arrays:
@@ -191,7 +196,7 @@ def _listed(cell: bytes | list[bytes] | None) -> list[bytes]:
 
 
 class NumberInput(_Input):
-    """Numbers. A missing one is replaced by that of ``fill``, and then all are standardised."""
+    """Numbers. A missing number is replaced by the one of its column in ``fill``. Then all numbers are standardised."""
 
     kind: Literal["num"] = "num"
     fill: tuple[float, ...]
@@ -200,11 +205,11 @@ class NumberInput(_Input):
 
     @property
     def axes(self) -> Mapping[str, Mapping[int, str]]:
-        """See `_Input`."""
+        """The dimensions of the array of numbers that have no fixed size, see `_Input.axes`."""
         return {self.name("numerical"): {0: "rows"}}
 
     def reader(self, directory: Path) -> Reader:
-        """See `_Input`."""
+        """Return a function that turns columns of numbers into an array, see `_Input.reader`."""
         return self._read
 
     def _read(self, table: pd.DataFrame) -> Arrays:
@@ -214,18 +219,21 @@ class NumberInput(_Input):
 
 
 class CategoryInput(_Input):
-    """Categories. Each of ``values`` has a number. All other ones share the number after the last."""
+    """Categories as numbers. Each known value in ``values`` has its position as number.
+
+    All other values get the next number.
+    """
 
     kind: Literal["cat"] = "cat"
     values: tuple[tuple[str, ...], ...]
 
     @property
     def axes(self) -> Mapping[str, Mapping[int, str]]:
-        """See `_Input`."""
+        """The dimensions of the array of categories that have no fixed size, see `_Input.axes`."""
         return {self.name("categorical"): {0: "rows"}}
 
     def reader(self, directory: Path) -> Reader:
-        """See `_Input`."""
+        """Return a function that turns categories into an array of their numbers, see `_Input.reader`."""
         return partial(self._read, [{value: code for code, value in enumerate(values)} for values in self.values])
 
     def _read(self, codes: Sequence[Mapping[str, int]], table: pd.DataFrame) -> Arrays:

@@ -1,4 +1,4 @@
-"""A fitted part as it answers: its ONNX graph where an engine runs it, and otherwise AutoMM's own predictor."""
+"""Fine-tuned networks, loaded to answer: as an ONNX graph if an engine can run it, otherwise with AutoMM and torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class TorchNetwork:
-    """A ``MultiModalPredictor`` that torch runs.
+    """A fine-tuned network that AutoMM and torch run.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class TorchNetwork:
         self._predictor = read_predictor(directory)
 
     def predict(self, table: pd.DataFrame, task: Task) -> np.ndarray:
-        """Return class probabilities, or numbers, float32 (rows, n)."""
+        """Return the class probabilities of each row, or predicted numbers, float32 (rows, n)."""
         return predictions_of(self._predictor, table, task)
 
 
@@ -45,7 +45,7 @@ LoadedNetwork = ExportedNetwork | TorchNetwork
 
 
 def load_network(directory: Path, engine: Engine) -> LoadedNetwork:
-    """Load the part in `directory`. Torch and AutoMM are imported only where the engine cannot run it.
+    """Load the fine-tuned network in `directory`. Torch and AutoMM are imported only if the engine cannot run it.
 
     Raises
     ------

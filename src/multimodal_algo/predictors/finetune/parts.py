@@ -1,4 +1,7 @@
-"""The parts of a fine-tuned predictor, each of them one work item."""
+"""The three parts of a fine-tuned predictor: networks that are each fitted without a third of the folds.
+
+Each part is one work item, so that different hosts can fit different parts.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ _COUNTED_SHARE = 0.75
 
 @dataclass(frozen=True)
 class PartRows:
-    """The rows of all parts.
+    """The training rows of a branch, shared by all parts.
 
     Parameters
     ----------
@@ -48,22 +51,22 @@ class PartRows:
     folds: np.ndarray
 
     def held_out(self, part: int) -> np.ndarray:
-        """Return the rows that a part is fitted without, bool (rows,)."""
+        """Return which rows a part is fitted without, bool (rows,). They are one third of the folds."""
         return np.asarray(self.folds % PARTS == part)
 
 
 @dataclass(frozen=True)
 class FittedPart:
-    """A fitted part.
+    """A part (one network of three) that is fitted.
 
     Parameters
     ----------
     part
         Number of the part.
     directory
-        Directory of its ``MultiModalPredictor``.
+        Directory of the part's ``MultiModalPredictor``.
     out_of_fold
-        Predictions for the rows that it was fitted without, float32 (rows, n).
+        Predictions for the rows that the part was fitted without, float32 (rows, n).
     """
 
     part: int
@@ -72,9 +75,9 @@ class FittedPart:
 
 
 def fit_parts(rows: PartRows, settings: FitSettings) -> Iterator[FittedPart]:
-    """Fit all parts as work items, or take them from the checkpoints, and save each finished part there.
+    """Yield all parts as soon as they are fitted. Parts that a previous start has finished come from the checkpoints.
 
-    A part in which nothing could be learned is left out.
+    Each finished part is saved in the checkpoints. A part in which nothing could be learned is left out.
     """
     executor = settings.parallelism.executor if settings.parallelism else LocalExecutor()
     store = settings.checkpoints
@@ -120,7 +123,7 @@ def _item(
 
 @dataclass(frozen=True)
 class FitPart:
-    """The work of one part: it leaves the predictor in the directory.
+    """The work item that fits one part, and leaves the predictor in the item's directory.
 
     Parameters
     ----------
@@ -131,9 +134,9 @@ class FitPart:
     part
         Number of the part.
     limit_s
-        Seconds of the fit.
+        Seconds that the fit may take.
     saved
-        Directory of the predictor, where a previous start has fitted it.
+        Directory of the predictor, if a previous start of the job has fitted it.
     """
 
     settings: FitSettings
@@ -143,9 +146,9 @@ class FitPart:
     saved: SentDirectory | None = None
 
     def __call__(self, directory: Path, rank: Rank | None = None) -> np.ndarray | None:
-        """Return the predictions for the rows that the part was fitted without, float32 (rows, n).
+        """Fit the part, and return its predictions for the rows that it was fitted without, float32 (rows, n).
 
-        Return None where nothing could be learned, or where another rank has the predictions.
+        Return None if nothing could be learned, or if another rank has the predictions.
         """
         rows, name, task = self.rows.get(), self.settings.name, self.settings.task
         inside = rows.held_out(self.part)
@@ -178,14 +181,17 @@ class FitPart:
         return predictions
 
     def _local_settings(self) -> dict[str, object]:
-        """Return the model settings with the paths that sent directories have on this host."""
+        """Return the model settings, in which each sent directory is replaced by its path on this host."""
         return {
             key: str(value.path()) if isinstance(value, SentDirectory) else value
             for key, value in self.settings.model_settings.items()
         }
 
     def _teacher(self) -> Path | None:
-        """Return the directory of the teacher's network of the same part, which was fitted to the same folds."""
+        """Return the directory of the teacher's network for the same part.
+
+        That network was fitted to the same folds.
+        """
         if self.settings.teacher is None:
             return None
         directory = self.settings.teacher.path()

@@ -1,6 +1,6 @@
-"""The classes that AutoMM's pickles hold: how it prepares columns, and the metric of a fit.
+"""The classes that AutoMM's pickles may name: its preparation of columns, and the metric of a fit.
 
-Its networks are no pickles: AutoMM reads their weights with ``torch.load(weights_only=True)``.
+AutoMM's networks are not pickles of this kind. It reads their weights with ``torch.load(weights_only=True)``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Predictions of a fine-tuned ``MultiModalPredictor``."""
+"""How a fine-tuned ``MultiModalPredictor`` predicts rows."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _BATCH = 64
 
 
 class Outputs(BaseModel):
-    """The meaning of the outputs of a network.
+    """How the raw outputs of a network become predictions.
 
-    ``labels`` are class indices in the order of the outputs. It is empty for a regression, whose output times ``scale``
-    plus ``mean`` is the number.
+    ``labels`` are class indices in the order of the outputs. They are empty for a regression, whose predicted number is
+    the output times ``scale`` plus ``mean``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,16 +32,17 @@ class Outputs(BaseModel):
 
     @classmethod
     def of(cls, learner: Any) -> Outputs:
-        """Return the meaning of the outputs of AutoMM's learner."""
+        """Return how the outputs of the network of AutoMM's `learner` become predictions."""
         if learner.problem_type != "regression":
             return cls(labels=tuple(int(label) for label in learner.class_labels))
         mean, end = numbers_of(learner, np.array([[0.0], [1.0]])).tolist()  # AutoMM's scales are linear
         return cls(mean=mean, scale=end - mean)
 
     def predictions(self, logits: np.ndarray, task: Task) -> np.ndarray:
-        """Return class probabilities, or numbers, float32 (rows, n), of outputs, float32 (rows, outputs).
+        """Return predictions from a network's outputs (`logits`), float32 (rows, outputs).
 
-        Classes that the network was not fitted to get 0.
+        Predictions are class probabilities or numbers, float32 (rows, n). Classes that the network was not fitted to
+        get 0.
         """
         if task.is_regression:
             return np.nan_to_num(np.reshape(logits, (-1, 1)) * self.scale + self.mean).astype(np.float32)
@@ -51,7 +52,7 @@ class Outputs(BaseModel):
 
 
 def predictions_of(predictor: Any, inputs: pd.DataFrame, task: Task) -> np.ndarray:
-    """Return class probabilities, or numbers, float32 (rows, n). See `Outputs.predictions`."""
+    """Return a ``MultiModalPredictor``'s predictions for rows: class probabilities or numbers, float32 (rows, n)."""
     learner = learner_of(predictor)
     outputs = Outputs.of(learner)
     predictions = np.zeros((len(inputs), task.outputs), dtype=np.float32)

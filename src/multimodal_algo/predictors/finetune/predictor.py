@@ -1,7 +1,7 @@
-"""AutoGluon's ``MultiModalPredictor`` as the predictor of a branch: networks that are fine-tuned on texts and images.
+"""The predictor of a branch with fine-tuned networks, which read texts and images. It uses ``MultiModalPredictor``.
 
-Three networks are fitted, each without a third of the folds, and each predicts the rows of its third. The mean of the
-three ships, so no network is fitted for the out-of-fold predictions alone.
+Three networks are fitted, each without a third of the folds, and each predicts the rows of its missing third. The mean
+of all three predicts new rows. So no network is fitted only for the out-of-fold predictions.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from multimodal_algo.predictors.inputs import Table, frame_of
 
 
 class FineTunedPredictor(BranchPredictor):
-    """Fine-tuned networks, whose mean prediction counts.
+    """The predictor of a branch with fine-tuned networks. Their mean prediction is the answer.
 
     Parameters
     ----------
     networks
-        The parts. None of them where nothing could be learned, and then every row gets the prior.
+        The fitted networks, three at most. If the list is empty, nothing could be learned, and every row gets the
+        prior.
     prior
-        Share of each class among the rows of `fit`, float32 (n,), or their mean, float64 (1,).
+        Share of each class among the rows of `fit`, float32 (n,), or the mean of their numbers, float64 (1,).
     scale
-        Scale of the numbers that they predict. None for classes.
+        Turns predictions of standardised numbers into the original unit. None for classes.
     """
 
     def __init__(self, networks: list[LoadedNetwork], prior: np.ndarray, scale: TargetScale | None) -> None:
@@ -44,18 +45,18 @@ class FineTunedPredictor(BranchPredictor):
     def fit(
         cls, inputs: pd.DataFrame, targets: np.ndarray, folds: np.ndarray, settings: FitSettings
     ) -> tuple[FineTunedPredictor, np.ndarray]:
-        """See `BranchPredictor.fit`.
+        """Fine-tune the networks of a branch, see `BranchPredictor.fit`.
 
-        With a teacher, each network also learns from the predictions of the teacher's network of the same part. The
-        teacher must have been fitted to the same rows and folds. A network that has other classes or columns does not
-        teach.
+        With a teacher, each network also learns from the predictions of one of the teacher's networks. The teacher must
+        have been fitted to the same rows and folds, so that no network sees its held-out rows through the teacher. A
+        teacher's network with other classes or columns is not used.
 
         Parameters
         ----------
         inputs, targets, folds
             See `BranchPredictor.fit`.
         settings
-            Settings of the fit. The model settings are AutoMM's dotted hyperparameters, which override our defaults.
+            Settings of the fit. Its model settings are AutoMM's dotted hyperparameters, which override our defaults.
         """
         prior, scale = prior_of(targets, settings.task), TargetScale.of(targets, settings.task)
         restores = settings.task.is_regression
@@ -70,7 +71,7 @@ class FineTunedPredictor(BranchPredictor):
         return cls(ordered, prior, scale if restores else None), out_of_fold
 
     def predict(self, inputs: Table) -> np.ndarray:
-        """See `BranchPredictor.predict`."""
+        """Return class probabilities or numbers for new rows, see `BranchPredictor.predict`."""
         if not self.networks:
             return np.tile(self._prior, (len(inputs), 1))
         problem_type: ProblemType = "multiclass" if self._scale is None else "regression"
@@ -83,7 +84,7 @@ class FineTunedPredictor(BranchPredictor):
         return mean if self._scale is None else self._scale.restored(mean)
 
     def save(self, directory: Path) -> None:
-        """See `BranchPredictor.save`."""
+        """Write the networks and the prior into `directory`, see `BranchPredictor.save`."""
         directory.mkdir(parents=True, exist_ok=True)
         state = {**state_of(self._prior, self._scale), "predictors": len(self.networks)}
         (directory / STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
@@ -93,17 +94,17 @@ class FineTunedPredictor(BranchPredictor):
             shutil.copytree(network.directory, target)
 
     def save_networks(self, directory: Path) -> None:
-        """Write the fine-tuned networks of the first predictor, as backbones for other tasks.
+        """Write the first fitted network's parts for texts and images, so that other jobs can start from them.
 
         The network for texts becomes the sentence-transformers model ``text``. The network for images becomes
-        ``image/weights.safetensors`` and ``image/backbone.json``, which `ImageBackbone.resolve` takes.
+        ``image/weights.safetensors`` and ``image/backbone.json``, which `ImageBackbone.resolve` reads.
         """
         for network in self.networks[:1]:
             write_networks(read_predictor(network.directory), directory)
 
     @classmethod
     def load(cls, directory: Path, engine: Engine = Engine.AUTO) -> FineTunedPredictor:
-        """See `BranchPredictor.load`."""
+        """Read the predictor that `save` wrote, see `BranchPredictor.load`."""
         state = json.loads((directory / STATE).read_text(encoding="utf-8"))
         networks = [load_network(directory / str(number), engine) for number in range(state["predictors"])]
         return cls(networks, *read_state(state))

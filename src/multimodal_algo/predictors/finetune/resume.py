@@ -1,4 +1,4 @@
-"""The state of a running fine-tuning fit, which a later start of the same job goes on from.
+"""The saved state of a running fine-tuning fit, from which a later start of the same job continues.
 
 Importing this module imports Lightning and torch.
 """
@@ -37,18 +37,20 @@ _ROWS = "rows.npy"
 
 
 class RunningFit:
-    """The saved states of one fit: the parts ``<part>.running/1``, ``<part>.running/2`` and so on. The last one counts.
+    """The saved states of one running fit, in the store of checkpoints.
+
+    They are named ``<part>.running/1``, ``<part>.running/2`` and so on, and only the last one is used.
 
     Parameters
     ----------
     checkpoints
-        Store of the states.
+        Store in which the states are saved.
     stop
         Request to save the state and to end with `Stopped`.
     branch
         Name of the branch, for the log.
     part
-        Number of the fit, for the log and the names of the parts.
+        Number of the part (one network of three), for the log and the names of the states.
     """
 
     def __init__(self, checkpoints: CheckpointStore, stop: StopRequest | None, *, branch: str, part: int) -> None:
@@ -63,21 +65,21 @@ class RunningFit:
 
     @property
     def rows(self) -> np.ndarray | None:
-        """The rows that the saved state was fitted to, int (n,). None without a saved state."""
+        """The positions of the rows that the saved state was fitted to, int (n,). None if there is no saved state."""
         return None if self._latest is None else np.load(self._latest / _ROWS)
 
     @property
     def is_due(self) -> bool:
-        """Whether a save now leaves enough time for fitting."""
+        """Whether enough time has passed since the last save, so that saving takes only a small share of the fit."""
         return time.monotonic() >= self._not_before
 
     def watch(self, learner: Any, rows: np.ndarray, *, seed: int) -> None:
-        """Let AutoMM's `learner`, which is not fitted yet, save its state, and go on from a saved one.
+        """Let AutoMM's `learner`, which is not fitted yet, save its state at times, and continue from a saved state.
 
         Raises
         ------
         Stopped
-            Out of the fit, when `stop` was asked.
+            Raised later by the fit itself, when a stop was requested.
         """
         if self._latest is not None:
             resume_from(learner, self._copy_latest)
@@ -96,7 +98,7 @@ class RunningFit:
             training.run()
 
     def save(self, trainer: Any, rows: np.ndarray) -> None:
-        """Save the trainer's state and the best checkpoints so far, in place of the states before."""
+        """Save the trainer's state and the best checkpoints so far, and delete the previous saved states."""
 
         def write(directory: Path) -> None:
             trainer.save_checkpoint(directory / _LAST)
@@ -132,14 +134,15 @@ class RunningFit:
 
 
 def running_name(part: int) -> str:
-    """Return the name below which the states of a running fit are saved."""
+    """Return the first part of the names under which the states of a running fit are saved."""
     return f"{part}.running"
 
 
 class _StateSaver(Checkpoint):
-    """A callback of Lightning that saves the state of a fit.
+    """A Lightning callback that saves the state of a fit, and stops the fit on request.
 
-    Lightning calls it after AutoMM's own callback for checkpoints, because it is one too and stands later in the list.
+    It derives from Lightning's class for checkpoints and is later in the list than AutoMM's callback of this kind. So
+    Lightning calls it after AutoMM's.
     """
 
     def __init__(self, running: RunningFit, rows: np.ndarray, seed: int) -> None:
@@ -148,7 +151,7 @@ class _StateSaver(Checkpoint):
         self._seed = seed
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Let the trainer find the best checkpoints where they are now."""
+        """Let the trainer find the best checkpoints in their present directory, and draw new rows from here on."""
         move_best_checkpoints(trainer, checkpoint, _LAST)
         epoch, step = checkpoint["epoch"], checkpoint["global_step"]
         # With the seed of the start, the rest of the epoch would bring the rows of its beginning again.
@@ -157,15 +160,15 @@ class _StateSaver(Checkpoint):
         _LOG.info("%s: part %d goes on from epoch %d, step %d", running.branch, running.part, epoch, step)
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """List the best checkpoints for AutoMM, in case that no better one comes."""
+        """Write the list of best checkpoints for AutoMM, in case no better one follows."""
         list_best_checkpoints(trainer)
 
     def on_train_batch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
-        """Stop if that was asked."""
+        """Save the state and end the fit, if a stop was requested."""
         self._stop_if_asked(trainer)
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        """Save the state if it is due, or stop if that was asked."""
+        """Save the state if enough time has passed. End the fit if a stop was requested."""
         if trainer.sanity_checking:
             return
         self._stop_if_asked(trainer)
@@ -173,7 +176,7 @@ class _StateSaver(Checkpoint):
             self._running.save(trainer, self._rows)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Stop if that was asked."""
+        """Save the state and end the fit, if a stop was requested."""
         self._stop_if_asked(trainer)
 
     def _stop_if_asked(self, trainer: Any) -> None:

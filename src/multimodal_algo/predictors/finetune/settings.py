@@ -1,4 +1,4 @@
-"""The settings that AutoMM gets for one fit: our defaults, and the user's dotted hyperparameters over them."""
+"""The settings that AutoMM gets for one fit: our defaults, overridden by the user's dotted hyperparameters."""
 
 from __future__ import annotations
 
@@ -52,25 +52,25 @@ def automm_settings(
     ranks: int | None = None,
     has_teacher: bool = False,
 ) -> dict[str, Any]:
-    """Return the hyperparameters of AutoMM's ``fit``.
+    """Return the hyperparameters that AutoMM's ``fit`` gets.
 
     Parameters
     ----------
     columns
-        Modalities of the columns.
+        Modalities of the branch's columns.
     model_settings
         The user's dotted hyperparameters, and the weights to start from.
     rows
         Number of rows to learn from.
     ranks
-        Number of processes that fit together. None for one process alone.
+        Number of processes that fit one network together. None for one process alone.
     has_teacher
-        Whether the fit learns from a teacher too.
+        Whether the fit also learns from a teacher's predictions.
 
     Raises
     ------
     UserError
-        The settings do not fit the columns or this host.
+        The settings do not suit the columns or this host.
     """
     networks = _networks(columns, model_settings)
     uses_gpu = _uses_gpu(model_settings, ranks)
@@ -97,7 +97,7 @@ def _is_known(key: str, networks: list[str], *, has_teacher: bool) -> bool:
 
 
 def _networks(columns: Collection[Modality], settings: ModelSettings) -> list[str]:
-    """Return the networks of the fit: those that the user names and the columns are for, or the default ones."""
+    """Return the networks to fit: those that the user names and that read one of the columns, or the default ones."""
     modalities = [modality for modality in Modality if modality in _as_read(columns, settings)]
     names = settings.get(NAMES)
     if names is None:
@@ -113,7 +113,10 @@ def _networks(columns: Collection[Modality], settings: ModelSettings) -> list[st
 
 
 def _as_read(columns: Collection[Modality], settings: ModelSettings) -> set[Modality]:
-    """Return the modalities as the networks see them, where AutoMM may write numbers and categories as texts."""
+    """Return the modalities that the networks read.
+
+    With some settings, AutoMM writes numbers and categories as texts.
+    """
     converted = {modality for modality, key in _TO_TEXT.items() if modality in columns and settings.get(key)}
     return ({*columns} - converted) | ({Modality.TEXT} if converted else set())
 
@@ -137,7 +140,7 @@ def _network_settings(network: str, columns: Collection[Modality], settings: Mod
 
 
 def _uses_gpu(settings: ModelSettings, ranks: int | None) -> bool:
-    """Whether the fit takes a GPU. Several processes together take the GPUs that there are."""
+    """Return whether the fit uses a GPU. Several processes together always use the GPUs of their hosts."""
     import torch
 
     has_gpu = torch.cuda.is_available()
@@ -149,7 +152,10 @@ def _uses_gpu(settings: ModelSettings, ranks: int | None) -> bool:
 
 
 def _precision(*, has_gpu: bool) -> str:
-    """Return Lightning's name of the 16-bit format that the GPU has cores for. A T4 would emulate bfloat16, slowly."""
+    """Return the name that Lightning gives to the 16-bit format of the GPU.
+
+    Older GPUs emulate bfloat16, which is slow.
+    """
     import torch
 
     if not has_gpu:
@@ -158,9 +164,9 @@ def _precision(*, has_gpu: bool) -> str:
 
 
 def _rank_settings(wanted: Mapping[str, Any], ranks: int) -> dict[str, Any]:
-    """Return the settings with which the steps of `ranks` processes together are those of `wanted`.
+    """Return settings with which `ranks` processes together take the steps that `wanted` means for one process.
 
-    For AutoMM each process is a host with one GPU, or with none.
+    For AutoMM, each process is a host that has one GPU or none.
     """
     most = wanted["env.per_gpu_batch_size"]
     batch = most * max(1, wanted["env.batch_size"] // most)
@@ -169,7 +175,7 @@ def _rank_settings(wanted: Mapping[str, Any], ranks: int) -> dict[str, Any]:
 
 
 def _interval(wanted: Mapping[str, Any], rows: int) -> float:
-    """Return the validation interval. Lightning refuses a number of steps that is larger than an epoch has."""
+    """Return how often the network is validated. It is never rarer than once an epoch, which Lightning would refuse."""
     interval = wanted["optim.val_check_interval"]
     if isinstance(interval, float) or interval == 1:
         return float(interval)

@@ -1,6 +1,6 @@
-"""The weights that fine-tuning starts from, where the user names them by AutoMM's ``checkpoint_name``.
+"""The weights that fine-tuning starts from, if the user names them with AutoMM's setting ``checkpoint_name``.
 
-A name becomes a directory at the start of the job, before any row is read. So all hosts get the same weights, and a
+Each name becomes a directory at the start of the job, before any row is read. So all hosts get the same weights, and a
 name that cannot be found is refused at once.
 """
 
@@ -32,26 +32,26 @@ _THESAURUS = ("corpora/wordnet", "taggers/averaged_perceptron_tagger_eng")
 
 @dataclass(frozen=True)
 class Starts:
-    """Finds the weights that names stand for.
+    """Finds the weights that the user names as the start of fine-tuning.
 
     Parameters
     ----------
     weights_dir
-        Directory of baked-in weights.
+        Directory of the weights that were installed with the image.
     scratch
-        Directory for the networks of the job. They stay there until its end.
+        Directory for downloaded and converted networks. They stay there until the job ends.
     """
 
     weights_dir: Path
     scratch: Path
 
     def of(self, settings: ModelSettings) -> dict[str, Any]:
-        """Return AutoMM's settings of one branch with directories in place of names.
+        """Return AutoMM's settings of one branch, in which each name of weights is replaced by a directory.
 
         Raises
         ------
         UserError
-            A name stands for nothing that can be had here, or for a network of another kind.
+            The weights that a name means cannot be found or downloaded, or they are of another kind of network.
         """
         changed = dict(settings)
         for network in settings.get(NAMES) or ():
@@ -76,7 +76,7 @@ class Starts:
         return {key: str(directory)} | ({f"model.{network}.pooling_mode": pooling} if pooling else {})
 
     def _local(self, name: str) -> Path | None:
-        """Return the file or directory of a name: the path itself, or below the directory of baked-in weights."""
+        """Return the file or directory that `name` means: this path itself, or a file in the directory of weights."""
         paths = (Path(name), self.weights_dir / name, self.weights_dir / name.rsplit("/", 1)[-1])
         return next((path for path in paths if path.exists()), None)
 
@@ -87,7 +87,7 @@ class Starts:
         return path.resolve()
 
     def _transformer(self, key: str, name: str, *, is_clip: bool) -> Path:
-        """Return the directory of a network of transformers with its tokeniser."""
+        """Return the directory of a network for the library transformers, with its tokeniser."""
         path = self._local(name)
         if path is None:
             if _is_path(name):
@@ -102,7 +102,7 @@ class Starts:
         return path.resolve()
 
     def _image(self, key: str, name: str) -> Path:
-        """Return the directory of a network of timm, in the form that AutoMM reads."""
+        """Return the directory of a network of the library timm, in the form that AutoMM reads."""
         path = self._local(name)
         if path is None and _is_path(name):
             raise UserError(
@@ -133,12 +133,15 @@ class Starts:
             _write_timm(timm.create_model(architecture, pretrained=True, num_classes=0), directory)
 
     def _state_dict(self, architecture: str) -> Path | None:
-        """Return the baked-in weights of a network of timm. None without any."""
+        """Return the installed file with the weights of a timm network. Return None if there is no such file."""
         files = (self.weights_dir / f"{architecture}{suffix}" for suffix in _STATE_DICTS)
         return next((file for file in files if file.is_file()), None)
 
     def _cached(self, name: str, write: Callable[[Path], object], key: str) -> Path:
-        """Return the directory of a network that `write` writes once in a job."""
+        """Return the directory of a network.
+
+        `write` makes it at the first call, and later calls of the job reuse it.
+        """
         directory = self.scratch / key.split(".")[1] / name.strip("/").replace("/", "--")
         if directory.is_dir():
             return directory
@@ -168,7 +171,7 @@ def _short(name: str) -> str:
 
 
 def _check_transformer(key: str, path: Path, *, is_clip: bool) -> None:
-    """Refuse a directory that lacks a file, or holds a network of another kind."""
+    """Raise an error if the directory at `path` lacks a file, or holds another kind of network than `key` needs."""
     missing = "a file of weights" if not _has_any(path, _WEIGHTS) else ""
     if not _has_any(path, _TOKENISER):
         missing = "the files of a tokeniser"
@@ -199,7 +202,10 @@ def _read_config(path: Path) -> dict[str, Any] | None:
 
 
 def _pooling_of(path: Path) -> str | None:
-    """Return AutoMM's name of the pooling that a directory of sentence-transformers asks for. None without it."""
+    """Return the pooling that a sentence-transformers directory asks for, as AutoMM names it.
+
+    None for other directories.
+    """
     root = path.parent if path.name == "0_Transformer" else path
     try:
         pooling = json.loads((root / "1_Pooling" / _CONFIG).read_text(encoding="utf-8"))
@@ -209,7 +215,7 @@ def _pooling_of(path: Path) -> str | None:
 
 
 def _of_timm_directory(key: str, path: Path) -> Any:
-    """Return the network in a directory as timm and the Hugging Face hub write it, without its classifier."""
+    """Return the network in a directory that timm or the Hugging Face hub wrote. Its classifier is left out."""
     config = _read_config(path)
     if config is None or "architecture" not in config:
         raise UserError(
@@ -223,7 +229,10 @@ def _of_timm_directory(key: str, path: Path) -> Any:
 
 
 def _remedy(config: Mapping[str, Any] | None) -> str:
-    """Return the rest of the sentence for a directory that AutoMM's ``timm_image`` does not read."""
+    """Return the end of the error message about a directory that AutoMM's ``timm_image`` cannot read.
+
+    It says what to use instead. `config` is the content of the directory's ``config.json``.
+    """
     kind = str((config or {}).get("model_type", ""))[:60]
     if not kind:
         return ". Give a directory that timm wrote, or a name of timm."
@@ -235,7 +244,7 @@ def _remedy(config: Mapping[str, Any] | None) -> str:
 
 
 def _with_weights(key: str, architecture: str, config: Mapping[str, Any], file: Path) -> Any:
-    """Return a network of timm with the weights of a file, without its classifier."""
+    """Return a timm network with the weights of a file. Its classifier is left out."""
     import timm
     import torch
     from timm.models import PretrainedCfg, load_state_dict
@@ -272,7 +281,7 @@ def _with_weights(key: str, architecture: str, config: Mapping[str, Any], file: 
 
 
 def _write_timm(network: Any, directory: Path) -> None:
-    """Write a network of timm as AutoMM reads it: without its classifier, and with what its images need."""
+    """Write a timm network in the form that AutoMM reads: without its classifier, and with its image size."""
     import torch
 
     config = network.pretrained_cfg
@@ -295,7 +304,10 @@ def _nearest_of_timm(name: str) -> str:
 
 
 def _require_thesaurus(key: str, types: list[str] | None) -> None:
-    """Refuse augmentation by synonyms where their thesaurus is missing. AutoMM would fail in the midst of a fit."""
+    """Raise an error if text augmentation needs synonyms and their thesaurus is missing.
+
+    Otherwise AutoMM would fail in the middle of a fit.
+    """
     if types and not any(each.startswith("syn_replacement") for each in types):
         return
     import nltk
