@@ -57,7 +57,7 @@ _MATCHED = ("autogluon.tabular", "torch", "scikit-learn")
 
 
 class BranchEntry(BaseModel):
-    """One branch: its directory `name`, its kind `branch` and its columns."""
+    """The entry of a branch in an artifact's description: its directory `name`, its kind `branch`, its columns."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,8 +67,10 @@ class BranchEntry(BaseModel):
 
 
 class BackboneEntry(BaseModel):
-    """The image network: its architecture, its source, whether its weights are trained, the images that it takes, and
-    what its library needs to build it.
+    """The entry of the image network in an artifact's description.
+
+    It has the network's architecture and source, whether its weights are trained, the images that it takes, and the
+    settings that its library needs to build it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,11 +83,11 @@ class BackboneEntry(BaseModel):
 
 
 class ModelConfig(BaseModel):
-    """The description of an artifact, ``model_config.json``.
+    """The description of an artifact: the content of ``model_config.json``.
 
-    ``classes`` is empty for a regression. ``largest_row`` is the number of characters of the largest training row, 0 if
-    it is not known. ``number_categories`` are the categories whose values are numbers, so that their spelling does not
-    matter. ``files`` maps the path of every other file in the artifact to its SHA-256.
+    ``classes`` is empty for a regression. ``largest_row`` is the number of characters of the largest training row, or 0
+    if it is not known. ``number_categories`` are the category columns whose values are numbers: there, ``1`` and
+    ``1.0`` are the same value. ``files`` maps the path of every other file in the artifact to its SHA-256.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -107,18 +109,18 @@ class ModelConfig(BaseModel):
 
     @property
     def task(self) -> Task:
-        """The task of the model."""
+        """Problem type and number of outputs of the model."""
         return Task.of(self.problem_type, len(self.classes))
 
     @property
     def names(self) -> ColumnNames:
-        """The user's own names of the columns."""
+        """The names that the user's own table has for the columns."""
         own = {name: str(self.hyperparameters.get(name) or default) for name, default in _NAMES.items()}
         return ColumnNames.parse(own["label"], own["id"], own["columns"])
 
     @property
     def schema_(self) -> FeatureSchema:
-        """The columns of the training data."""
+        """The columns of the training data and what they hold."""
         return FeatureSchema(self.columns)
 
 
@@ -131,9 +133,9 @@ def current_versions() -> dict[str, str]:
 def write_artifact(
     directory: Path, config: ModelConfig, write_files: Callable[[Path], None], private: Iterable[Path] = ()
 ) -> ModelConfig:
-    """Write an artifact into `directory`, which may exist and may be a mount.
+    """Write an artifact into `directory`, which may exist already and may be a mounted volume.
 
-    Files are written below a temporary name and then renamed. ``model_config.json`` is renamed last, so that an
+    Files are first written under temporary names and then renamed. ``model_config.json`` is renamed last, so an
     incomplete artifact cannot be loaded.
 
     Parameters
@@ -141,16 +143,16 @@ def write_artifact(
     directory
         Model directory of the platform.
     config
-        Description without ``files``.
+        Description of the artifact. Its ``files`` are still empty.
     write_files
-        Function that writes all other files into the directory that it gets.
+        Called with a directory, into which it writes all other files.
     private
-        Paths of this machine that the files must not name, next to `directory` and the tree of the platform.
+        Paths of this machine that are removed from the files, in addition to `directory` and ``/opt/ml``.
 
     Returns
     -------
     ModelConfig
-        The description with ``files``.
+        The description with all ``files``.
     """
     staging = directory / _INCOMPLETE
 
@@ -173,7 +175,10 @@ def write_artifact(
 
 
 def _write_description(directory: Path, config: ModelConfig) -> None:
-    """Write the description of the files in `directory`, and its signature where the environment has a key."""
+    """Write the description of all files in `directory`.
+
+    Also write its signature if the environment has a key for it.
+    """
     paths = [path for path in sorted(directory.rglob("*")) if path.is_file()]
     for path in paths:
         path.chmod(path.stat().st_mode | 0o444)  # safetensors lets the owner alone read, and another user may serve
@@ -185,9 +190,9 @@ def _write_description(directory: Path, config: ModelConfig) -> None:
 
 
 def artifact_folder(directory: Path) -> Path:
-    """Return the folder of the artifact: `directory`, or the folder below it that clients often pack with a model.
+    """Return the folder of the artifact: `directory` itself, or a folder below it that was packed into the archive.
 
-    Where there is no artifact, it is `directory`.
+    If there is no artifact at all, return `directory`.
 
     Raises
     ------
@@ -200,7 +205,7 @@ def artifact_folder(directory: Path) -> Path:
 
 
 def _only_folder(descriptions: Iterable[_SomePath], location: Path) -> _SomePath | None:
-    """Return the folder of the description that is in the fewest folders. None where there is no description."""
+    """Return the folder of the least nested description. Return None if there is no description."""
     folders = sorted(path.parent for path in descriptions)
     depth = min((len(folder.parts) for folder in folders), default=0)
     outermost = [folder for folder in folders if len(folder.parts) == depth]
@@ -211,9 +216,9 @@ def _only_folder(descriptions: Iterable[_SomePath], location: Path) -> _SomePath
 
 
 def artifact_at(location: Path, scratch: Path) -> Path:
-    """Return the folder of the artifact at `location`: an archive, an extracted one, or a directory with one archive.
+    """Return the folder of the artifact at `location`: an extracted artifact, an archive, or a directory with one.
 
-    An archive is unpacked into `scratch`, which is made when missing.
+    An archive is unpacked into `scratch`, which is created if it does not exist.
 
     Raises
     ------
@@ -233,7 +238,7 @@ def artifact_at(location: Path, scratch: Path) -> Path:
 
 
 def archives_in(location: Path) -> list[Path]:
-    """Return the model archives below a directory, sorted."""
+    """Return the model archives in a directory and its subfolders, sorted."""
     return sorted(
         path
         for path in location.rglob("*")
@@ -242,7 +247,7 @@ def archives_in(location: Path) -> list[Path]:
 
 
 def unpack_artifact(archive: Path, directory: Path) -> Path:
-    """Unpack a model archive into a new `directory`, and return the folder of the artifact there.
+    """Unpack a model archive into the new `directory`, and return the folder of the artifact there.
 
     The archive and its ``model_config.json`` are checked first. Files that ``model_config.json`` does not list are not
     unpacked.
@@ -265,7 +270,7 @@ def unpack_artifact(archive: Path, directory: Path) -> Path:
 
 
 def read_config(directory: Path) -> ModelConfig:
-    """Read the description of an artifact and check its versions and all its files.
+    """Read the description of an artifact, and check its versions and the SHA-256 of all its files.
 
     Raises
     ------
@@ -279,7 +284,7 @@ def read_config(directory: Path) -> ModelConfig:
 
 
 def read_description(directory: Path) -> ModelConfig:
-    """Read the description of an artifact and check its versions. Its files are not read.
+    """Read the description of an artifact, and check its versions. The artifact's other files are not read.
 
     Raises
     ------
@@ -313,7 +318,10 @@ def _incomplete(location: Path) -> UserError:
 
 
 def _parse(content: bytes, path: str) -> ModelConfig:
-    """Return the description that a file holds. Its `path` is for messages. See `read_description` for the errors."""
+    """Return the description with this `content`. `path` is its file, for messages.
+
+    See `read_description` for the errors.
+    """
     try:
         _require_format(json.loads(content))
         config = ModelConfig.model_validate_json(content)
@@ -336,12 +344,13 @@ def _parse(content: bytes, path: str) -> ModelConfig:
 
 
 def _require_format(description: Any) -> None:
-    """Refuse an artifact of another format, which may have other fields.
+    """Raise an error if the artifact has another format version, because its fields may then mean something else.
 
     Raises
     ------
     UserError
-        The format is another one. The message names both formats and the version that wrote the artifact.
+        The artifact's format is not the one that this version reads. The message names both formats, and the version of
+        this package that wrote the artifact.
     """
     if not isinstance(description, dict) or not isinstance(format_version := description.get("format_version"), int):
         return  # the validation of the fields reports it
@@ -366,7 +375,10 @@ def _check_files(directory: Path, config: ModelConfig) -> None:
 
 
 def _refuse_unsigned(directory: Path, config: ModelConfig) -> None:
-    """Refuse files next to those of a signed artifact, which a library may read."""
+    """Raise an error if a signed artifact's folders hold files that it does not list.
+
+    A library might read such a file.
+    """
     for folder in {PurePosixPath(name).parts[0] for name in config.files if "/" in name}:
         for path in (directory / folder).rglob("*"):
             name = path.relative_to(directory).as_posix()

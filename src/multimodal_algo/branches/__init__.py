@@ -1,1 +1,1 @@
-"""Branches: models of one modality or of several, each with its own vote in the fusion."""
+"""Branches: models of one modality or of several. The fusion gets one vote from each branch."""

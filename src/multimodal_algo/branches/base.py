@@ -1,8 +1,8 @@
-"""The protocol of a branch, and what all branches share: completeness, folds and votes.
+"""The interface of a branch, and the rules that all branches share: which rows have a vote, and what a vote is.
 
-The vote of a row is a vector of n + 1 numbers: n predictions, and one entry that is 1 where the branch has no vote. A
-row with too few filled cells does not enter the training of a branch, and has no vote in it. The guide trains entry n
-as a class. This rule gives the same vector without a model.
+A branch's vote on a row is a vector of n + 1 numbers: n predictions, and a last entry that is 1 if the branch has no
+vote. A branch neither learns from rows with too few filled cells nor votes on them. The guide trains a class for the
+last entry. This rule gives the same vector without a model.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """The rows that branches are fitted to.
+    """The training rows, as all branches get them.
 
     Parameters
     ----------
@@ -49,9 +49,11 @@ class TrainingRows:
 
 
 class BranchModel(ABC):
-    """The model of one branch: of the columns of one modality, of one image column, or of several modalities.
+    """The model of one branch.
 
-    Training, checkpoints, export and serving all go through these calls::
+    It reads the columns of one modality, one image column, or columns of several modalities.
+
+    Training, checkpoints, export and serving all use these methods::
 
         model = TextModel("text", ("title_text",), task)
         out_of_fold = model.fit(rows, settings, min_completeness=0.5)
@@ -59,7 +61,7 @@ class BranchModel(ABC):
         model.load(directory)
         votes = model.predict(features, min_completeness=0.5)
 
-    A new branch overrides `inputs`. It may override `predictor_class`, and `completeness`. Its entry in
+    A new branch overrides `inputs`. It may also override `predictor_class` and `completeness`. An entry in
     ``branches/registry.py`` makes it known.
 
     Parameters
@@ -67,7 +69,7 @@ class BranchModel(ABC):
     name
         Name in logs, and directory in the artifact: ``text``, ``num``, ``cat``, ``img/<column>``.
     columns
-        Feature columns.
+        Columns that the branch reads.
     task
         Problem type and number of outputs.
     """
@@ -79,60 +81,63 @@ class BranchModel(ABC):
         self._predictor: BranchPredictor | None = None
 
     def renamed(self, name: str) -> Self:
-        """Return this model under another name."""
+        """Return a copy of this model with another name."""
         other = copy.copy(self)
         other.name = name
         return other
 
     def completeness(self, features: Features) -> np.ndarray:
-        """Return the share of filled cells of each row among `columns`, float (rows,)."""
+        """Return the share of each row's cells that are filled, among the branch's columns, float (rows,)."""
         return np.mean([features.filled(column) for column in self.columns], axis=0)
 
     @property
     def predictor_class(self) -> type[BranchPredictor]:
-        """The class of the predictor."""
+        """The class that fits the models of this branch and predicts with them."""
         return AutoGluonPredictor
 
     @abstractmethod
     def inputs(self, features: Features) -> Inputs:
-        """Return the columns that the predictor gets, one row per row of `features`."""
+        """Return the columns that the predictor gets, with one row for each row of `features`."""
 
     def informed(self, features: Features, min_completeness: float) -> np.ndarray:
-        """Return the rows that have a vote, bool (rows,). A row without any filled cell never has one.
+        """Return which rows have enough filled cells for a vote, bool (rows,).
+
+        A row without any filled cell never has a vote.
 
         Parameters
         ----------
         features
             Features of the rows.
         min_completeness
-            Least share of filled cells.
+            Least share of filled cells that a row needs.
         """
         share = self.completeness(features)
         return (share > 0) & (share >= min_completeness - 1e-9)
 
     def fit(self, rows: TrainingRows, settings: FitSettings, *, min_completeness: float) -> np.ndarray:
-        """Fit once per fold and once on all rows.
+        """Fit the branch's models. Return votes on the training rows, each by a model that was not fitted to the row.
 
         Parameters
         ----------
         rows
             Training rows.
         settings
-            Settings of the fit.
+            Models to fit, time limit and everything else that the fit takes.
         min_completeness
             See `informed`.
 
         Returns
         -------
         numpy.ndarray
-            Out-of-fold votes: float32 (rows, n + 1), or float64 (rows, 2) for a regression.
+            Votes on the training rows, each by a model that was not fitted to the row: float32 (rows, n + 1), or
+            float64 (rows, 2) for a regression.
 
         Raises
         ------
         UserError
-            The rows that have a vote have fewer than two classes, or fewer than two numbers.
+            The rows that have a vote all have the same class, or the same number.
         Stopped
-            The stop was asked, and the state of the fit is saved.
+            A stop was requested, and the state of the fit is saved.
         """
         started = time.monotonic()
         informed = self.informed(rows.features, min_completeness)
@@ -146,7 +151,7 @@ class BranchModel(ABC):
         return self._votes(out_of_fold, informed)
 
     def predict(self, features: Features, *, min_completeness: float) -> np.ndarray:
-        """Return the votes of new rows, as `fit` does."""
+        """Return the votes on new rows, float32 (rows, n + 1), or float64 (rows, 2) for a regression."""
         assert self._predictor is not None
         informed = self.informed(features, min_completeness)
         predictions = np.zeros((int(informed.sum()), self.task.outputs), dtype=self.task.dtype)
@@ -156,7 +161,10 @@ class BranchModel(ABC):
         return self._votes(predictions, informed)
 
     def _votes(self, predictions: np.ndarray, informed: np.ndarray) -> np.ndarray:
-        """Return the votes, (rows, n + 1), from the predictions of the rows that have one."""
+        """Return the votes on all rows, (rows, n + 1).
+
+        `predictions` are for the `informed` rows, and other rows have no vote.
+        """
         votes = np.zeros((len(informed), self.task.outputs + 1), dtype=self.task.dtype)
         votes[informed, : self.task.outputs] = predictions
         votes[~informed, self.task.outputs] = 1.0
@@ -168,5 +176,5 @@ class BranchModel(ABC):
         self._predictor.save(directory)
 
     def load(self, directory: Path, engine: Engine = Engine.AUTO) -> None:
-        """Read the files that `save` wrote. `engine` runs fine-tuned networks."""
+        """Read the files that `save` wrote. `engine` is the library that runs fine-tuned networks."""
         self._predictor = self.predictor_class.load(directory, engine)

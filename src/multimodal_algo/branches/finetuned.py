@@ -1,4 +1,4 @@
-"""Branches whose networks are fine-tuned on the raw cells, by AutoGluon's ``MultiModalPredictor``."""
+"""Branches that fine-tune a network on the texts and images themselves, with AutoGluon's ``MultiModalPredictor``."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from multimodal_algo.predictors.inputs import Column, Inputs, objects
 
 
 class _FineTunedModel(BranchModel):
-    """A branch whose inputs are the cells of its columns, images as JPEGs."""
+    """A branch that gives its predictor the cells themselves instead of vectors. Images are JPEGs."""
 
     @property
     def predictor_class(self) -> type[BranchPredictor]:
-        """See `BranchModel.predictor_class`."""
+        """The class that fine-tunes the networks of this branch, see `BranchModel.predictor_class`."""
         from multimodal_algo.predictors.finetune.predictor import FineTunedPredictor  # other servers do without it
 
         return FineTunedPredictor
 
     def inputs(self, features: Features) -> Inputs:
-        """See `BranchModel.inputs`."""
+        """Return the cells of the branch's columns, see `BranchModel.inputs`."""
         columns: dict[str, Column] = {c: features.cells[c] for c in self.columns if c in features.cells}
         for column in self.columns:
             if modality_of(column) is Modality.IMAGE:
@@ -36,24 +36,28 @@ class _FineTunedModel(BranchModel):
 
 
 def _cell(images: list[bytes]) -> bytes | list[bytes] | None:
-    """Return the images of a row as AutoMM takes them."""
+    """Return the images of one cell in the form that AutoMM takes: one image, a list of several, or None."""
     return images if len(images) > 1 else next(iter(images), None)
 
 
 class FineTunedTextModel(_FineTunedModel, TextModel):
-    """The text columns, with a sentence network that is fine-tuned."""
+    """The branch of all text columns with a fine-tuned sentence network."""
 
 
 class FineTunedImageModel(_FineTunedModel, ImageModel):
-    """One image column, with an image network that is fine-tuned.
+    """The branch of one image column with a fine-tuned image network.
 
-    It sees the first of several images in a cell, or as many as ``model.timm_image.max_image_num_per_column`` says.
+    If a cell has several images, the network sees the first one, or as many as the setting
+    ``model.timm_image.max_image_num_per_column`` says.
     """
 
 
 class EarlyFusionModel(_FineTunedModel, JointModel):
-    """All columns, with one network that is fine-tuned end to end. A row has a vote where no modality is missing."""
+    """The branch of all columns with one network that is fine-tuned end to end.
+
+    It votes on rows that lack no modality.
+    """
 
     def completeness(self, features: Features) -> np.ndarray:
-        """Return the least share of filled cells among the modalities, float (rows,)."""
+        """Return the share of filled cells in the emptiest modality of each row, float (rows,)."""
         return np.asarray(self.shares(features).min(axis=0))

@@ -8,9 +8,9 @@ from multimodal_algo.predictors.inputs import VECTOR, Inputs
 
 
 class ImageModel(BranchModel):
-    """One image column. Ingest has made vectors of its images, in training and in serving."""
+    """The branch of one image column. It reads the vectors that ingest (the reading of rows) has made of the images."""
 
     def inputs(self, features: Features) -> Inputs:
-        """Return the image vectors."""
+        """Return the column of image vectors, see `BranchModel.inputs`."""
         (column,) = self.columns
         return Inputs({column + VECTOR: features.vectors[column]}, len(features))

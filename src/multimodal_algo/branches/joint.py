@@ -1,4 +1,4 @@
-"""The branch of columns of several modalities in one model. It learns what no single modality shows."""
+"""The branch that reads columns of several modalities in one model, to learn what no single modality shows."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from multimodal_algo.predictors.inputs import Column, Inputs
 
 
 class JointModel(BranchModel):
-    """Columns of several modalities. A row has a vote where enough cells are filled in two of them.
+    """The branch of columns of several modalities.
 
-    The model learns from rows that lack a modality too. There it sees that the modality is missing: ``""`` and no
-    vector for a text, no vector for an image, NaN for a number, and ``unknown`` for a category.
+    It votes on a row if at least two modalities have enough filled cells.
+
+    The model also learns from rows that lack a modality. There it gets ``""`` and no vector for a text, no vector for
+    an image, NaN for a number, and ``unknown`` for a category.
     """
 
     def __init__(self, name: str, columns: tuple[str, ...], task: Task) -> None:
@@ -32,15 +34,15 @@ class JointModel(BranchModel):
         self._parts += [ImageModel(name, (c,), task) for c in columns if modality_of(c) is Modality.IMAGE]
 
     def completeness(self, features: Features) -> np.ndarray:
-        """Return the share of filled cells in the modality with the second largest share, float (rows,)."""
+        """Return the share of filled cells in the second fullest modality of each row, float (rows,)."""
         return np.sort(self.shares(features), axis=0)[-2]
 
     def shares(self, features: Features) -> np.ndarray:
-        """Return the share of filled cells in each modality, float (modalities, rows)."""
+        """Return the share of filled cells of each modality in each row, float (modalities, rows)."""
         return np.array([part.completeness(features) for part in self._parts])
 
     def inputs(self, features: Features) -> Inputs:
-        """Return the inputs of all modalities, side by side."""
+        """Return the columns of all modalities together, see `BranchModel.inputs`."""
         columns = {name: column for part in self._parts for name, column in _columns(part, features).items()}
         return Inputs(columns, len(features))
 

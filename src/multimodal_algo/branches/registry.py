@@ -1,6 +1,6 @@
-"""The branches, each declared once. A new branch is one `BranchSpec` and its model.
+"""The list of all branches, each declared once. A new branch is one `BranchSpec` and its model class.
 
-`Branch` in ``config/recipes.py`` has the names, which recipes and artifacts use.
+The names of the branches are in the enumeration `Branch` of ``config/recipes.py``, for recipes and artifacts.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ class BranchSpec:
     branch
         Name of the branch.
     model
-        Class of its models.
+        Class of the branch's models.
     columns
-        Choice of its columns.
+        Function that chooses the branch's columns from a schema.
     effort
-        Share of the budget, relative to the other branches.
+        Weight by which the branch gets its share of the time for fitting.
     networks
-        Modalities whose networks are fine-tuned. Empty for a branch that AutoGluon fits to vectors and cells.
+        Modalities whose networks the branch fine-tunes. Empty for a branch that AutoGluon fits to vectors and cells.
     image_folder
-        Folder in the artifact of a branch that has one model per image column. None for a branch that has one model.
+        Folder in the artifact, if the branch has one model per image column. None if the branch has one model.
     """
 
     branch: Branch
@@ -55,28 +55,28 @@ class BranchSpec:
 
     @property
     def is_fine_tuned(self) -> bool:
-        """Whether networks are fine-tuned, so that the model settings are AutoMM's dotted hyperparameters."""
+        """Whether the branch fine-tunes networks. Its model settings are then AutoMM's dotted hyperparameters."""
         return bool(self.networks)
 
     @property
     def sees_images(self) -> bool:
-        """Whether the models see the images themselves, and not only their vectors."""
+        """Whether the branch's models read the images themselves instead of their vectors."""
         return Modality.IMAGE in self.networks
 
 
 def _all_of(modality: Modality) -> Columns:
-    """Choose the columns of one modality."""
+    """Return a function that chooses all columns of one modality."""
     return lambda schema: schema.of(modality)
 
 
 def _numbers_and_categories(schema: FeatureSchema) -> tuple[str, ...]:
-    """Choose numbers and categories, where there are both."""
+    """Return the columns of numbers and of categories if a schema has both, otherwise nothing."""
     numbers, categories = schema.of(Modality.NUM), schema.of(Modality.CAT)
     return numbers + categories if numbers and categories else ()
 
 
 def _all_modalities(schema: FeatureSchema) -> tuple[str, ...]:
-    """Choose all columns, where there are texts or images and anything next to them.
+    """Return all columns if a schema has several modalities with texts or images among them, otherwise nothing.
 
     Each image column counts as a modality of its own.
     """
@@ -112,17 +112,17 @@ FINE_TUNED: Mapping[Branch, tuple[Modality, ...]] = {
 
 
 def is_fine_tuned(branch: str) -> bool:
-    """Whether the networks of `branch` are fine-tuned."""
+    """Whether `branch` fine-tunes networks."""
     return SPECS[Branch(branch)].is_fine_tuned
 
 
 def needs_pictures(branches: Iterable[str]) -> bool:
-    """Whether any of `branches` sees the images themselves, and not only their vectors."""
+    """Whether any of `branches` reads the images themselves instead of their vectors."""
     return any(SPECS[Branch(branch)].sees_images for branch in branches)
 
 
 def new_models(schema: FeatureSchema, task: Task, branches: Collection[Branch]) -> list[tuple[Branch, BranchModel]]:
-    """Return unfitted models of those of `branches` that `schema` has columns for, in the order of their votes."""
+    """Return an unfitted model of each of `branches` for which `schema` has columns, in the order of the votes."""
     models: list[tuple[Branch, BranchModel]] = []
     for branch, spec in SPECS.items():
         columns = spec.columns(schema) if branch in branches else ()
@@ -137,7 +137,7 @@ def new_models(schema: FeatureSchema, task: Task, branches: Collection[Branch]) 
 def load_model(
     branch: str, name: str, columns: tuple[str, ...], task: Task, directory: Path, engine: Engine = Engine.AUTO
 ) -> BranchModel:
-    """Return the model that was saved in `directory`. See `BranchModel` for the other parameters."""
+    """Return the branch model that was saved in `directory`. See `BranchModel` for the other parameters."""
     model_class = SPECS[Branch(branch)].model
     model = (
         TranslatedModel.of(model_class, name, columns, task, directory)

@@ -1,4 +1,4 @@
-"""The branches of the text columns: AutoGluon gets their words and the vectors of frozen networks, or vectors alone."""
+"""The branches of the text columns. One reads words and the vectors of frozen networks, the other only the vectors."""
 
 from __future__ import annotations
 
@@ -8,24 +8,28 @@ from multimodal_algo.predictors.inputs import VECTOR, Inputs
 
 
 class TextModel(BranchModel):
-    """The text columns. A missing text is ``""``. Ingest has made vectors of the texts, in training and in serving."""
+    """The branch of all text columns. A missing text is ``""``.
+
+    Ingest (the reading of rows) has made vectors of the texts.
+    """
 
     def inputs(self, features: Features) -> Inputs:
-        """Return the texts and their vectors."""
+        """Return the texts and their vectors, see `BranchModel.inputs`."""
         texts = {column: features.cells[column] for column in self.columns}
         return Inputs({**texts, **self.vectors(features)}, len(features))
 
     def vectors(self, features: Features) -> dict[str, VectorColumn]:
-        """Return the vectors of the texts, by the name that predictors know them by."""
+        """Return the columns of the texts' vectors, by the names under which predictors expect them."""
         return {column + VECTOR: features.vectors[column] for column in self.columns}
 
 
 class TextVectorsModel(TextModel):
-    """The text columns without their words.
+    """The branch of all text columns that reads only their vectors, and not their words.
 
-    With few rows, a model of words and vectors learns the words of its rows by heart. The fusion weighs both.
+    If there are few rows, a model that reads words learns these rows by heart. The fusion weighs this branch against
+    it.
     """
 
     def inputs(self, features: Features) -> Inputs:
-        """Return the vectors of the texts."""
+        """Return the vectors of the texts, see `BranchModel.inputs`."""
         return Inputs(self.vectors(features), len(features))

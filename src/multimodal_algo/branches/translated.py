@@ -1,4 +1,4 @@
-"""A model of a previous artifact, translated to the classes of the present job."""
+"""A model from a previous artifact whose predictions are translated to the classes of the present job."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ _STRENGTH = 0.1
 
 
 class TranslatedModel(BranchModel):
-    """A previous model whose predictions are translated to the present classes.
+    """A model of a previous job whose predictions are translated to the classes of the present job.
 
-    The translation is a softmax regression on the logarithms of the predictions. It starts from the predictions of the
-    shared classes as they are, and is drawn towards them. On few rows it changes nothing else.
+    The translation is a softmax regression on the logarithms of the predictions. It starts with the previous
+    predictions for the classes that both jobs have, and a penalty keeps it close to them. So with few rows it changes
+    little.
 
     Parameters
     ----------
     inner
-        The previous model.
+        The model of the previous job.
     name
-        Name of this model.
+        Name of this model in the present job.
     task
-        The present task.
+        Problem type and number of outputs of the present job.
     shared
         Index of each present class among the previous classes, int (n,). It is -1 for a new class.
     """
@@ -50,15 +51,15 @@ class TranslatedModel(BranchModel):
         self._map: Linear | None = None
 
     def completeness(self, features: Features) -> np.ndarray:
-        """See `BranchModel.completeness`."""
+        """Return the share of each row's cells that are filled, see `BranchModel.completeness`."""
         return self._inner.completeness(features)
 
     def inputs(self, features: Features) -> Inputs:
-        """See `BranchModel.inputs`."""
+        """Return the columns that the previous model gets, see `BranchModel.inputs`."""
         return self._inner.inputs(features)
 
     def fit_translation(self, rows: TrainingRows, *, min_completeness: float) -> np.ndarray:
-        """Fit the translation. Return out-of-fold votes, as `BranchModel.fit` does."""
+        """Fit the translation to the present classes. Return out-of-fold votes like `BranchModel.fit`."""
         predictions, informed = self._inner_predictions(rows.features, min_completeness)
         targets, folds = rows.targets[informed], rows.folds[informed]
         out_of_fold = np.empty((len(targets), self.task.outputs), dtype=np.float32)
@@ -70,7 +71,7 @@ class TranslatedModel(BranchModel):
         return self._votes(out_of_fold, informed)
 
     def _inner_predictions(self, features: Features, min_completeness: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the previous model's predictions, float32 (voting rows, n), and the rows that have a vote, bool."""
+        """Return the previous model's predictions, float32 (voting rows, n), and which rows these are, bool (rows,)."""
         votes = self._inner.predict(features, min_completeness=min_completeness)
         informed = votes[:, -1] < 0.5
         return votes[informed, :-1], informed
@@ -92,20 +93,23 @@ class TranslatedModel(BranchModel):
         return softmax(scores + self._offsets(predictions)).astype(np.float32)
 
     def _offsets(self, predictions: np.ndarray) -> np.ndarray:
-        """Return the logarithms of the predictions of shared classes. A new class gets the average of all classes."""
+        """Return logarithms of the previous predictions for each present class, float32 (rows, n).
+
+        A new class gets the logarithm of an even share.
+        """
         offsets = np.full((len(predictions), len(self._shared)), -np.log(predictions.shape[1]), dtype=np.float32)
         known = self._shared >= 0
         offsets[:, known] = np.log(np.maximum(predictions[:, self._shared[known]], _FLOOR))
         return offsets
 
     def predict(self, features: Features, *, min_completeness: float) -> np.ndarray:
-        """See `BranchModel.predict`."""
+        """Return the votes on new rows with the present classes, see `BranchModel.predict`."""
         assert self._map is not None
         predictions, informed = self._inner_predictions(features, min_completeness)
         return self._votes(self._translated(self._map, predictions), informed)
 
     def save(self, directory: Path) -> None:
-        """See `BranchModel.save`."""
+        """Write the previous model and the translation into `directory`, see `BranchModel.save`."""
         assert self._map is not None
         directory.mkdir(parents=True, exist_ok=True)
         task = self._inner.task
@@ -115,14 +119,16 @@ class TranslatedModel(BranchModel):
         self._inner.save(directory / _MODEL)
 
     def load(self, directory: Path, engine: Engine = Engine.AUTO) -> None:
-        """See `BranchModel.load`."""
+        """Read the previous model and the translation, see `BranchModel.load`."""
         with np.load(directory / _MAP) as stored:
             self._map = Linear(stored["weights"], stored["bias"])
         self._inner.load(directory / _MODEL, engine)
 
     @classmethod
     def of(cls, inner: type[BranchModel], name: str, columns: tuple[str, ...], task: Task, directory: Path) -> Self:
-        """Return the model in `directory`, whose files `load` has still to read.
+        """Return the translated model that is stored in `directory`.
+
+        The caller must then call `load` to read its files.
 
         Parameters
         ----------
@@ -131,7 +137,7 @@ class TranslatedModel(BranchModel):
         name, columns, task
             See `BranchModel`.
         directory
-            Directory of the model.
+            Directory that `save` wrote.
         """
         description = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
         previous = inner(name, columns, Task(description["problem_type"], description["outputs"]))

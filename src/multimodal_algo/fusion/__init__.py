@@ -1,1 +1,1 @@
-"""From the votes of the branches to one calibrated prediction."""
+"""The fusion: it combines the votes of all branches into one calibrated prediction."""

@@ -1,4 +1,4 @@
-"""Temperature scaling (Guo et al., 2017, "On Calibration of Modern Neural Networks")."""
+"""Calibration by temperature scaling (Guo et al., 2017, "On Calibration of Modern Neural Networks")."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _MOST_STEPS, _TOLERANCE, _TINY = 50, 1e-6, 1e-9
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return the temperature, from 0.05 to 20, that makes ``softmax(logits / temperature)`` most likely.
+    """Return the temperature, from 0.05 to 20, for which ``softmax(logits / temperature)`` fits the labels best.
 
-    Targets are smoothed as Platt does (1999, "Probabilistic Outputs for Support Vector Machines"). One more row is
-    divided evenly among all classes. Without it, perfectly separated rows drive the temperature to 0. Where there are
-    many scores, evenly spaced rows stand for all of them.
+    Labels are smoothed as Platt does (1999, "Probabilistic Outputs for Support Vector Machines"): one more row is
+    added, which belongs evenly to all classes. Without it, perfectly separated rows would drive the temperature to 0.
+    If there are many scores, evenly spaced rows stand for all of them.
 
     Parameters
     ----------
     logits
-        Out-of-fold scores, float (rows, n).
+        Scores of rows that the models were not fitted to, float (rows, n).
     labels
         Class indices, int (rows,).
     """
@@ -48,7 +48,10 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _moments(logits: np.ndarray, inverse: float) -> tuple[float, float]:
-    """Return the mean of the scores under their softmax at ``1 / temperature``, and their variance within a row."""
+    """Return mean and variance of a row's scores, averaged over rows.
+
+    Weights are the softmax at temperature 1 / `inverse`.
+    """
     weights = np.exp(logits * np.asarray(inverse, dtype=logits.dtype))
     totals = weights.sum(axis=1)
     weights *= logits
@@ -58,12 +61,12 @@ def _moments(logits: np.ndarray, inverse: float) -> tuple[float, float]:
 
 
 def smoothed_log_loss(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the `log_loss` with one more row, which is divided evenly among all classes."""
+    """Return the log-loss after one more row is added, which belongs evenly to all classes."""
     smoothing = 1.0 / (len(labels) + 1)
     even = -float(log_probabilities.mean())
     return (1 - smoothing) * log_loss(log_probabilities, labels) + smoothing * even
 
 
 def log_loss(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the mean negative log-probability of the true class."""
+    """Return the mean negative log-probability of each row's true class."""
     return float(-log_probabilities[np.arange(len(labels)), labels].mean())

@@ -1,4 +1,7 @@
-"""Combiners: they make one prediction of the votes of several branches. They are fitted to out-of-fold votes."""
+"""Combiners: each makes one prediction from the votes of several branches.
+
+Combiners are fitted to out-of-fold votes.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,9 @@ Tensors = Mapping[str, np.ndarray]
 
 
 class Combiner(ABC):
-    """Combines the votes of branches that all have one, (rows, branches, n).
+    """Combines the votes of several branches, (rows, branches, n), into one prediction per row. No vote may be missing.
 
-    For a classification the votes are probabilities, float32. For a regression n is 1, and they are numbers, float64.
+    For a classification, a vote is n probabilities, float32. For a regression, n is 1 and a vote is a number, float64.
     """
 
     name: ClassVar[str]
@@ -35,27 +38,27 @@ class Combiner(ABC):
     @classmethod
     @abstractmethod
     def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
-        """Fit to class indices, int (rows,), or numbers, float (rows,).
+        """Return a combiner that is fitted to votes and labels: class indices, int (rows,), or numbers, float (rows,).
 
-        `Pool`, `Stacker` and `Network` also learn shares of the classes, float32 (rows, n).
+        For `Pool`, `Stacker` and `Network`, labels may also be shares of the classes, float32 (rows, n).
         """
 
     @abstractmethod
     def predict(self, vectors: np.ndarray) -> np.ndarray:
-        """Return probabilities, float32 (rows, n), or numbers, float64 (rows, 1)."""
+        """Return combined probabilities, float32 (rows, n), or numbers, float64 (rows, 1)."""
 
     @abstractmethod
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return the tensors that `from_tensors` takes."""
+        """Return everything that was fitted, as named arrays for `from_tensors`."""
 
     @classmethod
     @abstractmethod
     def from_tensors(cls, tensors: Tensors) -> Self:
-        """Return the combiner that has these `tensors`."""
+        """Return the combiner whose method `tensors` returned these `tensors`."""
 
 
 class BestBranch(Combiner):
-    """The votes of the best branch: the one with the least log-loss, or squared error."""
+    """The combiner that takes the vote of one branch: the one with the least log-loss, or squared error."""
 
     name = "best branch"
 
@@ -64,7 +67,7 @@ class BestBranch(Combiner):
 
     @classmethod
     def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
-        """See `Combiner.fit`."""
+        """Find the best branch, see `Combiner.fit`."""
         if labels.dtype.kind == "f":
             losses = ((vectors[:, :, 0] - labels[:, None]) ** 2).mean(axis=0)
         else:
@@ -72,21 +75,21 @@ class BestBranch(Combiner):
         return cls(int(losses.argmin()))
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
-        """See `Combiner.predict`."""
+        """Return the votes of the best branch, see `Combiner.predict`."""
         return vectors[:, self._branch]
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """See `Combiner.tensors`."""
+        """Return the number of the best branch, see `Combiner.tensors`."""
         return {"branch": np.array([self._branch])}
 
     @classmethod
     def from_tensors(cls, tensors: Tensors) -> Self:
-        """See `Combiner.from_tensors`."""
+        """Return the combiner that is stored in `tensors`, see `Combiner.from_tensors`."""
         return cls(int(tensors["branch"][0]))
 
 
 class Mean(Combiner):
-    """The weighted mean of numbers, plus a constant, with the least squared error."""
+    """The combiner for regressions: a weighted mean of numbers plus a constant, with the least squared error."""
 
     name = "mean"
 
@@ -96,7 +99,10 @@ class Mean(Combiner):
 
     @classmethod
     def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
-        """See `Combiner.fit`. One row's worth of error draws each weight towards equal weights."""
+        """Fit weights and constant, see `Combiner.fit`.
+
+        A penalty as large as one row's error keeps the weights nearly equal.
+        """
         numbers = vectors[:, :, 0].astype(np.float64)
         centered, rest = numbers - numbers.mean(axis=0), labels - labels.mean()
         even = np.full(numbers.shape[1], 1.0 / numbers.shape[1])
@@ -106,21 +112,24 @@ class Mean(Combiner):
         return cls(weights, np.array([bias]))
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
-        """See `Combiner.predict`."""
+        """Return the weighted mean of the votes, see `Combiner.predict`."""
         return (vectors[:, :, 0] @ self._weights)[:, None] + self._bias
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """See `Combiner.tensors`."""
+        """Return weights and constant, see `Combiner.tensors`."""
         return {"weights": self._weights, "bias": self._bias}
 
     @classmethod
     def from_tensors(cls, tensors: Tensors) -> Self:
-        """See `Combiner.from_tensors`."""
+        """Return the combiner that is stored in `tensors`, see `Combiner.from_tensors`."""
         return cls(tensors["weights"], tensors["bias"])
 
 
 class Average(Combiner):
-    """The weighted mean of probabilities with the greatest likelihood, found by expectation maximisation."""
+    """The combiner that takes a weighted mean of probabilities.
+
+    Expectation maximisation finds the most likely weights.
+    """
 
     name = "average"
 
@@ -129,7 +138,7 @@ class Average(Combiner):
 
     @classmethod
     def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
-        """See `Combiner.fit`."""
+        """Fit the weights, see `Combiner.fit`."""
         chosen = vectors[np.arange(len(labels)), :, labels].astype(np.float64) + 1e-9
         weights = np.full(vectors.shape[1], 1.0 / vectors.shape[1])
         for _ in range(_ROUNDS):
@@ -137,24 +146,25 @@ class Average(Combiner):
         return cls(weights.astype(np.float32))
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
-        """See `Combiner.predict`."""
+        """Return the weighted mean of the votes, see `Combiner.predict`."""
         return np.einsum("rbn,b->rn", vectors, self._weights).astype(np.float32)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """See `Combiner.tensors`."""
+        """Return the weights, see `Combiner.tensors`."""
         return {"weights": self._weights}
 
     @classmethod
     def from_tensors(cls, tensors: Tensors) -> Self:
-        """See `Combiner.from_tensors`."""
+        """Return the combiner that is stored in `tensors`, see `Combiner.from_tensors`."""
         return cls(tensors["weights"])
 
 
 class Pool(Combiner):
-    """The logarithmic opinion pool: a weight per branch and a bias per class. No weight is below 0.
+    """The combiner that adds up the logarithms of the votes, with a weight for each branch and a bias for each class.
 
-    The out-of-fold vote of a branch that learns noise is slightly worse than chance: its training rows lack exactly
-    the rows of the fold. A negative weight would take this for knowledge, which does not hold for new rows.
+    It is known as the logarithmic opinion pool. No weight is below 0. If a branch learns only noise, its out-of-fold
+    votes are slightly worse than chance, because its training rows lack exactly the rows of the fold. A negative weight
+    would treat this as knowledge, which new rows do not confirm.
     """
 
     name = "pool"
@@ -165,15 +175,19 @@ class Pool(Combiner):
 
     @classmethod
     def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
-        """See `Combiner.fit`. One row's worth of loss draws weights towards equal weights, and biases towards 0."""
+        """Fit weights and biases, see `Combiner.fit`.
+
+        A penalty as large as one row's loss keeps the weights nearly equal and the biases near 0.
+        """
         rows, with_bias = cls.sample(*vectors.shape)
         return cls.fit_sample(vectors[rows], labels[rows], with_bias=with_bias)
 
     @staticmethod
     def sample(rows: int, branches: int, classes: int) -> tuple[np.ndarray, bool]:
-        """Return the rows that suffice for the fit, int (n,), and whether they suffice for biases.
+        """Return row positions that suffice for the fit, int (n,), and whether they also suffice for the biases.
 
-        Of many votes, a sample of the rows suffices for the weights. With too few of them for each class, biases are 0.
+        If there are many votes, a sample of the rows suffices for the weights. If the sample has too few rows of each
+        class, the biases stay 0.
         """
         size = branches * classes
         with_bias = rows * size <= _MOST_FITTED or _MOST_FITTED // size >= _ROWS_PER_BIAS * classes
@@ -181,7 +195,7 @@ class Pool(Combiner):
 
     @classmethod
     def fit_sample(cls, vectors: np.ndarray, labels: np.ndarray, *, with_bias: bool) -> Self:
-        """Fit to what `sample` chose."""
+        """Fit weights, and biases if `with_bias`, to the rows that `sample` chose."""
         logs = np.ascontiguousarray(centered_logs(vectors).swapaxes(0, 1))
         kept = np.arange(vectors.shape[1])
         while True:
@@ -202,22 +216,25 @@ class Pool(Combiner):
         return PoolLoss(torch.from_numpy(logs), torch.from_numpy(labels), even, pull, with_bias).minimise()
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
-        """See `Combiner.predict`."""
+        """Return the combined probabilities, see `Combiner.predict`."""
         logits = np.einsum("rbn,b->rn", centered_logs(vectors), self.weights) + self.bias
         return softmax(logits).astype(np.float32)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """See `Combiner.tensors`."""
+        """Return weights and biases, see `Combiner.tensors`."""
         return {"weights": self.weights, "bias": self.bias}
 
     @classmethod
     def from_tensors(cls, tensors: Tensors) -> Self:
-        """See `Combiner.from_tensors`."""
+        """Return the combiner that is stored in `tensors`, see `Combiner.from_tensors`."""
         return cls(tensors["weights"], tensors["bias"])
 
 
 class Stacker(Combiner):
-    """Softmax regression on all logarithms: the vote for one class may count for another class."""
+    """The combiner that is a softmax regression on the logarithms of all votes.
+
+    A vote for one class may count for another.
+    """
 
     name = "stacker"
 
@@ -226,20 +243,20 @@ class Stacker(Combiner):
 
     @classmethod
     def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
-        """See `Combiner.fit`."""
+        """Fit the softmax regression, see `Combiner.fit`."""
         return cls(fit_linear(_blocks(vectors), labels, n_classes=vectors.shape[2], strength=_STRENGTH))
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
-        """See `Combiner.predict`."""
+        """Return the combined probabilities, see `Combiner.predict`."""
         return softmax(self._linear.scores(_blocks(vectors))).astype(np.float32)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """See `Combiner.tensors`."""
+        """Return the weights of the regression, see `Combiner.tensors`."""
         return {"weights": self._linear.weights, "bias": self._linear.bias}
 
     @classmethod
     def from_tensors(cls, tensors: Tensors) -> Self:
-        """See `Combiner.from_tensors`."""
+        """Return the combiner that is stored in `tensors`, see `Combiner.from_tensors`."""
         return cls(Linear(tensors["weights"], tensors["bias"]))
 
 

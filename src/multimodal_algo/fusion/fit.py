@@ -1,4 +1,4 @@
-"""The choice of a fusion on held-out rows, and its fit to all rows."""
+"""The choice of a fusion: combiners are compared on held-out rows, and the best are fitted to all rows."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ _MOST_STACKER_WEIGHTS = 250_000
 
 @dataclass(frozen=True)
 class Choice:
-    """The losses of the combiners on rows that they were not fitted to.
+    """The result of a comparison of combiners on held-out rows.
 
     Parameters
     ----------
     losses
-        Loss of each branch alone, each combiner and each blend of combiners, by name.
+        Loss of each branch alone, each combiner and each blend (mean of combiners), by name.
     chosen
-        Name of the blend that ships.
+        Name of the combiner or blend that goes into the artifact.
     """
 
     losses: Mapping[str, float]
@@ -62,7 +62,7 @@ def fit_fusion(
     budget: Budget,
     held_out: HeldOut | None = None,
 ) -> tuple[Fusion, np.ndarray, Choice]:
-    """Choose a blend of combiners on held-out rows, and fit it to all rows.
+    """Choose the combiner, or the mean of several, that is best on held-out rows. Fit it to all rows.
 
     Parameters
     ----------
@@ -71,22 +71,22 @@ def fit_fusion(
     branches
         The columns of each branch, in the order of the votes.
     selector
-        The comparison.
+        Compares predictions according to the chosen metric.
     settings
         How the combiners are fitted.
     budget
-        Deadline. At its end the network's epochs are cut short, or the network is left out.
+        Deadline. When it is near, the fusion network gets fewer epochs, or is left out.
     held_out
-        Rows of the validation channel. They decide in place of the folds.
+        Rows of the validation channel. If given, the comparison uses them instead of the folds.
 
     Returns
     -------
     fusion
-        The fusion that ships.
+        The fusion for the artifact.
     predictions
-        Held-out predictions, (rows, n), for `held_out` if it is given, otherwise for `rows`.
+        Predictions for held-out rows, (rows, n): for `held_out` if it is given, otherwise for `rows`.
     choice
-        The losses, and the name of the blend that ships.
+        The losses of all combiners, and the name of the chosen one.
     """
     with _single_threads() as cores, ThreadPoolExecutor(cores) as threads:
         return _Fit(rows, branches, selector, settings, budget, held_out, threads).run()
@@ -94,7 +94,10 @@ def fit_fusion(
 
 @contextmanager
 def _single_threads() -> Iterator[int]:
-    """Use one thread for each operation, whose arrays are small, and yield how many may run at the same time."""
+    """Let each operation use one thread inside the block, because its arrays are small.
+
+    Yield the number of cores, on which that many operations can run at the same time.
+    """
     cores = torch.get_num_threads()
     with one_thread(), threadpool_limits(1, user_api="blas"):
         yield cores
@@ -102,7 +105,7 @@ def _single_threads() -> Iterator[int]:
 
 @dataclass(frozen=True)
 class _Fit:
-    """See `fit_fusion`."""
+    """The choice of a fusion. See `fit_fusion` for the fields."""
 
     rows: OutOfFold
     branches: Mapping[str, Sequence[str]]
@@ -113,7 +116,7 @@ class _Fit:
     threads: ThreadPoolExecutor
 
     def run(self) -> tuple[Fusion, np.ndarray, Choice]:
-        """Compare the candidates on held-out rows, choose the best, and fit it to all rows."""
+        """Compare all candidates on held-out rows, choose the best one, and fit it to all rows."""
         predictions = self._held_out_predictions()
         names, choice = self._choose(predictions)
         combinations = self._combinations([COMBINERS[name] for name in names])
@@ -132,7 +135,7 @@ class _Fit:
 
     @cached_property
     def _patterns(self) -> list[Pattern]:
-        """The patterns of the rows, and those that are left when a modality is missing."""
+        """The sets of branches that need a combination: those that vote on a row, or would if it lacked a modality."""
         present = [*patterns_of(self.rows.votes), *patterns_of(self._measured.votes)]
         return sorted({*present, *without_each(self._columns)})
 
@@ -155,7 +158,7 @@ class _Fit:
         ]
 
     def _held_out_predictions(self) -> dict[str, np.ndarray]:
-        """Return the predictions of each combiner, (rows, n), each by a fit without the row."""
+        """Return the held-out predictions of each combiner, (rows, n). No row was in the fit that predicts it."""
         if self.selector.task.is_regression:
             return self._predictions(_FOR_NUMBERS)
         if self._most_votes == 1:
@@ -178,7 +181,10 @@ class _Fit:
         )
 
     def _stacker_gains(self) -> bool:
-        """Return whether a stacker may gain. One that takes long is first fitted to the rows of one split."""
+        """Return whether it is worth fitting a `Stacker` everywhere.
+
+        If that takes long, a stacker is first fitted to the rows of one split, and compared with the pool there.
+        """
         votes, split = self.rows.votes, self._splits[0]
         if votes.branches * votes.outputs**2 > _MOST_STACKER_WEIGHTS:
             return False
@@ -205,7 +211,7 @@ class _Fit:
         return predictions
 
     def _combinations(self, combiners: Sequence[type[Combiner]]) -> dict[Pattern, list[Combiner]]:
-        """Return combiners that are fitted to all rows."""
+        """Return for each pattern (set of voting branches) the combiners, fitted to all rows."""
         patterns = with_fallbacks(self._patterns, self._columns)
         parts = self.threads.map(lambda pattern: self._final.fitted([pattern], combiners), patterns)
         return {pattern: fitted for part in parts for pattern, fitted in part.items()}

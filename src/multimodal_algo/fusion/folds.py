@@ -1,4 +1,4 @@
-"""Stratified folds that all branches share, and the rows that the fusion is fitted to and measured on."""
+"""The folds that all branches share, and the rows with votes that the fusion learns from and is measured on."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _LARGE_GROUP = 10
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Rows that no branch was fitted to.
+    """Rows that no branch was fitted to, with the votes on them.
 
     Parameters
     ----------
     votes
-        Votes of the branches.
+        Votes of the branches on these rows.
     targets
         Class indices, int (rows,), or numbers, float (rows,).
     """
@@ -30,18 +30,18 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """Training rows with out-of-fold votes: each vote comes from a fit without the row's fold.
+    """Training rows with out-of-fold votes: the model behind each vote was fitted without the row's fold.
 
     Parameters
     ----------
     votes
-        Votes of the branches.
+        Votes of the branches on these rows.
     targets
         Class indices, int (rows,), or numbers, float (rows,).
     folds
         Fold of each row, int (rows,).
     soft_labels
-        Shares of the classes that a teacher gives, float32 (rows, n). None without a teacher.
+        Class probabilities from a teacher model, float32 (rows, n). None without a teacher.
     """
 
     votes: Votes
@@ -51,20 +51,20 @@ class OutOfFold:
 
     @property
     def learned(self) -> np.ndarray:
-        """The soft labels, or the targets without a teacher."""
+        """The labels to learn from: the teacher's probabilities, or the targets if there is no teacher."""
         return self.targets if self.soft_labels is None else self.soft_labels
 
     def take(self, rows: np.ndarray) -> OutOfFold:
-        """Return the rows at these positions alone."""
+        """Return only the rows at these positions."""
         soft_labels = None if self.soft_labels is None else self.soft_labels[rows]
         return OutOfFold(self.votes.take(rows), self.targets[rows], self.folds[rows], soft_labels)
 
 
 def stratified_folds(targets: np.ndarray, count: int, seed: int, groups: np.ndarray | None = None) -> np.ndarray:
-    """Deal the rows of each class, or of numbers of about the same size, to the folds in turn.
+    """Deal rows to folds so that each fold gets the same share of each class, or of small and large numbers.
 
-    Unlike scikit-learn's ``StratifiedKFold`` it takes classes with fewer rows than folds. The turn goes on from
-    class to class, so that folds stay equally large.
+    Rows are dealt to the folds in turn, like cards, one class after the other, so that all folds are equally large.
+    Unlike scikit-learn's ``StratifiedKFold``, this also works for classes with fewer rows than there are folds.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def stratified_folds(targets: np.ndarray, count: int, seed: int, groups: np.ndar
     count
         Number of folds.
     seed
-        Seed of the order within a class.
+        Seed of the random order of the rows of a class.
     groups
         Group of each row, int (rows,). All rows of a group lie in one fold.
 
@@ -96,7 +96,10 @@ def stratified_folds(targets: np.ndarray, count: int, seed: int, groups: np.ndar
 
 
 def _balanced_groups(strata: np.ndarray, group: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Return the fold of each group, the largest first: the fold that has the fewest rows of the group's strata."""
+    """Return the fold of each group of rows, int64 (groups,).
+
+    The largest group is dealt first. Each group goes to the fold that has the fewest rows of the same classes so far.
+    """
     shuffled = np.random.default_rng(seed).permutation(int(group.max()) + 1)
     sizes = np.bincount(group)
     order = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
@@ -116,7 +119,7 @@ def _balanced_groups(strata: np.ndarray, group: np.ndarray, count: int, seed: in
 
 
 def _strata(targets: np.ndarray) -> np.ndarray:
-    """Return class indices, or the tenth of each number, int (rows,)."""
+    """Return class indices as they are, or for numbers the tenth of the sorted rows that each is in, int (rows,)."""
     if targets.dtype.kind != "f":
         return targets
     ranks = np.argsort(np.argsort(targets, kind="stable"), kind="stable")

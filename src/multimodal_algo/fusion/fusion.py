@@ -1,8 +1,8 @@
-"""The fusion: from the votes of the branches to one calibrated prediction.
+"""The fusion: it combines the votes of the branches into one calibrated prediction.
 
-Combiners are compared on rows that they were not fitted to. The best combiner ships, or the mean of the best ones. On
-these rows it is never worse than the best branch alone. A row in which a modality is missing gets a combination that
-was fitted without that modality.
+Combiners are compared on rows that they were not fitted to. The best one goes into the artifact, or the mean of the
+best ones. On these rows it is never worse than the best branch alone. A row that lacks a modality gets a combination
+that was fitted without this modality.
 """
 
 from __future__ import annotations
@@ -27,21 +27,22 @@ COMBINERS: Mapping[str, type[Combiner]] = {
 
 
 class Fusion:
-    """Fitted combiners by pattern, and the last step.
+    """A fitted fusion: combiners for each pattern (the set of branches that vote on a row), and the calibration.
 
-    `fit.fit_fusion` chooses and fits one.
+    `fit.fit_fusion` chooses and fits it.
 
     Parameters
     ----------
     combinations
-        Fitted combiners by pattern. Their mean is the prediction. A row of another pattern gets the largest pattern
-        inside its own.
+        Fitted combiners for each pattern. The mean of their predictions counts. A row with another pattern uses the
+        largest known pattern among its voting branches.
     prior
-        Share of each class, float32 (n,), or the mean number, float64 (1,): the prediction where no branch has a vote.
+        Share of each class, float32 (n,), or the mean number, float64 (1,). It is the prediction if no branch has a
+        vote.
     finish
-        The last step. None for a regression.
+        The calibration, which is the last step. None for a regression.
     partial
-        Patterns of which rows of exactly this pattern alone get the combination, see `partial_patterns`.
+        Patterns whose combination is only for rows with exactly this pattern, see `partial_patterns`.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Fusion:
         self.finish = finish
 
     def predict(self, votes: Votes) -> np.ndarray:
-        """Return calibrated probabilities, float32 (rows, n), or numbers, float64 (rows, 1)."""
+        """Return the calibrated predictions: probabilities, float32 (rows, n), or numbers, float64 (rows, 1)."""
         predictions = np.tile(self.prior, (len(votes), 1))
         for row_pattern in patterns_of(votes):
             pattern = self._combination_for(row_pattern)
@@ -70,14 +71,14 @@ class Fusion:
         return predictions if self.finish is None else self.finish(predictions)
 
     def _combination_for(self, row_pattern: Pattern) -> Pattern | None:
-        """Return the pattern whose combination rows of `row_pattern` get. None without any."""
+        """Return the known pattern whose combiners rows with `row_pattern` use. Return None if no pattern suits."""
         if row_pattern in self._combinations:
             return row_pattern
         inside = [pattern for pattern in self._combinations.keys() - self._partial if set(pattern) <= set(row_pattern)]
         return max(sorted(inside), key=len, default=None)
 
     def save(self, path: Path) -> None:
-        """Write the fusion as safetensors."""
+        """Write the fusion to a file of the format safetensors."""
         from safetensors.numpy import save_file
 
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Rows that combiners are fitted to, and the fits to their patterns."""
+"""The rows that a fit of the fusion may see, and the combiners that are fitted to them."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ _COSTLY, _FREQUENT = 2e8, 0.1
 
 
 class KnownRows:
-    """Rows that combiners are fitted to.
+    """Rows that combiners may be fitted to, with the combiners that have been fitted to them.
+
+    Combiners are fitted for each pattern, which is the set of branches that vote on a row.
 
     Parameters
     ----------
     rows
         All training rows.
     positions
-        Positions of the rows that are known, int (m,).
+        Positions of the rows that the fits may see, int (m,).
     columns
-        The columns of each branch.
+        The columns that each branch reads.
     """
 
     def __init__(self, rows: OutOfFold, positions: np.ndarray, columns: Sequence[Sequence[str]]) -> None:
@@ -41,14 +43,14 @@ class KnownRows:
         self.networks: Mapping[Pattern, Network] = {}
 
     def suits(self, pattern: Pattern) -> bool:
-        """Return whether there are enough rows for a fit to a pattern of several branches."""
+        """Return whether there are enough rows to fit a combiner for this pattern (set of voting branches)."""
         is_partial = bool(partial_patterns([pattern], self._columns))
         return len(self._suiting(pattern)) >= (_LEAST_PARTIAL_ROWS if is_partial else _LEAST_ROWS)
 
     def fitted(self, patterns: Iterable[Pattern], combiners: Sequence[type[Combiner]]) -> dict[Pattern, list[Combiner]]:
-        """Return fitted combiners for each pattern that has enough rows.
+        """Return fitted combiners for each pattern (set of voting branches) that has enough rows.
 
-        Rows whose pattern has too few get what is left of it without the branches that lack a modality.
+        If a pattern has too few rows, a smaller pattern is fitted for them too: without branches that lack a modality.
         """
         fitted: dict[Pattern, list[Combiner]] = {}
         patterns = list(patterns)
@@ -62,9 +64,11 @@ class KnownRows:
         return fitted
 
     def fit(self, combiner: type[Combiner], pattern: Pattern) -> Combiner:
-        """Return a combiner that is fitted to a pattern. It is fitted once.
+        """Return a combiner that is fitted for a pattern (set of voting branches).
 
-        A pool stands for a network that does not gain, and for a stacker that is not worth its time.
+        Repeated calls return the same combiner.
+
+        A pool takes the place of a network that is not better, and of a stacker that takes too long.
         """
         if combiner is Network:
             # A network that has learned nothing is equal to its pool.
@@ -85,13 +89,13 @@ class KnownRows:
         return combiner.fit(self._rows.votes.probabilities(positions, pattern), labels[positions])
 
     def pool(self, pattern: Pattern) -> Pool:
-        """Return the pool of a pattern."""
+        """Return the pool (weighted product of votes) that is fitted for a pattern."""
         pool = self.fit(Pool, pattern)
         assert isinstance(pool, Pool)
         return pool
 
     def is_costly(self, pattern: Pattern) -> bool:
-        """Return whether a stacker takes seconds."""
+        """Return whether the fit of a stacker for this pattern takes seconds."""
         return len(self.positions) * len(pattern) * self._rows.votes.outputs**2 > _COSTLY
 
     def _is_frequent(self, pattern: Pattern) -> bool:
@@ -103,22 +107,25 @@ class KnownRows:
 
 
 def suiting(pattern: Pattern, votes: Votes, columns: Sequence[Sequence[str]]) -> np.ndarray:
-    """Return the rows that show what the votes of a pattern are worth, int (n,).
+    """Return the positions of the rows that show how much the votes of a pattern are worth, int (n,).
 
-    They have the pattern, or more votes. With a vote that lacks a modality, they have exactly the pattern.
+    On these rows at least the branches of the pattern vote. If one of these branches votes although a modality is
+    missing, only rows with exactly this pattern count.
     """
     return (rows_of if partial_patterns([pattern], columns) else rows_with)(pattern, votes)
 
 
 def with_fallbacks(patterns: Iterable[Pattern], columns: Sequence[Sequence[str]]) -> list[Pattern]:
-    """Return the patterns, and what is left of them without the branches that lack a modality.
+    """Return the patterns (sets of voting branches) and smaller ones to fall back to.
+
+    If a branch in a pattern votes although a modality is missing, the fallback is the pattern without such branches.
 
     Parameters
     ----------
     patterns
-        Patterns.
+        Patterns to begin with.
     columns
-        The columns of each branch.
+        The columns that each branch reads.
     """
     patterns = list(patterns)
     return list(dict.fromkeys([*patterns, *_without_partial_votes(partial_patterns(patterns, columns), columns)]))
@@ -134,6 +141,6 @@ def _without_partial_votes(partial: Iterable[Pattern], columns: Sequence[Sequenc
 
 
 def _without_widest(pattern: Pattern, columns: Sequence[Sequence[str]]) -> Pattern:
-    """Return the pattern without its branch of the most columns."""
+    """Return the pattern without the branch that reads the most columns."""
     widest = max(pattern, key=lambda branch: len(columns[branch]))
     return tuple(branch for branch in pattern if branch != widest)

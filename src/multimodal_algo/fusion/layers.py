@@ -1,4 +1,4 @@
-"""The layers of the fusion network, and their inputs."""
+"""The layers of the fusion network, and the scaling of its inputs."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ LINEAR = (0, 3, 6)
 
 
 def layer_sizes(branches: int, n_classes: int) -> list[tuple[int, int]]:
-    """Return the inputs and outputs of each linear layer."""
+    """Return the number of inputs and outputs of each linear layer of the fusion network."""
     width = branches * n_classes
     first, second = 2 * width // 3 + n_classes, width // 3 + n_classes
     return [(width, first), (first, second), (second, n_classes)]
 
 
 def first_layers(branches: int, n_classes: int, *, seed: int) -> nn.Sequential:
-    """Return the layers before training. The last one is 0, so that the network is equal to its pool.
+    """Return the untrained layers of the fusion network. The last layer is 0, so the untrained network equals its pool.
 
-    Dropout follows each hidden layer in training.
+    Training puts dropout after each hidden layer.
     """
     import torch  # serving does without it
     from torch import nn
@@ -45,5 +45,8 @@ def first_layers(branches: int, n_classes: int, *, seed: int) -> nn.Sequential:
 
 
 def scaled_logs(probabilities: np.ndarray) -> np.ndarray:
-    """Return logarithms of probabilities, float32 of the same shape: 0 for 1e-4 and less, 1 for a probability of 1."""
+    """Return logarithms of probabilities, scaled to lie between 0 and 1, float32 of the same shape.
+
+    A probability of 1e-4 or less becomes 0, and a probability of 1 becomes 1.
+    """
     return np.asarray(np.log(np.maximum(probabilities, _FLOOR)) / LOG_RANGE + 1.0, dtype=np.float32)

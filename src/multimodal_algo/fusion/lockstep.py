@@ -1,8 +1,9 @@
-"""Training of fusion networks that take each step together: those of all folds, and the one of all rows.
+"""Training of several fusion networks at once: one for each fold (fitted without it), and one for all rows.
 
-A network serves all patterns. The inputs of a branch without a vote are 0, and the output is added to the logits of
-the pattern's own pool. Each epoch repeats some rows with fewer votes, so that the network also learns patterns that
-training rows lack.
+All networks take each step together, which is faster. Each network serves all patterns (sets of branches that vote on a
+row). The inputs of a branch without a vote are 0. The network's output is added to the logits of a pool that was fitted
+for the row's pattern. Each epoch repeats some rows with votes left out, so that the network also learns patterns that
+no training row has.
 """
 
 from __future__ import annotations
@@ -30,14 +31,15 @@ _NEW = 0.5
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows as the networks see them.
+    """Rows in the form that the fusion networks take.
 
     Parameters
     ----------
     inputs
-        Scaled logarithms of the votes, float32 (rows, branches, n), 0 where a branch has no vote.
+        Scaled logarithms of the votes, float32 (rows, branches, n). They are 0 if a branch has no vote.
     patterns
-        Number of each row's pattern, int64 (rows,), or -1 for a pattern that the networks do not know.
+        Number of each row's pattern (set of voting branches), int64 (rows,). It is -1 for a pattern that the networks
+        do not know.
     """
 
     inputs: torch.Tensor
@@ -45,7 +47,7 @@ class Examples:
 
     @classmethod
     def of(cls, votes: Votes, patterns: Sequence[Pattern]) -> Examples:
-        """Make examples of votes. `patterns` are those that the networks know."""
+        """Return votes as examples. `patterns` are the sets of voting branches that the networks know."""
         matches = (votes.speaking[:, None] == masks_of(patterns, votes.branches)).all(axis=2)
         numbers = np.where(matches.any(axis=1), matches.argmax(axis=1), -1)
         return cls(torch.from_numpy(scaled_logs(votes.array[:, :, :-1])), torch.from_numpy(numbers))
@@ -58,9 +60,9 @@ class Member:
     Parameters
     ----------
     rows
-        The rows that it learns from, int (m,).
+        Positions of the rows that this network learns from, int (m,).
     pools
-        The pool of each pattern, fitted to these rows.
+        The pool for each pattern (set of voting branches), fitted to these rows.
     """
 
     rows: np.ndarray
@@ -68,24 +70,24 @@ class Member:
 
 
 class Lockstep:
-    """Networks that take each step together.
+    """Several fusion networks that take each training step together.
 
-    They have the same first weights and the same dropout. What one of them learns does not depend on the others. They
-    predict by their weights averaged over epochs. This is better on held-out rows, and changes less from one epoch to
-    the next (Izmailov et al., 2018, "Averaging Weights Leads to Wider Optima and Better Generalization").
+    They have the same first weights and the same dropout, but do not influence each other. For predictions, the weights
+    of each network are averaged over epochs. This is better on held-out rows, and changes less from one epoch to the
+    next (Izmailov et al., 2018, "Averaging Weights Leads to Wider Optima and Better Generalization").
 
     Parameters
     ----------
     examples
-        Training rows of all members.
+        Training rows of all networks.
     learned
         Class indices, int64 (rows,), or shares of the classes, float32 (rows, n).
     members
         The networks.
     patterns
-        The patterns that they know.
+        The patterns (sets of voting branches) that the networks know.
     repeated
-        Patterns as which rows with more votes are repeated.
+        Patterns to which votes of rows are reduced when rows are repeated.
     seed
         Seed of the first weights, the order of the rows and dropout.
     settings
@@ -114,7 +116,7 @@ class Lockstep:
         self._order = _Order(examples, members, _subsets(patterns, repeated), settings.batch_size, seed)
 
     def train_epoch(self) -> None:
-        """Train for one epoch."""
+        """Train all networks for one epoch."""
         for rows, patterns, shares in self._order.steps():
             inputs, pooled = self._pools(slice(None), self._examples.inputs[rows], patterns)
             logits = pooled + self._scores(self._layers, inputs, self._dropout)
@@ -128,14 +130,17 @@ class Lockstep:
 
     @torch.no_grad()
     def log_probabilities(self, member: int, inputs: torch.Tensor, patterns: torch.Tensor) -> np.ndarray:
-        """Return what one of the networks predicts, float32 (rows, n), for inputs (rows, branches, n) and patterns."""
+        """Return the logarithms of one network's predictions, float32 (rows, n).
+
+        `inputs` are scaled votes, (rows, branches, n). `patterns` are the numbers of the rows' patterns, (rows,).
+        """
         only = slice(member, member + 1)
         inputs, pooled = self._pools(only, inputs[None], patterns[None])
         logits = pooled + self._scores([layer[only] for layer in self._averages], inputs)
         return np.asarray(torch.log_softmax(logits[0], dim=1).numpy())
 
     def _scores(self, layers: Sequence[torch.Tensor], inputs: torch.Tensor, dropout: float = 0.0) -> torch.Tensor:
-        """Return the output (members, rows, n) of layers for inputs (members, rows, branches, n)."""
+        """Return the output of all networks, (members, rows, n), for inputs (members, rows, branches, n)."""
         values = inputs.flatten(2)
         for weight, bias in ((layers[0], layers[1]), (layers[2], layers[3])):
             values = torch.baddbmm(bias, values, weight).relu_()
@@ -145,15 +150,21 @@ class Lockstep:
         return torch.baddbmm(layers[5], values, layers[4])
 
     def weights(self) -> list[torch.Tensor]:
-        """Return the averaged weights as they are now."""
+        """Return a copy of the present averaged weights of all networks."""
         return [average.clone() for average in self._averages]
 
     def use(self, weights: list[torch.Tensor]) -> None:
-        """Predict by weights that `weights` returned. Training goes on from where it was."""
+        """Use earlier averaged weights, from the method `weights`, for predictions.
+
+        Training still continues from its last step.
+        """
         self._averages = weights
 
     def layers_for(self, member: int, pattern: Pattern) -> dict[str, np.ndarray]:
-        """Return the layers of one network with the inputs of one pattern, by their names in `Network`."""
+        """Return the layers of one network by name, as `Network` takes them.
+
+        Inputs are reduced to the branches of one pattern.
+        """
         branches, classes = self._examples.inputs.shape[1:]
         weights = [average[member] for average in self._averages]
         weights[0] = weights[0].view(branches, classes, -1)[list(pattern)].flatten(0, 1)
@@ -165,7 +176,7 @@ class Lockstep:
 
 
 class _Pools:
-    """The pools of all members and patterns as arrays."""
+    """The pools of all networks and patterns, stored as arrays so that one operation applies them all."""
 
     def __init__(self, members: Sequence[Member], patterns: Sequence[Pattern], branches: int) -> None:
         self._masks = torch.from_numpy(masks_of(patterns, branches).astype(np.float32))
@@ -182,7 +193,7 @@ class _Pools:
     def __call__(
         self, members: slice, inputs: torch.Tensor, patterns: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the inputs that are left in the patterns, and the logits of the pools."""
+        """Return inputs that are 0 for branches outside each row's pattern, and the logits of the rows' pools."""
         inputs = inputs * self._masks[patterns][..., None]
         weights, biases = self._weights[members], self._biases[members]
         own = torch.arange(len(weights))[:, None]
@@ -190,7 +201,7 @@ class _Pools:
 
 
 class _Order:
-    """The rows of each step of an epoch."""
+    """The order in which the networks see their rows: which rows each step of an epoch takes."""
 
     def __init__(
         self, examples: Examples, members: Sequence[Member], subsets: list[np.ndarray], batch_size: int, seed: int
@@ -209,7 +220,7 @@ class _Order:
         self._generators = [np.random.default_rng(seed) for _ in members]
 
     def steps(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Yield rows, int64 (members, n), their patterns, and their shares of the loss, for each step of an epoch."""
+        """Yield the rows of each step of an epoch, int64 (members, n), with their patterns and shares of the loss."""
         drawn = [self._draw(*each) for each in zip(self._rows, self._wider, self._slots, self._generators, strict=True)]
         rows, patterns = (torch.from_numpy(np.stack(each, axis=1)) for each in zip(*drawn, strict=True))
         yield from zip(rows, patterns, torch.from_numpy(self._shares.swapaxes(0, 1)), strict=True)
@@ -217,7 +228,10 @@ class _Order:
     def _draw(
         self, rows: np.ndarray, wider: np.ndarray, slots: np.ndarray, generator: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows and patterns of an epoch of one member, each int64 (steps, n)."""
+        """Return the rows of an epoch for one network, and the pattern of each, both int64 (steps, n).
+
+        Some rows are repeated with a smaller pattern, for which some of their votes are left out.
+        """
         again = generator.choice(wider, int(_REPEATED * len(wider)), replace=False)
         whole = self._patterns[again]
         fewer = self._subsets[whole, generator.integers(self._counts[whole])]
@@ -231,9 +245,11 @@ def _step_size(size: int, batch_size: int) -> int:
 
 
 def _slots(size: int, steps: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Deal `size` examples to steps: their numbers, int (steps, width), and shares of the loss, float32 (steps, width).
+    """Deal `size` examples to steps.
 
-    Slots that are left over have a share of 0.
+    Return the numbers of each step's examples, int (steps, width), and their loss shares.
+
+    The shares are float32 of the same shape. Unused places of a step have share 0.
     """
     bounds = np.arange(steps + 1) * size // steps
     numbers = bounds[:-1, None] + np.arange(width)
@@ -243,7 +259,7 @@ def _slots(size: int, steps: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _subsets(patterns: Sequence[Pattern], repeated: Sequence[Pattern]) -> list[np.ndarray]:
-    """Return the numbers of the patterns inside each pattern, each int64 (n,)."""
+    """Return for each pattern the numbers of the `repeated` patterns that are part of it, each int64 (n,)."""
     return [
         np.array([n for n, other in enumerate(patterns) if other in repeated and set(other) < set(own)], dtype=np.int64)
         for own in patterns
@@ -251,7 +267,7 @@ def _subsets(patterns: Sequence[Pattern], repeated: Sequence[Pattern]) -> list[n
 
 
 def _stacked(layers: nn.Sequential, members: int) -> list[torch.Tensor]:
-    """Return weights (members, inputs, outputs) and biases (members, 1, outputs) of the linear layers in turn."""
+    """Return weights, (members, inputs, outputs), and biases, (members, 1, outputs), of each linear layer in turn."""
     values, stacked = layers.state_dict(), []
     for number in LINEAR:
         for value in (values[f"{number}.weight"].T, values[f"{number}.bias"][None]):

@@ -1,4 +1,4 @@
-"""Patterns: which branches have a vote for a row."""
+"""Patterns: the set of branches that have a vote on a row. Rows with the same pattern are combined in the same way."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Pattern = tuple[int, ...]
 
 
 def patterns_of(votes: Votes) -> list[Pattern]:
-    """Return the patterns of the rows, without the empty one."""
+    """Return all patterns (sets of voting branches) among the rows. Rows without any vote do not count."""
     masks = np.unique(votes.speaking, axis=0)
     return [tuple(int(branch) for branch in np.flatnonzero(mask)) for mask in masks if mask.any()]
 
 
 def masks_of(patterns: Sequence[Pattern], branches: int) -> np.ndarray:
-    """Return whether each branch has a vote in each pattern, bool (patterns, branches)."""
+    """Return which branches vote in each pattern, bool (patterns, branches)."""
     masks = np.zeros((len(patterns), branches), dtype=bool)
     for mask, pattern in zip(masks, patterns, strict=True):
         mask[list(pattern)] = True
@@ -27,27 +27,27 @@ def masks_of(patterns: Sequence[Pattern], branches: int) -> np.ndarray:
 
 
 def rows_of(pattern: Pattern, votes: Votes) -> np.ndarray:
-    """Return the rows of exactly this pattern, int (n,)."""
+    """Return the positions of the rows on which exactly the branches of `pattern` vote, int (n,)."""
     return np.flatnonzero((votes.speaking == masks_of([pattern], votes.branches)).all(axis=1))
 
 
 def rows_with(pattern: Pattern, votes: Votes) -> np.ndarray:
-    """Return the rows for which at least the branches of `pattern` have a vote, int (n,)."""
+    """Return the positions of the rows on which at least the branches of `pattern` vote, int (n,)."""
     return np.flatnonzero(votes.speaking[:, pattern].all(axis=1))
 
 
 def partial_patterns(patterns: Iterable[Pattern], columns: Sequence[Sequence[str]]) -> set[Pattern]:
-    """Return the patterns in which a branch of several modalities has a vote without all of its modalities.
+    """Return the patterns in which a branch of several modalities votes although one of its modalities is missing.
 
-    Such a vote is worth less than another vote of the branch. A branch of some of its columns has no vote there, and
-    so shows that they are missing.
+    Such a vote is worth less than the branch's other votes, so it is weighted separately. The missing modality shows in
+    another branch that reads only some of the same columns and does not vote.
 
     Parameters
     ----------
     patterns
-        Patterns.
+        Patterns (sets of voting branches) to choose from.
     columns
-        The columns of each branch.
+        The columns that each branch reads.
     """
     needed = [frozenset(own) for own in columns]
     partial = set()
@@ -60,12 +60,14 @@ def partial_patterns(patterns: Iterable[Pattern], columns: Sequence[Sequence[str
 
 
 def without_each(columns: Sequence[Sequence[str]]) -> Iterable[Pattern]:
-    """Yield the patterns that are left when the columns of one branch are empty, and the pattern of each branch alone.
+    """Yield the patterns that are left when the columns of one branch are empty, and the pattern of each single branch.
+
+    A pattern is the set of branches that vote on a row. New rows may have these patterns even if no training row does.
 
     Parameters
     ----------
     columns
-        The columns of each branch.
+        The columns that each branch reads.
     """
     for number, missing in enumerate(columns):
         left = tuple(other for other, needed in enumerate(columns) if not set(needed) & set(missing))

@@ -1,4 +1,7 @@
-"""The networks with the best number of epochs, for the patterns where they gain on held-out rows."""
+"""The search for the best number of epochs of the fusion network, and for the patterns where the network helps.
+
+A pattern is the set of branches that vote on a row. Both are decided on held-out rows.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +33,14 @@ _TINY = 1e-9
 
 @dataclass(frozen=True)
 class Split:
-    """Rows that combiners are fitted to, and rows that they answer.
+    """A division of the rows: known rows that combiners are fitted to, and held-out rows that they predict.
 
     Parameters
     ----------
     known
         Rows that combiners are fitted to.
     asked
-        Positions of held-out rows, int (n,).
+        Positions of the held-out rows, int (n,).
     """
 
     known: KnownRows
@@ -46,14 +49,14 @@ class Split:
 
 @dataclass(frozen=True)
 class FusionSettings:
-    """How the combiners are fitted.
+    """How the combiners of a fusion are fitted.
 
     Parameters
     ----------
     max_epochs
-        Most epochs of the network: the hyperparameter ``n_epochs``.
+        Largest number of epochs of the fusion network, from the hyperparameter ``n_epochs``.
     network
-        Settings of the network.
+        Settings of the network's training.
     seed
         Seed of the network's first weights, order and dropout.
     """
@@ -65,7 +68,7 @@ class FusionSettings:
 
 @dataclass(frozen=True)
 class NetworkSearch:
-    """The networks of all splits and that of all rows.
+    """The fusion networks of all splits and of all rows, and the choice where to use them.
 
     Parameters
     ----------
@@ -74,13 +77,13 @@ class NetworkSearch:
     measured
         Held-out rows.
     splits
-        Which of them are held out from which training rows.
+        Which held-out rows belong to which training rows.
     final
-        All training rows. The `known` of a split may be the same object.
+        All training rows. With a validation channel, this is also the `known` of the only split.
     patterns
-        Patterns of the rows, and others that new rows may have.
+        Patterns (sets of voting branches) of the rows, and others that new rows may have.
     columns
-        The columns of each branch.
+        The columns that each branch reads.
     settings
         How the networks are trained.
     """
@@ -94,12 +97,12 @@ class NetworkSearch:
     settings: FusionSettings
 
     def run(self, budget: Budget) -> bool:
-        """Train networks, and give them to the known rows for the patterns where they gain.
+        """Train the networks. Store them in the known rows for those patterns for which they are better than the pools.
 
         Returns
         -------
         bool
-            Whether they gain on the held-out rows as a whole.
+            Whether the networks lower the loss on all held-out rows together.
         """
         if not self.is_worthwhile or not self._gains(budget):
             return False
@@ -109,18 +112,21 @@ class NetworkSearch:
         return True
 
     def fit_pools(self, known: KnownRows) -> None:
-        """Fit the pools to which networks are added. `run` does so for those that are left."""
+        """Fit the pools that the networks of these rows start from.
+
+        `run` fits them too, if this was not called before.
+        """
         for pattern in self._patterns:
             known.pool(pattern)
 
     @property
     def is_worthwhile(self) -> bool:
-        """Whether there are enough rows, and few enough weights."""
+        """Whether there are enough rows, and few enough weights, for networks to learn something in reasonable time."""
         return self._affordable >= min(_LEAST_EPOCHS, self.settings.max_epochs)
 
     @cached_property
     def _affordable(self) -> int:
-        """The most epochs."""
+        """The largest number of epochs that does not cost too much time. 0 if networks would only learn noise."""
         rows, votes = len(self.rows.targets), self.rows.votes
         weights = sum(inputs * outputs for inputs, outputs in layer_sizes(votes.branches, votes.outputs))
         epochs = min(self.settings.max_epochs, int(_MOST_PRODUCTS / (rows * weights)))
@@ -130,7 +136,7 @@ class NetworkSearch:
 
     @cached_property
     def members(self) -> list[KnownRows]:
-        """The rows that each network is fitted to."""
+        """The rows that each network is fitted to, one entry per network."""
         return list(dict.fromkeys([*(split.known for split in self.splits), self.final]))
 
     @cached_property
@@ -164,14 +170,17 @@ class NetworkSearch:
 
     @cached_property
     def _answered(self) -> np.ndarray:
-        """The held-out rows whose patterns the networks know, int (n,), split by split."""
+        """Positions of the held-out rows with a pattern that the networks know, int (n,), one split after the other."""
         return np.concatenate([self._known(split.asked) for split in self.splits])
 
     def _known(self, rows: np.ndarray) -> np.ndarray:
         return rows[self._examples.patterns.numpy()[rows] >= 0]
 
     def _gains(self, budget: Budget) -> bool:
-        """Train up to the epoch with the least loss. Return whether it is less than that of the pools."""
+        """Train the networks up to the epoch with the least held-out loss.
+
+        Return whether that is less than the pools' loss.
+        """
         losses, best = [self._loss()], self._lockstep.weights()
         while self._goes_on(losses) and budget.remaining_s > 0:
             self._lockstep.train_epoch()
@@ -189,14 +198,17 @@ class NetworkSearch:
         return smoothed_log_loss(answers, self.measured.targets[self._answered])
 
     def _answers(self, split: Split) -> np.ndarray:
-        """Return the logarithms of a network's answers for the held-out rows of a split, float32 (rows, n)."""
+        """Return logarithms of a network's predictions for the held-out rows of a split, float32 (rows, n)."""
         rows, examples = self._known(split.asked), self._examples
         member = self.members.index(split.known)
         answers = self._lockstep.log_probabilities(member, examples.inputs[rows], examples.patterns[rows])
         return np.log(np.exp(answers) + _TINY)
 
     def _gains_for(self, pattern: Pattern) -> bool:
-        """Return whether the networks gain on held-out rows that have this pattern, or would have it with less."""
+        """Return whether the networks lower the held-out loss for one pattern (set of voting branches).
+
+        Rows with more votes are used too, reduced to the votes of this pattern.
+        """
         positions = suiting(pattern, self.measured.votes, self.columns)
         positions = positions[:: -(-len(positions) // _MOST_ASKED) or 1]
         gained = 0.0

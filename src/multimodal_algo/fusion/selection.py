@@ -1,4 +1,4 @@
-"""The metric by which training chooses, and the last step from a combination to the predictions that ship."""
+"""The metric by which training compares predictions, and the last step of the fusion: calibration and class weights."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Finish:
     Parameters
     ----------
     temperature
-        Divisor of the logarithms of probabilities.
+        Number that divides the logarithms of the probabilities.
     class_weights
-        Weight of each class, float32 (n,). None for even weights. Probabilities are multiplied by them. Training with
+        Weight of each class, by which its probability is multiplied, float32 (n,). None for even weights. Training with
         such weights in the loss tends to the same predictions (Menon et al., 2021, "Long-tail learning via logit
         adjustment").
     """
@@ -32,7 +32,7 @@ class Finish:
     class_weights: np.ndarray | None = None
 
     def __call__(self, probabilities: np.ndarray) -> np.ndarray:
-        """Return calibrated and weighted probabilities, float32 (rows, n)."""
+        """Return the probabilities after calibration and class weights, float32 (rows, n)."""
         logs = np.log(probabilities + _TINY) / self.temperature
         if self.class_weights is not None:
             logs = logs + np.log(self.class_weights)
@@ -41,7 +41,7 @@ class Finish:
 
 @dataclass(frozen=True)
 class Selector:
-    """Compares predictions for rows that they were not fitted to.
+    """Compares predictions for held-out rows, to choose among ways of combining votes.
 
     Parameters
     ----------
@@ -59,17 +59,17 @@ class Selector:
 
     @property
     def loss_name(self) -> str:
-        """A name for the first value of `losses`."""
+        """Name of the loss that decides, for the log: the metric, or 1 minus the metric if larger values are better."""
         return f"1 - {self.metric}" if metrics_of(self.task)[self.metric].greater_is_better else self.metric
 
     def finish(self, predictions: np.ndarray, targets: np.ndarray) -> Finish | None:
-        """Return the last step that suits `predictions`, or None for a regression."""
+        """Return calibration and class weights for these held-out predictions. Return None for a regression."""
         if self.task.is_regression:
             return None
         return Finish(fit_temperature(np.log(predictions + _TINY), targets), self.class_weights)
 
     def losses(self, predictions: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
-        """Return the loss by the metric, and a second loss that decides between equal ones. Less is better."""
+        """Return two losses of predictions: one by the chosen metric, and one that decides if the first is equal."""
         if self.task.is_regression:
             return self._loss(targets, predictions), 0.0
         logs = np.log(predictions + _TINY)

@@ -1,6 +1,6 @@
-"""The solver of the pool, by Newton's method.
+"""The fit of a pool's weights and biases by Newton's method.
 
-It uses torch, which is faster here than numpy, and leaves the number of threads to the caller.
+It uses torch, which is faster here than numpy. The caller decides on the number of threads.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _EXPECTED = 1e-6
 
 @dataclass(frozen=True)
 class PoolLoss:
-    """The loss of a pool, with its first and second derivatives.
+    """The loss of a pool (weighted product of votes) as a function of its weights and biases, with two derivatives.
 
     Parameters
     ----------
@@ -28,9 +28,9 @@ class PoolLoss:
     labels
         Class indices, int64 (rows,), or shares of the classes, float32 (rows, n).
     even
-        Weight of each branch towards which weights are drawn.
+        Equal weight of each branch, towards which the penalty draws the weights.
     pull
-        Strength by which weights are drawn towards `even`, and biases towards 0.
+        Strength of the penalty, which draws weights towards `even` and biases towards 0.
     with_bias
         Whether each class has a bias. Otherwise biases are 0.
     """
@@ -42,7 +42,7 @@ class PoolLoss:
     with_bias: bool
 
     def minimise(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the best weights, float32 (branches,), and biases, float32 (n,)."""
+        """Return the weights, float32 (branches,), and biases, float32 (n,), with the least loss."""
         branches, _, classes = self.logs.shape
         point = np.zeros(branches + classes * self.with_bias)
         point[:branches] = self.even
@@ -50,7 +50,7 @@ class PoolLoss:
         return point[:branches], point[branches:] if self.with_bias else np.zeros(classes, dtype=np.float32)
 
     def _descend(self, point: np.ndarray) -> np.ndarray:
-        """Take steps of Newton's method from `point` while they help."""
+        """Return the point that Newton's method reaches from `point`. It ends when a step hardly lowers the loss."""
         loss, gradient, hessian = self.at(point)
         for _ in range(_MOST_STEPS):
             step = solve(hessian, gradient, assume_a="pos", check_finite=False)
@@ -67,7 +67,10 @@ class PoolLoss:
         return point
 
     def at(self, point: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        """Return the loss, its gradient and its Hessian at weights and biases, float64 (branches [+ n],)."""
+        """Return the loss, its gradient and its Hessian at `point`, float64 (branches,) or (branches + n,).
+
+        The point holds the weights of the branches, followed by the biases of the classes if there are any.
+        """
         branches, rows, classes = self.logs.shape
         flat, values = self.logs.view(branches, -1), torch.from_numpy(point.astype(np.float32))
         logits = (values[:branches] @ flat).view(rows, classes)
@@ -92,7 +95,11 @@ class PoolLoss:
 
     @cached_property
     def _observed(self) -> np.ndarray:
-        """The sums over the rows of what the labels say: logarithms of each branch, and, with biases, each class."""
+        """The part of the gradient that depends on the labels alone. It is computed once.
+
+        It holds the sum of each branch's logarithms for the true classes, then, with biases, the number of rows of each
+        class.
+        """
         if self.labels.ndim == 2:
             logs, classes = (self.logs * self.labels).sum(dim=(1, 2)), self.labels.sum(dim=0)
         else:
@@ -102,7 +109,7 @@ class PoolLoss:
 
 
 def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, torch.Tensor]:
-    """Return the mean loss, and the probabilities, (rows, n)."""
+    """Return the mean cross-entropy of the rows, and their probabilities, (rows, n)."""
     likely = torch.log_softmax(logits, dim=1)
     if labels.ndim == 2:
         loss = -float((labels * likely).sum(dtype=torch.float64))

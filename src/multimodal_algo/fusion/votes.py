@@ -1,4 +1,4 @@
-"""The votes of the branches: n probabilities, or one number, and the sign that a branch has no vote."""
+"""The votes of the branches. A vote has n class probabilities, or one number, and an entry for "no vote"."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ Rows = np.ndarray | slice
 
 @dataclass(frozen=True)
 class Votes:
-    """The votes of all branches for some rows.
+    """The votes of all branches on some rows.
 
     Parameters
     ----------
     array
-        float32 (rows, branches, n + 1), or float64 (rows, branches, 2) for a regression. The last entry is 1 where the
-        branch has no vote for the row; then all others are 0.
+        float32 (rows, branches, n + 1), or float64 (rows, branches, 2) for a regression. If a branch has no vote on a
+        row, the last entry is 1 and all others are 0.
     """
 
     array: np.ndarray
 
     @classmethod
     def stack(cls, vectors: Sequence[np.ndarray]) -> Votes:
-        """Join the vectors of each branch, (rows, n + 1)."""
+        """Return votes from one array per branch, each (rows, n + 1)."""
         return cls(np.stack(vectors, axis=1))
 
     def __len__(self) -> int:
@@ -45,16 +45,16 @@ class Votes:
 
     @property
     def outputs(self) -> int:
-        """Number of classes, n, or 1 for a regression."""
+        """Number of classes, n. It is 1 for a regression."""
         return int(self.array.shape[2]) - 1
 
     @cached_property
     def speaking(self) -> np.ndarray:
-        """Whether each branch has a vote for each row, bool (rows, branches)."""
+        """Whether each branch has a vote on each row, bool (rows, branches)."""
         return np.asarray(self.array[:, :, -1] < 0.5)
 
     def silence(self, rows: Rows, branches: Sequence[int]) -> Votes:
-        """Return the same votes, but without those of `branches` for `rows`."""
+        """Return a copy in which `branches` have no vote on `rows`."""
         no_vote = np.zeros(self.array.shape[2], dtype=self.array.dtype)
         no_vote[-1] = 1.0
         array = self.array.copy()
@@ -63,31 +63,31 @@ class Votes:
         return Votes(array)
 
     def alone(self, branch: int, prior: np.ndarray) -> np.ndarray:
-        """Return the predictions of one branch, (rows, n), with `prior` (n,) where it has no vote."""
+        """Return the predictions of one branch, (rows, n). Rows on which it has no vote get the `prior`, (n,)."""
         return np.asarray(self.array[:, branch, :-1] + self.array[:, branch, -1:] * prior)
 
     def take(self, rows: Rows) -> Votes:
-        """Return the votes for `rows` alone."""
+        """Return only the votes on `rows`."""
         return Votes(self.array[rows])
 
     def concat(self, other: Votes) -> Votes:
-        """Return the votes of these branches and of `other` branches for the same rows."""
+        """Return the votes of these branches, followed by the votes of `other` branches on the same rows."""
         return Votes(np.concatenate([self.array, other.array], axis=1))
 
     def spread_to(self, rows: np.ndarray, total: int) -> Votes:
-        """Return votes for `total` rows: these votes at the positions `rows`, and no vote elsewhere."""
+        """Return votes on `total` rows: these votes at the positions `rows`, and no votes on all other rows."""
         array = np.zeros((total, *self.array.shape[1:]), dtype=self.array.dtype)
         array[:, :, -1] = 1.0
         array[rows] = self.array
         return Votes(array)
 
     def probabilities(self, rows: Rows, branches: Sequence[int]) -> np.ndarray:
-        """Return the first n entries of `branches` for `rows`, (rows, branches, n)."""
+        """Return the votes of `branches` on `rows` without their last entry, (rows, branches, n)."""
         if isinstance(rows, np.ndarray) and rows.dtype != bool:
             return np.asarray(self.array[rows[:, None], list(branches)][:, :, :-1])
         return np.asarray(self.array[rows][:, list(branches), :-1])
 
 
 def votes_of(models: Iterable[BranchModel], features: Features, *, min_completeness: float) -> Votes:
-    """Return the votes of `models`, in their order, for the rows of `features`."""
+    """Return the votes of all `models`, in their order, on the rows of `features`."""
     return Votes.stack([model.predict(features, min_completeness=min_completeness) for model in models])

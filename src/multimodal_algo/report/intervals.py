@@ -1,4 +1,4 @@
-"""Confidence intervals of metrics, by the bootstrap: how far another sample of rows would move them."""
+"""Confidence intervals of metrics by the bootstrap. They show how much a metric changes with another sample of rows."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _MOST_NUMBERS = 60_000_000
 
 
 def intervals(truth: np.ndarray, predictions: np.ndarray, task: Task) -> dict[str, tuple[float, float]]:
-    """Return the middle 95 % of each metric over resampled rows.
+    """Return the interval in which each metric lies for 95 % of resampled sets of rows.
 
-    The result is empty when resampling would take minutes, because there are so many rows and classes.
+    The result is empty if resampling would take minutes, because there are many rows and classes.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def intervals(truth: np.ndarray, predictions: np.ndarray, task: Task) -> dict[st
     predictions
         Predictions, float (rows, n).
     task
-        The kind of problem, which has its own metrics.
+        Problem type, which decides on the metrics.
     """
     samples = min(_SAMPLES, _MOST_NUMBERS // predictions.size)
     if samples < _SAMPLES // 4:

@@ -1,4 +1,4 @@
-"""The metrics of a training job. All of them are measured on held-out rows."""
+"""The metrics of a training job, all of them measured on held-out rows."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ Scores = Mapping[str, float]
 
 @dataclass(frozen=True)
 class HeldOutResults:
-    """Held-out rows with their predictions, which come from models that were not fitted to these rows.
+    """Held-out rows with predictions from models that were not fitted to these rows.
 
     Parameters
     ----------
     measured_on
-        A name of the rows, in words.
+        What the rows are, in words for the report.
     predictions
         Predictions of the fusion, float (rows, n).
     votes
-        Votes of the branches.
+        Votes of the branches on the rows.
     targets
         Class indices, int (rows,), or numbers, float (rows,).
     dataset
-        The dataset of the rows.
+        The dataset that the rows are in.
     rows
         Positions of the rows in `dataset`, int (rows,).
     """
@@ -54,7 +54,7 @@ class HeldOutResults:
     rows: np.ndarray
 
     def names(self) -> list[str]:
-        """Return a name for each row: its ID, or its position."""
+        """Return a name for each row: its ID, or its position if there are no IDs."""
         names = self.dataset.names()
         return [names[row] for row in self.rows]
 
@@ -66,25 +66,25 @@ class Metrics:
     Parameters
     ----------
     measured_on
-        A name of the held-out rows, in words.
+        What the held-out rows are, in words for the report.
     rows
         Number of held-out rows.
     problem_type
         Kind of problem: binary, multiclass or regression.
     eval_metric
-        The metric by which training chose.
+        Name of the metric by which training chose among models.
     fused
-        Scores of the fusion, which ships.
+        Scores of the fusion, which is the model that answers later.
     modalities
         Scores of each branch alone. A row in which the branch has no vote gets the prior.
     without
-        Scores of the fusion when all columns of one modality are empty, or one image column.
+        Scores of the fusion if all columns of one modality, or one image column, were empty.
     fit_s
         Seconds that fitting took.
     seconds
         Seconds of each stage.
     previous
-        Comparison with the model of the model channel, see `comparison`. None without that channel.
+        Comparison with the previous model, see `comparison`. None if the job has no previous model.
     """
 
     measured_on: str
@@ -99,7 +99,7 @@ class Metrics:
     previous: Mapping[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the content of ``metrics.json``, where the public key of `previous` is ``earlier``."""
+        """Return the content of ``metrics.json``. There the field `previous` has the public name ``earlier``."""
         return {"earlier" if name == "previous" else name: value for name, value in asdict(self).items()}
 
 
@@ -113,20 +113,20 @@ def measure(
     seconds: Mapping[str, float],
     fit_s: float,
 ) -> Metrics:
-    """Score held-out predictions.
+    """Return the scores of held-out predictions: of the fusion, of each branch, and without each modality.
 
     Parameters
     ----------
     results
-        The rows with their predictions.
+        The held-out rows with their predictions.
     target
-        The labels of the job.
+        Classes or numbers that the job learns.
     fusion
-        The fusion that ships.
+        The fusion of the artifact.
     branches
-        The columns of each branch, in the order of the votes.
+        The columns that each branch reads, in the order of the votes.
     eval_metric
-        The metric by which training chose.
+        Name of the metric by which training chose among models.
     seconds
         Seconds of each stage.
     fit_s
@@ -153,7 +153,7 @@ def measure(
 def _without_each_modality(
     results: HeldOutResults, branches: Mapping[str, Sequence[str]]
 ) -> Iterator[tuple[str, Votes]]:
-    """Yield each modality, or image column, with the votes that are left when its columns are empty."""
+    """Yield the name of each modality (or image column), with the votes that are left if its columns are empty."""
     groups = _column_groups(results.dataset.schema)
     if len(groups) < 2:
         return
@@ -163,7 +163,7 @@ def _without_each_modality(
 
 
 def _column_groups(schema: FeatureSchema) -> dict[str, tuple[str, ...]]:
-    """Return the columns of each modality, and each image column under its own name."""
+    """Return the columns of each modality by its name. Each image column is a group under its own name."""
     return {
         columns[0] if modality_of(columns[0]) is Modality.IMAGE else str(modality_of(columns[0])): columns
         for columns in modality_groups(schema)
@@ -171,9 +171,9 @@ def _column_groups(schema: FeatureSchema) -> dict[str, tuple[str, ...]]:
 
 
 def log_metrics(metrics: Metrics) -> None:
-    """Log one line per metric, in the form that the platform's metric definitions look for.
+    """Log each metric in the form that the platform finds with the regular expressions of its metric definitions.
 
-    The errors of a regression have the unit of the label, and may be as small as the labels are.
+    The errors of a regression have the unit of the label. They may be tiny, so they are logged with six digits.
     """
     digits = ".6g" if metrics.problem_type == "regression" else ".4f"
     for name, value in metrics.fused.items():
@@ -183,24 +183,24 @@ def log_metrics(metrics: Metrics) -> None:
 
 
 def write_metrics(metrics: Metrics, directory: Path) -> None:
-    """Write ``metrics.json`` into the platform's output directory."""
+    """Write ``metrics.json`` into the output `directory` of the job."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "metrics.json").write_text(json.dumps(metrics.as_dict(), indent=2) + "\n", encoding="utf-8")
 
 
 def write_predictions(results: HeldOutResults, target: Target, directory: Path) -> None:
-    """Write ``predictions.csv``: the prediction of each held-out row, the least likely labels first.
+    """Write ``predictions.csv``: the prediction of each held-out row. Rows whose label is least likely come first.
 
-    A label that the model finds unlikely is where to look for mistakes in the data.
+    A label that the model finds unlikely may be a mistake in the data.
 
     Parameters
     ----------
     results
-        The rows with their predictions.
+        The held-out rows with their predictions.
     target
-        The labels of the job.
+        Classes or numbers that the job learns.
     directory
-        The platform's output directory.
+        Output directory of the job.
     """
     lines = _regression_lines(results) if target.task.is_regression else _class_lines(results, target)
     with (directory / "predictions.csv").open("w", encoding="utf-8", newline="") as stream:
