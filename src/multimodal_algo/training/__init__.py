@@ -1,1 +1,1 @@
-"""The training job: from the train channel to the artifact and its report."""
+"""The training job: it reads the train channel (input files), and writes the model artifact and its report."""

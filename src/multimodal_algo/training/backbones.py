@@ -1,4 +1,4 @@
-"""The networks of a job. They are loaded when the first header shows which columns there are."""
+"""The pretrained networks of a job. They are loaded as soon as the first header shows which columns there are."""
 
 from __future__ import annotations
 
@@ -39,20 +39,21 @@ _TOLERANCE = 0.01
 
 
 class Backbones:
-    """The networks that the columns need. All channels share them.
+    """The pretrained networks that turn the job's texts and images into vectors. All channels share them.
 
     Parameters
     ----------
     hyperparameters
-        Hyperparameters that name the networks.
+        Hyperparameters of the job, which name the networks.
     weights_dir
-        Directory of baked-in weights.
+        Directory of the weights that were installed with the image.
     scratch
-        Directory for temporary files of the networks.
+        Directory for the networks' temporary files.
     frozen
-        Directories of networks that replace those of the hyperparameters, by modality.
+        Directories of networks, by modality, that are used instead of those that the hyperparameters name.
     start
-        Directories of networks that fine-tuning starts from in place of the frozen ones, by modality.
+        Directories of networks, by modality, from which fine-tuning starts. Otherwise it starts from the networks
+        above.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Backbones:
         self._text_start = MINILM
 
     def suit_languages(self, train: Path) -> None:
-        """Let ``text_backbone=auto`` stand for networks that know the languages of the channel at `train`."""
+        """Choose text networks that know the languages in the channel at `train`, if ``text_backbone`` is ``auto``."""
         hyperparameters = self.hyperparameters
         languages = languages_in(train, TableFormat.of(hyperparameters))
         (self._text_start,) = suited_networks([MINILM], languages)
@@ -86,9 +87,9 @@ class Backbones:
             self.hyperparameters = hyperparameters.model_copy(update={"text_backbone": ",".join(networks)})
 
     def encoders_of(self, schema: FeatureSchema) -> Encoders:
-        """Return the encoders of the modalities that `schema` has.
+        """Return the encoders (networks that make vectors) of the modalities that `schema` has.
 
-        Networks that are not loaded yet are loaded, and run by the fastest engine.
+        Networks are loaded at the first call, and run by the fastest engine.
         """
         loaded = self._networks().keys()
         self.load(schema)
@@ -98,7 +99,7 @@ class Backbones:
         return self.encoders
 
     def load(self, schema: FeatureSchema) -> None:
-        """Load the networks of the modalities that `schema` has, unless they are loaded."""
+        """Load the networks of the modalities that `schema` has, unless they are loaded already."""
         from multimodal_algo.networks.image_backbone import ImageBackbone
         from multimodal_algo.networks.text_backbone import TextBackbone
 
@@ -121,19 +122,22 @@ class Backbones:
         return list(_text_networks(self.hyperparameters)) if name == "auto" else find_text_networks(name)
 
     def text_languages(self, schema: FeatureSchema) -> frozenset[str] | None:
-        """Return the languages that the text networks know together. None if those of a network are not known."""
+        """Return the languages that at least one of the text networks knows.
+
+        Return None if a network does not list its languages.
+        """
         self.load(schema)
         languages = [network.info.languages for network in self._texts]
         return frozenset().union(*languages) if all(languages) else None
 
     def _networks(self) -> dict[Path, Backbone]:
-        """Return the loaded networks by their directory in an artifact."""
+        """Return the loaded networks, each by the directory that it gets in an artifact."""
         networks: dict[Path, Backbone] = {} if self._image is None else {IMAGE_BACKBONE: self._image}
         return networks | {TEXT_BACKBONE / str(number): network for number, network in enumerate(self._texts)}
 
     @property
     def encoders(self) -> Encoders:
-        """Encoders of the loaded networks, by modality."""
+        """The encoders (networks that make vectors) that are loaded, by modality."""
         encoders: dict[Modality, Encoder] = {}
         if self._image is not None:
             encoders[Modality.IMAGE] = self._image.encoder
@@ -144,7 +148,7 @@ class Backbones:
         return encoders
 
     def _speed_up(self, network: Backbone, name: Path) -> None:
-        """Run the network by the engine of the hyperparameters on a CPU, if that works."""
+        """Run a network with the engine that the hyperparameters name, if there is no GPU and the engine can run it."""
         from multimodal_algo.networks.engines import Unavailable, choose_engine
 
         engine = choose_engine(self.hyperparameters.inference_engine, has_gpu=network.has_gpu)
@@ -160,7 +164,7 @@ class Backbones:
             _LOG.info("%s: run by %s", name, network.engine)
 
     def _stored(self, network: Backbone, name: Path) -> Path:
-        """Return the directory of the network's files. It is written once."""
+        """Return a directory with the network's files. They are written at the first call."""
         directory = self._scratch / name
         if name not in self._written:
             shutil.rmtree(directory, ignore_errors=True)
@@ -170,27 +174,27 @@ class Backbones:
 
     @property
     def stored_bytes(self) -> int:
-        """Size of the files that `save` writes."""
+        """Size in bytes of the files that `save` writes."""
         folders = [self._stored(network, name) for name, network in self._networks().items()]
         return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.name != GRAPH)
 
     def _graph(self, network: Backbone, name: Path) -> Path:
-        """Return the path of the network's ONNX graph, which is exported once."""
+        """Return the path of the network's ONNX graph. It is exported at the first call."""
         graph = self._stored(network, name) / GRAPH
         if not graph.is_file():
             network.export_onnx(graph)
         return graph
 
     def save_graphs(self, directory: Path, predict: Callable[[Encoders], np.ndarray]) -> None:
-        """Write the networks as ONNX graphs into an artifact, unless a graph changes the predictions.
+        """Write each network as an ONNX graph into an artifact, unless its graph changes the model's predictions.
 
         Parameters
         ----------
         directory
             Directory of the artifact.
         predict
-            Function that returns the model's predictions of a few rows, (rows, n), with given encoders. Numbers
-            are in units of the deviation of the labels.
+            Returns the model's predictions for a few rows, (rows, n), made with the given encoders. Predicted numbers
+            are standardised: their unit is the standard deviation of the labels.
         """
         networks = self._networks()
         for network in networks.values():
@@ -219,9 +223,9 @@ class Backbones:
         network.use_torch()
 
     def fine_tuned(self, recipe: Recipe) -> Recipe:
-        """Return the recipe with the settings by which fine-tuning starts from the job's networks.
+        """Return the recipe with the settings that make fine-tuning start from the job's networks.
 
-        A branch is left out if AutoMM cannot start from its network.
+        A branch is left out if AutoMM cannot fine-tune its network.
         """
         models = {}
         for branch, settings in recipe.models.items():
@@ -231,9 +235,10 @@ class Backbones:
         return replace(recipe, models=models)
 
     def _start_settings(self, branch: Branch, given: ModelSettings) -> dict[str, str] | None:
-        """Return AutoMM's settings for the first weights of a branch. None if AutoMM cannot start from them.
+        """Return AutoMM's settings that name the weights from which a branch's fine-tuning starts.
 
-        Networks whose weights the settings name are left out.
+        Return None if AutoMM cannot start from them. Networks are skipped if the `given` settings already name their
+        weights.
         """
         settings = {}
         modalities = without_weights(FINE_TUNED.get(branch, ()), given)
@@ -252,10 +257,10 @@ class Backbones:
         return settings
 
     def _save_text_start(self, branch: Branch) -> Path:
-        """Write the text network that fine-tuning starts from, and return its directory.
+        """Write the text network from which fine-tuning starts, and return its directory.
 
-        It is the first of the job's networks that transformers has. Where it has none of them, it is MiniLM, or e5 for
-        other languages than English.
+        It is the first of the job's networks that the library transformers can load. Without such a network, it is
+        MiniLM for English and e5 for other languages.
         """
         from multimodal_algo.networks.text_backbone import TextBackbone
         from multimodal_algo.networks.texts.find import find_text_networks
@@ -272,9 +277,9 @@ class Backbones:
         return directory
 
     def _save_image_start(self, network: ImageBackbone) -> Path | None:
-        """Write the image network that fine-tuning starts from, and return its directory.
+        """Write the image network from which fine-tuning starts, and return its directory.
 
-        None where timm does not have the network.
+        Return None if the library timm does not have this network.
         """
         directory = self._scratch / "fine_tuned" / "image"
         if Modality.IMAGE in self._start:
@@ -283,20 +288,20 @@ class Backbones:
         return directory if network.save_for_timm(directory) else None
 
     def image_entry(self) -> BackboneEntry | None:
-        """Return the artifact's description of the image network. None without image columns."""
+        """Return the artifact's description of the image network. Return None if there are no image columns."""
         if self._image is None:
             return None
         return BackboneEntry(**vars(self._image.info))
 
     def save(self, directory: Path) -> None:
-        """Write the networks into an artifact, without their ONNX graphs."""
+        """Write all networks into an artifact, without their ONNX graphs."""
         for name, network in self._networks().items():
             stored = self._stored(network, name)
             shutil.copytree(stored, directory / name, ignore=shutil.ignore_patterns(GRAPH), dirs_exist_ok=True)
 
 
 def _similar_in_timm(network: ImageBackbone) -> str:
-    """Return the name of a network of timm that is like a network of another library."""
+    """Return the name of a network of timm that resembles this network of another library."""
     return similar_in_timm(str(network.info.settings.get("config", {}).get("model_type", "")))
 
 
@@ -306,7 +311,7 @@ def _image_network(hyperparameters: HyperParameters) -> str:
 
 
 def _text_networks(hyperparameters: HyperParameters) -> tuple[str, ...]:
-    """Return the networks of the recipe."""
+    """Return the names of the text networks of the job's recipe."""
     return RECIPES[hyperparameters.quality].text_networks
 
 

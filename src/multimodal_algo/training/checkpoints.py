@@ -1,17 +1,17 @@
-"""The checkpoints of a job, from which the next start goes on.
+"""The checkpoints of a job, from which a later start of the same job continues.
 
 ::
 
     state.json                 data, hyperparameters and versions of the job
     data/<channel>/            ingested rows
-    teacher/                   predictions of the teacher for these rows, where there is one
+    teacher/                   predictions of the teacher for these rows, if the job has a teacher
     models/<branch>/           a fitted model as in the artifact, and its out-of-fold votes
     fitting/<branch>/<part>/   finished parts of a long fit, and the state of the running part
     fusion/                    the fusion, and its held-out predictions
 
 Each part is written under a temporary name and then renamed. Its ``whole.json`` lists its files with their SHA-256. So
-a job that is killed at any instant leaves only whole parts. The platform copies file by file to S3 and leaves marker
-files next to them. So a part with missing files counts as not there yet, and only listed files are read.
+a job that is killed at any moment leaves only whole parts. The platform copies the files one by one to S3, and leaves
+marker files next to them. So a part with missing files counts as not saved, and only listed files are read.
 """
 
 from __future__ import annotations
@@ -48,16 +48,18 @@ _RESTART = "Use an empty checkpoint location, or set on_checkpoint_mismatch=rest
 
 
 class Checkpoints:
-    """The finished parts of a job in the platform's checkpoint directory. It is a `CheckpointStore`.
+    """The finished parts of a job (rows, branches, fusion) in the platform's checkpoint directory.
+
+    It is a `CheckpointStore`.
 
     Parameters
     ----------
     directory
-        Checkpoint directory of the platform.
+        Checkpoint directory, which the platform copies to S3.
     job
         Digest of the job's data, hyperparameters and versions. Parts with another digest belong to another job.
     may_drop
-        Whether damaged parts are dropped. Otherwise they end the job.
+        Whether damaged or foreign parts are deleted. Otherwise they end the job with an error.
     """
 
     def __init__(self, directory: Path, job: str, *, may_drop: bool) -> None:
@@ -67,12 +69,12 @@ class Checkpoints:
 
     @classmethod
     def open(cls, directory: Path, data: Mapping[str, str], hyperparameters: HyperParameters) -> Checkpoints:
-        """Use `directory` for a job with this data and these hyperparameters.
+        """Open the checkpoints in `directory` for a job with this data and these hyperparameters.
 
         Parameters
         ----------
         directory
-            Checkpoint directory of the platform. It is made when missing.
+            Checkpoint directory of the platform. It is created if it does not exist.
         data
             A digest of each channel.
         hyperparameters
@@ -81,8 +83,8 @@ class Checkpoints:
         Raises
         ------
         UserError
-            The directory holds other files, or checkpoints of a job with other data, hyperparameters or versions that
-            ``on_checkpoint_mismatch`` does not allow to drop.
+            The directory holds other files. Or it holds checkpoints of a job with other data, hyperparameters or
+            versions, and ``on_checkpoint_mismatch`` does not allow their deletion.
         """
         state = {
             "data": dict(data),
@@ -107,12 +109,12 @@ class Checkpoints:
         return checkpoints
 
     def mismatch(self, problem: str) -> None:
-        """End the job, or drop all parts, because the checkpoints belong to another job.
+        """Delete all parts because they belong to another job. If that is not allowed, end this job with an error.
 
         Raises
         ------
         UserError
-            Parts must not be dropped. The message has `problem` and the remedies.
+            Deletion is not allowed. The message has `problem` and what to do.
         """
         if not self._may_drop:
             raise UserError(f"{self._directory}: {problem}. {_RESTART}")
@@ -121,7 +123,7 @@ class Checkpoints:
             _delete(self._directory / name)
 
     def find(self, name: str) -> Path | None:
-        """See `CheckpointStore.find`.
+        """Return the directory of a finished part, or None if it is not there, see `CheckpointStore.find`.
 
         Raises
         ------
@@ -157,16 +159,16 @@ class Checkpoints:
         _delete(self._directory / name)
 
     def save(self, name: str, write: Write, *, seconds: float = 0.0, used_s: float = 0.0) -> Path:
-        """See `CheckpointStore.save`.
+        """Save a finished part and return its directory, see `CheckpointStore.save`.
 
         Parameters
         ----------
         name, write
             See `CheckpointStore.save`.
         seconds
-            Seconds of the part, for `spent_s`.
+            Seconds that the part took, which `spent_s` returns later.
         used_s
-            Seconds of its budget that the job had used by then, for `used_s`.
+            Seconds of the budget that the job had used at that time, which `used_s` returns later.
         """
         part = self._directory / name
         aside = part.with_name(part.name + _ASIDE)
@@ -187,45 +189,48 @@ class Checkpoints:
         return part
 
     def names(self, under: str) -> list[str]:
-        """See `CheckpointStore.names`."""
+        """Return the names of all finished parts in the folder `under`, see `CheckpointStore.names`."""
         parent = self._directory / under
         if not parent.is_dir():
             return []
         return sorted(path.name for path in parent.iterdir() if (path / _WHOLE).is_file())
 
     def drop(self, name: str) -> None:
-        """See `CheckpointStore.drop`. A part that the platform is uploading stays until the next call."""
+        """Delete a part, see `CheckpointStore.drop`.
+
+        A part that the platform is uploading stays until the next call.
+        """
         part = self._directory / name
         if not any(not path.with_suffix(_UPLOADED).exists() for path in part.rglob(f"*{_UPLOADING}")):
             _delete(part)
 
     def scoped(self, name: str, used_s: float) -> ScopedCheckpoints:
-        """Return the store of a fit, whose parts lie below a name.
+        """Return the store for the parts of one fit. Their names begin with `name`.
 
         Parameters
         ----------
         name
             Name of the fit.
         used_s
-            Seconds of its budget that the job has used before the fit.
+            Seconds of the budget that the job has used before the fit.
         """
         return ScopedCheckpoints(self, name, used_s)
 
     def spent_s(self, name: str) -> float:
-        """Return the seconds of the longest of the parts `name` and below. See `save`."""
+        """Return the seconds that the part `name` took, or the longest part in this folder."""
         paths = (self._directory / name).rglob(_WHOLE)
         return max([0.0, *(_number(path, "seconds") for path in paths)])
 
     def used_s(self, names: Iterable[str]) -> float:
-        """Return the seconds of its budget that the job had used when it saved the last of these parts. See `save`."""
+        """Return how many seconds of the budget the job had used when it saved the last of these parts."""
         return max([0.0, *(_number(self._directory / name / _WHOLE, "used_s") for name in names)])
 
 
 class ScopedCheckpoints:
-    """The checkpoints of one fit: the parts below a name. It is a `CheckpointStore`.
+    """The checkpoints of one fit: the parts whose names begin with a given name. It is a `CheckpointStore`.
 
-    Each part stores the seconds of the fit up to it, over all starts of the job. The object can be pickled, for another
-    process of the same host.
+    Each part stores how many seconds the fit has taken up to this part, over all starts of the job. The object can be
+    pickled, to be used in another process of the same host.
 
     Parameters
     ----------
@@ -234,7 +239,7 @@ class ScopedCheckpoints:
     name
         Name of the fit.
     used_s
-        Seconds of its budget that the job has used before the fit.
+        Seconds of the budget that the job has used before the fit.
     """
 
     def __init__(self, checkpoints: Checkpoints, name: str, used_s: float) -> None:
@@ -247,35 +252,37 @@ class ScopedCheckpoints:
 
     @property
     def spent_s(self) -> float:
-        """Seconds of the fit so far, over all starts."""
+        """Seconds that the fit has taken so far, over all starts of the job."""
         return time.monotonic() - self._started
 
     @property
     def used_s(self) -> float:
-        """Seconds of its budget that the job has used."""
+        """Seconds of the budget that the job has used so far, over all its starts."""
         return self._before_s + self.spent_s
 
     def find(self, name: str) -> Path | None:
-        """See `CheckpointStore.find`."""
+        """Return the directory of a finished part of the fit, or None, see `CheckpointStore.find`."""
         return self._checkpoints.find(f"{self._name}/{name}")
 
     def save(self, name: str, write: Write) -> Path:
-        """See `CheckpointStore.save`."""
+        """Save a finished part of the fit, see `CheckpointStore.save`."""
         return self._checkpoints.save(f"{self._name}/{name}", write, seconds=self.spent_s, used_s=self.used_s)
 
     def names(self, under: str) -> list[str]:
-        """See `CheckpointStore.names`."""
+        """Return the names of the finished parts of the fit, see `CheckpointStore.names`."""
         return self._checkpoints.names(f"{self._name}/{under}")
 
     def drop(self, name: str) -> None:
-        """See `CheckpointStore.drop`."""
+        """Delete a part of the fit, see `CheckpointStore.drop`."""
         self._checkpoints.drop(f"{self._name}/{name}")
 
 
 def _problem(path: Path, state: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Return why the job described in the file `path` is not the job of `state`. Return None where it is the same.
+    """Return how the job that the file `path` describes differs from the job `state`.
 
-    A missing file is not a problem, because each part names its job too.
+    Return None if it is the same job.
+
+    A missing file is not a problem, because each part of the checkpoints names its job too.
     """
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))

@@ -12,19 +12,19 @@ from multimodal_algo.core.labels import Target
 
 
 def class_weights(wanted: Mapping[str, float] | str, target: Target) -> np.ndarray | None:
-    """Return the weight of each class, float32 (n,), with the mean 1. None stands for even weights.
+    """Return the weight of each class, float32 (n,), with mean 1. Return None for even weights.
 
     Parameters
     ----------
     wanted
-        ``even``, ``balanced`` for the inverse of the class's share of the rows, or weights by label.
+        Weights by label, or ``even``, or ``balanced``: the inverse of each class's share of the rows.
     target
         The labels of the training rows.
 
     Raises
     ------
     UserError
-        The labels are numbers, or no row has a label that the weights name.
+        The labels are numbers, or the weights name a label that no row has.
     """
     if problem := weights_problem(wanted, target.classes):
         raise UserError(problem)

@@ -1,4 +1,4 @@
-"""The setting of one training job: what its steps share, in one value."""
+"""The values that all steps of one training job share."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class JobDirectories:
     Parameters
     ----------
     weights
-        Directory with the weights of backbones that an image has baked in.
+        Directory of the pretrained weights that were installed with the image.
     checkpoints
-        Directory for finished parts, where a job that starts again finds them.
+        Directory for finished parts of the job. A later start of the same job finds them there.
     model
         Directory for the artifact.
     output
@@ -40,7 +40,10 @@ class JobDirectories:
     output: Path
 
     def volumes(self, scratch: Path) -> dict[str, Path]:
-        """Return the directories that the job writes to, by a noun for what is in them."""
+        """Return the directories that the job writes to.
+
+        The keys say what is in them, for messages about a full disk.
+        """
         return {
             "the artifact": self.model,
             "checkpoints": self.checkpoints,
@@ -50,19 +53,19 @@ class JobDirectories:
 
     @classmethod
     def below(cls, directory: Path, *, weights: Path) -> JobDirectories:
-        """Return the directories ``checkpoints``, ``model`` and ``output`` below `directory`."""
+        """Return the directories of a job that writes into the subfolders ``checkpoints``, ``model`` and ``output``."""
         return cls(weights, directory / "checkpoints", directory / "model", directory / "output")
 
 
 @dataclass(frozen=True)
 class StageTimes:
-    """The seconds that each stage of a job took, by the stage's name."""
+    """A clock that measures how many seconds each stage of a job takes."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Measure the block as the stage `name`."""
+        """Measure the time of the block, and store it under the name of the stage."""
         started = time.monotonic()
         yield
         self.seconds[name] = round(time.monotonic() - started, 2)
@@ -83,13 +86,13 @@ class JobContext:
     directories
         The directories of the job.
     checkpoints
-        The parts that this start or a previous one has finished.
+        The store for finished parts, which also has those of previous starts of the job.
     executor
         The hosts that do the job's work items.
     scratch
         Directory for temporary files, which the job removes at its end.
     stop
-        The request that the process ends soon.
+        The request to save the state and end soon. Without one, the job runs to its end.
     times
         The seconds of each stage so far.
     """
@@ -106,10 +109,10 @@ class JobContext:
 
     @property
     def output_dir(self) -> Path:
-        """The directory for metrics, predictions and the report."""
+        """Directory for metrics, predictions and the report."""
         return self.directories.output
 
     @property
     def weights_dir(self) -> Path:
-        """The directory of baked-in weights."""
+        """Directory of the pretrained weights that were installed with the image."""
         return self.directories.weights

@@ -1,4 +1,4 @@
-"""The rows of a job with their labels and folds."""
+"""The rows of a job, with their labels and folds."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _MENTIONED_SHARE = 0.1
 
 @dataclass(frozen=True)
 class ValidationRows:
-    """The rows of the validation channel whose label a training row has too.
+    """Those rows of the validation channel whose label also occurs in the training rows.
 
     Parameters
     ----------
     dataset
-        All rows of the channel.
+        All rows of the validation channel.
     rows
-        Positions of these rows in `dataset`, int (rows,).
+        Positions in `dataset` of the rows that are used, int (rows,).
     targets
         Class indices, int (rows,), or numbers, float (rows,).
     """
@@ -39,7 +39,7 @@ class ValidationRows:
 
     @classmethod
     def of(cls, dataset: Dataset, target: Target) -> ValidationRows:
-        """Leave out the rows whose label no training row has.
+        """Return the rows of `dataset` without those whose label no training row has.
 
         Raises
         ------
@@ -60,20 +60,21 @@ class ValidationRows:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The rows that a job learns from, and those that it is measured on.
+    """The rows that a job learns from, and the rows on which it is measured.
 
     Parameters
     ----------
     dataset
         The training rows.
     target
-        Their labels.
+        Labels of the training rows.
     folds
         Fold of each training row, int (rows,).
     validation
-        The rows of the validation channel. None without that channel: then the training rows are held out by folds.
+        The rows of the validation channel. None if there is no such channel: then each fold of the training rows is
+        held out in turn.
     groups
-        The rows that lie in one fold.
+        Which rows are duplicates and so must be in the same fold.
     """
 
     dataset: Dataset
@@ -86,7 +87,10 @@ class TrainingData:
     def of(
         cls, dataset: Dataset, target: Target, validation: ValidationRows | None, *, count: int, seed: int
     ) -> TrainingData:
-        """Deal the rows to `count` stratified folds. Rows of one group lie in one fold, see `find_groups`."""
+        """Return the rows with their folds: `count` of them, with similar shares of each class.
+
+        Duplicates share a fold.
+        """
         groups = find_groups(dataset, target.values)
         distinct = len(np.unique(groups.groups))
         if dataset.group_columns and distinct < 2:
@@ -100,7 +104,7 @@ class TrainingData:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings about the rows, and what their folds keep together."""
+        """Warnings about the rows, and which columns show duplicate rows, for the report."""
         return (*self.dataset.warnings, *_linked(self.groups))
 
 
@@ -124,14 +128,14 @@ def _log_groups(groups: RowGroups, rows: int) -> None:
 
 
 def log_labels(target: Target, problem_type: str) -> None:
-    """Log the labels, and warn where whole numbers may be the names of classes.
+    """Log the number of classes or the range of numbers. Warn if whole numbers may be names of classes.
 
     Parameters
     ----------
     target
         The labels of the training rows.
     problem_type
-        The hyperparameter.
+        The hyperparameter ``problem_type``.
     """
     if not target.task.is_regression:
         _LOG.info("labels: %d classes", len(target.classes))

@@ -1,4 +1,4 @@
-"""Distillation: a larger model teaches a smaller one, which learns from its predictions next to the labels."""
+"""Distillation: a larger model teaches a smaller one, which learns its predictions in addition to the labels."""
 
 from __future__ import annotations
 
@@ -29,18 +29,21 @@ _SHARE = 0.5
 
 
 class Teaching(ABC):
-    """The teaching of a job: what its branches and its fusion learn from, next to the labels."""
+    """The source that branches and fusion learn from in addition to the labels: a teacher, or nothing."""
 
     @property
     @abstractmethod
     def model(self) -> PreviousModel | None:
-        """The teacher, whose fine-tuned networks teach those of the same branches. None without a teacher."""
+        """The teacher, whose fine-tuned networks teach the same branches of the new model.
+
+        None if there is no teacher.
+        """
 
     @abstractmethod
     def soft_labels(self, channels: ChannelPaths, data: TrainingData, context: JobContext) -> np.ndarray | None:
-        """Return the shares of the classes that each training row is learnt with, float32 (rows, n).
+        """Return the class probabilities to learn for each training row, float32 (rows, n).
 
-        None stands for the labels alone.
+        Return None to learn the labels.
 
         Raises
         ------
@@ -50,20 +53,20 @@ class Teaching(ABC):
 
 
 class NoTeacher(Teaching):
-    """A job that learns from the labels alone."""
+    """The normal case: the job learns from the labels alone."""
 
     @property
     def model(self) -> PreviousModel | None:
-        """See `Teaching.model`."""
+        """None, because there is no teacher."""
         return None
 
     def soft_labels(self, channels: ChannelPaths, data: TrainingData, context: JobContext) -> np.ndarray | None:
-        """See `Teaching.soft_labels`."""
+        """Return None, because the job learns from the labels alone."""
         return None
 
 
 class Teacher(Teaching):
-    """The artifact of the model channel as a teacher.
+    """A teacher: the artifact in the model channel.
 
     Parameters
     ----------
@@ -76,7 +79,7 @@ class Teacher(Teaching):
 
     @classmethod
     def open(cls, channels: ChannelPaths, context: JobContext) -> Teacher:
-        """Open the artifact of the model channel.
+        """Open the teacher's artifact in the model channel.
 
         Raises
         ------
@@ -94,16 +97,16 @@ class Teacher(Teaching):
 
     @property
     def model(self) -> PreviousModel | None:
-        """See `Teaching.model`."""
+        """The teacher, whose fine-tuned networks teach the same branches of the new model."""
         return self.artifact
 
     def check(self, schema: FeatureSchema, target: Target) -> None:
-        """Refuse other columns, other classes, and numbers as labels.
+        """Raise an error if the training data has other columns or classes than the teacher, or numbers as labels.
 
         Raises
         ------
         UserError
-            With the difference.
+            The data does not suit the teacher. The message says how.
         """
         self.artifact.check(schema)
         classes = self.artifact.config.classes
@@ -115,9 +118,9 @@ class Teacher(Teaching):
             )
 
     def soft_labels(self, channels: ChannelPaths, data: TrainingData, context: JobContext) -> np.ndarray | None:
-        """See `Teaching.soft_labels`. One half is the label, the other half the teacher's prediction.
+        """Return the mean of the label and the teacher's prediction for each row, see `Teaching.soft_labels`.
 
-        The teacher has networks of its own, so the job reads the rows once more.
+        The teacher has its own networks for texts and images, so the job reads the rows a second time.
         """
         target = data.target
         self.check(data.dataset.schema, target)
@@ -129,7 +132,7 @@ class Teacher(Teaching):
         return (1 - _SHARE) * labels + np.float32(_SHARE) * predictions
 
     def _kept_predictions(self, channels: ChannelPaths, context: JobContext) -> np.ndarray:
-        """Return the teacher's predictions, from the checkpoints if they are there."""
+        """Return the teacher's predictions for the training rows. They are made once and kept in the checkpoints."""
         part = context.checkpoints.find(_PART)
         if part is None:
             predictions = self._predictions(channels, context)

@@ -1,8 +1,8 @@
-"""Duplicate rows have one content. They must lie in one fold, or one gives away the other's label.
+"""Duplicate rows: rows with the same content. They must be in the same fold, or one row gives away the other's label.
 
-Content is a whole row, an image or a long text. A short text that several rows share is mostly a name (an author, a
-brand), and new rows share such names too. It counts only where it names one thing: few rows have each value, and they
-have one label.
+The content is the whole row, an image or a long text. A short text that several rows share is usually a name (an
+author, a brand), and new rows will share such names too. So it only counts if it seems to name a single thing: few rows
+have the same text, and these rows have the same label.
 """
 
 from __future__ import annotations
@@ -33,18 +33,19 @@ _NOTHING = 0
 
 @dataclass(frozen=True)
 class RowGroups:
-    """The rows that must lie in one fold.
+    """The groups of duplicate rows, which must each be in one fold.
 
     Parameters
     ----------
     groups
         Group of each row, int (rows,). Most rows have a group of their own.
     linked
-        Number of rows that share a value with another row, by the name of the column, or `WHOLE_ROWS`.
+        Number of rows that are grouped because of a column, by its name. `WHOLE_ROWS` stands for equal rows.
     shared
-        Number of rows that share a value of a text column that links nothing, by the name of the column.
+        Number of rows that share a text with another row but are not grouped for that, by the name of the column.
     keys
-        Keys of whole rows, and of the cells that link rows, uint32, sorted. A later row that has one of them is known.
+        Keys (hashes) of whole rows, and of cells that group rows, uint32, sorted. A row of a later job that has one of
+        these keys is a duplicate.
     """
 
     groups: np.ndarray
@@ -54,9 +55,9 @@ class RowGroups:
 
 
 def find_groups(dataset: Dataset, targets: np.ndarray) -> RowGroups:
-    """Group the rows that share their content, or a value of `Dataset.group_columns`, also through other rows.
+    """Return groups of rows that share their content, or a value of the columns that the user names in ``group_by``.
 
-    Case and spaces of a text do not count.
+    Rows are also in one group if they are connected by other rows. Case and spaces of a text do not matter.
 
     Parameters
     ----------
@@ -86,7 +87,10 @@ _NO_ROWS = np.empty(0, dtype=np.int64)
 
 
 def _linking_cells(dataset: Dataset, targets: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the keys of the cells that link rows, uint32 (rows,), by column. A cell that does not has the key 0."""
+    """Yield the keys (hashes) of each column's cells, uint32 (rows,). Rows with the same key belong together.
+
+    The key of a cell that groups no rows is 0.
+    """
     whole = dataset.keys[:, 0]
     yield WHOLE_ROWS, _content(whole)
     columns = vector_columns(dataset.schema)
@@ -104,7 +108,10 @@ def _linking_cells(dataset: Dataset, targets: np.ndarray) -> Iterator[tuple[str,
 
 
 def _content(keys: np.ndarray) -> np.ndarray:
-    """Return the keys without those of values that very many rows share. All 0 for a column that repeats itself."""
+    """Return the keys with 0 for values that very many rows share.
+
+    Return only 0 if the column has few different values.
+    """
     filled = keys[keys != _NOTHING]
     values, counts = np.unique(filled, return_counts=True)
     if len(values) < _LEAST_DISTINCT * len(filled):
@@ -114,7 +121,7 @@ def _content(keys: np.ndarray) -> np.ndarray:
 
 
 def _are_long(dataset: Dataset, column: str) -> np.ndarray:
-    """Find the cells whose text is too long for a name, bool (rows,)."""
+    """Return which cells have a text that is too long to be a name, bool (rows,)."""
     texts = dataset.features.cells[column]
     sizes = np.fromiter((len(text.encode("utf-8", "surrogatepass")) for text in texts), np.int64, len(texts))
     typical = np.median(sizes[sizes > 0]) if sizes.any() else 0
@@ -122,7 +129,7 @@ def _are_long(dataset: Dataset, column: str) -> np.ndarray:
 
 
 def _names_things(keys: np.ndarray, targets: np.ndarray) -> bool:
-    """Whether the repeated values of a column of texts each name one thing, whose rows all have one label."""
+    """Return whether each repeated text of a column names a single thing: few rows share it, with the same label."""
     rows = np.flatnonzero(keys != _NOTHING)
     values, value, counts = np.unique(keys[rows], return_inverse=True, return_counts=True)
     if len(values) < _LEAST_DISTINCT_NAMES * len(rows) or counts.max(initial=0) < 2:
@@ -137,7 +144,7 @@ def _names_things(keys: np.ndarray, targets: np.ndarray) -> bool:
 
 
 def _pairs(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return pairs of rows whose cells have one key, each int (pairs,): the first row of a key, and every other."""
+    """Return pairs of rows with the same key, each int (pairs,): the first row that has the key, and each other one."""
     filled = np.flatnonzero(cells != _NOTHING)
     _, first, value = np.unique(cells[filled], return_index=True, return_inverse=True)
     firsts = filled[first][value]

@@ -1,4 +1,4 @@
-"""The branches of a job: fitted now, or found in the checkpoints of a previous start."""
+"""The models of all branches of a job: fitted now, or taken from the checkpoints of a previous start."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ _CHECKPOINT = ".checkpoint_name"
 
 @dataclass(frozen=True)
 class FittedBranches:
-    """The models of the branches with their out-of-fold votes."""
+    """The fitted models of all branches, with their out-of-fold votes on the training rows."""
 
     models: list[tuple[Branch, BranchModel]]
     votes: Votes
 
     @property
     def branches(self) -> dict[str, tuple[str, ...]]:
-        """The columns of each branch, in the order of the votes."""
+        """The columns that each branch reads, by its name and in the order of the votes."""
         return {model.name: model.columns for _, model in self.models}
 
     def predict(self, features: Features, min_completeness: float) -> Votes:
-        """Return the votes of new rows."""
+        """Return the votes of all branches on new rows."""
         return votes_of((model for _, model in self.models), features, min_completeness=min_completeness)
 
 
 @dataclass(frozen=True)
 class BranchFit:
-    """A branch that is to be fitted.
+    """A branch that is still to be fitted.
 
     Parameters
     ----------
@@ -76,24 +76,24 @@ class BranchFit:
 
 @dataclass(frozen=True)
 class Fitting:
-    """The fits of all branches of a job.
+    """Fits the models of all branches of a job.
 
     Parameters
     ----------
     hyperparameters
         Hyperparameters of the job.
     recipe
-        Recipe of the job, with its changes.
+        Recipe of the job, with the user's changes.
     checkpoints
         Store for finished branches.
     scratch
         Directory for temporary files.
     seconds
-        Seconds of each branch over all starts of the job. A fit adds its own.
+        Seconds of each branch over all starts of the job. Each fit adds its time here.
     stop
-        Request that the process ends soon.
+        Request to save the state and end soon.
     executor
-        Executor of the fits.
+        Runs the fits on the hosts of the job.
     """
 
     hyperparameters: HyperParameters
@@ -106,7 +106,7 @@ class Fitting:
 
     @classmethod
     def of(cls, context: JobContext, recipe: Recipe) -> Fitting:
-        """Fit the branches of `recipe` in the setting of a job."""
+        """Return an object that fits the branches of `recipe` in a job."""
         return cls(
             context.hyperparameters,
             recipe,
@@ -120,23 +120,23 @@ class Fitting:
     def fit(
         self, dataset: Dataset, target: Target, folds: np.ndarray, teacher: PreviousModel | None
     ) -> tuple[FittedBranches, Budget]:
-        """Fit all branches of the recipe that the data has columns for.
+        """Fit each branch of the recipe for which the data has columns.
 
         Parameters
         ----------
         dataset
             Training rows.
         target
-            Labels of the rows.
+            Labels of the training rows.
         folds
             Fold of each row, int (rows,).
         teacher
-            Model whose fine-tuned networks teach those of the same branches, or None.
+            A model whose fine-tuned networks teach the same branches, or None.
 
         Returns
         -------
         fitted
-            The branches.
+            The fitted branches.
         budget
             The time that is left for the fusion.
 
@@ -157,16 +157,16 @@ class Fitting:
     def fit_branches(
         self, fits: Sequence[BranchFit], rows: TrainingRows, budget: Budget, teacher: PreviousModel | None = None
     ) -> dict[int, np.ndarray]:
-        """Fit branches as work items, and save each of them when it is finished.
+        """Fit several branches as work items, and save each branch as soon as it is finished.
 
         Parameters
         ----------
         fits
-            The branches.
+            The branches to fit.
         rows
             Training rows.
         budget
-            The time for the branches and the fusion.
+            The time for the branches and for the fusion afterwards.
         teacher
             See `fit`.
 
@@ -187,25 +187,31 @@ class Fitting:
             forget_counts()
 
     def _ordered(self, fits: Sequence[BranchFit]) -> list[BranchFit]:
-        """Put the longest fits first where several run at the same time. None of them then begins near the end."""
+        """Return the fits with the longest first, if several run at the same time.
+
+        Then no long fit begins near the end.
+        """
         if self.executor.resources.in_process:
             return list(fits)
         return sorted(fits, key=lambda fit: (fit.spec.is_fine_tuned, -fit.spec.effort))
 
     def used_s(self, budget: Budget) -> float:
-        """Return the seconds of its budget that the job has used."""
+        """Return how many seconds of the budget the job has used."""
         return self.hyperparameters.budget_s - budget.remaining_s
 
     def parts_of(self, model: BranchModel) -> list[str]:
-        """Return the names of the checkpoints of a branch: the branch itself, and finished parts of its fit.
+        """Return the names of a branch's checkpoints: the branch itself, and the finished parts of its fit.
 
-        The state of a running fit is not among them. A fit that goes on from it counts its time itself.
+        The state of a running fit does not count. A fit that continues from it counts its own time.
         """
         fitting = f"fitting/{model.name}"
         return [f"models/{model.name}", *(f"{fitting}/{part}" for part in self.checkpoints.names(fitting))]
 
     def _restored(self, model: BranchModel) -> np.ndarray | None:
-        """Load a finished branch, and return its out-of-fold votes. Return None where it is not finished."""
+        """Load a branch that a previous start has finished, and return its out-of-fold votes.
+
+        Return None if it is not finished.
+        """
         name = f"models/{model.name}"
         part = self.checkpoints.find(name)
         if part is None:
@@ -216,7 +222,7 @@ class Fitting:
         return np.asarray(np.load(part / _VOTES))
 
     def save(self, result: WorkResult, model: BranchModel, used_s: float) -> np.ndarray:
-        """Save a branch that was fitted, load its model, and return its out-of-fold votes."""
+        """Save a fitted branch in the checkpoints, load its model from there, and return its out-of-fold votes."""
         votes, seconds = result.value
 
         def write(directory: Path) -> None:
@@ -231,7 +237,7 @@ class Fitting:
 
 
 class _Run:
-    """The fits of several branches by one executor."""
+    """The fits of several branches, run by the executor."""
 
     def __init__(
         self,
@@ -253,7 +259,7 @@ class _Run:
         self._plan = BranchPlan.of(self._specs, self._executor.resources, max(map(self._nodes, fits)))
 
     def results(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield the number and the out-of-fold votes of each branch when it is finished and saved."""
+        """Yield the number and the out-of-fold votes of each branch as soon as it is finished and saved."""
         for result in self._executor.run(self._items(), self._fitting.scratch / "branches"):
             self._finished.add(result.number)
             fit, scope = self._fits[result.number], self._scopes.get(result.number)
@@ -276,10 +282,10 @@ class _Run:
             yield WorkItem(fit.model.name, work, host=host, coordinates=coordinates)
 
     def _limit_s(self, number: int) -> float:
-        """Return the seconds of a fit.
+        """Return the seconds for a fit.
 
-        An executor of one process takes it when the previous fits are finished, so it may use the time that they left.
-        Other executors take all fits at once.
+        In a single process, fits begin one after the other, so each may use the time that previous ones left over.
+        Otherwise all limits are set at the beginning.
         """
         waiting = [each for each in range(len(self._fits)) if each not in self._finished]
         specs = [self._specs[each] for each in waiting]
@@ -303,7 +309,7 @@ class _Run:
         )
 
     def _model_settings(self, fit: BranchFit) -> ModelSettings:
-        """Return the settings from the recipe, with directories sent to all hosts."""
+        """Return the recipe's settings for a branch. Directories in them are sent to all hosts."""
         return {
             key: SentDirectory.send(Path(value), self._executor)
             if key.endswith(_CHECKPOINT) and Path(str(value)).is_dir()
@@ -318,7 +324,10 @@ class _Run:
         return Parallelism(self._executor, folds) if folds > 1 else None
 
     def _scope(self, number: int) -> ScopedCheckpoints | None:
-        """Return the checkpoints of a fit. None where another host may run it, because only this one has them."""
+        """Return the checkpoints of a fit.
+
+        Return None if another host may run the fit, because only this host has them.
+        """
         fit = self._fits[number]
         if not (fit.spec.is_fine_tuned or self._executor.resources.in_process):
             return None
@@ -327,7 +336,10 @@ class _Run:
         return self._scopes[number]
 
     def _sent_teacher(self, fit: BranchFit) -> SentDirectory | None:
-        """Return the directory of the teacher's model of the same branch, if it has one."""
+        """Return the directory of the teacher's model of the same branch, sent to all hosts.
+
+        None without such a model.
+        """
         if self._teacher is None or not fit.spec.is_fine_tuned:
             return None
         if all(entry.name != fit.model.name for entry in self._teacher.config.branches):
@@ -335,6 +347,6 @@ class _Run:
         return SentDirectory.send(self._teacher.directory / fit.model.name, self._executor)
 
     def _nodes(self, fit: BranchFit) -> int:
-        """Return the number of hosts that the user wants for one fit."""
+        """Return the number of hosts that the user wants to fine-tune each network of the branch together."""
         settings = self._fitting.recipe.models[fit.spec.branch]
         return int(settings.get("env.num_nodes", 1)) if fit.spec.is_fine_tuned else 1

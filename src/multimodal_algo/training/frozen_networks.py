@@ -1,4 +1,4 @@
-"""The frozen networks of a job, for every process that reads rows."""
+"""The frozen networks of a job, sent to every process that reads rows."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from multimodal_algo.training.backbones import Backbones
 
 
 def encoders_for(backbones: Backbones, executor: Executor) -> EncodersOf:
-    """Return the function by which the executor's work items load encoders.
+    """Return the function with which work items load the encoders (networks that make vectors).
 
-    Work items of this process use the networks of `backbones`. Those of other processes load the networks there.
+    In this process it returns the networks of `backbones`. Other processes load networks of their own with it.
     """
     if executor.resources.in_process:
         return backbones.encoders_of
@@ -27,16 +27,16 @@ def encoders_for(backbones: Backbones, executor: Executor) -> EncodersOf:
 
 @dataclass(frozen=True)
 class FrozenNetworks:
-    """The frozen networks of a job, as other processes load them. It can be pickled.
+    """Everything that another process needs to load the frozen networks of a job. It can be pickled.
 
     Parameters
     ----------
     hyperparameters
         Hyperparameters that name the networks.
     weights_dir
-        Directory of baked-in weights, the same on every host.
+        Directory of the weights that were installed with the image. It is the same on every host.
     frozen
-        Directories of a previous job's networks, by the name of the modality. They replace what the hyperparameters
+        Directories of networks, by the name of the modality, that are used instead of those that the hyperparameters
         name.
     """
 
@@ -46,14 +46,14 @@ class FrozenNetworks:
 
     @classmethod
     def send(cls, backbones: Backbones, executor: Executor) -> FrozenNetworks:
-        """Make the networks of `backbones` available to the executor's work items."""
+        """Send the networks of `backbones` to the hosts of the executor, so that work items can load them."""
         frozen = tuple(
             (modality.value, SentDirectory.send(path, executor)) for modality, path in backbones.frozen.items()
         )
         return cls(backbones.hyperparameters, backbones.weights_dir, frozen)
 
     def encoders_of(self, schema: FeatureSchema) -> Encoders:
-        """Return the encoders of the modalities that `schema` has. A process loads each network once."""
+        """Return the encoders of the modalities that `schema` has. Each process loads a network only once."""
         return _loaded(self).encoders_of(schema)
 
 

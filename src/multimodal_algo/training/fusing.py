@@ -1,4 +1,4 @@
-"""The fusion of a job: chosen on held-out votes, or found in the checkpoints of a previous start."""
+"""The fusion of a job: chosen on held-out votes, or taken from the checkpoints of a previous start."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _FUSION = "fusion.safetensors"
 
 
 def selector_of(target: Target, hyperparameters: HyperParameters) -> Selector:
-    """Return the selection by the metric and the class weights of the hyperparameters.
+    """Return the object that compares predictions with the metric and the class weights of the hyperparameters.
 
     Raises
     ------
     UserError
-        The labels do not have this metric, or no row has a label that the class weights name.
+        The metric is not for labels of this kind, or the class weights name a label that no row has.
     """
     metric: str = hyperparameters.eval_metric
     if problem := metric_problem(metric, target.task):
@@ -50,16 +50,17 @@ def selector_of(target: Target, hyperparameters: HyperParameters) -> Selector:
 
 @dataclass(frozen=True)
 class Fused:
-    """A fusion with the held-out rows that it was chosen on.
+    """A fitted fusion with the held-out rows on which it was chosen.
 
     Parameters
     ----------
     fusion
-        The fusion.
+        The fitted fusion.
     predictions
-        Its held-out predictions, (rows, n).
+        The fusion's predictions for the held-out rows, (rows, n).
     held_out
-        The rows of the validation channel. None where the training rows are held out by folds.
+        The rows of the validation channel. None if there is no such channel: then each fold of the training rows is
+        held out in turn.
     """
 
     fusion: Fusion
@@ -67,7 +68,7 @@ class Fused:
     held_out: HeldOut | None
 
     def results(self, data: TrainingData, fitted: FittedBranches) -> HeldOutResults:
-        """Return the held-out rows with their predictions."""
+        """Return the held-out rows with the fusion's predictions."""
         validation = data.validation
         if validation is None or self.held_out is None:
             rows = np.arange(len(data.dataset))
@@ -85,7 +86,7 @@ class Fused:
 
 
 def held_out_votes(data: TrainingData, fitted: FittedBranches, start: Start, min_completeness: float) -> HeldOut | None:
-    """Return the votes for the rows of the validation channel. None without that channel."""
+    """Return the votes on the rows of the validation channel. Return None if there is no such channel."""
     validation = data.validation
     if validation is None:
         return None
@@ -112,15 +113,15 @@ def fuse(
     data
         The rows of the job.
     start
-        The start of the job, which knows rows that the previous model was trained on.
+        The start of the job. It knows the rows that a previous model was trained on.
     selector
-        The selection by the job's metric.
+        Compares predictions with the job's metric.
     soft_labels
-        Shares of the classes from a teacher, float32 (rows, n), or None.
+        Class probabilities to learn from a teacher, float32 (rows, n), or None.
     budget
-        The time that is left.
+        The time that is left for fitting.
     context
-        The setting of the job.
+        Hyperparameters, checkpoints and other values of the job.
     """
     held_out = held_out_votes(data, fitted, start, context.hyperparameters.min_completeness)
     with context.times.stage("fusion"):

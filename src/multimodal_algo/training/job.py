@@ -1,4 +1,4 @@
-"""The training job. `train` is the list of its steps."""
+"""The training job. The function `train` is the list of its steps."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def train(
     stop: StopRequest | None = None,
     executor: Executor | None = None,
 ) -> Metrics:
-    """Train on the data of `channels` and write the artifact.
+    """Train on the data of `channels`. Write the artifact, the metrics and the report.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def train(
     directories
         Directories of weights, checkpoints, artifact and output.
     stop
-        The request that the process ends soon. None if nobody can ask for it.
+        The request to save the state and end soon. None if nobody can make such a request.
     executor
         The hosts that do the job's work items. None for this process alone.
 
@@ -98,7 +98,7 @@ def train(
 
 @dataclass(frozen=True)
 class _Trained:
-    """The fitted branches and their fusion, the comparison that chose it, and the seconds of all fits."""
+    """The new model: its branches and fusion, the metric that chose it, and the seconds of all fits."""
 
     fitted: FittedBranches
     fused: Fused
@@ -114,7 +114,10 @@ def _job(
     stop: StopRequest,
     executor: Executor,
 ) -> Iterator[JobContext]:
-    """Check the settings, open the checkpoints, and remove the temporary files at the end."""
+    """Check the settings and open the checkpoints.
+
+    Yield the values that the steps share, and remove temporary files at the end.
+    """
     with _scratch(directories) as scratch:
         customisation = Customisation.of(hyperparameters)
         recipe = _recipe(hyperparameters, customisation)
@@ -134,7 +137,7 @@ def _job(
 
 
 def _with_kinds(hyperparameters: HyperParameters, channels: ChannelPaths) -> HyperParameters:
-    """Find the kinds of columns with own names, so that the artifact has them."""
+    """Return hyperparameters that state what the user's own columns hold (text, number and so on), for the artifact."""
     if not (kinds := find_kinds(TableFormat.of(hyperparameters), channels.train)):
         return hyperparameters
     _LOG.info("%s", sentence_of(kinds))
@@ -143,7 +146,9 @@ def _with_kinds(hyperparameters: HyperParameters, channels: ChannelPaths) -> Hyp
 
 @contextmanager
 def _scratch(directories: JobDirectories) -> Iterator[Path]:
-    """Give a directory for temporary files. Check the volumes first, and explain their failures.
+    """Yield a directory for temporary files.
+
+    Check all volumes first, and explain errors of a volume, such as a full disk.
 
     Raises
     ------
@@ -164,7 +169,7 @@ def _scratch(directories: JobDirectories) -> Iterator[Path]:
 
 
 def _with_starts(recipe: Recipe, starts: Starts) -> Recipe:
-    """Find the weights that fine-tuning starts from, where hyperparameters name them."""
+    """Return the recipe with directories instead of names for the weights from which fine-tuning starts."""
     models = {
         branch: starts.of(settings) if is_fine_tuned(branch) else settings for branch, settings in recipe.models.items()
     }
@@ -185,7 +190,7 @@ def _recipe(hyperparameters: HyperParameters, customisation: Customisation) -> R
 
 
 def _open_model_channel(channels: ChannelPaths, context: JobContext) -> tuple[Start, Teaching]:
-    """Open the artifact of the model channel: a model to go on from, or a teacher."""
+    """Open the artifact in the model channel: either a model to continue from, or a teacher."""
     if context.hyperparameters.distill_from == "model":
         return FreshStart(), Teacher.open(channels, context)
     if channels.model is None:
@@ -194,7 +199,7 @@ def _open_model_channel(channels: ChannelPaths, context: JobContext) -> tuple[St
 
 
 def _pretrained(channels: ChannelPaths, context: JobContext) -> Networks:
-    """Return the networks of the pretrained channel. Empty without that channel."""
+    """Return the networks in the pretrained channel. Empty if there is no such channel."""
     if channels.pretrained is None:
         return {}
     networks = pretrained_networks(channels.pretrained, context.scratch / "networks" / "pretrained")
@@ -203,7 +208,7 @@ def _pretrained(channels: ChannelPaths, context: JobContext) -> Networks:
 
 
 def _read_data(channels: ChannelPaths, start: Start, backbones: Backbones, context: JobContext) -> TrainingData:
-    """Read the training rows and those of the validation channel, and deal the training rows to folds."""
+    """Read the training rows and the validation rows, and deal the training rows to folds."""
     hyperparameters, recipe = context.hyperparameters, context.recipe
     groups = hyperparameters.group_columns
     with context.times.stage("ingest"):
@@ -243,7 +248,7 @@ def _train(
     backbones: Backbones,
     context: JobContext,
 ) -> _Trained:
-    """Fit the branches, and fuse their votes."""
+    """Fit all branches, then the fusion that combines their votes."""
     selector = selector_of(data.target, context.hyperparameters)
     soft_labels = teaching.soft_labels(channels, data, context)
     started = time.monotonic()
@@ -255,7 +260,7 @@ def _train(
 
 
 def _measure(trained: _Trained, data: TrainingData, context: JobContext) -> Outcome:
-    """Measure the new model on held-out rows."""
+    """Return the new model's results and scores on held-out rows."""
     fitted, fused = trained.fitted, trained.fused
     results = fused.results(data, fitted)
     metrics = measure(
@@ -268,7 +273,7 @@ def _measure(trained: _Trained, data: TrainingData, context: JobContext) -> Outc
 def _artifact(
     trained: _Trained, data: TrainingData, start: Start, backbones: Backbones, context: JobContext
 ) -> NewArtifact:
-    """Return the artifact of the new model. It is not written yet."""
+    """Return the content of the new model's artifact. Nothing is written yet."""
     return NewArtifact(
         data.dataset, data.target, trained.fitted, trained.fused.fusion, backbones, context.hyperparameters,
         start.known_keys(data.groups.keys), start.known_categories(data.dataset), (context.directories.checkpoints,),
@@ -276,7 +281,7 @@ def _artifact(
 
 
 def _report(outcome: Outcome, data: TrainingData, context: JobContext) -> None:
-    """Write metrics, predictions and the report into the output directory, and log the metrics."""
+    """Log the metrics, and write metrics, predictions and the report into the output directory."""
     directory = context.output_dir
     log_metrics(outcome.metrics)
     # The model is there. A disk that does not take the rest does not cost it.

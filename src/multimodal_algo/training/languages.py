@@ -1,4 +1,4 @@
-"""The languages of text columns: which networks suit them, and what the log and the report say of them."""
+"""The languages of text columns: which networks know them, and what the log and the report say about them."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ _REMEDY = f"text_backbone={E5}"
 
 
 def suited_networks(networks: Sequence[str], languages: Set[str]) -> tuple[str, ...]:
-    """Return `networks` with multilingual-e5-small in the place of those that do not know all `languages`.
+    """Return `networks`, in which multilingual-e5-small replaces each network that does not know all `languages`.
 
     Parameters
     ----------
     networks
-        Names of networks of `EMBEDDED`.
+        Names of text networks, see `EMBEDDED`.
     languages
         Codes of languages, see `languages_in`.
     """
@@ -55,9 +55,10 @@ def suited_networks(networks: Sequence[str], languages: Set[str]) -> tuple[str, 
 
 
 def languages_in(location: Path, table: TableFormat) -> Set[str]:
-    """Return the languages that at least 20 % of the texts of a column have, in the first 1,000 rows of a channel.
+    """Return the languages of a channel's text columns. At least 20 % of the texts of one column must be in a language.
 
-    It is empty for a FIFO, since that can be read once only, and where no language can be seen.
+    Only the first 1,000 rows are read. The result is empty for a FIFO, which can be read only once, and if no language
+    can be recognised.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ def languages_in(location: Path, table: TableFormat) -> Set[str]:
 
 
 def _first_rows(location: Path, table: TableFormat) -> Iterator[list[Any]]:
-    """Yield the header and the rows of the first file of a channel. Nothing for a FIFO."""
+    """Yield the header and the rows of the first file of a channel. Yield nothing for a FIFO."""
     if location.is_file():
         paths = [location]
     elif location.is_dir():
@@ -95,14 +96,14 @@ def _first_rows(location: Path, table: TableFormat) -> Iterator[list[Any]]:
 
 
 def describe_languages(dataset: Dataset, known: frozenset[str] | None) -> tuple[str, ...]:
-    """Log the languages of the text columns, and return sentences about them for the report.
+    """Log the languages of each text column, and return the same sentences for the report.
 
     Parameters
     ----------
     dataset
         The training rows.
     known
-        Languages that the text networks know, see `TextInfo`. None if they are not known.
+        Languages that the text networks know, see `TextInfo`. None if the networks do not list them.
     """
     sentences = []
     for column in dataset.schema.of(Modality.TEXT):
@@ -126,9 +127,9 @@ def describe_languages(dataset: Dataset, known: frozenset[str] | None) -> tuple[
 
 
 def languages_of(texts: Sequence[str] | np.ndarray) -> Mapping[str, float]:
-    """Return the share of each language with at least 5 % of the texts, most frequent first.
+    """Return the share of each language that at least 5 % of the texts are in, the most frequent first.
 
-    It is empty where fewer than 10 texts are long enough to show their language. At most 500 texts are read.
+    The result is empty if fewer than 10 texts are long enough to recognise their language. At most 500 texts are read.
     """
     long = [text for text in texts if text and _is_long(text)]
     if len(long) < _LEAST_TEXTS:

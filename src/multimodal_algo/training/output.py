@@ -1,4 +1,4 @@
-"""The artifact of a new model, as a job leaves it in the model directory."""
+"""The artifact of a new model, as the job writes it into the model directory."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _FIRST_S, _BYTES_PER_S = 1.0, 40e6
 
 @dataclass(frozen=True)
 class NewArtifact:
-    """Everything that the artifact of a new model holds.
+    """Everything that the artifact of a new model holds, ready to be written.
 
     Parameters
     ----------
@@ -54,11 +54,11 @@ class NewArtifact:
     hyperparameters
         The hyperparameters of the job, for the description.
     known_keys
-        Keys of all rows that the model was trained on, uint32, sorted.
+        Keys (hashes) of all rows that the model was trained on, uint32, sorted.
     known_categories
-        Values of all categories that the model was trained on.
+        All category values that the model was trained on.
     private
-        Paths of this machine that the artifact must not name.
+        Paths of this machine that are removed from the artifact's files.
     """
 
     dataset: Dataset
@@ -72,7 +72,7 @@ class NewArtifact:
     private: tuple[Path, ...] = ()
 
     def write(self, model_dir: Path, metrics: Metrics) -> None:
-        """Write the artifact into the platform's model directory, with `metrics` in its description."""
+        """Write the artifact into the platform's model directory. Its description has the `metrics`."""
         size = self.backbones.stored_bytes
         _LOG.info(
             "artifact: %d branches and %.0f MB of networks take about %.0f s, which the budget does not count",
@@ -90,9 +90,9 @@ class NewArtifact:
         self.known_categories.save(directory / CATEGORIES)
 
     def _probe_predictions(self, encoders: Encoders) -> np.ndarray:
-        """Return the predictions of the first training rows, (rows, n), with these networks.
+        """Return the model's predictions for the first training rows, (rows, n), with vectors from these encoders.
 
-        Numbers are in units of the deviation of the labels.
+        Predicted numbers are standardised: their unit is the standard deviation of the labels.
         """
         dataset = self.dataset
         rows = len(next(iter(dataset.probe.values())))
@@ -125,7 +125,7 @@ class NewArtifact:
 def ship(
     model_dir: Path, config: ModelConfig, write_files: Callable[[Path], None], private: Iterable[Path] = ()
 ) -> None:
-    """Write an artifact, see `write_artifact`, and log its size and the seconds that this takes."""
+    """Write an artifact, see `write_artifact`. Log its size, and how many seconds this took."""
     started = time.monotonic()
     files = write_artifact(model_dir, config, write_files, private).files
     size = sum((model_dir / name).stat().st_size for name in files)

@@ -1,7 +1,7 @@
-"""The program ``train`` as the platform starts it.
+"""The program ``train``, as the platform starts it in a container.
 
-It reads the config files, trains, and leaves a failure file if that fails. Of several hosts, the first one trains and
-the others work for it.
+It reads the config files and trains. If that fails, it leaves a file with the reason. If there are several hosts, the
+first one leads the training and the others do work items for it.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ _FLUSH_S = 90
 
 
 def run_training() -> int:
-    """Run this host's part of the training job in the tree that ``SAGEMAKER_BASE_DIR`` names.
+    """Run this host's part of a training job. ``SAGEMAKER_BASE_DIR`` names the directory of the platform's files.
 
-    All hosts of a job fail together, with the same reason.
+    If the job fails, all hosts fail together and with the same reason.
 
     Returns
     -------
     int
-        The exit code: 0, or 1 with the reason in ``output/failure``. A user's mistake leaves one sentence there. A bug
-        leaves its type there, and its traceback in the log.
+        The exit code: 0 for success. After 1, the file ``output/failure`` has the reason: a sentence about a user's
+        mistake, or the type of an unexpected error, whose traceback is in the log.
     """
     ending = _Ending(ml_paths(os.environ))
     exit_on_sigterm(ending.stop_early)
@@ -83,7 +83,7 @@ def _run(ending: _Ending, devices: Devices) -> None:
 
 
 def _reason_of(step: Callable[[], None]) -> str | None:
-    """Return the reason why `step` fails. None where it succeeds."""
+    """Run `step`. Return the reason if it fails, and None if it succeeds."""
     try:
         step()
     except Stopped:
@@ -98,12 +98,12 @@ def _reason_of(step: Callable[[], None]) -> str | None:
 
 
 class _Ending:
-    """The end of the job on this host: its failure file, and SIGTERM before or after the end.
+    """The end of the job on this host: it writes the failure file, and handles SIGTERM (the platform's signal to stop).
 
     Parameters
     ----------
     paths
-        Tree of the platform. The failure file of a previous job in it is removed.
+        Paths of the platform's files. A failure file of a previous job is removed.
     """
 
     def __init__(self, paths: MLPaths) -> None:
@@ -114,13 +114,13 @@ class _Ending:
             paths.failure.unlink(missing_ok=True)
 
     def finish(self, reason: str | None) -> None:
-        """Note that the job has ended, with the reason of its failure or None."""
+        """Record that the job has ended. `reason` says why it failed, or is None."""
         if reason is not None:
             self.write_failure(reason)
         self._is_over.set()
 
     def stop_early(self) -> None:
-        """End the process on SIGTERM."""
+        """Save the state and end the process, when SIGTERM arrives."""
         if self._is_over.is_set():
             # The platform stops a host whose job has ended when another host's program ends first. This is not a
             # failure.
@@ -131,7 +131,7 @@ class _Ending:
         logging.shutdown()
 
     def write_failure(self, reason: str) -> None:
-        """Write the failure file. Where its volume does not take it, the log alone has the reason."""
+        """Write the failure file. If the disk does not take it, only the log has the reason."""
         text = failure_text(reason)
         try:
             self.paths.failure.parent.mkdir(parents=True, exist_ok=True)
@@ -141,21 +141,21 @@ class _Ending:
 
 
 def failure_text(reason: str) -> str:
-    """Return the content of the failure file: a reason on one line, of at most 1,024 characters."""
+    """Return the content of the failure file: the reason on one line of at most 1,024 characters."""
     line = " ".join("".join(each if each.isprintable() else " " for each in reason).split())
     return line if len(line) <= _FAILURE_CHARACTERS else f"{line[: _FAILURE_CHARACTERS - 1]}…"
 
 
 @dataclass(frozen=True)
 class _Host:
-    """A host of the job: the one on which the program runs.
+    """The host on which this program runs, as one of the hosts of the job.
 
     Parameters
     ----------
     paths
-        Tree of the platform.
+        Paths of the platform's files.
     settings
-        Environment of the program.
+        Settings from the environment variables.
     devices
         GPUs of this host.
     hosts
@@ -169,30 +169,30 @@ class _Host:
 
     @property
     def is_alone(self) -> bool:
-        """Whether the job has one host."""
+        """Whether the job has only one host."""
         return not self.hosts.others
 
     def usable_gpus(self) -> int:
-        """Return the number of GPUs that training can use.
+        """Return the number of GPUs on this host that training can use.
 
         Raises
         ------
         PlatformError
-            There are GPUs that cannot be used, and the environment does not allow the CPU instead.
+            A GPU of this host cannot be used, and the environment does not allow training on the CPU instead.
         """
         require_usable(self.devices, allow_cpu_fallback=self.settings.allow_cpu_fallback)
         return 0 if self.devices.problem else self.devices.gpus
 
 
 class _LeadingHost:
-    """The first host of the job: it trains, and shares the end of the job with the other hosts."""
+    """The first host of the job. It leads the training, and reports the end of the job to the other hosts."""
 
     def __init__(self, host: _Host, ending: _Ending) -> None:
         self._host, self._ending = host, ending
         self._lead: Lead | None = None
 
     def run(self) -> None:
-        """Train, and end the job on all hosts.
+        """Train, then end the job on all hosts.
 
         Raises
         ------
@@ -231,7 +231,7 @@ class _LeadingHost:
         _train(self._host, channels, hyperparameters, self._ending.stop, executor)
 
     def _executor(self, hyperparameters: HyperParameters, gpus: int) -> Executor | None:
-        """Return the executor over all hosts and GPUs. None where this process trains alone."""
+        """Return an executor for all hosts and GPUs. Return None if this process trains alone."""
         if hyperparameters.distribution != "auto":
             if not self._host.is_alone:
                 _require_all_data(self._host.paths)
@@ -242,7 +242,7 @@ class _LeadingHost:
         return self._lead.executor(gpus, self._host.settings.hosts_timeout_s)
 
     def _with_host_name(self, reason: str | None) -> str | None:
-        """Put the name of this host in front of a reason that names no host."""
+        """Return the reason with the name of this host in front, unless it already names a host."""
         if reason is None or self._lead is None:
             return reason
         hosts = self._host.hosts

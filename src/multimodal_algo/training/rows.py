@@ -1,4 +1,4 @@
-"""The rows of a job, read from its channels or taken from the checkpoints of a previous start."""
+"""The rows of a job, read from its channels (input files) or taken from the checkpoints of a previous start."""
 
 from __future__ import annotations
 
@@ -33,20 +33,21 @@ _DIGEST = "digest"
 
 @dataclass(frozen=True)
 class ChannelPaths:
-    """Paths of a job's channels.
+    """Paths of a job's channels, which are its input files.
 
     Parameters
     ----------
     train
-        A CSV or Parquet file, a directory of them, or a FIFO.
+        Training rows: a CSV or Parquet file, a directory of such files, or a FIFO.
     validation
-        Rows for the metrics, in the same forms as `train`. None where metrics are out-of-fold, on the training rows.
+        Rows for the metrics, in the same forms as `train`. If it is None, metrics are measured on the training rows,
+        out of fold.
     images
-        Directory of the files that image cells may name. None without that channel.
+        Directory of the image files that image cells name. None if there is no such channel.
     model
-        Artifact of a previous job, see `previous.find_artifact`. None without that channel.
+        Artifact of a previous job, see `previous.find_artifact`. None if there is no such channel.
     pretrained
-        Networks to start from, see `export.pretrained_networks`. None without that channel.
+        Networks to start from, see `export.pretrained_networks`. None if there is no such channel.
     """
 
     train: Path
@@ -56,10 +57,10 @@ class ChannelPaths:
     pretrained: Path | None = None
 
     def digests(self, executor: Executor) -> dict[str, str]:
-        """Return a digest of each channel by its name. The digest changes with the content on any host.
+        """Return a digest of each channel by its name. The digest changes if the channel's content changes on any host.
 
-        Hashing files takes a small part of the time that reading their rows takes. Of the images channel only names and
-        sizes count. A FIFO has a constant digest, since its content is known only when it is read.
+        Hashing files takes much less time than reading their rows. For the images channel, only names and sizes are
+        hashed. A FIFO always has the same digest, since its content is known only after reading.
         """
         paths = {"train": self.train, "validation": self.validation, "model": self.model, "pretrained": self.pretrained}
         digests = {name: digest_of(path, executor, whole=True) for name, path in paths.items() if path is not None}
@@ -70,7 +71,7 @@ class ChannelPaths:
 
 @dataclass(frozen=True)
 class RowReader:
-    """Reader of the rows of a job's channels.
+    """Reads the rows of a job's channels.
 
     Parameters
     ----------
@@ -79,13 +80,13 @@ class RowReader:
     backbones
         Networks that turn texts and images into vectors.
     images
-        Directory of the files that image cells may name. None without an ``images`` channel.
+        Directory of the image files that image cells name. None if there is no ``images`` channel.
     keep_images
         Whether networks are fine-tuned on the images, see `ReadSettings`.
     scratch
         Directory for rows that are being read.
     known_classes
-        Classes of the previous model. Empty without one.
+        Classes of the previous model. Empty if there is no previous model.
     """
 
     context: JobContext
@@ -98,7 +99,7 @@ class RowReader:
     def read(self, channel: str, location: Path, schema: FeatureSchema | None, problem_type: str) -> Dataset:
         """Return the rows of one channel, and save them in the checkpoints.
 
-        Rows that a previous start has saved are not read again. A FIFO is read at every start.
+        Rows that a previous start of the job has saved are not read again. A FIFO is read at every start.
 
         Parameters
         ----------
@@ -107,9 +108,9 @@ class RowReader:
         location
             Path of the channel, see `ChannelPaths`.
         schema
-            Columns of the training rows, for any other channel. None for the training rows themselves.
+            Columns of the training rows, which other channels must have too. None for the train channel itself.
         problem_type
-            The hyperparameter, or the problem type of the training rows.
+            The hyperparameter ``problem_type``, or for other channels the problem type of the training rows.
 
         Raises
         ------
@@ -132,7 +133,7 @@ class RowReader:
         return dataset
 
     def read_once(self, channel: str, location: Path, schema: FeatureSchema | None, problem_type: str) -> Dataset:
-        """Return the rows of one channel, read without checkpoints. See `read`."""
+        """Return the rows of one channel without looking into the checkpoints. See `read` for the parameters."""
         return self._load(self._read(channel, location, schema, problem_type))
 
     def _load(self, directory: Path) -> Dataset:
@@ -172,7 +173,7 @@ class RowReader:
         return directory
 
     def _check_piped(self, name: str, dataset: Dataset) -> None:
-        """Compare the rows of a FIFO with those that the checkpoints belong to."""
+        """Check that the rows of a FIFO are those that the checkpoints belong to."""
         digest = hashlib.sha256(dataset.keys.tobytes() + json.dumps(dataset.labels).encode()).hexdigest()
         saved = self.context.checkpoints.find(name)
         if saved is not None and (saved / _DIGEST).read_text(encoding="utf-8") != digest:

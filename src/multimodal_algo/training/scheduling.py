@@ -1,4 +1,4 @@
-"""The work of fitting one branch, and the shares of the budget for branches that are fitted at the same time."""
+"""The plan for fitting branches: how long each may take, and which hosts and GPUs are shared."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from multimodal_algo.training.checkpoints import ScopedCheckpoints
 
 @dataclass(frozen=True)
 class FitBranch:
-    """The work of one branch: it leaves the model in the directory.
+    """The work item that fits one branch, and leaves its model in the item's directory.
 
     Parameters
     ----------
@@ -31,14 +31,14 @@ class FitBranch:
     rows
         Training rows.
     settings
-        Settings of the fit. The host that runs the work has a scratch directory and a clock of its own, so it replaces
-        the directory and the budget.
+        Settings of the fit. The host that runs the fit replaces the scratch directory and the budget, because it has a
+        disk and a clock of its own.
     limit_s
-        Seconds of the fit.
+        Seconds that the fit may take.
     min_completeness
         See `BranchModel.informed`.
     checkpoints
-        Store for finished parts. None on hosts that do not have it.
+        Store for finished parts of the fit. None on hosts without the checkpoints.
     """
 
     model: BranchModel
@@ -49,7 +49,10 @@ class FitBranch:
     checkpoints: ScopedCheckpoints | None = None
 
     def __call__(self, directory: Path) -> tuple[np.ndarray, float]:
-        """Return out-of-fold votes, float32 (rows, n + 1), and the seconds of the fit over all starts of the job."""
+        """Fit the branch.
+
+        Return out-of-fold votes, float32 (rows, n + 1), and the seconds over all starts of the job.
+        """
         started = time.monotonic() - (0.0 if self.checkpoints is None else self.checkpoints.spent_s)
         with tempfile.TemporaryDirectory(prefix="multimodal-fit-") as scratch:
             settings = replace(
@@ -70,7 +73,7 @@ class BranchPlan:
     Parameters
     ----------
     resources
-        The hosts.
+        Hosts and GPUs of the job.
     ranks
         Number of processes that fine-tune each network together.
     """
@@ -80,23 +83,23 @@ class BranchPlan:
 
     @classmethod
     def of(cls, specs: Sequence[BranchSpec], resources: Resources, nodes: int) -> BranchPlan:
-        """Plan the fits of branches.
+        """Plan the fits of several branches.
 
         Parameters
         ----------
         specs
             The declaration of each branch.
         resources
-            The hosts.
+            Hosts and GPUs of the job.
         nodes
-            Number of hosts that the user asks for in one fine-tuning fit.
+            Number of hosts that the user wants to fine-tune each network together.
         """
         networks = PARTS * sum(spec.is_fine_tuned for spec in specs)
         return cls(resources, ranks_of_each(networks, resources.gpus, resources.gpus_per_host, nodes))
 
     @property
     def parts_at_once(self) -> int:
-        """Number of work items with parts of fine-tuned branches that the hosts run at the same time."""
+        """Number of parts of fine-tuned branches (one network each) that the hosts fit at the same time."""
         return self.resources.gpus or self.resources.width
 
     def folds_at_once(self, specs: Sequence[BranchSpec]) -> int:
@@ -105,17 +108,17 @@ class BranchPlan:
         return self.resources.width // max(1, branches)
 
     def seconds(self, specs: Sequence[BranchSpec], available_s: float) -> list[float]:
-        """Return the seconds of each fit, so that all fits are finished in time.
+        """Return the seconds for each fit, so that all fits are finished in time.
 
-        Fine-tuned branches take GPUs, and the other ones take none, so both may run side by side. Without GPUs all of
-        them take turns on the same cores.
+        Fine-tuned branches need GPUs and other branches do not, so both may run at the same time. Without GPUs, all
+        branches share the same cores.
 
         Parameters
         ----------
         specs
-            The declaration of each branch that is not fitted yet.
+            The declaration of each branch that is still to be fitted.
         available_s
-            Seconds for all of them.
+            Seconds for all fits together.
         """
         tabular = [spec.effort for spec in specs if not spec.is_fine_tuned]
         parts = [spec.effort / PARTS for spec in specs if spec.is_fine_tuned for _ in range(PARTS)]
@@ -128,7 +131,7 @@ class BranchPlan:
 
 
 def seconds_of_each(efforts: Sequence[float], at_once: int, available_s: float) -> list[float]:
-    """Return the seconds of each of several fits, in proportion to the efforts, so that all are finished in time.
+    """Return the seconds for each of several fits, in proportion to their efforts, so that all are finished in time.
 
     Parameters
     ----------
@@ -137,7 +140,7 @@ def seconds_of_each(efforts: Sequence[float], at_once: int, available_s: float) 
     at_once
         Number of fits at the same time.
     available_s
-        Seconds for all of them.
+        Seconds for all fits together.
     """
     ends = [0.0] * max(1, at_once)
     for effort in sorted(efforts, reverse=True):
@@ -146,10 +149,10 @@ def seconds_of_each(efforts: Sequence[float], at_once: int, available_s: float) 
 
 
 def ranks_of_each(fits: int, gpus: int, gpus_per_host: int, nodes: int) -> int:
-    """Return the number of processes that fine-tune each of several networks together.
+    """Return how many processes fine-tune each of several networks together.
 
-    They are on several hosts only where the user asks for it, because every step would wait for the connection between
-    the hosts.
+    They run on several hosts only if the user wants it, because each training step would wait for the network
+    connection between the hosts.
 
     Parameters
     ----------
@@ -160,7 +163,7 @@ def ranks_of_each(fits: int, gpus: int, gpus_per_host: int, nodes: int) -> int:
     gpus_per_host
         Number of GPUs of each host that has any.
     nodes
-        Number of hosts that the user asks for.
+        Number of hosts that the user wants for each network.
     """
     if nodes > 1:
         return nodes * max(1, gpus_per_host)

@@ -29,16 +29,16 @@ NewModel = Callable[[Path, Metrics], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """The results that a job reports, and the model that it ships.
+    """The result of a job: the chosen model (new or previous) and its scores.
 
     Parameters
     ----------
     results
-        Held-out rows with the predictions of the model that ships.
+        Held-out rows with the predictions of the chosen model.
     metrics
-        Scores of these predictions.
+        Scores of the chosen model.
     ships_previous
-        Whether the previous model ships, because it is better than the new one.
+        Whether the previous model is the chosen one, because it is better than the new one.
     """
 
     results: HeldOutResults
@@ -47,28 +47,30 @@ class Outcome:
 
 
 class Start(ABC):
-    """The start of a job.
+    """How a job starts: from nothing (`FreshStart`), or from the artifact in the model channel (`ContinuedModel`).
 
-    `job.train` calls the methods in the order in which they stand here. `FreshStart` starts from nothing,
-    `ContinuedModel` from the artifact of the model channel.
+    `job.train` calls the methods in the order in which they are declared here.
     """
 
     @abstractmethod
     def backbones(self, context: JobContext, pretrained: Networks) -> Backbones:
-        """Return the networks of the job, where `pretrained` holds those of the pretrained channel, if any."""
+        """Return the networks that turn texts and images into vectors.
+
+        `pretrained` are those of the pretrained channel, if any.
+        """
 
     @abstractmethod
     def problem_type(self, wanted: str) -> str:
-        """Return the problem type by which labels are checked, where `wanted` is the hyperparameter."""
+        """Return the problem type to check the labels for. `wanted` is the hyperparameter ``problem_type``."""
 
     @property
     @abstractmethod
     def known_classes(self) -> Sequence[str]:
-        """The classes of the previous model. Empty without one, and for a regression."""
+        """The classes of the previous model. Empty for a regression, or if there is no previous model."""
 
     @abstractmethod
     def check(self, schema: FeatureSchema) -> None:
-        """Refuse training data that this start does not fit.
+        """Raise an error if the training data does not suit the previous model.
 
         Raises
         ------
@@ -78,41 +80,46 @@ class Start(ABC):
 
     @abstractmethod
     def number_categories(self, dataset: Dataset) -> frozenset[str]:
-        """Return the categories whose values are numbers, see `Dataset.with_number_categories`."""
+        """Return the category columns whose values are numbers, so that ``1`` and ``1.0`` are the same value.
+
+        See `Dataset.with_number_categories`.
+        """
 
     @abstractmethod
     def target(self, labels: Sequence[str], hyperparameters: HyperParameters) -> Target:
-        """Return the classes or numbers to learn from the labels of the training rows."""
+        """Return the classes or numbers to learn, from the labels of the training rows."""
 
     @abstractmethod
     def adopt(self, fitted: FittedBranches, data: TrainingData, min_completeness: float) -> FittedBranches:
-        """Return the fitted branches, and next to them those of the previous model."""
+        """Return the fitted branches, together with the branches of the previous model if there is one."""
 
     @abstractmethod
     def without_known_rows(self, votes: Votes, branches: Iterable[str], keys: np.ndarray) -> Votes:
-        """Silence the branches of the previous model on rows that it was trained on.
+        """Return the votes without those of the previous model's branches on rows that it was trained on.
 
         Parameters
         ----------
         votes
-            Votes of held-out rows.
+            Votes on held-out rows.
         branches
             Names of the branches.
         keys
-            Keys of the rows, see `row_keys`.
+            Keys (hashes) of the rows and their cells, see `row_keys`.
         """
 
     @abstractmethod
     def choose(self, new: Outcome, target: Target, selector: Selector, hyperparameters: HyperParameters) -> Outcome:
-        """Choose the model that ships: the new one, or the previous one where it is better and may ship."""
+        """Return the new model, or the previous model if it is better and the hyperparameters allow to keep it."""
 
     @abstractmethod
     def ship(self, outcome: Outcome, model_dir: Path, new_model: NewModel) -> None:
-        """Write the artifact of the model that ships into `model_dir`."""
+        """Write the artifact of the chosen model into `model_dir`."""
 
     @abstractmethod
     def known_keys(self, keys: np.ndarray) -> np.ndarray:
-        """Return the keys of all rows that the new model was trained on, uint32, sorted.
+        """Return the keys (hashes) of all rows that the new model was trained on, uint32, sorted.
+
+        They include the rows of previous models, so that later jobs know them too.
 
         Parameters
         ----------
@@ -122,14 +129,17 @@ class Start(ABC):
 
     @abstractmethod
     def known_categories(self, dataset: Dataset) -> KnownCategories:
-        """Return the values of categories that the new model was trained on."""
+        """Return all category values that the new model was trained on, including those of previous models."""
 
 
 class FreshStart(Start):
-    """A job without a previous model."""
+    """The start of a job without a previous model. See `Start` for the methods."""
 
     def backbones(self, context: JobContext, pretrained: Networks) -> Backbones:
-        """See `Start.backbones`."""
+        """Return the networks that the hyperparameters name, or those of the pretrained channel.
+
+        See `Start.backbones`.
+        """
         return Backbones(
             context.hyperparameters,
             context.weights_dir,
@@ -139,45 +149,45 @@ class FreshStart(Start):
         )
 
     def problem_type(self, wanted: str) -> str:
-        """See `Start.problem_type`."""
+        """Return the hyperparameter as it is. See `Start.problem_type`."""
         return wanted
 
     @property
     def known_classes(self) -> Sequence[str]:
-        """See `Start.known_classes`."""
+        """No classes, because there is no previous model."""
         return ()
 
     def check(self, schema: FeatureSchema) -> None:
-        """See `Start.check`. All columns fit."""
+        """Accept all columns, because there is no previous model. See `Start.check`."""
 
     def number_categories(self, dataset: Dataset) -> frozenset[str]:
-        """See `Start.number_categories`."""
+        """Return the category columns whose values in the training rows are numbers. See `Start.number_categories`."""
         return dataset.find_number_categories()
 
     def target(self, labels: Sequence[str], hyperparameters: HyperParameters) -> Target:
-        """See `Start.target`."""
+        """Return the classes or numbers to learn from the labels. See `Start.target`."""
         return Target.of(labels, hyperparameters.problem_type)
 
     def adopt(self, fitted: FittedBranches, data: TrainingData, min_completeness: float) -> FittedBranches:
-        """See `Start.adopt`."""
+        """Return the fitted branches as they are. See `Start.adopt`."""
         return fitted
 
     def without_known_rows(self, votes: Votes, branches: Iterable[str], keys: np.ndarray) -> Votes:
-        """See `Start.without_known_rows`."""
+        """Return the votes as they are. See `Start.without_known_rows`."""
         return votes
 
     def choose(self, new: Outcome, target: Target, selector: Selector, hyperparameters: HyperParameters) -> Outcome:
-        """See `Start.choose`."""
+        """Return the new model. See `Start.choose`."""
         return new
 
     def ship(self, outcome: Outcome, model_dir: Path, new_model: NewModel) -> None:
-        """See `Start.ship`."""
+        """Write the artifact of the new model. See `Start.ship`."""
         new_model(model_dir, outcome.metrics)
 
     def known_keys(self, keys: np.ndarray) -> np.ndarray:
-        """See `Start.known_keys`."""
+        """Return the keys of the training rows as they are. See `Start.known_keys`."""
         return keys
 
     def known_categories(self, dataset: Dataset) -> KnownCategories:
-        """See `Start.known_categories`."""
+        """Return the category values in the training rows. See `Start.known_categories`."""
         return KnownCategories.of(dataset)

@@ -1,1 +1,1 @@
-"""Training that goes on from the artifact of a previous job."""
+"""Training that continues from the artifact of a previous job, instead of beginning from nothing."""

@@ -1,4 +1,4 @@
-"""A previous model and the new one, compared on held-out rows that neither was trained on."""
+"""The comparison of the previous model and the new one, on held-out rows that neither of them was trained on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LEAST_ROWS = 20
 
 @dataclass(frozen=True)
 class Comparison:
-    """Scores of the previous model and the new one.
+    """The scores of the previous model and of the new model on the same rows.
 
     Parameters
     ----------
@@ -31,9 +31,9 @@ class Comparison:
     previous, new
         Scores of each model, by metric.
     previous_is_better
-        Whether the previous model has the better value of the metric by which training chooses.
+        Whether the previous model is better by the metric with which training compares models.
     results
-        The compared rows with the predictions of the previous model. None where only its scores are known.
+        The compared rows with the previous model's predictions. None if only its scores are known.
     """
 
     rows: int
@@ -43,7 +43,7 @@ class Comparison:
     results: HeldOutResults | None
 
     def summary(self, *, ships_previous: bool) -> dict[str, Any]:
-        """Return the entry ``earlier`` of ``metrics.json``."""
+        """Return the comparison as the entry ``earlier`` of ``metrics.json``."""
         return {
             "rows": self.rows,
             "earlier": dict(self.previous),
@@ -55,25 +55,25 @@ class Comparison:
 def compare(
     previous: PreviousModel, results: HeldOutResults, metrics: Metrics, target: Target, selector: Selector
 ) -> Comparison | None:
-    """Compare both models on the rows of `results` that are new to the previous model.
+    """Compare the previous and the new model on those rows of `results` that are new to the previous model.
 
-    If the previous model was trained on exactly these rows, its own out-of-fold scores are used instead.
+    If the previous model was trained on exactly these rows, its own stored out-of-fold scores are used instead.
 
     Parameters
     ----------
     previous
-        The previous model, which has the same classes.
+        The previous model. It has the same classes as the new one.
     results, metrics
-        The held-out rows with the new model's predictions, and its scores.
+        The held-out rows with the new model's predictions, and the new model's scores.
     target
-        The labels of the job.
+        Classes or numbers that the job learns.
     selector
-        The selection, which names the metric.
+        Has the metric that decides.
 
     Returns
     -------
     Comparison or None
-        None where too few rows are new to the previous model.
+        None if too few rows are new to the previous model.
     """
     is_new = previous.is_new(results.dataset.keys[results.rows])
     rows = np.flatnonzero(is_new)

@@ -1,4 +1,4 @@
-"""A job that goes on from a previous model."""
+"""The start of a job that continues from a previous model."""
 
 from __future__ import annotations
 
@@ -39,19 +39,22 @@ _SHOWN_CLASSES = 5
 
 
 class ContinuedModel(Start):
-    """A job that goes on from the artifact of the model channel.
+    """The start of a job that continues from the artifact in the model channel. See `Start` for the methods.
 
     Parameters
     ----------
     previous
-        The artifact.
+        The artifact in the model channel.
     """
 
     def __init__(self, previous: PreviousModel) -> None:
         self.previous = previous
 
     def backbones(self, context: JobContext, pretrained: Networks) -> Backbones:
-        """See `Start.backbones`. The frozen networks are the previous model's own: its branches know no others."""
+        """Return the networks of the previous model, because its branches can only read their vectors.
+
+        See `Start.backbones`.
+        """
         previous, directory = self.previous, context.scratch / "networks"
         frozen = write_networks(previous.directory, previous.config, directory / "frozen", fine_tuned=False)
         first = pretrained
@@ -60,24 +63,35 @@ class ContinuedModel(Start):
         return Backbones(context.hyperparameters, context.weights_dir, directory, frozen=frozen, start=first)
 
     def problem_type(self, wanted: str) -> str:
-        """See `Start.problem_type`. A regression stays one unless the hyperparameter says otherwise."""
+        """Return the problem type for checking labels.
+
+        If the previous model is a regression, ``auto`` means a regression.
+        """
         return "regression" if wanted == "auto" and self.previous.config.task.is_regression else wanted
 
     @property
     def known_classes(self) -> Sequence[str]:
-        """See `Start.known_classes`."""
+        """The classes of the previous model. Empty for a regression."""
         return self.previous.config.classes
 
     def check(self, schema: FeatureSchema) -> None:
-        """See `Start.check`."""
+        """Raise an error if the training data has other columns than the previous model. See `Start.check`."""
         self.previous.check(schema)
 
     def number_categories(self, dataset: Dataset) -> frozenset[str]:
-        """See `Start.number_categories`. Those of the previous model stay, since its branches know their spelling."""
+        """Return the category columns whose values are numbers, with those of the previous model.
+
+        See `Start.number_categories`.
+
+        The previous model's columns stay in the result, since its branches know the spelling of their values.
+        """
         return dataset.find_number_categories() | frozenset(self.previous.config.number_categories)
 
     def target(self, labels: Sequence[str], hyperparameters: HyperParameters) -> Target:
-        """See `Start.target`. The previous classes stay where they include all labels."""
+        """Return the classes or numbers to learn. The previous classes stay if they include all labels.
+
+        See `Start.target`.
+        """
         previous, wanted = self.previous.config, hyperparameters.problem_type
         if wanted == "regression" or previous.task.is_regression:
             return Target.of(labels, "regression" if wanted == "auto" else wanted)
@@ -103,10 +117,10 @@ class ContinuedModel(Start):
             )  # fmt: skip
 
     def adopt(self, fitted: FittedBranches, data: TrainingData, min_completeness: float) -> FittedBranches:
-        """See `Start.adopt`.
+        """Return the fitted branches together with the branches of the previous model. See `Start.adopt`.
 
-        The previous model knows the labels of the rows that it was trained on, and of their duplicates. Its branches
-        have no vote there.
+        The previous model has seen the labels of the rows that it was trained on, and of their duplicates. So its
+        branches have no vote on these rows.
         """
         dataset, target = data.dataset, data.target
         is_new = self.previous.is_new(dataset.keys)
@@ -135,12 +149,18 @@ class ContinuedModel(Start):
         return FittedBranches([*fitted.models, *models], fitted.votes.concat(adopted))
 
     def without_known_rows(self, votes: Votes, branches: Iterable[str], keys: np.ndarray) -> Votes:
-        """See `Start.without_known_rows`."""
+        """Return the votes without those of the previous model's branches on rows that it was trained on.
+
+        See `Start.without_known_rows`.
+        """
         adopted = [number for number, name in enumerate(branches) if name.startswith(PREFIX)]
         return votes.silence(np.flatnonzero(~self.previous.is_new(keys)), adopted)
 
     def choose(self, new: Outcome, target: Target, selector: Selector, hyperparameters: HyperParameters) -> Outcome:
-        """See `Start.choose`. The previous model may ship where both know the same classes."""
+        """Return the better one of the new and the previous model, if both know the same classes.
+
+        See `Start.choose`.
+        """
         config = self.previous.config
         if (config.task, config.classes) != (target.task, target.classes):
             return new
@@ -153,7 +173,7 @@ class ContinuedModel(Start):
         return replace(outcome, metrics=replace(outcome.metrics, previous=summary))
 
     def _previous_outcome(self, new: Outcome, comparison: Comparison, target: Target) -> Outcome:
-        """Return the outcome where the previous model ships: its own results on the compared rows, if there are any."""
+        """Return the outcome if the previous model is kept: its results on the compared rows, if there are any."""
         _LOG.warning("model channel: the previous model is better, so it ships as it was (never_worse=true)")
         metrics, results = new.metrics, comparison.results
         if results is None:
@@ -168,7 +188,7 @@ class ContinuedModel(Start):
         return Outcome(results, own, ships_previous=True)
 
     def ship(self, outcome: Outcome, model_dir: Path, new_model: NewModel) -> None:
-        """See `Start.ship`. A previous model ships with the metrics of this job."""
+        """Write the artifact of the chosen model. The previous model gets the metrics of this job. See `Start.ship`."""
         if not outcome.ships_previous:
             new_model(model_dir, outcome.metrics)
             return
@@ -184,9 +204,9 @@ class ContinuedModel(Start):
         ship(model_dir, config, write_files)
 
     def known_keys(self, keys: np.ndarray) -> np.ndarray:
-        """See `Start.known_keys`."""
+        """Return the keys of all rows that this job and the previous ones trained on. See `Start.known_keys`."""
         return self.previous.known_keys(keys)
 
     def known_categories(self, dataset: Dataset) -> KnownCategories:
-        """See `Start.known_categories`. The branches of the previous model know its values."""
+        """Return the category values that this job and the previous ones trained on. See `Start.known_categories`."""
         return self.previous.known_categories(dataset)

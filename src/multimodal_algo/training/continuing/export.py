@@ -1,4 +1,4 @@
-"""The networks of an artifact, as a start for other tasks.
+"""The export of an artifact's networks, so that other jobs can start from them.
 
 ::
 
@@ -35,21 +35,21 @@ Networks = Mapping[Modality, Path]
 
 
 def export_backbones(model: Path, output: Path) -> list[str]:
-    """Write the networks of an artifact, for ``multimodal-algo export-backbones``.
+    """Write the networks of an artifact, for the command ``multimodal-algo export-backbones``.
 
-    A fine-tuned network replaces the frozen one of its modality.
+    If a network was fine-tuned, it is written instead of the frozen network of the same modality.
 
     Parameters
     ----------
     model
         ``model.tar.gz``, a directory that holds one, or an extracted artifact.
     output
-        Directory for the networks, made when missing.
+        Directory for the networks. It is created if it does not exist.
 
     Returns
     -------
     list of str
-        For each network, the hyperparameter that takes its directory, as a sentence for the user.
+        For each network, the hyperparameter with which another job uses it, for example ``text_backbone=<directory>``.
 
     Raises
     ------
@@ -65,16 +65,16 @@ def export_backbones(model: Path, output: Path) -> list[str]:
 
 
 def write_networks(directory: Path, config: ModelConfig, output: Path, *, fine_tuned: bool) -> Networks:
-    """Write the networks of the artifact in `directory` below `output`.
+    """Write the networks of the artifact in `directory` into folders of `output`, and return these folders.
 
     Parameters
     ----------
     directory, config
         Directory and description of the artifact.
     output
-        Directory for the networks, made when missing.
+        Directory for the networks. It is created if it does not exist.
     fine_tuned
-        Whether a fine-tuned network replaces the frozen one of its modality.
+        Whether a fine-tuned network is written instead of the frozen network of the same modality.
     """
     if config.schema_.of(Modality.TEXT):
         _write_text(directory, output / _FOLDERS[Modality.TEXT])
@@ -108,7 +108,10 @@ def _write_fine_tuned(directory: Path, config: ModelConfig, output: Path) -> Non
 
 
 def _keep_image_input(config: ModelConfig, sign: Path) -> None:
-    """Let a fine-tuned image network take the images of the frozen one, which its pictures are made of."""
+    """Make a fine-tuned image network take images of the frozen network's size, as its training images had.
+
+    `sign` is the file that describes the fine-tuned network.
+    """
     if config.image_backbone is not None and sign.is_file():
         takes = config.image_backbone.model_dump(include={"takes"})
         content = {**json.loads(sign.read_text(encoding="utf-8")), **takes}
@@ -116,7 +119,7 @@ def _keep_image_input(config: ModelConfig, sign: Path) -> None:
 
 
 def find_networks(directory: Path) -> Networks:
-    """Return the networks in `directory`."""
+    """Return the networks in `directory`, by modality: its folders ``text`` and ``image``."""
     return {
         modality: directory / folder
         for modality, folder in _FOLDERS.items()
@@ -125,15 +128,13 @@ def find_networks(directory: Path) -> Networks:
 
 
 def _networks_below(directory: Path) -> Networks:
-    """Return the networks in `directory`, or in the folder below it that was packed with them."""
+    """Return the networks in `directory`, or in one of its folders, as an archive may have a folder around them."""
     folders = [directory, *sorted(path for path in directory.iterdir() if path.is_dir())]
     return next((networks for folder in folders if (networks := find_networks(folder))), {})
 
 
 def pretrained_networks(location: Path, scratch: Path) -> Networks:
-    """Return the networks of the ``pretrained`` channel.
-
-    The channel holds exported networks, an archive of them, or an artifact.
+    """Return the networks in the ``pretrained`` channel, from which the job starts.
 
     Parameters
     ----------
@@ -145,7 +146,7 @@ def pretrained_networks(location: Path, scratch: Path) -> Networks:
     Raises
     ------
     UserError
-        The channel holds none of them.
+        The channel holds nothing of this kind.
     """
     folder = artifact_folder(location)
     if not (folder / CONFIG).is_file():

@@ -1,4 +1,4 @@
-"""The artifact of a previous job, from which a job goes on."""
+"""The artifact of a previous job, as a job uses it that continues from it."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ _MANY_GENERATIONS = 3
 
 
 def find_artifact(location: Path, scratch: Path) -> tuple[Path, ModelConfig]:
-    """Find the whole artifact at `location`: an archive, an extracted one, or a directory with one archive.
+    """Return the artifact at `location`: an extracted artifact, an archive, or a directory with an archive.
 
     Parameters
     ----------
     location
         A file, or the directory of a channel.
     scratch
-        Directory for an unpacked archive, made when missing.
+        Directory for an unpacked archive. It is created if it does not exist.
 
     Returns
     -------
     directory, config
-        The directory of the artifact and its description. Every file is checked against the description.
+        The directory of the artifact, and its description. All files were checked against the description.
 
     Raises
     ------
     UserError
-        There is no artifact, or it is not whole, or it is of another version.
+        There is no artifact, or it is incomplete, or another version wrote it.
     """
     folder = artifact_at(location, scratch)
     return folder, read_config(folder)
@@ -65,7 +65,7 @@ def find_artifact(location: Path, scratch: Path) -> tuple[Path, ModelConfig]:
 
 @dataclass(frozen=True)
 class PreviousModel:
-    """The artifact of a previous job.
+    """The artifact of a previous job, with its models and the rows that it was trained on.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class PreviousModel:
 
     @classmethod
     def open(cls, location: Path, scratch: Path) -> PreviousModel:
-        """Open the artifact at `location`, see `find_artifact`, and log what it holds."""
+        """Open the artifact at `location`, see `find_artifact`. Log its recipe and classes."""
         previous = cls(*find_artifact(location, scratch))
         config = previous.config
         _LOG.info(
@@ -103,12 +103,12 @@ class PreviousModel:
         return previous
 
     def check(self, schema: FeatureSchema) -> None:
-        """Refuse data with other columns.
+        """Raise an error if training data with this `schema` has other columns than the previous model.
 
         Raises
         ------
         UserError
-            With the columns that differ.
+            The columns differ. The message names them.
         """
         known, given = set(self.config.schema_.features), set(schema.features)
         if known == given:
@@ -123,7 +123,7 @@ class PreviousModel:
 
     @cached_property
     def models(self) -> list[tuple[Branch, BranchModel]]:
-        """The models of its branches, in the order of its votes."""
+        """The previous model's branches with their models, in the order of the votes."""
         from multimodal_algo.branches.registry import load_model
 
         config = self.config
@@ -136,18 +136,18 @@ class PreviousModel:
         ]
 
     def model(self, name: str) -> BranchModel | None:
-        """Return the model of the branch `name`, or None."""
+        """Return the model of the branch `name`. Return None if there is no such branch."""
         return next((model for _, model in self.models if model.name == name), None)
 
     def adopted(self, task: Task, classes: Sequence[str]) -> list[tuple[Branch, BranchModel]]:
-        """Return its models as branches of a new model, under names that begin with `PREFIX`.
+        """Return the previous model's branches as branches of the new model. Their new names begin with `PREFIX`.
 
         Parameters
         ----------
         task
-            The task of the new model.
+            Problem type and number of outputs of the new model.
         classes
-            The classes of the new model. Where they are others, the votes are translated.
+            The classes of the new model. If they differ from the previous ones, the votes are translated.
         """
         from multimodal_algo.branches.translated import TranslatedModel
 
@@ -163,26 +163,26 @@ class PreviousModel:
 
     @cached_property
     def fusion(self) -> Fusion:
-        """Its fusion."""
+        """The fusion of the previous model."""
         from multimodal_algo.fusion.fusion import Fusion
 
         return Fusion.load(self.directory / FUSION)
 
     def votes(self, features: Features) -> Votes:
-        """Return the votes of its branches for `features`."""
+        """Return the votes of the previous model's branches on the rows of `features`."""
         from multimodal_algo.fusion.votes import votes_of
 
         return votes_of((model for _, model in self.models), features, min_completeness=self.config.min_completeness)
 
     def is_new(self, keys: np.ndarray) -> np.ndarray:
-        """Find the rows that it was not trained on, bool (rows,).
+        """Return which rows the previous model was not trained on, bool (rows,).
 
-        A row that shares a linking text or image with a training row is not new.
+        A row counts as known if one of its keys is known: the whole row, an image, or a text that links duplicate rows.
 
         Parameters
         ----------
         keys
-            Keys of the rows, see `row_keys`.
+            Keys (hashes) of the rows and their cells, see `row_keys`.
         """
         known = self._keys
         if known is None:
@@ -190,11 +190,11 @@ class PreviousModel:
         return np.asarray(~np.isin(keys, known).any(axis=1))
 
     def known_keys(self, keys: np.ndarray) -> np.ndarray:
-        """Return the keys of its training rows and `keys`, uint32, sorted."""
+        """Return the keys of the previous model's training rows together with `keys`, uint32, sorted."""
         return keys if self._keys is None else np.union1d(keys, self._keys)
 
     def known_categories(self, dataset: Dataset) -> KnownCategories:
-        """Return the values of categories in its training rows and in the rows of `dataset`."""
+        """Return the category values in the previous model's training rows and in the rows of `dataset`."""
         path, new = self.directory / CATEGORIES, KnownCategories.of(dataset)
         return KnownCategories.load(path, self.config.schema_).merged(new) if path.is_file() else new
 
