@@ -1,1 +1,1 @@
-"""The server, Flask on gunicorn: ``/ping``, ``/invocations`` and ``/execution-parameters``."""
+"""The server: Flask on gunicorn, with the paths ``/ping``, ``/invocations`` and ``/execution-parameters``."""

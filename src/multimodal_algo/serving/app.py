@@ -1,4 +1,7 @@
-"""The HTTP interface. It imports nothing that takes long, so the port answers before the models are loaded."""
+"""The HTTP interface of the server.
+
+It imports only fast modules, so that the port answers before the models are loaded.
+"""
 
 from __future__ import annotations
 
@@ -27,16 +30,16 @@ _ANSWERED = tuple(kind for kind in Kind if kind is not Kind.PARQUET)
 
 
 def create_app(service: ModelService, execution_parameters: Callable[[], dict[str, int]], max_body_bytes: int) -> Flask:
-    """Return the Flask application.
+    """Return the Flask application that answers the platform's three paths.
 
     Parameters
     ----------
     service
-        The service that answers bodies.
+        The service that answers the bodies of ``/invocations``.
     execution_parameters
-        Function that returns the answer to ``/execution-parameters``.
+        Returns the answer to ``/execution-parameters``.
     max_body_bytes
-        Size of the largest body that is read, in bytes.
+        Size in bytes of the largest request body that is read.
     """
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
@@ -119,9 +122,12 @@ def _kind(mimetype: str) -> Kind | None:
 
 
 def _accepted(accept: MIMEAccept, kind: Kind) -> Kind | None:
-    """Return the format of the answers to a body of `kind`: its own kind where the client accepts any.
+    """Return the format of the answers.
 
-    Parameters of the accepted types, for example a character set, do not matter.
+    If the client accepts any format, answers have the format of the request body (`kind`).
+
+    Return None if the client accepts no format that is possible here. Parameters of the accepted types, for example a
+    character set, do not matter.
     """
     default = Kind.CSV if kind is Kind.PARQUET else kind
     plain = MIMEAccept([(name.split(";")[0].strip().lower(), quality) for name, quality in accept])

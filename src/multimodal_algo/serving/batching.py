@@ -1,9 +1,9 @@
-"""Rows of concurrent requests, computed together.
+"""Batching: rows of concurrent requests are computed together.
 
-A request submits a few rows at a time. The rows that come while one batch is computed make the next batch. Nothing
-waits for a batch to fill up, so a single row is answered at once. Under load the batches grow by themselves. The
-frozen networks run in one thread, and the models that use their vectors in another. The device therefore computes the
-vectors of the next batch while this batch is answered.
+A request submits a few rows at a time. Rows that arrive while one batch is computed form the next batch. No batch waits
+until it is full, so a single row is answered at once, and under load the batches grow by themselves. The frozen
+networks run in one thread, and the models that use their vectors in another. So the vectors of the next batch are
+computed while this batch is answered.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ Answer = TypeVar("Answer")
 
 
 class Busy(PlatformError):
-    """The model does not answer. Another process takes its place."""
+    """Error for requests to a model that hangs. Another process takes the place of this one."""
 
 
 class ClientGone(Exception):
-    """The client has left. Its rows are not computed."""
+    """Error for rows of a client that has closed its connection. These rows are not computed."""
 
 
 class _PendingCall(Generic[Row, Answer]):
-    """Rows of one call of `Batcher.submit`, and the future of their answers."""
+    """The rows of one call of `Batcher.submit`, and the future that gets their answers."""
 
     def __init__(self, rows: Sequence[Row], is_gone: Callable[[], bool]) -> None:
         self.rows = rows
@@ -46,11 +46,11 @@ class Batcher(Generic[Row, Prepared, Answer]):
     Parameters
     ----------
     prepare
-        First step of a batch: the networks, which run on the device.
+        First step for a batch: the networks compute vectors. It returns the input of the second step.
     finish
-        Second step of a batch. It returns one answer per row.
+        Second step for a batch: the models answer. It returns one answer per row.
     max_rows
-        Most rows of a batch, and of a call.
+        Largest number of rows in a batch, and in a call.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class Batcher(Generic[Row, Prepared, Answer]):
     def submit(self, rows: Sequence[Row], is_gone: Callable[[], bool] = lambda: False) -> Future[Sequence[Answer]]:
         """Queue at most `max_rows` rows. The result of the future is one answer per row, in order.
 
-        Where `is_gone` returns True when their turn comes, the rows are not computed, and the future fails with
+        If `is_gone` returns True when it is the rows' turn, they are not computed, and the future fails with
         `ClientGone`.
 
         Raises
         ------
         Busy
-            The batcher was abandoned.
+            The model hangs, and the method `abandon` was called.
         """
         call: _PendingCall[Row, Answer] = _PendingCall(rows, is_gone)
         with self._changed:
@@ -90,12 +90,12 @@ class Batcher(Generic[Row, Prepared, Answer]):
 
     @property
     def busy_s(self) -> float:
-        """Seconds since the slower of the two steps began its present batch. 0 when both are idle."""
+        """Seconds since the older of the present batches began, one in each step. 0 if there is no batch."""
         now = time.monotonic()
         return max((now - began for began in list(self._began.values())), default=0.0)
 
     def abandon(self, error: Exception) -> None:
-        """Let all calls, waiting and to come, fail with `error`."""
+        """Make all waiting and future calls fail with `error`."""
         with self._changed:
             self._abandoned = error
             calls, self._open = self._open, set()
@@ -126,7 +126,7 @@ class Batcher(Generic[Row, Prepared, Answer]):
             self._began.pop("finish")
 
     def _one_by_one(self, calls: Sequence[_PendingCall[Row, Answer]]) -> None:
-        """Compute each call alone after a failure, because no call may fail for the rows of another."""
+        """Compute each call of a failed batch alone, so that no call fails because of another call's rows."""
         for call in calls:
             try:
                 self._resolve([call], self._finish(self._prepare(list(call.rows))))
@@ -135,7 +135,7 @@ class Batcher(Generic[Row, Prepared, Answer]):
                     call.future.set_exception(error)
 
     def _resolve(self, calls: Sequence[_PendingCall[Row, Answer]], answers: Sequence[Answer]) -> None:
-        """Give each call its part of the answers."""
+        """Give each call its own part of the batch's answers."""
         rows = sum(len(call.rows) for call in calls)
         if len(answers) != rows:
             raise RuntimeError(f"{len(answers)} answers for {rows} rows")
@@ -146,14 +146,14 @@ class Batcher(Generic[Row, Prepared, Answer]):
             start += len(call.rows)
 
     def _close(self, call: _PendingCall[Row, Answer]) -> bool:
-        """Remove a call from the open ones. Return False if it was abandoned, or has its answers already."""
+        """Remove a call from the open ones. Return False if it was abandoned or has been answered."""
         with self._changed:
             is_open = call in self._open
             self._open.discard(call)
             return is_open
 
     def _next(self) -> list[_PendingCall[Row, Answer]]:
-        """Wait for a call. Return the calls of the next batch."""
+        """Wait for calls, and return those of the next batch."""
         with self._changed:
             while not self._is_one_waiting():
                 self._changed.wait()
@@ -165,7 +165,10 @@ class Batcher(Generic[Row, Prepared, Answer]):
             return calls
 
     def _is_one_waiting(self) -> bool:
-        """Return whether a call waits, after the first ones were dropped whose clients have left."""
+        """Return whether a call is waiting.
+
+        Calls at the front of the queue whose clients have left are dropped first.
+        """
         while self._waiting and self._waiting[0].is_gone():
             call = self._waiting.popleft()
             self._open.discard(call)

@@ -1,4 +1,4 @@
-"""Bodies of answers: one line or one object per record, in order."""
+"""Encoding: answers become the body of a response, with one line or object per record, in order."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Answer = dict[Field, Any]
 
 
 def encode(answers: Iterable[Answer], fields: Sequence[Field], kind: Kind, *, is_single: bool) -> bytes:
-    """Return the body that holds `answers`.
+    """Return the response body with these answers.
 
     Parameters
     ----------
     answers
-        Answers in the order of the records.
+        Answers to the records, in order.
     fields
         Fields of each answer, in order.
     kind

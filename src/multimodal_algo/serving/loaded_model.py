@@ -1,4 +1,4 @@
-"""A loaded artifact, which turns raw cells into predictions."""
+"""An artifact loaded into memory. It turns raw cells into predictions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class RowAnswer:
     answer
         Calibrated probabilities in the order of the class list, float32 (n,), or the number, float64 (1,).
     weights
-        Share of each modality in moving the answer, float (modalities,). None if the request does not ask for it.
+        How much each modality moved the answer, as shares, float (modalities,). None if nobody asked for this.
     """
 
     answer: np.ndarray
@@ -54,20 +54,20 @@ class RowAnswer:
 
 
 class LoadedModel:
-    """The models of an artifact, in memory.
+    """The models of an artifact in memory, ready to predict.
 
     Parameters
     ----------
     config
         Description of the artifact.
     models
-        Models of its branches, in the order of `config`.
+        Models of the artifact's branches, in the order of `config`.
     fusion
         Fusion of the artifact.
     encoders
-        Frozen networks of the artifact.
+        The artifact's frozen networks, which turn texts and images into vectors.
     categories
-        Values of categories that training saw. None if the artifact does not have them.
+        The category values that training saw. None if the artifact does not list them.
     """
 
     def __init__(
@@ -107,7 +107,8 @@ class LoadedModel:
     def load(cls, directory: Path, engine: Engine = Engine.AUTO) -> LoadedModel:
         """Check the artifact in `directory` and load it.
 
-        `engine` runs the networks, frozen and fine-tuned ones. Where it cannot, torch does.
+        `engine` is the library that runs the networks, frozen and fine-tuned ones. Torch runs those that the engine
+        cannot run.
 
         Raises
         ------
@@ -126,11 +127,11 @@ class LoadedModel:
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """The modalities that the model has columns of."""
+        """The modalities of which the model has columns."""
         return tuple(modality for modality in Modality if self.schema.of(modality))
 
     def image_bytes(self, cells: Sequence[Any]) -> int:
-        """Return the memory in bytes that the decoded images of a row of raw cells take, at most."""
+        """Return an upper limit of the memory in bytes that the decoded images of one row of raw cells take."""
         if not self._image_positions:
             return 0
         from multimodal_algo.ingest.images import images_in  # other servers do without image libraries
@@ -138,38 +139,44 @@ class LoadedModel:
         return sum(images_in(cells[position]) for position in self._image_positions) * self._image_bytes
 
     def start(self, rows: Sequence[Sequence[Any]]) -> list[PendingRow]:
-        """Start to parse rows of raw cells, which are in the order of ``schema.inference_columns``."""
+        """Start to parse rows of raw cells in other threads. Cells are in the order of ``schema.inference_columns``."""
         return [self._parser.start(row) for row in rows]
 
     def encode(self, rows: Sequence[Mapping[str, Any]]) -> Features:
-        """Return the features of parsed rows, each a mapping from column to cell. The frozen networks run here."""
+        """Return the features of parsed rows. Each row maps a column to its cell.
+
+        The frozen networks run in this step.
+        """
         cells = {column: [row[column] for row in rows] for column in self.schema.features}
         return build_features(self.schema, cells, len(rows), self.encoders, self._picture_side)
 
     def answer(self, features: Features, *, with_weights: bool = False) -> list[RowAnswer]:
-        """Return the prediction for each row, with the weights of the modalities if wanted."""
+        """Return the prediction for each row.
+
+        With `with_weights`, it also says how much each modality moved the prediction.
+        """
         votes = self.votes(features)
         answers = self.fuse(votes)
         weights = self._weights(votes, answers) if with_weights else [None] * len(answers)
         return [RowAnswer(answer, weight) for answer, weight in zip(answers, weights, strict=True)]
 
     def predict(self, rows: Sequence[Sequence[Any]]) -> np.ndarray:
-        """Return the predictions for raw cells, see `fuse`. All cells must be readable."""
+        """Return the predictions for rows of raw cells, see `fuse`. Every cell must be readable."""
         features, problems = self.features(rows)
         assert not any(problems)
         return self.fuse(self.votes(features))
 
     def features(self, rows: Sequence[Sequence[Any]]) -> tuple[Features, list[str | None]]:
-        """Return the features of the readable rows, and the problem of each row, None for a readable one."""
+        """Return the features of all readable rows, and for each row its problem, or None if it is readable."""
         parsed = [pending.finish() for pending in self.start(rows)]
         return self.encode([row.cells for row in parsed if row.problem is None]), [row.problem for row in parsed]
 
     def votes(self, features: Features) -> Votes:
-        """Return the votes of the branches, in the order of ``config.branches``."""
+        """Return the votes of all branches, in the order of ``config.branches``."""
         return votes_of(self._models, features, min_completeness=self.config.min_completeness)
 
     def timed_votes(self, features: Features) -> tuple[Votes, list[float]]:
-        """Return the votes of the branches, and the seconds that each of them took."""
+        """Return the votes of all branches, and how many seconds each branch took."""
         times, votes = [time.perf_counter()], []
         for model in self._models:
             votes.append(model.predict(features, min_completeness=self.config.min_completeness))
@@ -178,18 +185,19 @@ class LoadedModel:
 
     @property
     def prior(self) -> np.ndarray:
-        """The predictions for a row without votes, (n,)."""
+        """The prediction for a row on which no branch has a vote, (n,)."""
         return self._fusion.prior
 
     def fuse(self, votes: Votes) -> np.ndarray:
-        """Return the fused predictions: calibrated probabilities, float32 (rows, n), or numbers, float64 (rows, 1)."""
+        """Return the final predictions from votes: probabilities, float32 (rows, n), or numbers, float64 (rows, 1)."""
         return self._fusion.predict(votes)
 
     def _weights(self, votes: Votes, answers: np.ndarray) -> np.ndarray:
-        """Return the share of each modality in moving the answers, float64 (rows, modalities).
+        """Return how much each modality moved the answers, as shares, float64 (rows, modalities).
 
-        The answer is compared with the answer without all branches that read a column of the modality. Half the sum of
-        the absolute differences measures the modality. The shares of a row add up to 1, or are all 0 if nothing moved.
+        Each answer is compared with the answer without the branches that read this modality. The measure is half the
+        sum of the absolute differences. The shares of a row add up to 1. They are all 0 if no modality moved the
+        answer.
         """
         moved = np.zeros((len(votes), len(self.modalities)))
         for number, modality in enumerate(self.modalities):
@@ -212,7 +220,7 @@ def _load_models(directory: Path, config: ModelConfig, engine: Engine) -> list[B
 
 
 def _load_networks(directory: Path, config: ModelConfig, engine: Engine) -> Encoders:
-    """Return the encoders of the frozen networks, which are loaded side by side."""
+    """Return the encoders (frozen networks) of the artifact. All networks are loaded at the same time."""
     loads = {}
     if config.image_backbone is not None:
         loads[Modality.IMAGE] = _load_image_network
@@ -245,7 +253,10 @@ def _load_text_networks(directory: Path, config: ModelConfig, engine: Engine) ->
 
 
 def _run_by(engine: Engine, network: Backbone, name: Path, graph: Path) -> None:
-    """Run the network by the engine, or by torch where the engine cannot. Torch makes the network only then."""
+    """Let the engine run the network, or torch if the engine cannot.
+
+    The network is loaded into torch only in that case.
+    """
     wanted = choose_engine(engine, has_gpu=network.has_gpu)
     if wanted is Engine.TORCH or (engine is Engine.AUTO and not graph.is_file()):
         network.use_torch()

@@ -1,4 +1,4 @@
-"""``serve`` as the platform starts it: gunicorn with few processes, and threads for HTTP."""
+"""The program ``serve``, as the platform starts it: gunicorn with few processes and many threads."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ _SWITCH_S = 5e-4
 class Server(BaseApplication):
     """The server on the platform's port. It runs until it is stopped.
 
-    Each GPU has a process with its own models. Without a GPU there is one process, or one per core for models without
-    networks.
+    Each GPU gets a process with its own models. Without a GPU there is one process. If the model has no networks, there
+    is one process for each core.
 
     Parameters
     ----------
     settings
-        Settings from the environment.
+        Settings from the environment variables.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -77,7 +77,7 @@ class Server(BaseApplication):
         super().__init__()
 
     def load_config(self) -> None:
-        """Set gunicorn's options (called by gunicorn)."""
+        """Set gunicorn's options. Gunicorn calls this method."""
         options: dict[str, Any] = {
             "bind": f"0.0.0.0:{self._settings.port}",
             "workers": self._processes(),
@@ -100,12 +100,12 @@ class Server(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        """Return the WSGI application (called by gunicorn, in the worker)."""
+        """Return the WSGI application. Gunicorn calls this method in each worker."""
         return create_app(self._service, self._execution_parameters, self.front_limits.body_bytes)
 
     @cached_property
     def front_limits(self) -> FrontLimits:
-        """The bounds of each process's front."""
+        """How many threads, connections and bytes the front of each process may use."""
         settings = self._settings
         body_bytes = most_body_bytes(is_batch=settings.is_batch, payload_mb=settings.max_payload_mb)
         return FrontLimits(
@@ -166,7 +166,7 @@ class Server(BaseApplication):
             _LOG.info("served %d rows of %d requests, %d of them bad", counts.rows, counts.requests, counts.bad_rows)
 
     def _log_memory(self, arbiter: Any, worker: Any) -> None:
-        """Log that a process ended for want of memory (called by gunicorn, in the arbiter)."""
+        """Log if a process was killed because memory ran out. Gunicorn calls this method in its parent process."""
         kills = out_of_memory_kills()
         if kills > self._memory_kills:
             _LOG.error("process %d was killed because the container's memory is used up. It is replaced", worker.pid)
@@ -195,13 +195,13 @@ class Server(BaseApplication):
 
 
 def _assign_gpu(arbiter: Any, worker: Any) -> None:
-    """Give a new worker the first free GPU (called by gunicorn, in the arbiter, before the fork)."""
+    """Give a new worker the first free GPU. Gunicorn calls this function in its parent process, before the fork."""
     taken = {other.gpu for other in arbiter.WORKERS.values()}
     worker.gpu = next(number for number in itertools.count() if number not in taken)
 
 
 def _most_files() -> int:
-    """Raise the limit of open files as far as it is needed and allowed, and return it."""
+    """Raise this process's limit of open files as far as necessary and allowed. Return the new limit."""
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_CLIENTS + _OTHER_FILES
     if most != resource.RLIM_INFINITY:
@@ -212,28 +212,30 @@ def _most_files() -> int:
 
 
 def _age_s() -> float:
-    """Return the seconds since this process was started."""
+    """Return for how many seconds this process has been running."""
     started = int(Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()[19])
     return time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
 
 
 class _Log(GunicornLogger):
-    """Sends gunicorn's messages to stdout, where ours go."""
+    """Sends gunicorn's messages to stdout, like all other messages of the server."""
 
     def setup(self, cfg: Any) -> None:
-        """Remove gunicorn's handlers, but not its levels (called by gunicorn)."""
+        """Remove gunicorn's log handlers, but keep its log levels. Gunicorn calls this method."""
         super().setup(cfg)
         self.error_log.handlers.clear()
         self.error_log.propagate = True
 
 
 def run_serving() -> None:
-    """Serve the artifact in the platform's model directory, with the settings of the environment, until it is stopped.
+    """Serve the artifact in the platform's model directory until the server is stopped.
+
+    Settings come from environment variables.
 
     Raises
     ------
     UserError
-        A variable of the environment cannot be read.
+        An environment variable has a value that cannot be used.
     """
     settings = Settings.from_environment()
     _LOG.info("serving %s on port %d", settings.paths.model, settings.port)

@@ -1,4 +1,4 @@
-"""The rows of one request on their way through the model: batches of them are parsed, queued and answered."""
+"""The rows of one request on their way through the model: they are parsed, queued and answered in batches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PARTS = 8
 
 
 class _Batch(NamedTuple):
-    """Rows that are computed, with the memory that their images take."""
+    """Rows of a request that are being computed, and the memory that their images take."""
 
     rows: list[int]
     future: Future[Sequence[RowAnswer]]
@@ -30,18 +30,18 @@ class _Batch(NamedTuple):
 
 
 class RowsInFlight:
-    """The rows of one request.
+    """Sends the rows of one request through the model, with limited memory for their images.
 
     Parameters
     ----------
     model
-        The model.
+        The loaded model.
     batcher
-        Batcher of all requests.
+        Merges the rows of all requests into batches.
     images
-        Memory of the decoded images of all requests.
+        Limits the memory that the decoded images of all requests take.
     is_gone
-        Function that returns whether the client has left.
+        Returns whether the client has left.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class RowsInFlight:
     def results(
         self, records: Sequence[Record], indices: Sequence[int], on_row: Callable[[Any], None]
     ) -> Generator[tuple[int, RowAnswer | str], None, None]:
-        """Yield the prediction, or the problem, of each record at `indices`.
+        """Yield the prediction for each record at `indices`, or the problem if it cannot be read.
 
-        `on_row` is called with the parsed cells of each row that can be read. Whoever needs no more results closes the
+        `on_row` is called with the parsed cells of each readable row. A caller that needs no more results closes the
         iterator.
 
         Raises
@@ -88,7 +88,7 @@ class RowsInFlight:
             self._images.give_back(self._held)
 
     def _batches(self, records: Sequence[Record], indices: Sequence[int]) -> Iterator[tuple[list[int], int]]:
-        """Yield the indices of each batch, and the memory that its images take."""
+        """Yield the record indices of each batch, and the memory that its images take."""
         batch: list[int] = []
         size, most_bytes = 0, self._images.total // _PARTS
         for index in indices:
@@ -102,7 +102,10 @@ class RowsInFlight:
             yield batch, size
 
     def _make_room(self, size: int) -> Iterator[tuple[int, RowAnswer | str]]:
-        """Wait for memory, after the results of the batches before where there is too little of it."""
+        """Wait until there is memory for `size` bytes of images.
+
+        Results of previous batches are yielded first if that is necessary to free memory.
+        """
         if len(self._pending) >= _BATCHES_AHEAD:
             yield from self._finish_first()
         if not self._images.take(size, waits=False):

@@ -42,20 +42,20 @@ _LARGE_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A loaded model with the options of its answers.
+    """A loaded model, and the options of how it answers requests.
 
     Parameters
     ----------
     model
         The loaded model.
     options
-        Fields of the answers and treatment of bad rows.
+        Which fields the answers have, and what happens to bad rows.
     batch_rows
-        Most rows that are computed at once.
+        Largest number of rows that are computed at once.
     is_batch
         Whether a batch transform job started the server.
     single_record
-        Whether each body of that job has one row.
+        Whether each request of that job has only one row.
     """
 
     model: LoadedModel
@@ -65,7 +65,7 @@ class ServedModel:
     single_record: bool = False
 
     def reading(self, request: Reading, most_bytes: int) -> Reading:
-        """Return what the request says about its body, completed by the options and the kind of server."""
+        """Return how to read a request body: what the request says, completed by the server's options."""
         id_absent = self.options.id_absent if request.id_absent is None else request.id_absent
         return replace(
             request,
@@ -80,7 +80,7 @@ class ServedModel:
 
 @dataclass
 class ServedCounts:
-    """Numbers of requests and rows that were served since the start."""
+    """How many requests and rows were served since the start."""
 
     requests: int = 0
     rows: int = 0
@@ -88,14 +88,14 @@ class ServedCounts:
 
 
 class ModelService:
-    """Loads the model in the background and answers request bodies. Requests wait until the model is loaded.
+    """Loads the model in the background, and answers request bodies. Requests wait until the model is loaded.
 
     Parameters
     ----------
     load_model
-        Function that loads the model. It is called once.
+        Loads the model. It is called once.
     since_start
-        Function that returns the seconds since the server started, for the log.
+        Returns the seconds since the server started, for the log.
     """
 
     def __init__(self, load_model: Callable[[], ServedModel], since_start: Callable[[], float]) -> None:
@@ -113,16 +113,16 @@ class ModelService:
 
     @property
     def failure(self) -> str | None:
-        """The reason why nothing can be served. None while loading, and when the model is served."""
+        """The reason why the model cannot be served. None as long as it is being loaded or works."""
         return self._failure
 
     @property
     def busy_s(self) -> float:
-        """Seconds since the model began its present batch. 0 when it has none."""
+        """Seconds since the model began its present batch of rows. 0 if it has none."""
         return 0.0 if self._batcher is None else self._batcher.busy_s
 
     def load(self) -> bool:
-        """Load the model. Return False if that fails, after the reason was logged."""
+        """Load the model. If that fails, log the reason and return False."""
         try:
             self._served = self._load_model()
             self._batcher = _batcher_of(self._served)
@@ -143,7 +143,7 @@ class ModelService:
         return self._failure is None
 
     def wait(self) -> ServedModel:
-        """Return the model as soon as it is loaded.
+        """Wait until the model is loaded, and return it.
 
         Raises
         ------
@@ -156,7 +156,7 @@ class ModelService:
         return self._served
 
     def give_up(self, reason: str) -> None:
-        """Answer all requests, waiting and to come, with `reason`, because the model hangs."""
+        """Answer all waiting and future requests with `reason`, because the model hangs."""
         self._failure = reason
         if self._batcher is not None:
             self._batcher.abandon(Busy(reason))
@@ -169,7 +169,7 @@ class ModelService:
         request: Reading = _AS_IT_IS,
         is_gone: Callable[[], bool] = lambda: False,
     ) -> bytes:
-        """Return a body with one answer for each record of `body`, in order.
+        """Return the response body, which has one answer for each record (row) of the request `body`, in order.
 
         Parameters
         ----------
@@ -178,17 +178,17 @@ class ModelService:
         accepted
             Format of the answers.
         request
-            What the content type says about the body.
+            What the request's content type says about the body.
         is_gone
-            Function that returns whether the client has left.
+            Returns whether the client has left.
 
         Raises
         ------
         ClientGone
-            The client has left. Rows that were not computed by then are not computed.
+            The client has left. Its remaining rows are not computed.
         UserError
             The records of the body cannot be separated. Or it has bad rows, and the options refuse them. Or more than
-            half of several rows are bad, which is a mistake in the whole input.
+            half of its rows are bad, which means that the whole input is wrong.
         PlatformError
             The model could not be loaded, or it hangs.
         """
@@ -231,9 +231,9 @@ class ModelService:
     def _predict(
         self, served: ServedModel, records: Sequence[Record], is_gone: Callable[[], bool]
     ) -> tuple[dict[int, RowAnswer], dict[int, str]]:
-        """Return the predictions of the good records and the problems of the bad ones, by the index of the record.
+        """Return the predictions for good records and the problems of bad ones, each by the index of the record.
 
-        After the first problem there are no predictions where the options refuse bad rows.
+        If the options refuse bad rows, no more predictions are made after the first problem.
         """
         problems = {index: record.problem for index, record in enumerate(records) if record.problem}
         predictions: dict[int, RowAnswer] = {}
@@ -256,7 +256,7 @@ class ModelService:
         return predictions, problems
 
     def _report(self, records: Sequence[Record], problems: Mapping[int, str], *, refuse: bool) -> None:
-        """Count the rows. Then refuse the request because of its problems, or log them."""
+        """Count the rows of a request. If there are problems, refuse the request or log them."""
         # Blank lines are answered with empty fields. They are not a sign of a mistake in the rows.
         blank = sum(record.is_blank for record in records)
         rows = sum(not record.is_header for record in records) - blank
@@ -302,7 +302,7 @@ def _log_problems(records: Sequence[Record], problems: Mapping[int, str]) -> Non
 def _answer_of(
     model: LoadedModel, fields: Sequence[Field], record: Record, row: RowAnswer | None, problem: str | None
 ) -> Answer:
-    """Return the fields of the answer to `record`, empty ones where it has no prediction."""
+    """Return the fields of the answer to `record`. They are empty if there is no prediction."""
     answer: Answer = dict.fromkeys(fields)
     for field in fields:
         if field is Field.ID:

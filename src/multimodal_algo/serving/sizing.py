@@ -1,8 +1,8 @@
-"""Sizes of requests and batches, for the best use of a server by a batch transform job.
+"""Sizes of requests, batches and processes that make the best use of a server.
 
-The platform allows at most 100 MB for payload times concurrency, and by default 600 s for a request. Rows of concurrent
-requests are computed together, so concurrency costs nothing. But all these rows wait for each other, so a slow model
-with small rows must not get too many at once.
+In a batch transform job, the platform allows at most 100 MB for payload times concurrency, and by default 600 s for a
+request. Rows of concurrent requests are computed together, so concurrency costs nothing. But all these rows wait for
+each other, so a slow model must not get too many small rows at once.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _PROCESS_BYTES = 1 << 30
 
 
 def execution_parameters(config: ModelConfig, *, has_gpu: bool, single_record: bool) -> dict[str, int]:
-    """Return ``MaxConcurrentTransforms`` and ``MaxPayloadInMB`` for this machine and model.
+    """Return the answer to ``/execution-parameters``: the best concurrency and payload size for this model and machine.
 
-    ``BatchStrategy`` is left out. Its default is the documented ``MULTI_RECORD``, on which the SDK's local mode raises.
+    ``BatchStrategy`` is left out: its default ``MULTI_RECORD`` is right, but the SDK's local mode fails if it is named.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def execution_parameters(config: ModelConfig, *, has_gpu: bool, single_record: b
     has_gpu
         Whether a GPU runs the networks.
     single_record
-        Whether each request of the job has one row. Many of them then make a batch.
+        Whether each request of the job has only one row. Then many requests form a batch.
     """
     if single_record:
         # More rows at once share the cost of a batch. A record that is larger than the payload fails the job, so the
@@ -54,10 +54,10 @@ def execution_parameters(config: ModelConfig, *, has_gpu: bool, single_record: b
 
 
 def batch_rows(config: ModelConfig, *, has_gpu: bool, is_batch: bool) -> int:
-    """Return the most rows that are computed at once.
+    """Return the largest number of rows that are computed at once.
 
-    Large batches are faster, but on an endpoint a single row may have to wait for one. Fine-tuned networks on a CPU
-    gain nothing from many rows. With many rows they would seem to hang.
+    Large batches are faster, but on an endpoint a single row may have to wait for one. Fine-tuned networks on a CPU do
+    not get faster with more rows, and a large batch would take so long that they seem to hang.
     """
     if _is_slow(config, has_gpu=has_gpu):
         return 16
@@ -68,10 +68,10 @@ def batch_rows(config: ModelConfig, *, has_gpu: bool, is_batch: bool) -> int:
 
 
 def processes(config: ModelConfig, *, gpus: int, cores: int, free_bytes: int) -> int:
-    """Return the number of processes that each have the models.
+    """Return the number of server processes. Each of them loads the models.
 
-    It is one per GPU. On a CPU networks use all cores from one process. Models without networks spend their time in
-    Python, which uses one core per process.
+    There is one process per GPU. Without GPUs, networks use all cores from one process. Models without networks spend
+    their time in Python, which uses one core per process.
     """
     if gpus or _has_networks(config):
         return max(1, gpus)
@@ -79,7 +79,7 @@ def processes(config: ModelConfig, *, gpus: int, cores: int, free_bytes: int) ->
 
 
 def most_body_bytes(*, is_batch: bool, payload_mb: int | None) -> int:
-    """Return the size of the largest body that is read, in bytes: slightly more than the platform can send.
+    """Return the size in bytes of the largest request body that is read: slightly more than the platform can send.
 
     Parameters
     ----------
@@ -94,12 +94,15 @@ def most_body_bytes(*, is_batch: bool, payload_mb: int | None) -> int:
 
 
 def most_held_bytes(body_bytes: int, *, free_bytes: int, processes: int) -> int:
-    """Return the most bytes of bodies that a process has at the same time: room for one, or an eighth of the memory."""
+    """Return how many bytes of request bodies a process may hold at once: at least one body, or its part of the memory.
+
+    That part is an eighth of the free memory, divided by the number of processes.
+    """
     return max(body_bytes, free_bytes // processes // 8)
 
 
 def threads(concurrent: int | None) -> int:
-    """Return the number of threads that answer invocations: enough for the requests of the job."""
+    """Return the number of threads that answer invocations. It suffices for all concurrent requests of a job."""
     return max(_MOST_REQUESTS, concurrent or 0)
 
 
@@ -108,14 +111,17 @@ def _has_networks(config: ModelConfig) -> bool:
 
 
 def _is_slow(config: ModelConfig, *, has_gpu: bool) -> bool:
-    """Return whether the model has fine-tuned networks on a CPU. They take a tenth of a second per row, or more."""
+    """Return whether the model runs fine-tuned networks on a CPU, which takes a tenth of a second per row or more."""
     from multimodal_algo.branches.registry import is_fine_tuned  # heavy, and the server starts without it
 
     return not has_gpu and any(is_fine_tuned(entry.branch) for entry in config.branches)
 
 
 def _room_for(config: ModelConfig, rows: int) -> int:
-    """Return the MB that `rows` rows of the size of the largest training row take. 0 if that size is not known."""
+    """Return how many MB `rows` rows take if all are as large as the largest training row.
+
+    0 if its size is not known.
+    """
     return math.ceil(rows * config.largest_row / (1 << 20))
 
 

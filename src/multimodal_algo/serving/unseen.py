@@ -1,4 +1,4 @@
-"""Categories of a payload whose values training never saw. They are answered as an unknown value, and logged."""
+"""Categories with values that training never saw. Such values count as unknown, and they are logged."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _LOGGED_PAYLOADS = 50
 
 
 class UnseenCategories:
-    """Counter of the rows of one payload that have an unseen value.
+    """Counts the rows of one request that have a category value which training never saw.
 
     Parameters
     ----------
     known
-        Values that training saw.
+        The category values that training saw.
     columns
-        Categorical columns of the model.
+        The model's columns of categories.
     """
 
     def __init__(self, known: KnownCategories, columns: tuple[str, ...]) -> None:
@@ -34,14 +34,17 @@ class UnseenCategories:
         self._examples: dict[str, str] = {}
 
     def count(self, cells: Mapping[str, Any]) -> None:
-        """Count a row by its parsed cells."""
+        """Count a row with these parsed cells."""
         for column in self._columns:
             if self._known.is_unseen(column, cells[column]):
                 self._rows[column] += 1
                 self._examples.setdefault(column, cells[column])
 
     def summary(self, rows: int) -> str | None:
-        """Return what was counted as a phrase. `rows` is the number of rows of the payload. None for nothing."""
+        """Return the counts as a phrase for the log, or None if there were no unseen values.
+
+        `rows` is the size of the request.
+        """
         if not self._rows:
             return None
         columns = self._rows.most_common(_SHOWN_COLUMNS)
@@ -54,13 +57,13 @@ class UnseenCategories:
 
 
 class UnseenLog:
-    """Log of unseen categories, a line for each payload, up to a limit."""
+    """Logs unseen category values, with one line for each request, up to a limit of lines."""
 
     def __init__(self) -> None:
         self._payloads = 0
 
     def add(self, summary: str | None) -> None:
-        """Log the summary of a payload, see `UnseenCategories.summary`."""
+        """Log the summary of one request, see `UnseenCategories.summary`. None is ignored."""
         if summary is None or self._payloads >= _LOGGED_PAYLOADS:
             return
         self._payloads += 1

@@ -1,4 +1,4 @@
-"""Bodies of requests to records, in order and without loss: CSV, JSON Lines, JSON and Parquet."""
+"""Decoding: request bodies in CSV, JSON Lines, JSON or Parquet become records (rows), in order and without loss."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ _AS_IT_IS = Reading()
 
 
 def decode(body: bytes, kind: Kind, schema: FeatureSchema, reading: Reading = _AS_IT_IS) -> Decoded:
-    """Return the records of `body`.
+    """Return the records (rows) in the request body `body`.
 
     Parameters
     ----------
     body
-        The unpacked body.
+        The request body, already unpacked.
     kind
         Format of the body.
     schema
-        Columns of the model. A record has a cell for each of the ``inference_columns``.
+        Columns of the model. A record gets a cell for each of the ``inference_columns``.
     reading
-        Facts about the request and the server.
+        Facts about the request and the server that decide how the body is read.
 
     Raises
     ------
     UserError
         The body cannot be separated into records.
     BodyTooLarge
-        Its records take too much memory.
+        The records take too much memory.
     """
     body = readable(body, kind, reading)
     require_room(memory_of(body, kind, reading), reading.most_bytes)
@@ -42,19 +42,22 @@ def decode(body: bytes, kind: Kind, schema: FeatureSchema, reading: Reading = _A
 
 
 def readable(body: bytes, kind: Kind, reading: Reading) -> bytes:
-    """Return a body of text in UTF-8, and any other body as it is. This is the first step of `decode`."""
+    """Return a text body in UTF-8, and a Parquet body as it is. This is the first step of `decode`."""
     return body if kind is Kind.PARQUET else utf8_of(body, reading.charset)
 
 
 def memory_of(body: bytes, kind: Kind, reading: Reading) -> int:
-    """Return the memory in bytes that the records of a readable body take, at most, before they are made."""
+    """Return an upper limit of the memory in bytes that a body's records will take.
+
+    It is known before they are made.
+    """
     if kind is Kind.PARQUET:  # a value stands there once for many rows, so rows are counted as they are read
         return reading.most_bytes
     return csv_bytes(body) if kind is Kind.CSV else json_bytes(body)
 
 
 def records_of(body: bytes, kind: Kind, schema: FeatureSchema, reading: Reading) -> Decoded:
-    """Return the records of a readable body. This is the last step of `decode`."""
+    """Return the records of a body from `readable`. This is the last step of `decode`."""
     if kind is Kind.PARQUET:
         return read_parquet_body(body, schema, reading)
     if kind is Kind.CSV:

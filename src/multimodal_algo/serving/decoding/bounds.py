@@ -1,4 +1,4 @@
-"""Bounds of the memory that the rows of a body take. They are known before the rows are made."""
+"""Upper limits of the memory that a body's rows will take. They are computed before the rows are made."""
 
 from __future__ import annotations
 
@@ -9,22 +9,28 @@ _TEXT_FACTOR = 4
 
 
 class BodyTooLarge(Exception):
-    """A body, or what becomes of it, is too large. The message is a sentence."""
+    """Error: a request body, or the rows in it, would take too much memory.
+
+    The message is a sentence for the client.
+    """
 
 
 def row_bytes(rows: int, cells: int) -> int:
-    """Return the bytes that rows take, with their cells, but without the texts of these."""
+    """Return the bytes of memory that rows and cells take, without the texts in the cells."""
     return rows * _ROW_BYTES + cells * _CELL_BYTES
 
 
 def csv_bytes(body: bytes) -> int:
-    """Return the bytes that the rows of a CSV body take, at most."""
+    """Return an upper limit of the bytes of memory that the rows of a CSV body take."""
     rows = body.count(b"\n") + body.count(b"\r") + 1
     return row_bytes(rows, rows + body.count(b",")) + _text_bytes(body)
 
 
 def json_bytes(body: bytes) -> int:
-    """Return the bytes that the rows of a JSON body take, at most, where rows are objects, lists or lines."""
+    """Return an upper limit of the bytes of memory that the rows of a JSON body take.
+
+    Rows are objects, lists or lines.
+    """
     rows = body.count(b"{") + body.count(b"[") + body.count(b"\n") + 1
     return row_bytes(rows, rows + body.count(b",")) + _text_bytes(body)
 
@@ -35,12 +41,12 @@ def _text_bytes(body: bytes) -> int:
 
 
 def require_room(size: int, most_bytes: int) -> None:
-    """Refuse rows that take too much memory.
+    """Raise an error if rows take too much memory.
 
     Raises
     ------
     BodyTooLarge
-        They take more than `most_bytes`.
+        The rows take more than `most_bytes`.
     """
     if size > most_bytes:
         raise BodyTooLarge(

@@ -1,18 +1,18 @@
-r"""CSV bodies to records.
+r"""CSV bodies become records (rows), and half a row never gets a prediction.
 
-``SplitType: Line`` cuts at every ``\n``, also at a quoted one, so a line of a body may be half a row. A half must not
-get a prediction as if it were a row. These rules separate records:
+With ``SplitType: Line`` the platform cuts a file at every ``\n``, even inside a quoted cell. So a body may begin or end
+with half a row. These rules separate the records:
 
-- A cell is quoted only if it begins with a quote. Another quote in it is a letter, for example in ``27" monitor``.
-- A quoted cell that is not closed in its line is continued by the next lines, if they give one row with the right
-  number of fields. If each of two lines is also a row of its own, with its numbers in their places, both readings are
-  possible, and the body is refused. Three such lines and more are rows.
-- Where the lines cannot be joined, the line is a bad row and its neighbours are read, if it is not half of a torn row:
-  its numbers are in their places, or the lines up to the next quote are rows. The one line of a body is a bad row too,
-  where other bodies cannot have its rest.
+- A cell is quoted only if it begins with a quote. A quote elsewhere is a letter, for example in ``27" monitor``.
+- If a line does not close a quoted cell, the next lines continue this cell, if all of them together give one row with
+  the right number of fields. If there are two such lines, and each is also a row of its own with numbers in the right
+  places, both readings are possible, and the body is refused. Three or more such lines are separate rows.
+- If the lines cannot be joined, but the line is surely not half a torn row, it is a bad row, and the lines around it
+  are read. It is surely not torn if its numbers are in the right places, or if the lines up to the next quote are rows.
+  The only line of a body is also a bad row, if no other body can hold its other half.
 - Otherwise the body is refused, because the rest of the torn cell may look like a row.
 
-Line ends are LF, CRLF, or CR alone. A carriage return outside quotes that does not separate rows makes a bad row.
+Lines end with LF, CRLF, or CR alone. A carriage return outside quotes that does not separate rows makes a bad row.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ _NOT_ANSWERED = "No row of this request was answered."
 
 
 def read_csv(body: bytes, schema: FeatureSchema, reading: Reading) -> list[Record]:
-    """Return the records of a body in UTF-8.
+    """Return the records (rows) of a CSV body in UTF-8.
 
     Raises
     ------
     UserError
-        The body cannot be separated into records, it is in another encoding as a whole, or its header does not fit.
+        The body cannot be separated into records, all of it is in another encoding, or its header lacks columns.
     """
     return _CsvBody(body, schema, reading).records()
 
 
 class _CsvBody:
-    """The lines of a body, which are read one after the other."""
+    """The lines of a CSV body. They are read one after the other into records."""
 
     def __init__(self, body: bytes, schema: FeatureSchema, reading: Reading) -> None:
         self._lines = body.split(b"\n")
@@ -71,7 +71,7 @@ class _CsvBody:
         self._open_until = self._broken_at = 0
 
     def records(self) -> list[Record]:
-        """Read all lines."""
+        """Read all lines, and return the records in order."""
         lines = self._lines
         finds_headers = self._finds_headers
         mark, most_bytes = self._headers.mark, self._headers.most_bytes
@@ -91,7 +91,10 @@ class _CsvBody:
         return self._records
 
     def _announced_header(self) -> int:
-        """Read the header in the first line, and return the number of lines that it takes."""
+        """Read the header in the first line, which the content type has announced.
+
+        Return the index of the next line.
+        """
         first, rest = self._lines[0], []
         if b"\r" in first.rstrip(b"\r"):
             first, *rest = first.split(b"\r")
@@ -108,7 +111,7 @@ class _CsvBody:
         return 1
 
     def _is_header(self, line: bytes, index: int) -> bool:
-        """Read the line if it is a header, and return whether it is."""
+        """Return whether the line is a header. If it is, read it."""
         try:
             fields = fields_of(stripped(line).decode("utf-8"))
         except ValueError:
@@ -121,7 +124,7 @@ class _CsvBody:
         return True
 
     def _read(self, line: bytes, index: int) -> int:
-        """Read the record that begins with a line, and return the index of the line after it."""
+        """Read the record that begins with this line. Return the index of the line after the record."""
         if line.startswith(BOM):  # joined parts each begin with a mark
             self._lines[index] = line = line.removeprefix(BOM)
         try:
@@ -163,7 +166,10 @@ class _CsvBody:
         self._records.append(Record(index + 1, problem=problem, identity=identity))
 
     def _read_other_encoding(self, line: bytes, index: int, error: UnicodeDecodeError) -> int:
-        """Read a line with a byte that is not UTF-8: a bad row, which may have lines that continue it."""
+        """Read a line that is not UTF-8 as a bad row, with all lines that continue it.
+
+        Return the index of the next line.
+        """
         self._not_utf8 += 1
         before = len(self._records)
         end = index + 1
@@ -180,14 +186,14 @@ class _CsvBody:
         return end
 
     def _read_open(self, index: int, letters: Sequence[str]) -> int:
-        """Read a line whose last cell begins with a quote that the line does not close.
+        """Read a line whose last cell begins with a quote and is not closed. Return the index of the next line.
 
         Parameters
         ----------
         index
             Index of the line.
         letters
-            Fields of the line if the quote is a letter.
+            Fields of the line, if that quote is only a letter.
         """
         end = self._end_of_row(index)
         if end is not None:
@@ -205,7 +211,7 @@ class _CsvBody:
         return index + 1
 
     def _torn(self, index: int) -> UserError:
-        """Return the error of a row that is torn."""
+        """Return the error for a row that was cut apart inside a quoted cell."""
         hint = BACKSLASH if b'\\"' in self._lines[index] else ""
         return UserError(
             f"line {index + 1}: a quote is not closed{hint}. SplitType Line cuts cells with newlines apart: write "
@@ -214,7 +220,10 @@ class _CsvBody:
         )
 
     def _end_of_row(self, index: int) -> int | None:
-        """Return the end of the row that the lines from `index` on give together. None if they do not give one row."""
+        """Return the index after the lines that give one row together, from `index` on.
+
+        Return None if there are no such lines.
+        """
         if index < self._open_until:
             return None  # The lines were joined before. They do not end well, from wherever they are joined.
         lines = (structure_of(self._lines[number]) + "\n" for number in range(index, len(self._lines)))
@@ -253,7 +262,7 @@ class _CsvBody:
             )
 
     def _letters(self, line: bytes) -> list[str]:
-        """Return the fields of a line by itself, with an open quote as a letter. Empty if it is not a row."""
+        """Return the fields of a single line, in which an unclosed quote is only a letter. Empty if it is not a row."""
         try:
             return fields_of(structure_of(line))
         except OpenQuote as opened:
@@ -263,16 +272,16 @@ class _CsvBody:
             return []
 
     def _may_be_rows(self, rows: Sequence[Sequence[str]]) -> bool:
-        """Return whether lines that one row gives together are each a row, and so by more than chance."""
+        """Return whether lines that could be joined to one row look like separate rows, and not just by chance."""
         width = self._layout.width
         if self._layout.number_positions:
             return all(self._has_numbers(row) for row in rows)
         return all(len(row) == width for row in rows) and width > 2 and (len(rows) > 2 or self._reading.in_batch)
 
     def _has_numbers(self, fields: Sequence[str]) -> bool:
-        """Return whether fields have the right number, and those in columns of numbers are numbers and not all empty.
+        """Return whether the fields have the right number, and numbers where the model has columns of numbers.
 
-        False for a model without columns of numbers.
+        Empty numbers are allowed, but not all of them. Return False if the model has no columns of numbers.
         """
         if len(fields) != self._layout.width:
             return False
@@ -280,7 +289,7 @@ class _CsvBody:
         return bool(numbers) and all(map(is_number, numbers))
 
     def _is_torn(self, index: int, letters: Sequence[str]) -> bool:
-        """Return whether the line may be the first part of a torn row, whose rest may look like a row."""
+        """Return whether the line may be the first half of a torn row, so that the other half may look like a row."""
         if self._has_numbers(letters):
             return False
         if len(self._lines) == 1:
@@ -302,7 +311,7 @@ class _CsvBody:
         return rows == 0
 
     def _begins_cell(self, line: bytes) -> bool:
-        """Return whether a line by itself is a row, but for a quote that begins a cell and is not closed."""
+        """Return whether a line would be a row by itself, except that its last cell begins with an unclosed quote."""
         try:
             fields_of(structure_of(line))
         except OpenQuote as opened:
@@ -312,7 +321,7 @@ class _CsvBody:
         return False
 
     def _read_carriage_returns(self, line: bytes, index: int, problem: str) -> None:
-        """Read a line with carriage returns outside quotes: rows that end with CR alone, or a bad row."""
+        """Read a line with carriage returns outside quotes. They separate rows, or make a bad row."""
         pieces = cut_at_carriage_returns(line)
         full = [piece for piece in pieces if piece]
         rows = [self._letters(piece) for piece in full]
@@ -332,7 +341,7 @@ class _CsvBody:
             )
 
     def _read_pieces(self, pieces: Sequence[bytes], index: int) -> None:
-        """Read the lines between carriage returns."""
+        """Read the rows that carriage returns separate in one line."""
         for number, piece in enumerate(pieces):
             # The body of an old Mac has one line, whose parts are counted.
             line = index + number if len(self._lines) == 1 else index

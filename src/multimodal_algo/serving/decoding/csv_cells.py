@@ -1,4 +1,4 @@
-"""One record of CSV to its cells. A quote has a meaning only at the beginning of a cell, as for other CSV readers."""
+"""A record of CSV becomes cells. As in other CSV readers, a quote has a meaning only at the beginning of a cell."""
 
 from __future__ import annotations
 
@@ -17,26 +17,29 @@ BACKSLASH = "; a backslash stands before a quote, as Spark writes it: set Spark'
 
 
 class OpenQuote(ValueError):
-    """The last cell begins with a quote and is not closed. The argument has the fields, with that quote as a letter."""
+    """Error: the last cell begins with a quote and is not closed.
+
+    The argument has the fields if that quote is only a letter.
+    """
 
 
 class NotARow(ValueError):
-    """A line is not well-formed CSV. The message is the reason."""
+    """Error: a line is not well-formed CSV. The message is the reason."""
 
 
 class CarriageReturn(NotARow):
-    """A carriage return stands outside quotes."""
+    """Error: a carriage return is outside quotes."""
 
 
 def fields_of(text: str) -> list[str]:
-    """Return the cells of the one record in `text`. An empty text is one empty cell.
+    """Return the cells of a text that is one record. An empty text is one empty cell.
 
     Raises
     ------
     OpenQuote
         The last cell begins with a quote and is not closed.
     NotARow
-        The text is not one record.
+        The text is not well-formed, or has more than one record.
     """
     if '"' not in text and "\r" not in text:
         return text.split(",", _MOST_FIELDS)
@@ -60,22 +63,25 @@ def fields_of(text: str) -> list[str]:
 
 
 def structure_of(line: bytes) -> str:
-    """Return a line in which each byte is a character. Quotes and commas are where they are in its text."""
+    """Return a line with one character for each byte.
+
+    So a line that is not UTF-8 can be cut at its quotes and commas.
+    """
     return line.decode("latin-1").rstrip("\r")
 
 
 def stripped(line: bytes) -> bytes:
-    """Return a line without a byte order mark and carriage returns at its ends."""
+    """Return a line without byte order mark at its beginning and carriage returns at its end."""
     return line.removeprefix(BOM).rstrip(b"\r")
 
 
 def joined_width(rows: Sequence[Sequence[str]]) -> int:
-    """Return the number of fields if carriage returns are letters."""
+    """Return the number of fields of a line that was cut at carriage returns, if these are only letters."""
     return sum(max(len(fields), 1) - 1 for fields in rows) + 1
 
 
 def is_number(text: str) -> bool:
-    """Return whether a cell is a number or stands for a missing number. The caller has stripped it."""
+    """Return whether a cell is a number, or one of the texts for a missing number. It has no blanks around it."""
     if text.lower() in _MISSING_NUMBERS:
         return True
     try:
@@ -86,7 +92,7 @@ def is_number(text: str) -> bool:
 
 
 def cut_at_carriage_returns(line: bytes) -> list[bytes]:
-    """Return the parts of a line between carriage returns outside quotes, without the blank one at its end."""
+    """Return the parts of a line between carriage returns outside quotes. An empty part at the end is left out."""
     parts = line.decode("latin-1").rstrip("\r").split("\r")
     reader = csv.reader((part + "\r" for part in parts), strict=True)
     pieces: list[str] = []

@@ -1,4 +1,7 @@
-"""Text bodies become UTF-8. What is another encoding as a whole is refused with its name."""
+"""Text bodies are converted to UTF-8.
+
+A body that is in another encoding is refused, and the message names the encoding.
+"""
 
 from __future__ import annotations
 
@@ -36,10 +39,12 @@ _WHOLLY_ANOTHER = 3
 def utf8_of(body: bytes, charset: str) -> bytes:
     """Return a text body in UTF-8, without byte order marks at its beginning.
 
+    `charset` is the encoding from the content type.
+
     Raises
     ------
     UserError
-        The body is not in this character set, or it is UTF-16 or UTF-32 and the character set does not say so.
+        The body is not in the encoding `charset`. Or it is UTF-16 or UTF-32, and `charset` does not say so.
     """
     name = charset.strip("\"' ").lower().replace("_", "-")
     if name not in _UTF8:
@@ -60,7 +65,7 @@ def utf8_of(body: bytes, charset: str) -> bytes:
 def _codec(charset: str) -> str:
     """Return the name of Python's codec for a character set.
 
-    Names that it does not have are not looked up, since Python keeps every name that it was ever asked for.
+    Unknown names are not passed to Python, because it remembers each name forever.
 
     Raises
     ------
@@ -80,15 +85,15 @@ def _codecs() -> frozenset[str]:
 
 
 def not_utf8(line: bytes, error: UnicodeDecodeError) -> str:
-    """Return the problem of a line that is not UTF-8."""
+    """Return the phrase for the problem of a line that is not UTF-8, with the first wrong byte."""
     return f"not UTF-8 (byte 0x{line[error.start]:02x} at position {error.start + 1})"
 
 
 def refuse_another_encoding(lines: Iterable[bytes]) -> None:
-    """Refuse the lines of a body if they are not UTF-8 as a whole.
+    """Raise an error if all of a body seems to be in another encoding than UTF-8.
 
-    One line with a wrong byte is a bad row. But where several lines have characters beyond ASCII, and none of them is
-    UTF-8, the file has another encoding.
+    One line with a wrong byte is only a bad row. But if several lines have characters beyond ASCII, and none of these
+    lines is UTF-8, the whole body has another encoding.
 
     Raises
     ------
@@ -117,7 +122,7 @@ def refuse_another_encoding(lines: Iterable[bytes]) -> None:
 
 
 def _utf_16_or_32(body: bytes) -> str | None:
-    """Return UTF-16 or UTF-32 if the body is that. Otherwise return None."""
+    """Return ``UTF-16`` or ``UTF-32`` if the body looks like one of them, otherwise None."""
     for mark, name in _MARKS.items():
         if body.startswith(mark):
             return name

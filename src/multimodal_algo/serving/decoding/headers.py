@@ -1,10 +1,10 @@
-"""Lines of a CSV body that name the columns instead of holding a row.
+"""Header lines of a CSV body: they name the columns and must not get a prediction.
 
-A line that consists of the model's column names is a header, in whatever order, with or without ID or label. It may
-stand in the middle of a body that was made by joining parts. On an endpoint, the fields that follow are matched by
-name. In batch, where ``SplitType: Line`` gives the header to the first body alone, later bodies are read by position.
-Another order is therefore refused there, unless the content type says ``header=present`` for every body. Names that
-nearly are those of the model are refused too, so that a header never gets a prediction.
+A line of all the model's column names is a header, in any order, with or without ID or label. It may also be in the
+middle of a body that was joined from several files. On an endpoint, the fields after a header are matched by name. In
+batch, ``SplitType: Line`` gives the header only to the first body, and later bodies are read by position. So a header
+in another order is refused there, unless the content type says ``header=present`` for every body. Names that almost
+match those of the model are refused as well, so that no misspelt header gets a prediction.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SLACK_BYTES = 200
 
 
 class Headers:
-    """The header lines that a body may have.
+    """Finds the header lines of a CSV body.
 
     Parameters
     ----------
@@ -34,7 +34,8 @@ class Headers:
     Attributes
     ----------
     most_bytes, mark
-        A line that is longer than `most_bytes`, or without `mark` in lower case, is not a header. This check is cheap.
+        For a fast check: a line that is longer than `most_bytes`, or does not contain `mark` in lower case, is not a
+        header.
     """
 
     def __init__(self, schema: FeatureSchema, reading: Reading) -> None:
@@ -53,7 +54,7 @@ class Headers:
         self.mark = max(parts, key=len).lower().encode() if parts else b""
 
     def find(self, fields: Sequence[str], number: int, layout: Layout) -> Layout | None:
-        """Return the layout that a line names. Return None if the line is a row.
+        """Return the order of columns (layout) that a header line names. Return None if the line is a row.
 
         Parameters
         ----------
@@ -62,7 +63,7 @@ class Headers:
         number
             Number of the line in the body.
         layout
-            Layout of the lines before it.
+            Layout of the lines before this one.
 
         Raises
         ------
@@ -80,7 +81,7 @@ class Headers:
         return None
 
     def first(self, fields: Sequence[str]) -> Layout:
-        """Return the layout that the first line names, where the content type says that it is a header.
+        """Return the order of columns (layout) in the first line, which is a header according to the content type.
 
         Raises
         ------
@@ -117,18 +118,24 @@ class Headers:
         return Layout(self._schema, fields)
 
     def _is_like_header(self, fields: Sequence[str]) -> bool:
-        """Return whether at least half of the fields, or all for a model with one feature, are names of the model."""
+        """Return whether at least half of the fields are column names of the model, so that the line is hardly a row.
+
+        For a model with only one feature, all fields must be column names.
+        """
         names = [self._nearest[text] for field in fields if (text := folded(field)) in self._nearest]
         least = len(fields) if len(self._features) == 1 else len(fields) / 2
         return len(names) >= least and not self._features.isdisjoint(names)
 
     def _misspelt(self, fields: Sequence[str]) -> list[tuple[str, str]]:
-        """Return the fields that differ from a name of the model in case, blanks or Unicode form, with that name."""
+        """Return fields that nearly match a column name, each with this name.
+
+        They differ in case, blanks or Unicode form.
+        """
         pairs = [(field, self._nearest.get(folded(field), field)) for field in fields if field not in self._allowed]
         return [(field, name) for field, name in pairs if field != name]
 
     def _difference(self, fields: Sequence[str], number: int) -> str:
-        """Return the sentence that says how a header differs from the names of the model."""
+        """Return the error message that says how a header differs from the model's column names."""
         end = "No row of this request was answered."
         if misspelt := self._misspelt(fields):
             shown = ", ".join(f"'{field[:60]}' to '{self._names.own(name)[:60]}'" for field, name in misspelt[:6])
@@ -143,5 +150,5 @@ class Headers:
 
 
 def folded(name: str) -> str:
-    """Return a name without the differences that writers make: case, blanks around it, and Unicode form."""
+    """Return a name in lower case, without blanks around it and in one Unicode form, to compare different spellings."""
     return unicodedata.normalize("NFC", name).strip().casefold()

@@ -1,4 +1,4 @@
-"""JSON Lines and JSON bodies to records."""
+"""JSON Lines and JSON bodies become records (rows)."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _MOST_VALUES = 1_000_000
 
 
 class _NotACell(ValueError):
-    """A JSON value cannot be a cell."""
+    """Error: a JSON value cannot be a cell."""
 
 
 class _NotJson(ValueError):
-    """A text is not JSON."""
+    """Error: a text is not JSON."""
 
 
 def read_json_lines(body: bytes, schema: FeatureSchema, reading: Reading) -> Decoded:
-    """Return the records of a body with one object per line.
+    """Return the records (rows) of a body with one JSON object per line.
 
     Raises
     ------
     UserError
-        The body is in another encoding as a whole, or its lines cannot be separated.
+        All of the body is in another encoding, or its lines cannot be separated.
     """
     rows = _Rows(schema, reading)
     lines = split_lines(body)
@@ -48,12 +48,12 @@ def read_json_lines(body: bytes, schema: FeatureSchema, reading: Reading) -> Dec
 
 
 def read_json(body: bytes, schema: FeatureSchema, reading: Reading) -> Decoded:
-    """Return the records of a JSON body: one object, a list, ``{"instances": list}``, or one object per line.
+    """Return the records (rows) of a JSON body: one object, a list, ``{"instances": list}``, or one object per line.
 
     Raises
     ------
     UserError
-        The body has another shape, or it is in another encoding.
+        The body has none of these forms, or is in another encoding.
     """
     try:
         value = _loads(body)
@@ -88,7 +88,7 @@ def split_lines(body: bytes) -> list[bytes]:
 
 
 def wrong_names(names: Mapping[str, Any], schema: FeatureSchema) -> str | None:
-    """Return the problem with the names of a table's columns, or None. Columns may be absent, but not misspelt."""
+    """Return the problem with the column names of a table, or None. Columns may be missing, but not misspelt."""
     missing = [column for column in schema.features if column not in names]
     unknown = [name for name in names if name not in (*schema.features, ID, LABEL)]
     if len(missing) == len(schema.features):
@@ -102,7 +102,7 @@ def wrong_names(names: Mapping[str, Any], schema: FeatureSchema) -> str | None:
 
 
 class _Rows:
-    """JSON values to records, with the keys that are not columns."""
+    """Turns JSON values into records, and counts the keys that are not columns of the model."""
 
     def __init__(self, schema: FeatureSchema, reading: Reading) -> None:
         self._schema = schema
@@ -113,13 +113,13 @@ class _Rows:
         self._keys = KeyCounts()
 
     def warnings(self) -> tuple[str, ...]:
-        """Return the sentences for the log."""
+        """Return sentences for the log about keys that were ignored."""
         missing = sorted(self._keys.missing)
         nearest = {name: near for name in self._keys.rows if (near := _nearest(name, missing))}
         return self._keys.warnings(nearest)
 
     def of_line(self, number: int, line: bytes) -> Record:
-        """Return the record of one line."""
+        """Return the record of one line of JSON."""
         if not line.strip():
             return Record(number, problem="a blank line", is_blank=True)
         try:
@@ -128,7 +128,7 @@ class _Rows:
             return Record(number, problem=str(error))
 
     def of_value(self, number: int, value: Any) -> Record:
-        """Return the record of an object or a list of cells."""
+        """Return the record of a JSON object, or of a list of cells."""
         if isinstance(value, dict) and list(value) == ["features"]:
             value = value["features"]
         try:
@@ -166,7 +166,7 @@ class _Rows:
 
 
 def _separated(number: int, line: bytes, rows: _Rows) -> list[Record]:
-    """Return the records of a line with carriage returns: objects that end with CR alone, or one bad row.
+    """Return the records of a line with carriage returns. It is several objects that each end with CR, or one bad row.
 
     Raises
     ------
@@ -219,12 +219,12 @@ def _loads(text: bytes) -> Any:
 
 
 def _constant(name: str) -> str | None:
-    """Return the value of a token that Python's writer adds to JSON. NaN is missing."""
+    """Return the value of one of the words that Python adds to JSON. ``NaN`` stands for a missing value."""
     return None if name == "NaN" else name
 
 
 def _nearest(name: str, missing: list[str]) -> str | None:
-    """Return the missing column that a key seems to mean."""
+    """Return the missing column that a misspelt key seems to mean, or None."""
     same = [column for column in missing if folded(column) == folded(name)]
     close = same or difflib.get_close_matches(name, missing, n=1, cutoff=0.75)
     return close[0] if close else None

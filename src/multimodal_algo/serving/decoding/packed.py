@@ -1,4 +1,4 @@
-"""Bodies that are packed: gzip is unpacked within bounds, other archives are named."""
+"""Packed bodies: gzip is unpacked up to a limit of size, and other archives are refused by name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ARCHIVES = {
 
 
 def unpacked(body: bytes, encoding: str, most_bytes: int) -> bytes:
-    """Return the content of a body.
+    """Return the content of a body that may be packed with gzip.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def unpacked(body: bytes, encoding: str, most_bytes: int) -> bytes:
     encoding
         The header ``Content-Encoding``. A gzip body is also recognised by its first bytes.
     most_bytes
-        Size of the largest content in bytes.
+        Size in bytes of the largest content that is allowed.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def unpacked(body: bytes, encoding: str, most_bytes: int) -> bytes:
 
 
 def _gunzipped(body: bytes, most_bytes: int) -> bytes:
-    """Return the content of all members of gzip data. Zeros and newlines after the last one are ignored."""
+    """Return the content of gzip data, which may have several members (packed parts). Zeros and newlines may follow."""
     content, at = io.BytesIO(), 0
     while body.startswith(_GZIP, at):
         at = _unpack_member(body, at, content, most_bytes)
@@ -67,7 +67,7 @@ def _gunzipped(body: bytes, most_bytes: int) -> bytes:
 
 
 def _unpack_member(body: bytes, at: int, content: io.BytesIO, most_bytes: int) -> int:
-    """Append the content of the member that begins at `at`. Return the position of its end."""
+    """Unpack the gzip member that begins at `at`, and append it to `content`. Return the position of its end."""
     member, step = zlib.decompressobj(wbits=31), _FIRST_BYTES
     while not member.eof:
         if at >= len(body):

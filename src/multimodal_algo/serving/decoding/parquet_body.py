@@ -1,4 +1,4 @@
-"""Parquet bodies to records. It imports Arrow when the first such body comes."""
+"""Parquet bodies become records (rows). The library Arrow is imported when the first such body arrives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def read_parquet_body(body: bytes, schema: FeatureSchema, reading: Reading) -> Decoded:
-    """Return the records of a Parquet file. Columns have their names, and other columns are ignored.
+    """Return the records (rows) of a Parquet body. Its columns are found by name, and other columns are ignored.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def read_parquet_body(body: bytes, schema: FeatureSchema, reading: Reading) -> D
 def _records(
     rows: Iterator[list[Any]], names: list[str], schema: FeatureSchema, most_bytes: int
 ) -> tuple[list[Record], int]:
-    """Return the records of rows, and the bytes that they take, which are counted as they come."""
+    """Return the records of these rows and the bytes that they take. They are counted row by row, up to the limit."""
     positions = [names.index(column) if column in names else None for column in schema.inference_columns]
     id_position = names.index(ID) if ID in names and schema.has_id else None
     records: list[Record] = []
@@ -60,7 +60,7 @@ def _records(
 
 
 def _require_small(body: bytes, file: pq.ParquetFile, most_bytes: int) -> None:
-    """Refuse a file whose pages, values, or values that rows share take too much memory."""
+    """Raise an error if a Parquet file would take too much memory: its pages, its values, or values that rows share."""
     from multimodal_algo.ingest.parquet_pages import group_sizes, shared_bytes
 
     stream = io.BytesIO(body)
@@ -76,7 +76,7 @@ def _require_small(body: bytes, file: pq.ParquetFile, most_bytes: int) -> None:
 
 
 def _unknown(names: list[str], schema: FeatureSchema, reading: Reading) -> str | None:
-    """Return the problem of a column that the model does not have, where the options refuse such columns."""
+    """Return the problem of a column that the model does not have. Return None if the options allow such columns."""
     if not reading.refuse_unknown_keys:
         return None
     unknown = [name for name in names if name not in (*schema.features, ID, LABEL)]

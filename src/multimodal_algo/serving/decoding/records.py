@@ -1,4 +1,4 @@
-"""Records of a body, and the layout that says which field of a line belongs to which column."""
+"""Records (rows) of a body, and the layout that says which field of a line belongs to which column."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SEPARATORS = {";": "';'", "\t": "a tab", "|": "'|'"}
 
 
 class Kind(Enum):
-    """Format of a body, with its content types. Answers have the first of them."""
+    """Format of a request body, with its content types. Answers have the first of these content types."""
 
     CSV = ("text/csv", "application/csv", "text/x-csv", "application/x-csv")
     JSON_LINES = (
@@ -30,7 +30,10 @@ class Kind(Enum):
 
 
 class Header(Enum):
-    """Whether a CSV body has header lines. `AUTO`: a line that consists of the model's column names is one."""
+    """Whether a CSV body has header lines.
+
+    With `AUTO`, a line that consists of the model's column names is a header.
+    """
 
     AUTO = "auto"
     PRESENT = "present"
@@ -48,7 +51,7 @@ class Reading:
     header
         Whether a CSV body has a header.
     id_absent
-        Whether lines lack the ID that the model was trained with. None leaves it to the server's setting.
+        Whether the lines lack the ID column that the model was trained with. If None, the server's setting decides.
     in_batch
         Whether a batch transform job sends the body. Only the first body of a file then has the header.
     single_record
@@ -58,7 +61,7 @@ class Reading:
     names
         The user's own names of the model's columns.
     most_bytes
-        Most memory that the rows may take, in bytes.
+        Largest number of bytes of memory that the rows may take.
     """
 
     charset: str = "utf-8"
@@ -73,17 +76,17 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row of a body.
+    """One row of a request body, or a line that cannot be read as a row.
 
     Parameters
     ----------
     line
-        Number of its first line in the body, from 1, or the number of the record where a body has no lines.
+        Number of the record's first line in the body, from 1. If the body has no lines, number of the record.
     cells
         Cells in the order of ``schema.inference_columns``: strings, or bytes of an image. Empty if there is a
         `problem`.
     problem
-        Reason why it is not a row, as a sentence without its end. None if it has a cell for each column.
+        Reason why the record cannot be read, as a phrase. None if it has a cell for each column.
     identity
         The ID. ``""`` if the ID cannot be found, or the schema has no ID.
     is_header
@@ -102,7 +105,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Decoded:
-    """The records of a body.
+    """The records (rows) of a request body.
 
     Parameters
     ----------
@@ -113,7 +116,7 @@ class Decoded:
     warnings
         Sentences for the log about what was ignored.
     memory_bytes
-        Memory that the records take, at most. None where it is what `memory_of` says.
+        Upper limit of the memory that the records take. If None, it is the result of `memory_of`.
     """
 
     records: list[Record]
@@ -123,14 +126,14 @@ class Decoded:
 
 
 class Layout:
-    """The column of each field of a line.
+    """Which field of a line belongs to which column of the model.
 
     Parameters
     ----------
     schema
         Columns of the model.
     columns
-        Columns of a line, in its order. A feature column must be there. Columns that the model does not have are
+        Names of the line's fields, in order. All feature columns of the model must be among them. Other names are
         ignored.
     """
 
@@ -146,13 +149,13 @@ class Layout:
 
     @classmethod
     def of_lines(cls, schema: FeatureSchema, *, id_absent: bool) -> Layout:
-        """Return the layout of lines without a header."""
+        """Return the layout of lines in a body without a header."""
         columns = schema.inference_columns
         return cls(schema, [column for column in columns if column != ID] if id_absent else columns)
 
     @cached_property
     def number_positions(self) -> tuple[int, ...]:
-        """The positions of the fields that are numbers."""
+        """The positions of the fields that belong to columns of numbers."""
         features = self.schema.features
         return tuple(
             number
@@ -161,20 +164,26 @@ class Layout:
         )
 
     def cells(self, fields: Sequence[Any]) -> tuple[Any, ...]:
-        """Return the fields in the order of the schema. An ID that a line lacks is empty."""
+        """Return the fields of a line in the order of the model's columns.
+
+        If the line has no ID, its ID cell is empty.
+        """
         if self._positions is None:
             return tuple(fields)
         return tuple("" if position is None else fields[position] for position in self._positions)
 
     def identity(self, fields: Sequence[str]) -> str:
-        """Return the ID of a row. A row with a wrong number of fields only has it if it is the first field."""
+        """Return the ID of a row.
+
+        If the row has a wrong number of fields, only an ID in its first field can be found.
+        """
         position = self._id_position
         if position is None:
             return ""
         return fields[position] if position == 0 or len(fields) == self.width else ""
 
     def wrong_width(self, fields: Sequence[Any]) -> str:
-        """Return the problem of a row with these fields, whose number is wrong, and a hint at the cause."""
+        """Return the problem of a row with a wrong number of fields, and a hint at the cause."""
         shown = ", ".join(_shown(column) for column in self.columns[:12]) + (", …" if self.width > 12 else "")
         return f"{len(fields)} fields instead of {self.width} ({shown}{self._hint(fields)})"
 
@@ -192,9 +201,9 @@ class Layout:
 
 @dataclass
 class KeyCounts:
-    """Keys of JSON rows that are not columns, with the number of rows that have each.
+    """Counts, for each key of JSON rows that is not a column, the rows that have it.
 
-    Their number is bounded, since a body may have another key in every row.
+    The number of keys is limited, because a body may have a different key in every row.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
@@ -202,14 +211,14 @@ class KeyCounts:
     _most: int = 100
 
     def add(self, unknown: set[str], missing: Sequence[str]) -> None:
-        """Count the unknown keys of a row that lacks the columns `missing`."""
+        """Count the unknown keys of one row. `missing` are the columns that the row lacks."""
         self.missing.update(missing)
         for name in unknown:
             if name in self.rows or len(self.rows) < self._most:
                 self.rows[name] = self.rows.get(name, 0) + 1
 
     def warnings(self, suggestion: Mapping[str, str]) -> tuple[str, ...]:
-        """Return the line for the log, if there is anything to log. `suggestion` has the nearest column of a key."""
+        """Return a line for the log, if there were unknown keys. `suggestion` has the nearest column name for a key."""
         if not self.rows:
             return ()
         parts = []

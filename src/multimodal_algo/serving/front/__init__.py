@@ -1,1 +1,1 @@
-"""The front of a serving process: one thread reads and writes all connections, and other threads answer requests."""
+"""The front of a serving process: one thread reads and writes all connections, and others answer the requests."""

@@ -1,4 +1,4 @@
-"""One connected client: its socket, its conversation, and the time that it may take."""
+"""One connected client: its socket, the state of its HTTP conversation, and the time that it may take."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DRAINED_S = 5.0
 
 
 class Phase(Enum):
-    """Phase of a connection."""
+    """The phases that a connection goes through."""
 
     WAITING = "waiting for a request"
     READING = "reading a request"
@@ -33,21 +33,21 @@ class Phase(Enum):
 
 
 class Client:
-    """A connection. Only the front's thread uses it, but for `is_gone`.
+    """A connection to a client. Only the front's main thread uses it, except for `is_gone`, which any thread reads.
 
     Parameters
     ----------
     sock
-        Socket, without blocking.
+        Socket in non-blocking mode.
     most_body_bytes
-        See `Conversation`.
+        Size in bytes of the largest request body that is read.
 
     Attributes
     ----------
     is_gone
         Whether the client has left. Nobody waits for its answer.
     left_at
-        When the client closed its side. It may still wait for the answer.
+        Time at which the client closed its side of the connection. It may still wait for the answer.
     """
 
     def __init__(self, sock: socket.socket, most_body_bytes: int) -> None:
@@ -60,19 +60,19 @@ class Client:
         self.enter(Phase.WAITING)
 
     def enter(self, phase: Phase) -> None:
-        """Begin a phase."""
+        """Begin a new phase of the connection. Its time limits start now."""
         self.phase = phase
         self.began_at = self._moved_at = time.monotonic()
         self._moved_bytes = 0
 
     def excuse(self, seconds: float) -> None:
-        """Leave a time out in which this process did not run, and could not see what the client sent."""
+        """Move the time limits later by these seconds, in which this process did not run and could not read."""
         self.began_at += seconds
         self._moved_at += seconds
 
     @property
     def ends_at(self) -> float:
-        """When the client has taken too long. Never while its request is answered."""
+        """Time at which the client has taken too long. There is no limit while its request is being answered."""
         if self.phase is Phase.WAITING:
             return self.began_at + _KEPT_S
         if self.phase is Phase.ANSWERING:
@@ -84,7 +84,7 @@ class Client:
         return min(self._moved_at + _IDLE_S, self.began_at + _TRANSFER_S + self._moved_bytes / _BYTES_PER_S)
 
     def read(self) -> HttpRequest | None:
-        """Read some bytes. Return the request that they complete.
+        """Read some bytes from the socket. If they complete a request, return it.
 
         Raises
         ------
@@ -104,11 +104,11 @@ class Client:
         return self.talk.receive(data)
 
     def discard(self) -> bool:
-        """Read bytes that nobody needs. Return False at their end."""
+        """Read bytes and ignore them. Return False when the client has closed the connection."""
         return self._received() != b""
 
     def write(self) -> bool:
-        """Write as much of the answer as the client takes. Return whether that is all.
+        """Write as much of the queued answer as the client accepts now. Return whether all of it is written.
 
         Raises
         ------
@@ -127,17 +127,20 @@ class Client:
         return True
 
     def answer(self, answer: HttpAnswer, *, closes: bool) -> None:
-        """Queue an answer for `write`."""
+        """Queue an answer, which `write` then sends. `closes` says that the connection ends after it."""
         self._out.append(memoryview(self.talk.answer(answer, closes=closes)))
         self.enter(Phase.WRITING)
 
     def send_interim(self) -> None:
-        """Send an interim answer, see `Conversation.continue_`. The system of a client that has left resets it."""
+        """Send an interim answer (100 Continue), see `Conversation.continue_`.
+
+        If the client has left, its operating system replies with a reset, which shows that nobody waits.
+        """
         if interim := self.talk.continue_():
             self.sock.send(interim)
 
     def _received(self) -> bytes | None:
-        """Return bytes from the client, none at its end. None where there is nothing now."""
+        """Return bytes from the client, or ``b""`` if it has closed its side. Return None if there are no bytes now."""
         try:
             return self.sock.recv(_READ_BODY_BYTES if self.talk.in_body else _READ_BYTES)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""The HTTP of one connection, without its socket: bytes become whole requests, and answers become bytes."""
+"""The HTTP of one connection, apart from its socket: bytes become requests, and answers become bytes."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ Headers = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """A whole request.
+    """A completely received request.
 
     Parameters
     ----------
     method, target
-        As in its first line, for example ``POST`` and ``/invocations``.
+        The words of the request's first line, for example ``POST`` and ``/invocations``.
     headers
-        Names in lower case, and values.
+        Pairs of a name in lower case and a value.
     body
-        The body as it was sent, without chunks.
+        The body as it was sent, with its chunks joined.
     """
 
     method: str
@@ -45,9 +45,9 @@ class HttpAnswer:
     Parameters
     ----------
     status
-        Code of HTTP.
+        HTTP status code.
     headers
-        Names and values. The length of the body is added.
+        Pairs of a name and a value. The length of the body is added later.
     body
         The body.
     """
@@ -58,12 +58,12 @@ class HttpAnswer:
 
 
 class Refused(Exception):
-    """A request is refused before it is whole. The connection ends after the answer.
+    """Error: a request is refused before all of it has arrived. The connection ends after the answer.
 
     Parameters
     ----------
     status
-        Code of HTTP.
+        HTTP status code of the answer.
     message
         A sentence about what is wrong.
     """
@@ -75,12 +75,12 @@ class Refused(Exception):
 
 
 class Conversation:
-    """Requests and answers of one connection, one after the other.
+    """The state of the HTTP conversation on one connection: requests and answers, one after the other.
 
     Parameters
     ----------
     most_body_bytes
-        Size of the largest body that is read, in bytes.
+        Size in bytes of the largest request body that is read.
     """
 
     def __init__(self, most_body_bytes: int) -> None:
@@ -96,40 +96,43 @@ class Conversation:
 
     @property
     def in_body(self) -> bool:
-        """Whether the headers of a request are whole, and its body is still coming."""
+        """Whether a request's headers have arrived completely, and its body is still arriving."""
         return self._request is not None
 
     @property
     def may_go_on(self) -> bool:
-        """Whether the connection may have a request after the present answer."""
+        """Whether another request may follow on this connection after the present answer."""
         return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
 
     def receive(self, data: bytes) -> HttpRequest | None:
-        """Take bytes from the client, none at its end. Return the request that they complete.
+        """Take bytes from the client, or ``b""`` if it has closed its side. If they complete a request, return it.
 
         Raises
         ------
         Refused
-            The request is not well-formed, too large, or cut off.
+            The request is malformed, too large, or cut off.
         """
         self._http.receive_data(data)
         return self._advance()
 
     def go_on(self) -> HttpRequest | None:
-        """Begin the next request, see `receive`. The client may have sent it before the last answer."""
+        """Begin the next request after an answer. Return it if all of it has arrived already."""
         self._http.start_next_cycle()
         self._begin_request()
         return self._advance()
 
     def continue_(self) -> bytes:
-        """Return an interim answer, which clients ignore. Empty for clients that do not know such answers."""
+        """Return the bytes of an interim answer (100 Continue), which clients ignore.
+
+        Empty if the client uses HTTP/1.0.
+        """
         if self._http.their_http_version != b"1.1" or self._http.our_state is not h11.SEND_RESPONSE:
             return b""
         return self._http.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
 
     @property
     def is_awaited(self) -> bool:
-        """Whether the client waits for an interim answer before it sends the body."""
+        """Whether the client waits for an interim answer (100 Continue) before it sends the body."""
         return self._http.they_are_waiting_for_100_continue
 
     def answer(self, answer: HttpAnswer, *, closes: bool) -> bytes:
@@ -143,7 +146,7 @@ class Conversation:
         return begin + body + self._http.send(h11.EndOfMessage())
 
     def _advance(self) -> HttpRequest | None:
-        """Take all events that the bytes give."""
+        """Process all bytes that have arrived. If they complete a request, return it."""
         try:
             return self._next_request()
         except h11.RemoteProtocolError as error:

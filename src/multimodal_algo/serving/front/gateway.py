@@ -1,4 +1,4 @@
-"""Requests to an application by WSGI (PEP 3333)."""
+"""The gateway that passes requests to a WSGI application (PEP 3333), such as Flask."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ IS_GONE = "multimodal_algo.is_gone"
 
 
 def call(application: Application, request: HttpRequest, is_gone: IsGone) -> HttpAnswer:
-    """Return the answer of an application to a request."""
+    """Return the answer of a WSGI application to a request.
+
+    The application gets `is_gone`, to ask if the client has left.
+    """
     begun: list[tuple[str, list[tuple[str, str]]]] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], _error: Any = None) -> None:
@@ -37,7 +40,7 @@ def call(application: Application, request: HttpRequest, is_gone: IsGone) -> Htt
 
 
 def path_of(target: str) -> str:
-    """Return the path of a request's target, which may be a whole address."""
+    """Return the path of a request's target. The target may be a whole URL."""
     if target.startswith(("http://", "https://")):
         target = "/" + target.partition("://")[2].partition("/")[2]
     return target.partition("?")[0]

@@ -1,8 +1,8 @@
 """The loop that reads and writes all connections of a process.
 
-A connection takes a thread only from the moment at which its request is whole until its answer is made. Clients that
-send or take bytes slowly, or not at all, therefore cost no thread. Requests for ``/ping`` and other short ones have
-threads of their own.
+A connection needs a thread only while its request is answered: from the moment at which the whole request has arrived.
+So clients that send or receive slowly, or not at all, occupy no thread. Requests for ``/ping`` and other short ones
+have threads of their own.
 """
 
 from __future__ import annotations
@@ -44,18 +44,19 @@ _BROKEN = select.EPOLLERR | select.EPOLLHUP
 
 @dataclass(frozen=True)
 class FrontLimits:
-    """Bounds of a front.
+    """The limits of a front: how many threads, connections and bytes it may use.
 
     Parameters
     ----------
     threads
-        Requests to ``/invocations`` that are answered at the same time.
+        Largest number of requests to ``/invocations`` that are answered at the same time.
     clients
-        Most connections. Beyond it, the connection that has waited longest is closed.
+        Largest number of connections. If there are more, the one that has waited longest is closed.
     body_bytes
-        Size of the largest body.
+        Size in bytes of the largest request body.
     held_bytes
-        Most bytes of all bodies that are read or answered. Beyond it, the body that has been coming longest is refused.
+        Largest number of bytes of all bodies that are being read or answered. If there are more, the body that has been
+        arriving longest is refused.
     """
 
     threads: int
@@ -65,16 +66,16 @@ class FrontLimits:
 
 
 class Front:
-    """Reads requests from sockets, has them answered by threads, and writes the answers.
+    """Reads requests from all connections, lets threads answer them, and writes the answers.
 
     Parameters
     ----------
     listeners
-        Listening sockets, without blocking.
+        Listening sockets in non-blocking mode.
     handle
-        Function that answers a request.
+        Answers a request. It is called in a thread.
     limits
-        Bounds.
+        Limits of threads, connections and bytes.
     """
 
     def __init__(self, listeners: Sequence[socket.socket], handle: Handle, limits: FrontLimits) -> None:
@@ -95,7 +96,10 @@ class Front:
         self._is_stopping = False
 
     def run(self, beat: Callable[[], bool]) -> None:
-        """Serve until `beat`, which is called several times a second, returns False and all requests are answered."""
+        """Serve until `beat` returns False, and then until all requests are answered.
+
+        `beat` is called several times a second.
+        """
         while not self._is_stopping or any(client.phase is not Phase.DRAINING for client in self._clients.values()):
             for number, events in self._poller.poll(_LOOK_S):
                 self._on_event(number, events)
@@ -110,7 +114,7 @@ class Front:
                 self._look_after_clients(now)
 
     def _stop(self) -> None:
-        """Accept no more connections, and keep the others for their requests only."""
+        """Accept no more connections. Keep the present ones only until their requests are answered."""
         self._is_stopping = True
         for number in self._listeners:
             self._poller.unregister(number)
@@ -145,7 +149,7 @@ class Front:
             self._poller.register(sock.fileno(), _READABLE)
 
     def _close_longest(self) -> None:
-        """Close the connection that has waited longest, of those without a request if there are any."""
+        """Close the connection that has waited longest. Connections without a request are closed before others."""
         waiting = [client for client in self._clients.values() if client.phase is Phase.WAITING]
         reading = [client for client in self._clients.values() if client.phase in (Phase.READING, Phase.DRAINING)]
         if candidates := waiting or reading:
@@ -172,7 +176,7 @@ class Front:
             self._refuse(client, refused)
 
     def _on_request(self, client: Client, request: HttpRequest | None) -> None:
-        """Have a request answered, if it is whole."""
+        """If all of a request has arrived, let a thread answer it."""
         if request is not None:
             client.enter(Phase.ANSWERING)
             self._poller.modify(client.sock, _LEFT if client.left_at is None else 0)
@@ -184,7 +188,10 @@ class Front:
             client.send_interim()
 
     def _make_room(self) -> None:
-        """Refuse bodies that are still coming while all bodies take too much memory, those that began first."""
+        """If all bodies together take too much memory, refuse bodies that are still arriving.
+
+        Those that began first go first.
+        """
         while self._held_bytes > self._limits.held_bytes:
             reading = [client for client in self._clients.values() if client.phase is Phase.READING]
             if not (holding := [client for client in reading if client.held_bytes]):
@@ -197,7 +204,7 @@ class Front:
         client.held_bytes = size
 
     def _answer(self, client: Client, request: HttpRequest) -> None:
-        """Answer a request (called in a thread)."""
+        """Answer a request. This method runs in a thread."""
         answer = None
         try:
             if not client.is_gone:
@@ -249,7 +256,7 @@ class Front:
             self._refuse(client, refused)
 
     def _on_left(self, client: Client, events: int) -> None:
-        """Note that a client whose request is answered has closed its side, or the whole connection."""
+        """Note that a client has closed its side, or the whole connection, while its request is answered."""
         if events & _BROKEN:
             client.is_gone = True
             self._poller.unregister(client.sock)
@@ -258,7 +265,7 @@ class Front:
             self._poller.modify(client.sock, 0)
 
     def _excuse_clients(self, late_s: float) -> None:
-        """Leave the time out by which the loop is late, for example since the process was stopped."""
+        """If the loop is late, for example because the process was paused, move all time limits later by as much."""
         if late_s > _LATE_S:
             for client in self._clients.values():
                 client.excuse(late_s)
@@ -281,7 +288,7 @@ class Front:
             self._close(client)
 
     def _close(self, client: Client) -> None:
-        """End a connection. One whose request is answered ends after that."""
+        """Close a connection. If its request is being answered now, the connection is closed after that."""
         if client.phase is Phase.ANSWERING and not client.is_gone:
             client.is_gone = True
             return

@@ -1,4 +1,4 @@
-"""The front as a worker of gunicorn, which starts it, watches it and replaces it."""
+"""The front as a gunicorn worker, so that gunicorn starts it, watches it and replaces it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from multimodal_algo.serving.front.loop import Front
 
 
 class FrontWorker(Worker):
-    """A worker whose application says by ``front_limits`` how much a front may take.
+    """A gunicorn worker that runs a `Front`. The application's ``front_limits`` say how much the front may use.
 
-    Gunicorn's documentation names subclasses of its `Worker` as the way to have a server of one's own.
+    Gunicorn's documentation recommends subclasses of its `Worker` for a server of one's own.
     """
 
     def run(self) -> None:
-        """Serve until the worker is stopped, or its arbiter has ended (called by gunicorn)."""
+        """Serve until the worker is stopped or its parent process has ended. Gunicorn calls this method."""
         for listener in self.sockets:
             listener.setblocking(False)
         Front([listener.sock for listener in self.sockets], self._handle, self.app.front_limits).run(self._beat)
