@@ -1,4 +1,4 @@
-"""Training from Python, by the same program as on SageMaker."""
+"""Training from Python, with the same program as on SageMaker."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def fit(
 ) -> Model:
     """Train a model on a data frame or on files.
 
-    The training program runs in a process of its own, as ``multimodal-algo local train`` runs it.
+    Training runs in a separate process, just as with the command ``multimodal-algo local train``.
 
     Parameters
     ----------
@@ -45,18 +45,18 @@ def fit(
     label
         Name of the column to predict.
     columns
-        Kinds of columns without a suffix, as ``{"title": "text", "price": "num", "url": "drop"}``. Those that are not
-        given are found from the cells.
+        Kinds of columns whose names have no suffix, for example ``{"title": "text", "price": "num", "url": "drop"}``.
+        The kinds of other such columns are found from their cells.
     validation
-        Rows for the metrics, as `data`. By default they are held out from `data`.
+        Rows for the metrics, in the same forms as `data`. By default, rows of `data` are held out.
     images
-        Folder of the image files that cells name.
+        Folder of the image files that the cells name.
     output
-        Folder for ``model.tar.gz`` and the report, made when missing. By default they are not kept.
+        Folder for ``model.tar.gz`` and the report. It is created if it does not exist. By default, they are not kept.
     verbose
-        Whether the log of the job is printed.
+        Whether to print the log of the training job.
     hyperparameters
-        Hyperparameters of the job by name, for example ``quality="very_light", n_mins=4``, or ``id="sku"``.
+        Hyperparameters of the training job, for example ``quality="very_light", n_mins=4``, or ``id="sku"``.
 
     Returns
     -------
@@ -93,7 +93,10 @@ def fit(
 
 
 def _channel(data: Any, folder: Path, names: ColumnNames) -> ChannelData:
-    """Return the channel of some data. A data frame becomes a Parquet file in `folder`."""
+    """Return `data` as a channel (an input) of the training job.
+
+    A data frame is written to `folder` as a Parquet file.
+    """
     if isinstance(data, str | Path):
         location = data if isinstance(data, str) and data.startswith("s3://") else Path(data)
         return ChannelData(location, _PARQUET) if str(data).endswith(".parquet") else ChannelData(location)
@@ -103,7 +106,7 @@ def _channel(data: Any, folder: Path, names: ColumnNames) -> ChannelData:
 
 
 def _value(value: Any) -> str:
-    """Return a hyperparameter as the platform passes it."""
+    """Return the value of a hyperparameter as the text that SageMaker would pass."""
     if isinstance(value, list | tuple) and all(isinstance(text, str) and "," not in text for text in value):
         return ",".join(value)
     return json.dumps(value) if isinstance(value, bool | list | tuple | dict) else str(value)

@@ -1,4 +1,4 @@
-"""Data frames of users to the cells of rows, by the same rules as Parquet files."""
+"""Conversion of users' data frames to the cells of rows, with the same rules as for Parquet files."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ FRAMES = "a data frame of pandas, polars or pyarrow, a dict of columns, a list o
 
 
 def frame_of(data: Any) -> pd.DataFrame:
-    """Return data as a data frame with its column names as strings. The index of a data frame of pandas is kept.
+    """Return data as a pandas data frame whose column names are strings. If it is one already, its index is kept.
 
     Raises
     ------
     UserError
-        The data are of a kind that is not in `FRAMES`.
+        The data are of another type than those that `FRAMES` names.
     """
     if isinstance(data, str | Path):
         frame = _read(Path(data))
@@ -49,7 +49,7 @@ def frame_of(data: Any) -> pd.DataFrame:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    """Read the CSV and Parquet files at `path` as training does."""
+    """Return the rows of the CSV and Parquet files at `path`, read in the same way as in training."""
     parts = []
     for source in find_sources(path):
         header, *rows = [row.fields for row in read_rows(source)]
@@ -62,10 +62,11 @@ def _is_column(value: Any) -> bool:
 
 
 def table_of(frame: pd.DataFrame, names: ColumnNames) -> pa.Table:
-    """Return a data frame as an Arrow table, without its index.
+    """Return a data frame as an Arrow table. The index is left out.
 
-    Images may be encoded bytes, base64, `PIL.Image.Image`, or paths of files. A cell of an image column may be a list
-    of them. Such columns are those of `names` or with the suffix ``_image``, and those that hold anything but texts.
+    Images may be encoded bytes, base64, `PIL.Image.Image`, or paths of files. A cell may also be a list of images. A
+    column has images if `names` or the suffix ``_image`` say so, or if a cell holds bytes, a `PIL.Image.Image` or a
+    `Path`.
 
     Raises
     ------
@@ -76,14 +77,16 @@ def table_of(frame: pd.DataFrame, names: ColumnNames) -> pa.Table:
 
 
 def cells_of(table: pa.Table, columns: Sequence[str], names: ColumnNames) -> Iterator[list[Any]]:
-    """Yield each row as a list of cells in the order of `columns`, which are names with suffixes.
+    """Yield each row as a list of cells, in the order of `columns`.
+
+    These are names with suffixes, such as ``title_text``.
 
     The columns of `table` may have the user's own `names`. Cells are read as in `rows_of`.
 
     Raises
     ------
     UserError
-        A column is not there, or has a type that is not read.
+        A column is missing, or has a type that cannot be read.
     """
     known = [names.canonical(name) for name in table.column_names]
     if missing := [names.own(column) for column in columns if column not in known]:
@@ -119,7 +122,7 @@ def _is_image(value: Any) -> bool:
 
 
 def _image_cell(value: Any, name: str) -> Any:
-    """Return a cell's images as bytes or texts, a list of them, or None."""
+    """Return the image of a cell as bytes or text, a list of several images, or None for an empty cell."""
     if isinstance(value, list | tuple):
         return [_image_cell(image, name) for image in value]
     if isinstance(value, Image.Image):
@@ -143,7 +146,10 @@ def _content(path: Path, name: str) -> bytes:
 
 
 def _images(cells: Sequence[Any]) -> pa.Array:
-    """Return cells as an array of bytes, or of base64 where some cells are base64 or hold several images."""
+    """Return image cells as an Arrow array of bytes.
+
+    If some cells are base64 or hold several images, all become base64.
+    """
     if all(cell is None or isinstance(cell, bytes) for cell in cells):
         return pa.array(cells, pa.binary())
     return pa.array([None if cell is None else _text(cell) for cell in cells], pa.string())

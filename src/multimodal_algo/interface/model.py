@@ -1,4 +1,4 @@
-"""A trained model on data frames."""
+"""A trained model as users have it in Python: data frames in, data frames out."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _BATCH = 256
 
 
 class Model:
-    """A trained model. `load` and `fit` return it.
+    """A trained model, as `load` and `fit` return it.
 
-    All methods that take data take a data frame of pandas, polars or pyarrow, a dict of columns, or a list of dicts.
-    Columns have the names of the training table, in any order. Columns that the model does not have are ignored.
-    Images are encoded bytes, base64, `PIL.Image.Image`, or paths of files.
+    Methods take data as a data frame of pandas, polars or pyarrow, a dict of columns, or a list of dicts. Columns have
+    the names of the training table, in any order. Columns that the model does not have are ignored. Images are encoded
+    bytes, base64, `PIL.Image.Image`, or paths of files.
 
     Examples
     --------
@@ -56,48 +56,49 @@ class Model:
 
     @property
     def problem_type(self) -> str:
-        """``binary``, ``multiclass`` or ``regression``."""
+        """The kind of problem: ``binary``, ``multiclass`` or ``regression``."""
         return self._model.config.problem_type
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes in the order of probabilities. Empty for a regression."""
+        """The classes, in the order of the probabilities. Empty for a regression."""
         return self._model.classes
 
     @property
     def label(self) -> str:
-        """The name of the column that is predicted."""
+        """The name of the column that the model predicts."""
         return self._names.label
 
     @property
     def columns(self) -> Mapping[str, str]:
-        """The feature columns by the names of the training table, and the modality of each."""
+        """The columns that the model reads, by their names in the training table, with the modality of each."""
         return {self._names.own(column): str(modality_of(column)) for column in self._model.schema.features}
 
     @property
     def metrics(self) -> Mapping[str, Any]:
-        """The metrics of the training job on held-out rows, as in ``metrics.json``."""
+        """The metrics of the training job, measured on held-out rows, as in ``metrics.json``."""
         return self._model.config.metrics
 
     def predict(self, data: Any, *, on_bad_row: str = "error") -> pd.Series:
-        """Return the likeliest class, or the number, of each row.
+        """Return the most likely class of each row, or the predicted number.
 
         Parameters
         ----------
         data
-            Rows, see the class.
+            Rows to predict, in one of the forms that the class describes.
         on_bad_row
-            ``error`` refuses data with a cell that cannot be read. ``empty`` answers such rows with None, or NaN.
+            What to do if a cell cannot be read: ``error`` raises an error, and ``empty`` returns None or NaN for this
+            row.
 
         Returns
         -------
         pandas.Series
-            Predictions with the index of the data.
+            Predictions with the same index as the data.
 
         Raises
         ------
         UserError
-            A column is not there, or a row cannot be read.
+            A column is missing, or a row cannot be read.
         """
         predictions, index = self._predictions(data, on_bad_row)
         if not self.classes:
@@ -108,7 +109,7 @@ class Model:
         return pd.Series(labels, index=index, name=self.label, dtype=object)
 
     def predict_proba(self, data: Any, *, on_bad_row: str = "error") -> pd.DataFrame:
-        """Return the calibrated probability of each class, with a column for each class. See `predict`.
+        """Return the calibrated probability of each class for each row. Each class has a column. See `predict`.
 
         Raises
         ------
@@ -121,14 +122,14 @@ class Model:
         return pd.DataFrame(predictions, index=index, columns=list(self.classes))
 
     def evaluate(self, data: Any, metrics: Sequence[str] | None = None) -> dict[str, float]:
-        """Return the values of metrics for labelled rows.
+        """Return the value of each metric on labelled rows.
 
         Parameters
         ----------
         data
-            Rows with their labels, see the class.
+            Rows with their labels, in one of the forms that the class describes.
         metrics
-            Names of metrics, for example ``["accuracy", "log_loss"]``. By default all that suit the problem type.
+            Names of metrics, for example ``["accuracy", "log_loss"]``. By default, all metrics of the problem type.
 
         Raises
         ------
@@ -143,19 +144,20 @@ class Model:
         return {name: known[name](targets, predictions) for name in metrics or known}
 
     def leaderboard(self, data: Any = None) -> pd.DataFrame:
-        """Return the branches and the fusion, the best first.
+        """Return a table of the branches (the model's parts) and the fusion of them, with the best first.
 
         Parameters
         ----------
         data
-            Rows with their labels, see the class. None for the held-out rows of the training job alone.
+            Rows with their labels, in one of the forms that the class describes. None to show only the scores from
+            training.
 
         Returns
         -------
         pandas.DataFrame
-            By name of the branch: ``score_val`` on held-out rows by the metric of the job, ``score_test`` on `data`,
-            ``predict_s`` for the rows of `data` without the frozen networks, ``size_mb`` of its files, and the columns
-            that it reads.
+            A row for each branch. ``score_val`` is the job's metric on held-out rows, and ``score_test`` on `data`.
+            ``predict_s`` are the seconds for `data`, without the frozen networks. ``size_mb`` is the size of its files,
+            and ``columns`` has the columns that it reads.
         """
         metric = self._metric
         branches = self._model.config.branches
@@ -180,26 +182,27 @@ class Model:
     def feature_importance(
         self, data: Any, *, by: str = "column", repeats: int = 5, rows: int = 1000, seed: int = 0
     ) -> pd.DataFrame:
-        """Return how much worse answers become when the values of a column are dealt to other rows.
+        """Return how much worse predictions become if the values of a column are shuffled among the rows.
 
         Parameters
         ----------
         data
-            Rows with their labels, see the class. They should not be training rows.
+            Rows with their labels, in one of the forms that the class describes. They should not be training rows.
         by
-            ``column``, or ``modality`` for all columns of a modality together.
+            ``column`` to shuffle each column, or ``modality`` to shuffle all columns of a modality together.
         repeats
             Number of permutations of each column.
         rows
-            Most rows that are used. They are drawn at random.
+            Largest number of rows to use. They are drawn at random.
         seed
             Seed of the permutations.
 
         Returns
         -------
         pandas.DataFrame
-            By column: ``importance``, the mean loss of the job's metric (above 0 if the column helps), its ``stddev``
-            over permutations, the bounds ``low`` and ``high`` of its 95 % interval, and the ``modality``.
+            A row for each column. ``importance`` is how much the job's metric gets worse (above 0 if the column helps).
+            ``stddev`` is its deviation over permutations, and ``low`` and ``high`` bound its 95 % interval.
+            ``modality`` is the kind of the column.
         """
         table, targets = self._labelled(data)
         chosen = np.sort(np.random.default_rng(seed).permutation(table.num_rows)[:rows])
@@ -214,12 +217,12 @@ class Model:
         return importance.sort_values("importance", ascending=False)
 
     def embed(self, data: Any) -> pd.DataFrame:
-        """Return the vectors of the frozen networks for texts and images.
+        """Return the vectors that the frozen networks make of texts and images.
 
         Returns
         -------
         pandas.DataFrame
-            float32, with columns such as ``title_text_0``. A row whose cell is empty has NaN.
+            The numbers of the vectors, float32, in columns such as ``title_text_0``. An empty cell has NaN.
         """
         frame = frame_of(data)
         features = self._features(table_of(frame, self._names))
@@ -231,7 +234,7 @@ class Model:
         return pd.DataFrame(columns, index=frame.index)
 
     def _predictions(self, data: Any, on_bad_row: str) -> tuple[np.ndarray, pd.Index]:
-        """Return the predictions for all rows, NaN for those that cannot be read, and the index of the data."""
+        """Return the predictions for all rows and the index of the data. Rows that cannot be read have NaN."""
         if on_bad_row not in ("error", "empty"):
             raise UserError(f"on_bad_row is '{on_bad_row}': it must be error or empty.")
         frame = frame_of(data)
@@ -241,7 +244,7 @@ class Model:
         return predictions, frame.index
 
     def _labelled(self, data: Any) -> tuple[pa.Table, np.ndarray]:
-        """Return rows and the class index, int64 (rows,), or the number, float64 (rows,), of each."""
+        """Return the rows as a table, and their labels: class indices, int64 (rows,), or numbers, float64 (rows,)."""
         table = table_of(frame_of(data), self._names)
         labels = [trimmed(str(label)) for (label,) in cells_of(table, [LABEL], self._names)]
         target = Target(self._model.task, self.classes, np.empty(0))
@@ -251,7 +254,7 @@ class Model:
         return table, targets
 
     def _read(self, table: pa.Table, *, refuse: bool) -> Iterator[tuple[np.ndarray, Features]]:
-        """Yield batches of readable rows: their positions, int (n,), and their features."""
+        """Yield the readable rows in batches, each with its row positions, int (n,), and its features."""
         rows = enumerate(self._rows(table))
         while batch := list(islice(rows, _BATCH)):
             features, problems = self._model.features([cells for _, cells in batch])
@@ -263,21 +266,21 @@ class Model:
                 yield np.array(readable), features
 
     def _rows(self, table: pa.Table) -> Iterator[list[Any]]:
-        """Yield the cells of each row in the order of an inference line, with an empty ID."""
+        """Yield the cells of each row in the order of the server's request lines. The ID is empty."""
         schema = self._model.schema
         for cells in cells_of(table, schema.features, self._names):
             values = iter(cells)
             yield ["" if column == ID else next(values) for column in schema.inference_columns]
 
     def _features(self, table: pa.Table) -> Features:
-        """Return the features of all rows."""
+        """Return the features of all rows. Raise an error if one cannot be read."""
         if not table.num_rows:
             raise UserError("The data have no row.")
         return Features.joined([features for _, features in self._read(table, refuse=True)])
 
     @property
     def _metric(self) -> Metric:
-        """The metric by which training chose."""
+        """The metric with which training compared models."""
         return metrics_of(self._model.task)[str(self.metrics["eval_metric"])]
 
     def _groups(self, by: str) -> dict[str, list[str]]:
@@ -290,19 +293,19 @@ class Model:
 
 
 def load(location: Location, *, engine: str = "auto") -> Model:
-    """Load a trained model.
+    """Load a trained model from the result of a training job.
 
     Parameters
     ----------
     location
-        A ``model.tar.gz``, the folder of one, an extracted artifact, or an ``s3://`` URI of an archive.
+        A ``model.tar.gz``, a folder that has one, an extracted ``model.tar.gz``, or an ``s3://`` URI of one.
     engine
-        Engine of the frozen networks: ``auto``, ``torch``, ``onnx``, ``openvino`` or ``tensorrt``.
+        Library that runs the networks: ``auto``, ``torch``, ``onnx``, ``openvino`` or ``tensorrt``.
 
     Raises
     ------
     UserError
-        There is no artifact, it is damaged, or it was trained with other versions of libraries.
+        There is no model, it is damaged, or it was trained with other versions of libraries.
     """
     scratch = Path(tempfile.mkdtemp(prefix="multimodal-model-"))
     try:

@@ -1,7 +1,7 @@
-"""The SageMaker simulator: training and batch transform jobs by the platform's rules, without an AWS account.
+"""The SageMaker simulator: it runs training and batch transform jobs here, as SageMaker would, without an AWS account.
 
-The simulator starts the real ``train`` and ``serve`` as the platform does: as plain processes, or in a container image.
-It imports nothing of the algorithm.
+It starts the real programs ``train`` and ``serve``, either as plain processes or in a container image. It imports
+nothing of the algorithm itself.
 """
 
 from multimodal_algo.config.transform import (

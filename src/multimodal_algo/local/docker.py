@@ -1,4 +1,4 @@
-"""Starts ``train`` and ``serve`` in a container image, isolated as the platform isolates them."""
+"""Starts ``train`` and ``serve`` in a container image, with the same isolation as on SageMaker."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _PORT = 8080
 
 @dataclass(frozen=True)
 class DockerRunner:
-    """A container image, run as the platform runs it: ``docker run IMAGE train|serve``, without a network.
+    """Starts programs in a container image as SageMaker does: ``docker run IMAGE train|serve``, without a network.
 
-    For training, the tree is mounted below ``/opt/ml``. For serving, the model alone is mounted, read-only. The root
-    file system is read-only then, and ``/tmp`` is in memory.
+    For training, all directories of the job are mounted below ``/opt/ml``. For serving, only the model is mounted, and
+    it is read-only, like the whole root file system. ``/tmp`` is then in memory.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class DockerRunner:
     memory: str | None = None
 
     def command(self, program: str, base: Path, environment: Mapping[str, str], name: str) -> list[str]:
-        """Return the ``docker run`` command line of a container called `name`."""
+        """Return the command line of ``docker run`` that starts a program in a container called `name`."""
         command = ["docker", "run", "--rm", "--init=false", "--name", name]
         if self.memory is not None:
             command += ["--memory", self.memory, "--memory-swap", self.memory]
@@ -54,12 +54,12 @@ class DockerRunner:
         return [*command, self.image, program]
 
     def start(self, program: str, base: Path, environment: Mapping[str, str], output: IO[bytes] | int) -> Program:
-        """See `Runner.start`. The docker client forwards SIGTERM to the container.
+        """Start a program in a container, see `Runner.start`. Docker's client forwards SIGTERM to the container.
 
         Raises
         ------
         UserError
-            No docker engine answers, or the image does not exist.
+            Docker is not running, or the image does not exist.
         """
         self._check()
         if program == "serve" and _reaches_containers():
@@ -76,7 +76,7 @@ class DockerRunner:
         return Program(process, lambda: _address(name), lambda: _kill(name))
 
     def take_over(self, base: Path) -> None:
-        """Make this user the owner of the files: programs run as root, as on the platform."""
+        """Make this user the owner of the job's files. In the container, programs run as root, as on SageMaker."""
         if os.geteuid() != 0:
             owner = f"{os.geteuid()}:{os.getegid()}"
             options = ["--rm", "--network", "none", *_mounts(base, "/tree"), "--entrypoint", "chown"]
@@ -98,9 +98,9 @@ class DockerRunner:
 
 
 def _mounts(base: Path, target: str) -> list[str]:
-    """Return the options that mount each directory of a tree below `target`.
+    """Return docker's options that mount each directory in `base` below `target`.
 
-    A link to a directory is resolved here, because its target does not exist in the container.
+    Links to directories are resolved here, because what they point to does not exist in the container.
     """
     return [word for path in sorted(base.iterdir()) for word in ("-v", f"{path.resolve()}:{target}/{path.name}")]
 

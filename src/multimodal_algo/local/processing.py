@@ -1,7 +1,7 @@
-"""Carries out ``DataProcessing``: filters of records and answers, and the join of records with their answers.
+"""The simulation of ``DataProcessing``: filters of records and answers, and the join of records with their answers.
 
-The order is the platform's: InputFilter, request, join with the record as it was before the filter, OutputFilter.
-Source: developer guide, *batch-transform-data-processing*; API, *DataProcessing*.
+The order is the one of SageMaker: InputFilter, request, join with the unfiltered record, OutputFilter. Sources:
+developer guide, *batch-transform-data-processing*, and API, *DataProcessing*.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _Step = tuple[_Key, ...]
 
 @dataclass(frozen=True)
 class _Format:
-    """A format of lines: how to read a record, write a record, and join a record with its answer."""
+    """A data format: how to read a record, how to write one, and how to join a record with its answer."""
 
     parse: Callable[[bytes], Any]
     render: Callable[[Any], bytes]
@@ -75,7 +75,7 @@ _FORMATS = {
 
 
 class Processor:
-    """The data processing of one job. Without filters and join, it changes no bytes.
+    """The filters and the join of one transform job. If the job has neither, no bytes are changed.
 
     Parameters
     ----------
@@ -87,12 +87,13 @@ class Processor:
     is_needed
         Whether the job has a filter or a join.
     has_slice_end
-        Whether a filter has a slice with an end. The end is read as inclusive.
+        Whether a filter has a slice with an end, such as ``[1:4]``. The end is taken as inclusive.
 
     Raises
     ------
     UserError
-        The platform has no such path. Or the formats, SplitType and AssembleWith do not suit filters and join.
+        SageMaker does not support a filter's path. Or the formats, SplitType and AssembleWith do not suit filters and
+        join.
     """
 
     def __init__(self, settings: TransformSettings) -> None:
@@ -116,7 +117,7 @@ class Processor:
         self.has_slice_end = self._input_filter.has_slice_end or self._output_filter.has_slice_end
 
     def request(self, payload: Payload, name: str) -> bytes:
-        """Return the body of the request for a payload of the file `name`.
+        """Return the request body for a payload: its records after the InputFilter. `name` is the file, for messages.
 
         Raises
         ------
@@ -133,13 +134,13 @@ class Processor:
         return b"".join(filtered)
 
     def result(self, payload: Payload, answer: bytes, name: str) -> bytes:
-        """Return the output for a payload of the file `name` and its answer.
+        """Return the output for a payload: its answers, joined with the records and filtered if the job asks for it.
 
         Raises
         ------
         UserError
-            A line of the answer cannot be read, or lacks the part that the filter selects. Or the answer is to be
-            joined and does not have one line for each record.
+            A line of the answer cannot be read, or lacks the part that the filter selects. Or the answer cannot be
+            joined, because it does not have one line for each record.
         """
         if not self._joins and not self._filters_output:
             return answer
@@ -162,7 +163,7 @@ class Processor:
 
 
 def _check(setting: str, media_type: str, line_setting: str, value: str) -> None:
-    """Check that data processing knows a media type, and that the lines of such files are separate."""
+    """Raise an error if a media type cannot be filtered and joined, or if its lines are not separate records."""
     if media_type not in _FORMATS:
         raise UserError(f"DataProcessing: {setting} is '{media_type}' and must be one of {', '.join(_FORMATS)}.")
     if media_type != "application/json" and value != _LINE:
@@ -170,7 +171,10 @@ def _check(setting: str, media_type: str, line_setting: str, value: str) -> None
 
 
 class _Filter:
-    """A JSONPath of the platform's subset. A library parses it. `select` applies it, with the platform's slices."""
+    """A JSONPath in one of the forms that SageMaker supports. It selects a part of a record or an answer.
+
+    A library parses the path. `select` applies it, because SageMaker's slices differ from the library's.
+    """
 
     def __init__(self, setting: str, path: str, media_type: str) -> None:
         self._name = f"{setting} {path}"
@@ -181,7 +185,7 @@ class _Filter:
             raise UserError(f"{self._name}: a CSV record is one array. Select by index, for example $[0] or $[1:].")
 
     def select(self, value: Any) -> Any:
-        """Return the part of `value` that the path names. Raises LookupError where `value` has no such part."""
+        """Return the part of `value` that the path names. Raise LookupError if `value` has no such part."""
         try:
             return _select(value, self._steps)
         except LookupError as error:
@@ -219,7 +223,7 @@ def _key(selector: object) -> _Key:
 
 
 def _is_supported(step: _Step) -> bool:
-    """Return whether the platform allows these keys in one pair of brackets."""
+    """Return whether SageMaker allows these keys in one pair of brackets."""
     # The API's example $[0,5:] has an index and a slice. The service refuses two slices, $[0:2,246:]. Source:
     # aws/sagemaker-python-sdk issue 1112.
     slices = [key for key in step if isinstance(key, slice)]
@@ -231,9 +235,10 @@ def _is_supported(step: _Step) -> bool:
 
 
 def _select(value: Any, steps: Sequence[_Step]) -> Any:
-    """Select by steps as json-path/JsonPath does.
+    """Return the part of `value` that the steps of a path select, as the Java library json-path/JsonPath does.
 
-    One name or index gives the element. Several names give an object. Slices, `*` and several indices give an array.
+    One name or index gives the element itself. Several names give an object. Slices, `*` and several indices give an
+    array.
     """
     if not steps:
         return value
@@ -293,7 +298,7 @@ def _ending(record: bytes) -> bytes:
 
 @contextmanager
 def _located(where: str) -> Iterator[None]:
-    """Turn errors about one record into messages that begin with its place."""
+    """Turn errors about one record into error messages that begin with `where`, the record's place."""
     try:
         yield
     except LookupError as error:

@@ -1,6 +1,6 @@
-"""Cuts input files into records and packs records into payloads, as the platform's batch transform does.
+"""Cuts input files into records and packs records into payloads (request bodies), as SageMaker's batch transform does.
 
-Source: developer guide, *batch-transform* and *batch-transform-data-processing*.
+Sources: developer guide, *batch-transform* and *batch-transform-data-processing*.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Payload:
-    """The body of one request.
+    """The body of one request, with one or more records.
 
     Parameters
     ----------
     body
-        Bytes of the records, as they are in the file.
+        Bytes of the records, unchanged from the file.
     first_line
-        Line of the file with the first record, counted from 1.
+        Number of the first record's line in the file, from 1.
     records
         Number of records.
     """
@@ -40,7 +40,7 @@ class Payload:
 
 @contextmanager
 def open_input(path: Path, name: str, compression: CompressionType) -> Iterator[IO[bytes]]:
-    """Open an input file and decompress it.
+    """Open an input file of a transform job for reading, and decompress it if the job says so.
 
     Parameters
     ----------
@@ -49,12 +49,12 @@ def open_input(path: Path, name: str, compression: CompressionType) -> Iterator[
     name
         Name of the file in messages.
     compression
-        Compression that the job names.
+        Compression that the job's settings name.
 
     Raises
     ------
     UserError
-        The job names gzip, and the file is not a whole gzip file.
+        The settings name gzip, and the file is not gzip or is cut off.
     """
     try:
         with path.open("rb") if compression is CompressionType.NONE else cast(IO[bytes], gzip.open(path)) as stream:
@@ -64,16 +64,16 @@ def open_input(path: Path, name: str, compression: CompressionType) -> Iterator[
 
 
 def chunks(path: Path, name: str, compression: CompressionType) -> Iterator[bytes]:
-    """Yield the decompressed bytes of an input file, at most 1 MB at a time. See `open_input`."""
+    """Yield the decompressed bytes of an input file in pieces of at most 1 MB. See `open_input` for the parameters."""
     with open_input(path, name, compression) as stream:
         while chunk := stream.read(_CHUNK_BYTES):
             yield chunk
 
 
 def payloads(stream: IO[bytes], name: str, split: SplitType, strategy: BatchStrategy, limit: int) -> Iterator[Payload]:
-    r"""Yield the payloads of one file in order. An empty file has none.
+    r"""Yield the payloads (request bodies) of one file in order. An empty file has none.
 
-    A record includes its newline. The last record may have none. ``\r\n``, byte order marks, blank lines and U+2028
+    A record includes its newline, which the last record may lack. ``\r\n``, byte order marks, blank lines and U+2028
     are not changed.
 
     Parameters
@@ -83,16 +83,16 @@ def payloads(stream: IO[bytes], name: str, split: SplitType, strategy: BatchStra
     name
         Name of the file in messages.
     split
-        Where the file is cut.
+        Whether the file is cut at each line or not at all.
     strategy
-        Number of records in a payload.
+        Whether a payload has one record or as many as fit.
     limit
-        Largest number of bytes of a payload.
+        Largest number of bytes in a payload.
 
     Raises
     ------
     UserError
-        A record is larger than the limit. Without a split, the file is one record.
+        A record is larger than the limit. If the file is not cut, all of it is one record.
     """
     if split is SplitType.NONE:
         body = stream.read()

@@ -1,4 +1,4 @@
-"""Starts ``train`` and ``serve`` as plain processes. `local.docker` starts them in a container image."""
+"""Starts ``train`` and ``serve`` as plain processes. The module `local.docker` starts them in a container image."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True)
 class Program:
-    """A started program of the algorithm.
+    """A running program of the algorithm, ``train`` or ``serve``.
 
     Parameters
     ----------
     process
-        Process of the program, or the client that waits for its container. It has the program's exit code.
+        Process of the program, or docker's process that waits for the container. It ends with the program's exit code.
     address
-        Function that returns the ``host:port`` of ``serve``, and None while the address is not known.
+        Returns the ``host:port`` of ``serve``, or None as long as the address is not known.
     kill
-        Function that ends the program at once.
+        Ends the program at once.
     """
 
     process: subprocess.Popen[bytes]
@@ -37,7 +37,7 @@ class Program:
     kill: Callable[[], None]
 
     def stop(self, grace_s: float) -> None:
-        """Stop the program as the platform does: SIGTERM, and SIGKILL after `grace_s` seconds."""
+        """Stop the program as SageMaker does: SIGTERM first, and SIGKILL after `grace_s` seconds."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
@@ -48,10 +48,10 @@ class Program:
 
 
 class Runner(Protocol):
-    """Starter of the algorithm's programs, ``train`` and ``serve``, on an ``/opt/ml`` tree."""
+    """Starts the programs ``train`` and ``serve`` on a directory that stands for ``/opt/ml``."""
 
     def start(self, program: str, base: Path, environment: Mapping[str, str], output: IO[bytes] | int) -> Program:
-        """Start `program` on the tree below `base`.
+        """Start `program` with `base` in the place of ``/opt/ml``.
 
         Parameters
         ----------
@@ -62,7 +62,7 @@ class Runner(Protocol):
         environment
             Environment variables, in addition to those that the runner sets.
         output
-            Target of the standard output and the standard error.
+            File for the program's standard output and standard error.
         """
         ...
 
@@ -73,18 +73,18 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class ProcessRunner:
-    """Starter of this installation's own programs.
+    """Starts the programs of this installation as plain processes.
 
     Parameters
     ----------
     command
-        Command line in front of ``train`` or ``serve``.
+        Command line to which ``train`` or ``serve`` is added.
     """
 
     command: Sequence[str] = (sys.executable, "-m", "multimodal_algo")
 
     def start(self, program: str, base: Path, environment: Mapping[str, str], output: IO[bytes] | int) -> Program:
-        """See `Runner.start`."""
+        """Start a program as a process, see `Runner.start`."""
         port = str(_free_port())
         own = {"SAGEMAKER_BASE_DIR": str(base), "PYTHONUNBUFFERED": "1"}
         if program == "serve":
@@ -102,14 +102,13 @@ class ProcessRunner:
         return Program(process, lambda: f"127.0.0.1:{port}", process.kill)
 
     def take_over(self, base: Path) -> None:
-        """Do nothing: the programs run as this user."""
+        """Do nothing, because the programs run as this user and own the files anyway."""
 
 
 def end_with_parent() -> Callable[[], object] | None:
-    """Return a ``preexec_fn`` that sends SIGTERM to the new process when the thread that starts it is killed.
+    """Return a ``preexec_fn`` with which a new process gets SIGTERM when its parent is killed. None if not on Linux.
 
-    Otherwise a second job with the same checkpoints could run while the first one still does. Returns None on systems
-    without this feature.
+    Otherwise the process would run on, and a second job could use the same checkpoints at the same time.
     """
     if sys.platform != "linux":
         return None

@@ -1,4 +1,4 @@
-"""Starts the real ``serve`` and uses it by the platform's rules: health checks, requests, retries, stopping."""
+"""Starts the real ``serve`` and treats it as SageMaker does: health checks, requests, retries, stopping."""
 
 from __future__ import annotations
 
@@ -27,18 +27,20 @@ _SHOWN_BODY = 500
 
 
 class LocalServer:
-    """A running ``serve``. As a context, it is entered once ``/ping`` answers 200, and left when ``serve`` has ended.
+    """A running ``serve``, used as a context. It is entered as soon as ``/ping`` answers 200.
+
+    Leaving it stops ``serve``.
 
     Parameters
     ----------
     runner
-        Starter of the program.
+        Starts the program.
     base
-        Directory that stands for ``/opt/ml``, with ``model/``.
+        Directory that stands for ``/opt/ml``. Its folder ``model`` has the artifact.
     environment
         Environment variables, in addition to those that the runner sets.
     log
-        File for the output of the program.
+        File for the output of ``serve``.
 
     Attributes
     ----------
@@ -70,17 +72,17 @@ class LocalServer:
         self._program.stop(STOP_SERVING_S)
 
     def execution_parameters(self) -> dict[str, Any]:
-        """Return the server's answer to ``/execution-parameters``. Empty where the server has no answer."""
+        """Return the server's answer to ``/execution-parameters``. Empty if the server does not answer this path."""
         response = requests.get(f"{self.url}/execution-parameters", timeout=60)
         return response.json() if response.status_code == 200 else {}
 
     def invoke(self, body: bytes | Callable[[], Iterable[bytes]], where: str, settings: TransformSettings) -> bytes:
-        """Send one payload and return the answer.
+        """Send one payload (request body) to the server, and return the answer.
 
         Parameters
         ----------
         body
-            Bytes of the payload. Or a function that returns the chunks of a new try, for HTTP's chunked encoding.
+            Bytes of the payload. Or a function that returns the payload in chunks, which is called for each try.
         where
             Name of the payload in messages.
         settings
@@ -114,7 +116,7 @@ class LocalServer:
         raise UserError(f"{where}: {problem}")
 
     def log_text(self) -> str:
-        """Return the output of the program up to now."""
+        """Return everything that ``serve`` has logged so far."""
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     def _wait_until_healthy(self) -> None:
@@ -134,7 +136,7 @@ class LocalServer:
         raise UserError(f"The server did not answer /ping with 200 within {_START_S} s.{self._last_lines()}")
 
     def _has_exited(self) -> bool:
-        """Return whether the program has ended. A program that is about to end gets a moment."""
+        """Return whether the program has ended. Wait a moment first, in case it is about to end."""
         try:
             self.process.wait(_MOMENT_S)
         except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""Runs a training job on this machine."""
+"""Runs a training job on this machine, as SageMaker would."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _JOB = "local-training-job"
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """The settings of a job, as in ``CreateTrainingJob``.
+    """The settings of a training job, as in ``CreateTrainingJob``.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class TrainingJob:
     max_runtime_s
         Seconds after which the job is stopped. None means no limit.
     checkpoints
-        Folder that is the checkpoint directory of the job. None means a temporary one.
+        Folder for the job's checkpoints. None means a temporary folder.
     """
 
     channels: Mapping[str, ChannelData]
@@ -54,28 +54,28 @@ def train(
     runner: Runner | None = None,
     log: Callable[[str], object] = sys.stdout.write,
 ) -> Path | str:
-    """Run a training job and write ``model.tar.gz`` and ``output/`` to `output`.
+    """Run a training job. Write ``model.tar.gz`` and the folder ``output`` into the directory `output`.
 
     Parameters
     ----------
     job
         Settings of the job.
     output
-        Directory of the results, made when missing, or an ``s3://`` URI of a prefix.
+        Directory for the results, or an ``s3://`` URI. A directory is created if it does not exist.
     runner
-        Starter of the program. None starts a plain process of this installation.
+        Starts the program. None starts a plain process of this installation.
     log
-        Function that gets each line of the job's log, with its newline.
+        Called with each line of the job's log, including its newline.
 
     Returns
     -------
     pathlib.Path or str
-        Path of the archive. It is a URI where `output` is one.
+        Path of ``model.tar.gz``. It is an ``s3://`` URI if `output` is one.
 
     Raises
     ------
     UserError
-        The program fails. The message is the ``FailureReason`` of the platform.
+        The program fails. The message is what SageMaker would show as ``FailureReason``.
     """
     with tempfile.TemporaryDirectory(prefix="multimodal-local-") as scratch, ExitStack() as stack:
         base = Path(scratch) / "ml"
@@ -102,9 +102,9 @@ def train(
 
 
 def pack(directory: Path, archive: Path) -> Path:
-    """Pack the content of a model directory into a ``.tar.gz``, as the platform does. Returns `archive`.
+    """Pack the files of a model directory into a ``.tar.gz``, as SageMaker does. Return the path of the archive.
 
-    The archive is renamed to its name when it is complete.
+    The archive gets its final name only when it is complete.
     """
     partial = archive.with_name(archive.name + ".partial")
     with tarfile.open(partial, "w:gz", compresslevel=1) as tar:
@@ -138,7 +138,7 @@ def _run(runner: Runner, base: Path, max_runtime_s: int | None, log: Callable[[s
 
 @contextmanager
 def _forwarded_signals(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Forward SIGTERM and the terminal's interrupt to the process, as the SIGTERM of the platform."""
+    """Forward SIGTERM and the terminal's interrupt to the training process as SIGTERM, as SageMaker sends it."""
 
     def forward(number: int, frame: object) -> None:
         process.terminate()

@@ -1,4 +1,4 @@
-"""Runs a batch transform job on this machine."""
+"""Runs a batch transform job on this machine, as SageMaker would."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _MEGABYTE = 1024 * 1024
 
 @dataclass(frozen=True)
 class _InputFile:
-    """One file to transform, with its name relative to the input folder."""
+    """An input file, with its path relative to the input folder as its name."""
 
     path: Path
     name: str
@@ -44,7 +44,7 @@ class _InputFile:
 
 @dataclass(frozen=True)
 class _Limits:
-    """How requests are made: the settings of the job, then the answer of the server, then the platform's defaults."""
+    """The job's request sizes: from its settings, then from the server's answer, then SageMaker's defaults."""
 
     payload_mb: int
     concurrent: int
@@ -52,7 +52,10 @@ class _Limits:
 
     @classmethod
     def of(cls, settings: TransformSettings, answer: Mapping[str, object]) -> _Limits:
-        """Fill what the job leaves open from the server's answer to ``/execution-parameters``."""
+        """Return the job's limits.
+
+        What its settings leave open comes from the server's answer to ``/execution-parameters``.
+        """
         payload_mb: object = settings.max_payload_mb
         if payload_mb is None:
             payload_mb = answer.get("MaxPayloadInMB", DEFAULT_PAYLOAD_MB)
@@ -78,31 +81,32 @@ def transform(
     output: Location,
     runner: Runner | None = None,
 ) -> list[Path | str]:
-    """Serve a model archive, send it the lines of files, and write ``<file>.out`` to `output`.
+    """Serve a model archive, send it the lines of the input files, and write each file's answers as ``<file>.out``.
 
     Parameters
     ----------
     model
         A ``model.tar.gz``: a path, or a ``file://`` or ``s3://`` URI.
     input_data
-        A file, or a folder or prefix. Every file below it is transformed. The answers have its relative path.
+        A file, a folder or an ``s3://`` URI. All files below it are transformed, and the output keeps their relative
+        paths.
     settings
         Settings of the job. None means the defaults of `TransformSettings`.
     output
-        Directory or URI of the results. A directory is made when missing.
+        Directory or ``s3://`` URI for the results. A directory is created if it does not exist.
     runner
-        Starter of the program. None starts a plain process of this installation.
+        Starts the program. None starts a plain process of this installation.
 
     Returns
     -------
     list of pathlib.Path or str
-        The written files in the order of the inputs. They are URIs where `output` is in S3.
+        The written files in the order of the input files. They are URIs if `output` is one.
 
     Raises
     ------
     UserError
-        The server does not start, a setting is out of the platform's limits, or a file fails. After a file that
-        fails, the next ones are still transformed.
+        The server does not start, a setting is outside SageMaker's limits, or a file fails. If a file fails, the other
+        files are still transformed.
     """
     settings = settings or TransformSettings()
     settings.check()
@@ -133,7 +137,7 @@ def transform(
 
 
 def extract(archive: Path, directory: Path) -> None:
-    """Unpack a model archive into a read-only directory, as the platform does.
+    """Unpack a model archive into a directory that is read-only afterwards, as on SageMaker.
 
     Raises
     ------
@@ -155,7 +159,10 @@ def _inputs(location: Path, given: Location) -> list[_InputFile]:
 
 
 def _total_bytes(inputs: Sequence[_InputFile], settings: TransformSettings) -> int | None:
-    """Return the size of all records. None for compressed files, because only decompression shows it."""
+    """Return the size of all input files.
+
+    Return None if they are compressed, because only decompression shows their size.
+    """
     if settings.compression_type is CompressionType.GZIP:
         return None
     return sum(file.path.stat().st_size for file in inputs)
@@ -185,7 +192,7 @@ def _report_end(progress: Progress, output: Location) -> None:
 
 @dataclass(frozen=True)
 class _Job:
-    """A running job: sends the payloads of files and writes their answers."""
+    """A running transform job: it sends the payloads of all files and writes the answers."""
 
     server: LocalServer
     settings: TransformSettings
@@ -194,7 +201,7 @@ class _Job:
     progress: Progress
 
     def transform_all(self, files: Sequence[_InputFile], results: Path) -> list[UserError]:
-        """Transform all files. Returns the errors of the files that failed."""
+        """Transform all files. Return the errors of those that failed."""
         failures: list[UserError] = []
         for file in files:
             try:
@@ -217,7 +224,7 @@ class _Job:
             partial_file.unlink(missing_ok=True)
 
     def _send_stream(self, file: _InputFile, out: IO[bytes]) -> None:
-        """Send the whole file as one request, in chunks."""
+        """Send a whole file as one request, in chunks."""
         body = partial(chunks, file.path, file.name, self.settings.compression_type)
         answer = self.server.invoke(body, f"{file.name}, as one stream", self.settings)
         _assemble(out, answer, self.settings.assemble_with)
@@ -232,7 +239,7 @@ class _Job:
                 self.progress.at(self.progress.count + payload.records, self.progress.done + len(payload.body))
 
     def _results(self, cut: Iterator[Payload], name: str) -> Iterator[tuple[Payload, bytes]]:
-        """Yield each payload with its result, in order. Up to `limits.concurrent` requests run at a time."""
+        """Yield each payload with its result, in order. Up to `limits.concurrent` requests run at the same time."""
         with ThreadPoolExecutor(self.limits.concurrent) as pool:
             waiting: deque[Future[tuple[Payload, bytes]]] = deque()
             for payload in cut:

@@ -1,4 +1,4 @@
-"""Makes the ``/opt/ml`` tree of a training job, with the config files in the platform's exact shapes."""
+"""Makes the directories of a training job that stand for ``/opt/ml``, with config files as SageMaker writes them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GROUP = "homogeneousCluster"
 
 
 class InputMode(StrEnum):
-    """The way in which the data of a channel arrives: as files, as streamed files, or through a FIFO."""
+    """How the data of a channel arrives: as files, as files that are streamed, or through a FIFO."""
 
     FILE = "File"
     FAST_FILE = "FastFile"
@@ -30,16 +30,16 @@ class InputMode(StrEnum):
 
 @dataclass(frozen=True)
 class ChannelData:
-    """The data of one channel.
+    """The data of one channel (a named input of a training job).
 
     Parameters
     ----------
     path
         A file, a folder, or an ``s3://`` URI.
     content_type
-        Content type that the job names.
+        Content type in the job's settings.
     mode
-        Input mode that the job names.
+        Input mode in the job's settings.
     """
 
     path: Location
@@ -50,7 +50,7 @@ class ChannelData:
 def build_training_tree(
     base: Path, channels: Mapping[str, ChannelData], hyperparameters: Mapping[str, str], checkpoints: Path | None = None
 ) -> None:
-    """Make the tree of a training job below `base`.
+    """Make the directories and config files of a training job below `base`.
 
     Parameters
     ----------
@@ -59,9 +59,10 @@ def build_training_tree(
     channels
         Data of each channel, by the channel's name.
     hyperparameters
-        Values of hyperparameters by name. The platform passes them as strings.
+        Values of hyperparameters by name. They are passed as strings, as on SageMaker.
     checkpoints
-        Folder to which the tree's checkpoint directory is linked, made when missing. None means an empty directory.
+        Folder for the job's checkpoints, created if it does not exist. The checkpoint directory becomes a link to it.
+        None means an empty directory.
     """
     for directory in ("input/config", "input/data", "model", "output/data"):
         (base / directory).mkdir(parents=True)
@@ -80,7 +81,7 @@ def build_training_tree(
 
 @contextmanager
 def filled_pipes(base: Path, channels: Mapping[str, ChannelData]) -> Iterator[None]:
-    """Send the files of each piped channel through its FIFO, one after the other, while the context is open."""
+    """As long as the context is open, write the files of each channel in Pipe mode into the channel's FIFO."""
     with ExitStack() as stack:
         for name, channel in channels.items():
             if channel.mode is InputMode.PIPE:

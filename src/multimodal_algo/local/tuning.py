@@ -1,4 +1,4 @@
-"""Runs a tuning job on this machine: training jobs, one after the other, whose hyperparameters a search chooses."""
+"""Runs a tuning job on this machine: training jobs one after the other, with hyperparameters that a search chooses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Objective:
     name
         Name of the metric.
     expression
-        Regular expression that finds the value in the log of a job, as its only group. The last match counts.
+        Regular expression whose only group finds the metric's value in a job's log. The last match counts.
     maximize
         Whether larger values are better.
     """
@@ -38,20 +38,20 @@ class Objective:
 
 @dataclass(frozen=True)
 class TuningJob:
-    """The settings of a job, as in ``CreateHyperParameterTuningJob``.
+    """The settings of a tuning job, as in ``CreateHyperParameterTuningJob``.
 
     Parameters
     ----------
     training
         Settings that all training jobs share.
     ranges
-        Ranges of the hyperparameters to choose, as in ``ParameterRanges``.
+        Ranges of the hyperparameters that the search chooses, as in ``ParameterRanges``.
     objective
         The metric to optimise.
     jobs
         Number of training jobs, ``MaxNumberOfTrainingJobs``.
     is_bayesian
-        Whether the strategy is ``Bayesian``, by Optuna's TPE. Otherwise it is ``Random``.
+        Whether the strategy is ``Bayesian``, for which Optuna's TPE is used. Otherwise it is ``Random``.
     """
 
     training: TrainingJob
@@ -63,16 +63,16 @@ class TuningJob:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training job of a tuning job.
+    """One training job of a tuning job, with its result.
 
     Parameters
     ----------
     name
-        Name of its folder.
+        Name of the training job's folder.
     hyperparameters
         Hyperparameters that the search chose.
     value
-        Value of the objective. None where the job failed or did not log it.
+        Value of the objective. None if the job failed or did not log it.
     """
 
     name: str
@@ -83,18 +83,18 @@ class Trial:
 def tune(
     job: TuningJob, *, output: Path, runner: Runner | None = None, report: Callable[[str], object] = print
 ) -> Trial:
-    """Run a tuning job. Writes a folder for each training job, and ``tuning.json`` with the best job first.
+    """Run a tuning job. Write a folder for each training job, and ``tuning.json`` with the best job first.
 
     Parameters
     ----------
     job
         Settings of the job.
     output
-        Directory of the results, made when missing.
+        Directory for the results. It is created if it does not exist.
     runner
-        Starter of the program. None starts a plain process of this installation.
+        Starts the program. None starts a plain process of this installation.
     report
-        Function that gets each line for the user.
+        Called with each line for the user.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def tune(
     Raises
     ------
     UserError
-        No job logged the objective, or Optuna is not installed.
+        No training job logged the objective, or Optuna is not installed.
     """
     sign = -1 if job.objective.maximize else 1
     trials = _run_all(job, output, runner, report)
@@ -119,7 +119,10 @@ def tune(
 
 
 def _run_all(job: TuningJob, output: Path, runner: Runner | None, report: Callable[[str], object]) -> list[Trial]:
-    """Run the training jobs one after the other. The search gets the result of each before it chooses the next."""
+    """Run the training jobs one after the other.
+
+    The search learns from each result before it chooses the next values.
+    """
     study = _study(job)
     trials: list[Trial] = []
     for number in range(1, job.jobs + 1):

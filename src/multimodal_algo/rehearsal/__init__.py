@@ -1,1 +1,4 @@
-"""The validation of an algorithm, rehearsed on this machine. Every other promise of the request is checked too."""
+"""The rehearsal: it runs on this machine what SageMaker runs to validate an algorithm, before the algorithm is created.
+
+It also checks everything else that the ``CreateAlgorithm`` request declares, for example each content type.
+"""

@@ -1,4 +1,4 @@
-"""The checks of a rehearsal and their results."""
+"""The checks of a rehearsal, and their results."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Check:
     Parameters
     ----------
     name
-        Promise that was checked.
+        What was checked: something that the request declares.
     is_ok
-        Whether the promise holds.
+        Whether it is true.
     message
-        Observation, or the fault.
+        What was observed, or what is wrong.
     seconds
-        Time that the check took.
+        Seconds that the check took.
     """
 
     name: str
@@ -35,25 +35,25 @@ class Check:
 
     @property
     def line(self) -> str:
-        """The line for the terminal."""
+        """The result as a line for the terminal."""
         took = f" ({self.seconds:.0f} s)" if self.seconds >= 1 else ""
         return f"{'ok   ' if self.is_ok else 'FAULT'} {self.name}{': ' if self.message else ''}{self.message}{took}"
 
 
 class Fault(MultimodalError):
-    """A promise that does not hold. The message is the observation."""
+    """Error: something that the request declares is not true. The message says what was observed."""
 
 
 @dataclass
 class Findings:
-    """The results of a rehearsal's checks, in order.
+    """The results of all checks of a rehearsal, in order.
 
     Parameters
     ----------
     report
-        Function that shows a line to the user. Each check is shown as soon as it is done.
+        Shows a line to the user. It is called after each check.
     checks
-        Results so far.
+        Results of the checks so far.
     """
 
     report: Callable[[str], object] = print
@@ -61,22 +61,22 @@ class Findings:
 
     @property
     def faults(self) -> list[Check]:
-        """The checks whose promise does not hold."""
+        """The checks that failed."""
         return [check for check in self.checks if not check.is_ok]
 
     @contextmanager
     def check(self, name: str) -> Iterator[list[str]]:
-        """Check a promise in the block. A `MultimodalError` in the block is a fault.
+        """Run the block as a check called `name`. If it raises a `MultimodalError`, the check has failed.
 
         Parameters
         ----------
         name
-            Promise to check.
+            What is checked.
 
         Yields
         ------
         list of str
-            List to which the block adds its observations.
+            List to which the block adds what it observes.
         """
         observations: list[str] = []
         began = time.monotonic()
@@ -88,7 +88,7 @@ class Findings:
             self._add(Check(name, True, ", ".join(observations), time.monotonic() - began))
 
     def write(self, path: Path) -> None:
-        """Write all checks as JSON."""
+        """Write the results of all checks as JSON."""
         path.write_text(json.dumps([asdict(check) for check in self.checks], indent=2) + "\n", encoding="utf-8")
 
     def _add(self, check: Check) -> None:

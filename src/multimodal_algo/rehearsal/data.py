@@ -1,4 +1,4 @@
-"""The rows of a rehearsal in every form that a request declares."""
+"""The rows of a rehearsal, in each of the data formats that a request declares."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rows_of(location: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def write_csv(header: Sequence[str], rows: Sequence[Sequence[str]], path: Path) -> Path:
-    """Write a training file as CSV."""
+    """Write a training file as CSV. Return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows([header, *rows])
@@ -30,14 +30,14 @@ def write_csv(header: Sequence[str], rows: Sequence[Sequence[str]], path: Path) 
 
 
 def write_parquet(header: Sequence[str], rows: Sequence[Sequence[str]], path: Path) -> Path:
-    """Write a training file as Parquet, with strings in all columns."""
+    """Write a training file as Parquet, in which all columns are strings. Return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(_parquet(header, rows))
     return path
 
 
 def name_images(header: Sequence[str], rows: Sequence[Sequence[str]], folder: Path) -> list[list[str]]:
-    """Write the images of base64 cells into `folder`, and return the rows with the names of these files instead."""
+    """Write the images in base64 cells as files into `folder`. Return the rows with file names in place of base64."""
     folder.mkdir(parents=True, exist_ok=True)
     named = [list(row) for row in rows]
     for index in (index for index, column in enumerate(header) if column.endswith(_IMAGE)):
@@ -71,28 +71,28 @@ ANSWERS: Mapping[str, Callable[[bytes], int]] = {
 
 
 def _json_answers(body: bytes) -> int:
-    """Return the number of answers in ``{"predictions": […]}``, or in lines with one object each.
+    """Return the number of answers in a JSON body: ``{"predictions": […]}``, or lines with one object each.
 
-    The server answers JSON Lines with lines.
+    The server answers JSON Lines requests with lines.
     """
     lines = [json.loads(line) for line in body.splitlines() if line]
     return len(lines[0]["predictions"]) if len(lines) == 1 and "predictions" in lines[0] else len(lines)
 
 
 def inference_columns(header: Sequence[str]) -> list[str]:
-    """Return the columns of an inference line, from those of a training file."""
+    """Return the columns of a request to the server, given the header of a training file."""
     return [column for column in header if column != _LABEL]
 
 
 def lines_of(location: Path) -> list[list[str]]:
-    """Return the rows of a file of header-less lines, or of the first file in a folder."""
+    """Return the rows of a file without a header, or of the first file in a folder."""
     file = location if location.is_file() else next(path for path in sorted(location.rglob("*")) if path.is_file())
     with file.open(encoding="utf-8", newline="") as stream:
         return list(csv.reader(stream))
 
 
 def is_number(text: str) -> bool:
-    """Return whether Python reads the text as a number."""
+    """Return whether Python can read the text as a number."""
     try:
         float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The checks of a ``CreateAlgorithm`` request that run no program."""
+"""The checks of a ``CreateAlgorithm`` request that start no program."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Request = Mapping[str, Any]
 
 
 def check_request(request: Request, findings: Findings) -> bool:
-    """Check the request against the service's model, and its parts against each other.
+    """Check the request against botocore's description of the service, and then its parts against each other.
 
-    Return whether the service would take the request. Contradictions between its parts do not count here.
+    Return whether the service would accept the request. Contradictions between its parts do not change the result.
     """
     refused = problems("CreateAlgorithm", _as_if_in_s3(request))
     with findings.check("request: fits the service's model"):
@@ -119,7 +119,7 @@ def _transform(inference: Mapping[str, Any], transform: Mapping[str, Any]) -> It
 
 
 def _as_if_in_s3(value: Any) -> Any:
-    """Return the request with ``s3://`` URIs in place of ``file://`` URIs, which the service's model refuses."""
+    """Return the request with ``s3://`` instead of ``file://`` URIs, which the service's description does not allow."""
     if isinstance(value, Mapping):
         return {name: _as_if_in_s3(member) for name, member in value.items()}
     if isinstance(value, list):
@@ -128,14 +128,14 @@ def _as_if_in_s3(value: Any) -> Any:
 
 
 def declared(request: Request) -> list[Mapping[str, Any]]:
-    """Return the hyperparameters that a request declares."""
+    """Return the hyperparameters that the request declares."""
     return request.get("TrainingSpecification", {}).get("SupportedHyperParameters", [])
 
 
 def any_value(entry: Mapping[str, Any]) -> str:
-    """Return a value that a declared hyperparameter must take: its default, or one of its range without a default.
+    """Return an allowed value of a declared hyperparameter: its default, or a value from its range.
 
-    Of a range, 1 is preferred to the least value: a program may refuse to run for 0 hours, minutes and seconds.
+    From a range, 1 is taken if possible. The smallest value may be 0, and a program may refuse to run for 0 seconds.
     """
     if "DefaultValue" in entry:
         return entry["DefaultValue"]
@@ -152,7 +152,7 @@ def _instance(resources: Mapping[str, Any], supported: list[str]) -> Iterator[st
 
 
 def _outside(entry: Mapping[str, Any], value: str) -> str:
-    """Return how a value breaks the declared range. Empty where it does not."""
+    """Return how a value lies outside the declared range. Empty if it lies inside."""
     for kind, span in entry.get("Range", {}).items():
         if kind.startswith("Categorical"):
             return "" if value in span["Values"] else f"'{value}', is not one of {', '.join(span['Values'])}"

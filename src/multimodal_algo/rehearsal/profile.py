@@ -1,4 +1,4 @@
-"""The validation profile of a request, and its data in the forms that the request declares."""
+"""The validation profile of a request: the jobs that SageMaker runs to validate an algorithm, and their data."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _FEW_ROWS = 12
 
 @dataclass(frozen=True)
 class Profile:
-    """The validation profile of a request.
+    """The validation profile of a request: a training job, and usually a transform job, with their data.
 
     Parameters
     ----------
     request
-        Request of ``CreateAlgorithm``. It has a validation profile.
+        A ``CreateAlgorithm`` request that has a validation profile.
     archive
-        Path of the artifact that the profile's training job makes.
+        Path of the ``model.tar.gz`` that the profile's training job makes.
     scratch
-        Directory for data that is fetched or written.
+        Directory for downloaded and converted data.
     """
 
     request: Request
@@ -39,17 +39,17 @@ class Profile:
 
     @property
     def training(self) -> Mapping[str, Any]:
-        """The definition of the training job."""
+        """The definition of the profile's training job."""
         return self._definitions["TrainingJobDefinition"]
 
     @property
     def transform(self) -> Mapping[str, Any]:
-        """The definition of the transform job. Empty if the profile has none."""
+        """The definition of the profile's transform job. Empty if it has none."""
         return self._definitions.get("TransformJobDefinition", {})
 
     @property
     def hyperparameters(self) -> dict[str, str]:
-        """The hyperparameters of the training job."""
+        """The hyperparameters of the profile's training job."""
         return dict(self.training.get("HyperParameters", {}))
 
     @property
@@ -59,17 +59,17 @@ class Profile:
 
     @cached_property
     def train_data(self) -> Path:
-        """The data of the training job's train channel, on this machine."""
+        """Path of the training job's rows on this machine."""
         entries = self.training["InputDataConfig"]
         return self._fetch(next((entry for entry in entries if entry["ChannelName"] == TRAIN.name), entries[0]))
 
     @cached_property
     def lines_data(self) -> Path:
-        """The input of the transform job, on this machine."""
+        """Path of the transform job's input on this machine."""
         return self._fetch(self.transform["TransformInput"])
 
     def training_channels(self) -> dict[str, ChannelData]:
-        """Return the channels of the training job."""
+        """Return the data of each channel of the training job."""
         mode = self.training["TrainingInputMode"]
         return {
             entry["ChannelName"]: ChannelData(
@@ -79,9 +79,9 @@ class Profile:
         }
 
     def channel(self, name: str, mode: InputMode, content_type: str) -> ChannelData:
-        """Return data for a declared channel: the rows of the training job, or the artifact that it made.
+        """Return data for a declared channel: the rows of the training job, its images, or the artifact that it made.
 
-        Cells name image files where the job can have such files. Otherwise they hold base64.
+        If the job can have image files, the cells of the rows name these files. Otherwise the cells hold base64.
 
         Parameters
         ----------
@@ -90,7 +90,7 @@ class Profile:
         mode
             Input mode of the job.
         content_type
-            Content type of rows, if the channel declares it. Otherwise rows are CSV.
+            Content type of the rows, if the channel declares it. Otherwise the rows are CSV.
         """
         types = self.declared_channels[name]["SupportedContentTypes"]
         if MODEL_CONTENT_TYPE in types:
@@ -107,7 +107,7 @@ class Profile:
         return ChannelData(data.write_csv(header, rows, folder / "part-0.csv").parent, CSV, mode)
 
     def inference_rows(self) -> tuple[list[str], list[list[str]]]:
-        """Return the columns of a request to the server, and a few rows: of the transform job, or of training."""
+        """Return the columns of a request to the server, and a few rows of the transform job or the training data."""
         header, rows = data.rows_of(self.train_data)
         columns = data.inference_columns(header)
         if self.transform:

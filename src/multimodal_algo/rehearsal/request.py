@@ -1,4 +1,4 @@
-"""The request of a rehearsal: our own with the sample dataset, or a user's."""
+"""The request that a rehearsal checks: this algorithm's own request with a sample dataset, or a user's request."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _ROLE = "arn:aws:iam::000000000000:role/rehearsal"
 
 
 def rehearsal_request(request: Path | None, train: Path | None, lines: Path | None, folder: Path) -> dict[str, Any]:
-    """Return a request of ``CreateAlgorithm`` whose validation has its data on this machine.
+    """Return a ``CreateAlgorithm`` request whose validation jobs use data on this machine.
 
     Parameters
     ----------
     request
-        JSON file of a user's request, bare or as a dry run prints it. None for our own request.
+        JSON file with a user's request, as it is or as ``--dry-run`` prints it. None for this algorithm's own request.
     train
-        Training data of the validation. None for the sample, unless the user's request has a validation.
+        Training data for the validation. If None, the data of the user's request, or otherwise of the sample.
     lines
-        Header-less lines of the validation. None for the sample's, unless the user's request has a validation.
+        Lines without a header for the validation. If None, those of the user's request, or otherwise of the sample.
     folder
-        Folder for the sample.
+        Folder for the sample dataset.
 
     Raises
     ------
     UserError
-        The file does not hold such a request.
+        The file does not hold a ``CreateAlgorithm`` request.
     """
     if request is None:
         base = create_algorithm_request("multimodal", Images("multimodal-training", "multimodal-inference"))

@@ -1,4 +1,4 @@
-"""The rehearsal: the two jobs of the platform's validation, then every other promise of the request."""
+"""The run of a rehearsal: the two jobs of SageMaker's validation, then checks of all else that the request declares."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _METRIC_SETS = tuple(tuple(m.platform_name for m in metrics.values()) for metric
 
 @dataclass(frozen=True)
 class Setting:
-    """The setting of a rehearsal.
+    """How a rehearsal runs: the programs, the output folder, and which checks.
 
     Parameters
     ----------
     train_runner, serve_runner
-        Ways to start the programs ``train`` and ``serve``.
+        Start the programs ``train`` and ``serve``.
     output
-        Folder for the artifact, answers, logs and ``rehearsal.json``.
+        Folder for the artifact, the answers, the logs and ``rehearsal.json``.
     metric_sets
-        Sets of metrics that exclude each other: the log of a job has all metrics of one set.
+        Sets of metrics. The log of a job has all metrics of one set, for example those of a classification.
     is_quick
-        Whether only the two jobs of the platform run.
+        Whether to run only the two jobs of SageMaker's validation.
     report
-        Function that shows a line to the user.
+        Shows a line to the user.
     """
 
     train_runner: Runner
@@ -45,15 +45,15 @@ class Setting:
 
 
 def rehearse(request: Request, setting: Setting) -> Findings:
-    """Rehearse the validation of an algorithm, and report each check.
+    """Rehearse the validation of an algorithm. Report each check, and return all results.
 
     Parameters
     ----------
     request
-        Request of ``CreateAlgorithm``. Its validation profile names the jobs and their data. In place of S3 URIs, it
-        may have ``file://`` URIs and paths.
+        A ``CreateAlgorithm`` request. Its validation profile has the jobs and their data. Instead of S3 URIs, it may
+        have ``file://`` URIs and paths.
     setting
-        Setting of the rehearsal.
+        How the rehearsal runs.
     """
     findings = Findings(setting.report)
     setting.output.mkdir(parents=True, exist_ok=True)

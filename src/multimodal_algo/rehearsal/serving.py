@@ -1,4 +1,4 @@
-"""The checks of serving: the transform job of the validation profile, and every declared format of requests."""
+"""The checks of the server: the transform job of the validation profile, and every declared request format."""
 
 from __future__ import annotations
 
@@ -19,31 +19,34 @@ _TOLERANCE = 1e-4
 
 
 class ServingChecks:
-    """The checks of serving.
+    """Runs the checks of the server.
 
     Parameters
     ----------
     profile
-        Validation profile of the request, whose training job has made the artifact.
+        Validation profile of the request. Its training job has already made the artifact.
     runner
-        Way to start the program ``serve``.
+        Starts the program ``serve``.
     output
-        Folder for predictions and the log of the server.
+        Folder for predictions and the server's log.
     findings
-        Results of the checks.
+        Collects the results of the checks.
     """
 
     def __init__(self, profile: Profile, runner: Runner, output: Path, findings: Findings) -> None:
         self._profile, self._runner, self._output, self._findings = profile, runner, output, findings
 
     def check_profile(self) -> None:
-        """Run the transform job of the validation profile, if it has one."""
+        """Run the transform job of the validation profile, if the profile has one."""
         if self._profile.transform:
             with self._findings.check("transform job of the validation profile") as seen:
                 seen.extend(self._transform())
 
     def check_declarations(self) -> None:
-        """Check every declared format, and that an answer does not depend on the other lines of its request."""
+        """Check every declared request format.
+
+        Also check that each line's answer is the same without the other lines.
+        """
         columns, rows = self._profile.inference_rows()
         with ExitStack() as stack:
             server: LocalServer | None = None
@@ -81,14 +84,14 @@ class ServingChecks:
 
 @dataclass(frozen=True)
 class _Requests:
-    """Requests to a server.
+    """Sends the rows of a rehearsal to a running server, and checks the answers.
 
     Parameters
     ----------
     server
-        Server that runs.
+        The running server.
     columns
-        Columns of a row.
+        Names of the columns of each row.
     rows
         Cells of each row.
     """
@@ -98,7 +101,7 @@ class _Requests:
     rows: Sequence[Sequence[str]]
 
     def check_format(self, content_type: str, accept: str) -> None:
-        """Send all rows in a format, and count the answers."""
+        """Send all rows in one format, and check that there is one answer for each row."""
         if content_type not in data.BODIES or accept not in data.ANSWERS:
             raise Fault("the rehearsal knows no such format.")
         body = data.BODIES[content_type](self.columns, self.rows)
@@ -110,7 +113,7 @@ class _Requests:
         self._require_all_answers(count)
 
     def check_lines_are_independent(self) -> None:
-        """Send each row alone, and compare its answer with that among all rows."""
+        """Send each row alone, and check that its answer is the same as in a request with all rows."""
         together = self._lines(self.rows)
         self._require_all_answers(len(together))
         for number, row in enumerate(self.rows):
@@ -127,7 +130,7 @@ class _Requests:
 
 
 def _inputs_and_answers(lines: Path, output: Path) -> Iterator[tuple[Path, Path]]:
-    """Return each input file of a transform job with the file of its answers."""
+    """Return pairs of paths: each input file of a transform job, and the file with its answers."""
     files = [lines] if lines.is_file() else [path for path in sorted(lines.rglob("*")) if path.is_file()]
     root = lines.parent if lines.is_file() else lines
     return ((path, output / f"{path.relative_to(root).as_posix()}.out") for path in files)
@@ -138,7 +141,7 @@ def _records(path: Path) -> list[bytes]:
 
 
 def _are_close(line: bytes, expected: bytes) -> bool:
-    """Return whether two lines are the same, up to rounding in their numbers."""
+    """Return whether two lines are equal, apart from rounding of numbers."""
     pairs = list(zip(line.decode().split(","), expected.decode().split(","), strict=False))
     return line.count(b",") == expected.count(b",") and all(
         a == b or (data.is_number(a) and data.is_number(b) and abs(float(a) - float(b)) < _TOLERANCE) for a, b in pairs

@@ -1,4 +1,4 @@
-"""The checks of training: the job of the validation profile, and every declared form of its input."""
+"""The checks of training: the training job of the validation profile, and every declared form of input."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ _BUG = "Internal error ("
 
 
 class TrainingChecks:
-    """The checks of training.
+    """Runs the checks of training.
 
     Parameters
     ----------
     profile
         Validation profile of the request.
     runner
-        Way to start the program ``train``.
+        Starts the program ``train``.
     output
         Folder for the results of each job.
     findings
-        Results of the checks.
+        Collects the results of the checks.
     """
 
     def __init__(self, profile: Profile, runner: Runner, output: Path, findings: Findings) -> None:
         self._profile, self._runner, self._output, self._findings = profile, runner, output, findings
 
     def check_profile(self, metric_sets: Sequence[Sequence[str]]) -> bool:
-        """Run the training job of the validation profile, and return whether it made an artifact.
+        """Run the training job of the validation profile. Return whether it made an artifact.
 
         Parameters
         ----------
         metric_sets
-            Sets of metrics that exclude each other: the log of a job has all metrics of one set.
+            Sets of metrics. The log of a job has all metrics of one set, for example those of a classification.
         """
         self._profile.archive.unlink(missing_ok=True)
         with self._findings.check("training job of the validation profile"):
@@ -70,7 +70,7 @@ class TrainingChecks:
                 seen.append(self._refusal_of_garbage(name, channels))
 
     def _check_mode(self, mode: InputMode, title: str, content_type: str, defaults: Mapping[str, str]) -> None:
-        """Train with every channel that declares an input mode."""
+        """Run a training job with every channel that declares this input mode (File or Pipe)."""
         declared_channels = self._profile.declared_channels
         names = [name for name, entry in declared_channels.items() if mode in entry["SupportedInputModes"]]
         if not names:
@@ -81,12 +81,14 @@ class TrainingChecks:
             self._train(f"by-{mode}", channels, {**defaults, **self._profile.hyperparameters})
 
     def _refusal_of_garbage(self, name: str, channels: Mapping[str, ChannelData]) -> str:
-        """Put garbage into one of the channels, and return the reason with which the job fails.
+        """Put a meaningless file into one of the channels, and return the reason with which the training job fails.
+
+        This shows that the job reads the channel.
 
         Raises
         ------
         Fault
-            The job succeeds, or fails in another way.
+            The job succeeds, or fails without a proper reason.
         """
         folder = self._profile.scratch / "garbage" / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +116,7 @@ class TrainingChecks:
             train(TrainingJob(channels, hyperparameters, limit), output=output, runner=self._runner, log=log.write)
 
     def _find_metrics(self, metric_sets: Sequence[Sequence[str]]) -> str:
-        """Return the last value of each metric in the log of the validation profile's job."""
+        """Return the last value of each metric in the log of the validation profile's training job, as text."""
         values = self._matches()
         optional = {name for names in metric_sets for name in names}
         absent = [name for name, matches in values.items() if not matches]

@@ -1,4 +1,4 @@
-"""Permutation importance: how much worse answers become without the information of some columns."""
+"""Permutation importance: how much worse predictions become if the values of some columns are shuffled."""
 
 from __future__ import annotations
 
@@ -50,23 +50,23 @@ def importances(
     repeats: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Return the importance of groups of columns.
+    """Return how important each group of columns is for the predictions.
 
-    The values of a group are dealt to other rows at random, and the loss of the metric is measured (Breiman, 2001,
-    "Random Forests"; Fisher et al., 2019, "All Models are Wrong, but Many are Useful").
+    The values of a group are shuffled among the rows, and the loss of the metric is measured (Breiman, 2001, "Random
+    Forests"; Fisher et al., 2019, "All Models are Wrong, but Many are Useful").
 
     Parameters
     ----------
     predict
-        The model: features to predictions, float (rows, n).
+        Returns the model's predictions for features, float (rows, n).
     features
-        The rows.
+        The rows to predict.
     targets
         Class indices, int (rows,), or numbers, float (rows,).
     groups
         Names of the groups, and the columns of each.
     metric
-        The metric.
+        The metric whose loss is measured.
     repeats
         Number of permutations.
     seed
@@ -94,7 +94,7 @@ def importances(
 
 
 def _dealt(features: Features, columns: Sequence[str], order: np.ndarray) -> Features:
-    """Return the rows with the values of `columns` from the rows at the positions `order`, int (rows,)."""
+    """Return the rows, in which `columns` have their values from the rows at the positions `order`, int (rows,)."""
     dealt = features.take(order)
     return Features(
         {**features.cells, **{column: dealt.cells[column] for column in columns if column in features.cells}},
