@@ -16,10 +16,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import sys
+import tarfile
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path, PurePath, PurePosixPath
@@ -299,6 +301,30 @@ def read_description(directory: Path) -> ModelConfig:
     if is_signing():
         _check_signature(directory, content)
     return _parse(content, str(path))
+
+
+def peek_description(location: Path) -> ModelConfig:
+    """Return the description of an archive, or of the artifact in a directory. Nothing is unpacked or checked.
+
+    Raises
+    ------
+    UserError
+        There is no description.
+    """
+    if location.is_dir() and (path := artifact_folder(location) / CONFIG).is_file():
+        return ModelConfig.model_validate_json(path.read_bytes())
+    archives = archives_in(location) if location.is_dir() else [location]
+    descriptions: dict[int, bytes] = {}
+    with contextlib.suppress(tarfile.TarError, OSError, ValueError, IndexError):
+        with tarfile.open(archives[0]) as tar:
+            for member in tar:
+                name = PurePosixPath(member.name)
+                is_description = name.name == CONFIG and not is_of_desktop(name)
+                if is_description and (stream := tar.extractfile(member)) is not None:
+                    descriptions.setdefault(len(name.parts), stream.read())
+        if descriptions:  # the model may be in a folder
+            return ModelConfig.model_validate_json(descriptions[min(descriptions)])
+    raise UserError(f"{location}: this file is not the model.tar.gz of a training job.")
 
 
 def _check_signature(directory: Path, content: bytes) -> None:

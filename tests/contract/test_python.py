@@ -21,6 +21,7 @@ from PIL import Image
 import multimodal_algo
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.serving.loaded_model import LoadedModel
+from multimodal_algo.tools.prepare import prepare_data
 
 
 @pytest.fixture(scope="module")
@@ -153,17 +154,22 @@ def test_a_data_frame_with_own_names_is_trained_on(tmp_path: Path) -> None:
     works = np.where(rows % 7 > 2, "yes", "no")
     frame = pd.DataFrame({"size": rows % 7, "sku": rows, "kind": np.where(rows % 3, "a", "b"), "works": works})
     frame["kind"] = frame["kind"].astype("category")
+    frame["sold"] = pd.Timestamp("2024-01-31") + pd.to_timedelta(rows % 5, unit="D")
     model = multimodal_algo.fit(
         frame, label="works", id="sku", quality="toy", n_secs=5, output=tmp_path / "job", verbose=False,
         inference_output=["predicted_label", "probability"],
     )  # fmt: skip
-    assert model.columns == {"size": "num", "kind": "cat"}
+    assert model.columns == {"size": "num", "kind": "cat", "sold": "date"}
+    assert set(model.feature_importance(frame, repeats=2).index) == {"size", "kind", "sold"}
     assert model.label == "works"
     assert model.evaluate(frame)["accuracy"] > 0.9
     assert (tmp_path / "job/output/data/report.html").is_file()
+    (tmp_path / "new.csv").write_text("sold,kind,size,sku\n2024-02-01,a,1,7\n")
+    prepare_data(tmp_path / "new.csv", tmp_path / "lines.csv", model=tmp_path / "job/model.tar.gz")
+    assert (tmp_path / "lines.csv").read_text() == "1,7,a,2024-02-01\n"
     shutil.rmtree(tmp_path / "job")
     assert model.predict(frame.head(0)).empty
-    assert model.predict({"size": 1, "kind": "a"}).tolist() == ["no"]
+    assert model.predict({"size": 1, "kind": "a", "sold": "2024-02-01"}).tolist() == ["no"]
     with pytest.raises(UserError, match="there is no column 'worked' among 'size', 'sku', 'kind', 'works'"):
         multimodal_algo.fit(frame, label="worked", quality="toy", n_secs=5, verbose=False)
 

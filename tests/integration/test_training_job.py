@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from small_job import PARAMETERS, WEIGHTS_DIR, WriteCsv
 
+from multimodal_algo.artifact import read_config
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.config.inference import InferenceOptions
 from multimodal_algo.report.metrics import Metrics
@@ -156,6 +157,14 @@ def test_two_classes_and_own_column_names_work(write_csv: WriteCsv, tmp_path: Pa
     ]
     assert answers[0] == answers[2]
     assert answers[1].splitlines()[-1] == answers[2].strip()
+    # A job that goes on from the model has its names and kinds.
+    channels = ChannelPaths(data, model=tmp_path / "model")
+    train(
+        channels,
+        HyperParameters.parse({**PARAMETERS, "n_mins": "0", "n_secs": "2"}),
+        JobDirectories.below(tmp_path / "next", weights=WEIGHTS_DIR),
+    )
+    assert read_config(tmp_path / "next/model").names == model.config.names
 
 
 def test_a_tiny_budget_still_gives_every_modality_a_model(sample: Path, tmp_path: Path) -> None:

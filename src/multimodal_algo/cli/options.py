@@ -77,8 +77,8 @@ def name_options(command: COMMAND) -> COMMAND:
         click.option(
             "--columns",
             metavar="NAME=KIND,…",
-            help="Kinds of columns without a suffix: text, num, cat, image or drop. Others are found from their cells. "
-            "auto finds all.",
+            help="Kinds of columns without a suffix: text, num, cat, image, date or drop. Others are found from "
+            "the cells. auto finds all.",
         ),
     ]
     for option in reversed(options):

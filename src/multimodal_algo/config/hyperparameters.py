@@ -160,8 +160,8 @@ class HyperParameters(BaseModel):
     columns: str = Field(
         "",
         description="Kinds of columns without a suffix, as title=text,price=num or as a JSON object. Kinds are text, "
-        "num, cat, image and drop, which leaves a column out. The kinds of the remaining columns are found from the "
-        "cells of the first rows. auto finds all kinds.",
+        "num, cat, image, date, which becomes numbers, and drop, which leaves a column out. Kinds that are not given "
+        "are found from the cells of the first rows. auto finds all.",
     )
     csv_delimiter: CsvDelimiter = Field(
         ",",
@@ -250,8 +250,8 @@ class HyperParameters(BaseModel):
         return ColumnNames.parse(self.label, self.id, self.columns)
 
     def with_names(self, names: ColumnNames) -> HyperParameters:
-        """Return a copy whose `columns` has the kinds of columns that `names` has."""
-        return self.model_copy(update={"columns": names.as_json})
+        """Return the hyperparameters with the names and kinds of `names`."""
+        return self.model_copy(update={"label": names.label, "id": names.id, "columns": names.as_json})
 
     @property
     def delimiter(self) -> str:

@@ -1,24 +1,33 @@
 """A user's own column names, and the names with suffixes that stand for them.
 
-A file or a request may call a column ``price``. The rest of the code, the artifact, the log and the report call it
-``price_num``, with the suffix of its modality.
+Files and requests are read by own names. Behind that, a column has its name with the suffix of its modality:
+``price`` is ``price_num`` in the artifact, the log and the report.
+
+A column of dates becomes one number column for each of `dates.PARTS`. Files and requests hold the column of dates,
+whose name ends in ``_date`` where names with suffixes are used. Models have the number columns.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
+from typing import Any
 
+from multimodal_algo.core.dates import PARTS, DateForm, numbers_of
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import ID, LABEL, Modality, modality_of
 
 DROPPED = "drop"
 """The kind of columns that are not used."""
-KINDS = (*(modality.value for modality in Modality), DROPPED)
+DATE = "date"
+"""The kind of columns with dates. A colon and a form of `DateForm` may follow."""
+KINDS = (*(modality.value for modality in Modality), DATE, DROPPED)
 """The kinds that a column may have."""
+_DATES = {f"{DATE}:{form}": form for form in DateForm}
 AUTO = "auto"
 """The value of `columns` by which all kinds are found from the cells."""
 
@@ -37,12 +46,15 @@ class ColumnNames:
         Names and kinds of other columns, each kind one of `KINDS`. Columns that end in a suffix need none.
     finds_kinds
         Whether the kinds of all other columns are found from their cells.
+    keeps_dates
+        Whether columns of dates stay what they are, as in lines for inference.
     """
 
     label: str = LABEL
     id: str = ID
     kinds: tuple[tuple[str, str], ...] = ()
     finds_kinds: bool = False
+    keeps_dates: bool = False
 
     @classmethod
     def parse(cls, label: str, identity: str, columns: str) -> ColumnNames:
@@ -77,8 +89,13 @@ class ColumnNames:
     def _known(self) -> Mapping[str, str]:
         """The name with suffix of each own name."""
         known = {self.label: LABEL, self.id: ID}
-        kinds = {name: kind for name, kind in self.kinds if kind != DROPPED}
+        kinds = {name: kind.partition(":")[0] for name, kind in self.kinds if kind != DROPPED}
         return known | {name: name if modality_of(name) else f"{name}_{kind}" for name, kind in kinds.items()}
+
+    @cached_property
+    def _dates(self) -> Mapping[str, DateForm]:
+        """The form of each column of dates, by its name with ``_date``."""
+        return {self.canonical(name): _DATES[kind] for name, kind in self.kinds if kind in _DATES}
 
     @cached_property
     def dropped(self) -> frozenset[str]:
@@ -90,17 +107,81 @@ class ColumnNames:
         return self._known.get(name, name)
 
     def own(self, column: str) -> str:
-        """Return the user's own name of a column: ``price`` for ``price_num``."""
+        """Return the own name of a column with suffix. A number of a date has the name of the column of dates."""
+        column = self._parts.get(column, column)
         return next((name for name, known in self._known.items() if known == column), column)
 
+    @cached_property
+    def _parts(self) -> Mapping[str, str]:
+        """The column of dates that each number column comes from."""
+        return {part: column for column in self._dates for part in _parts_of(column)}
+
     def undecided(self, header: Sequence[str]) -> list[str]:
-        """Return the columns of a header whose modality is not known: neither a suffix nor a declared kind gives it."""
+        """Return the columns of a header that have neither a suffix nor a kind, and the dates without a form."""
         known = self._known.keys() | self.dropped
-        return [name for name in header if name not in known and modality_of(name) is None]
+        dates = {name for name, kind in self.kinds if kind == DATE}
+        return [name for name in header if name in dates or (name not in known and modality_of(name) is None)]
 
     def with_kinds(self, kinds: Mapping[str, str]) -> ColumnNames:
-        """Return these names with the kinds of more columns, after which no kind has to be found from cells."""
-        return ColumnNames(self.label, self.id, (*self.kinds, *kinds.items()))
+        """Return the names with the kinds of more columns. Nothing is left to find."""
+        return ColumnNames(self.label, self.id, tuple((dict(self.kinds) | dict(kinds)).items()))
+
+    def completed(self, previous: ColumnNames, header: Sequence[str]) -> ColumnNames:
+        """Return the names with those of a previous model for the columns of a header that have none."""
+        label = previous.label if LABEL not in header and self.label == LABEL else self.label
+        identity = previous.id if ID not in header and self.id == ID else self.id
+        given = {name for name, kind in self.kinds if kind != DATE} | {label, identity}
+        kinds = {name: kind for name, kind in previous.kinds if name not in given}
+        if (label, identity) == (self.label, self.id) and kinds.keys().isdisjoint(header):
+            return self
+        kinds = dict(self.kinds) | {name: kind for name, kind in kinds.items() if name in header}
+        return replace(self, label=label, id=identity, kinds=tuple(kinds.items()), finds_kinds=True)
+
+    @property
+    def for_lines(self) -> ColumnNames:
+        """The names for tables that become lines for inference.
+
+        They may lack the label and the columns that are not used, and dates stay dates.
+        """
+        kinds = tuple((name, kind) for name, kind in self.kinds if kind != DROPPED)
+        return replace(self, label=LABEL, kinds=kinds, keeps_dates=True)
+
+    def in_tables(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """Return the columns of a table: those of a model, with one column of dates in place of its numbers."""
+        return tuple(dict.fromkeys(self._parts.get(column, column) for column in columns))
+
+    def in_models(self, columns: Sequence[str]) -> list[str]:
+        """Return the columns of a model: those of a table, with numbers in place of dates."""
+        dates = () if self.keeps_dates else self._dates
+        return list(chain.from_iterable(_parts_of(name) if name in dates else (name,) for name in columns))
+
+    def cells_in_models(self, columns: Sequence[str]) -> Callable[[Sequence[Any]], list[Any]] | None:
+        """Return the function that turns the cells of a table's row into those of a model.
+
+        Parameters
+        ----------
+        columns
+            Columns of the table.
+
+        Returns
+        -------
+        Callable | None
+            None where cells do not change, since there is no date.
+        """
+        forms = [None if self.keeps_dates else self._dates.get(name) for name in columns]
+        if not any(forms):
+            return None
+
+        def convert(cells: Sequence[Any]) -> list[Any]:
+            converted: list[Any] = []
+            for form, cell in zip(forms, cells, strict=True):
+                if form is None:
+                    converted.append(cell)
+                else:
+                    converted += numbers_of(cell, form)
+            return converted
+
+        return convert
 
     def check(self, header: Sequence[str], where: str) -> None:
         """Refuse a header that lacks one of the columns that the user has named.
@@ -126,6 +207,12 @@ class ColumnNames:
         return json.dumps(dict(self.kinds), ensure_ascii=False) if self.kinds else ""
 
 
+def _parts_of(column: str) -> list[str]:
+    """Return the number columns of a column of dates."""
+    stem = column.removesuffix(f"_{DATE}")
+    return [f"{stem}_{part}{Modality.NUM.suffix}" for part in PARTS]
+
+
 AS_WRITTEN = ColumnNames()
 """Columns with suffixes, ``label`` and ``ID``."""
 
@@ -149,7 +236,7 @@ def _kinds(columns: str) -> dict[str, str]:
 
 
 def _require_kind(name: str, kind: str) -> None:
-    if kind not in KINDS:
+    if kind not in KINDS and kind not in _DATES:
         near = difflib.get_close_matches(kind.lower(), KINDS, n=1)
         hint = f" Is it {near[0]}?" if near else ""
         raise UserError(

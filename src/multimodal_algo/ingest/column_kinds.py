@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from multimodal_algo.core.column_names import AS_WRITTEN
+from multimodal_algo.core.column_names import AS_WRITTEN, DATE, ColumnNames
+from multimodal_algo.core.dates import DateForm, forms_of
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import Modality
 from multimodal_algo.core.values import is_code, is_like_missing, trimmed
 from multimodal_algo.ingest.cells import BadCell, parse_cell
 from multimodal_algo.ingest.image_formats import is_known
 from multimodal_algo.ingest.image_text import encoded_image, names_a_file, texts_of
-from multimodal_algo.ingest.sources import TableFormat, find_sources, read_rows
+from multimodal_algo.ingest.sources import Source, TableFormat, find_sources, read_rows
 
 _ROWS = 2000
 # Share of the filled cells that must be of the kind. Cells of another kind are then reported as bad cells.
@@ -25,13 +26,32 @@ _MOST = 0.95
 _VALUES_PER_ROW, _FEW_VALUES, _LONGEST_CATEGORY = 0.2, 10, 60
 _CODE = re.compile(r"[\w.:/+#&-]*\d[\w.:/+#&-]*", re.ASCII)
 _NUMBERS = frozenset({"", "nan", "na", "null"})
+_HOW = f"{DATE}:{DateForm.DAY_FIRST} or {DATE}:{DateForm.MONTH_FIRST}"
 
 
-def find_kinds(table: TableFormat, location: Path) -> dict[str, str]:
-    """Return the kinds of the columns that have neither a suffix nor a declared kind. Empty if kinds need not be found.
+@dataclass(frozen=True)
+class FoundKinds:
+    """Kinds of columns, found from their cells.
 
-    Each kind follows from the first 2,000 rows of the first file. It is image if cells are encoded images or names of
-    image files, num if they are numbers, cat if there are few short values or codes, and otherwise text.
+    Parameters
+    ----------
+    kinds
+        Names and kinds, see `ColumnNames`. A date has its form.
+    sentences
+        Sentences for the log about what was found, without a full stop at the end.
+    """
+
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    sentences: tuple[str, ...] = ()
+
+
+def find_kinds(table: TableFormat, location: Path) -> FoundKinds:
+    """Find the kinds of the columns that have neither a suffix nor a kind, if kinds are to be found.
+
+    Suffixes and kinds that are given win. The other columns get their kind from the first 2,000 rows of the first file:
+    image where cells are encoded images or names of image files, num where they are numbers, date where they are dates,
+    cat where there are few short values or codes, otherwise text. Nothing is found for a FIFO, which can be read once
+    only.
 
     Parameters
     ----------
@@ -43,43 +63,124 @@ def find_kinds(table: TableFormat, location: Path) -> dict[str, str]:
     Raises
     ------
     UserError
-        The first file cannot be read. Or the channel is a FIFO, which can be read only once.
+        The first file cannot be read. Or a column has the kind date, and its cells are not dates, or do not show
+        whether the day or the month comes first.
     """
-    if not table.names.finds_kinds:
-        return {}
-    if location.is_fifo():
-        raise UserError(
-            f"The channel '{location.name.removesuffix('_0')}' comes by Pipe, so the kinds of its columns cannot be "
-            "found before the rows are read: set InputMode to File or FastFile."
-        )
-    source = replace(find_sources(location, table)[0], table=replace(table, names=AS_WRITTEN))
-    rows = (row.fields for row in read_rows(source, reports_broken=True))
-    header = [str(name) for name in next(rows, [])]
+    if not table.names.finds_kinds or location.is_fifo():
+        return FoundKinds()
+    source, rows, header = _first_file(table, location)
     table.names.check(header, source.name)
     undecided = table.names.undecided(header)
     if not undecided:
-        return {}
+        return FoundKinds()
     typed = _kinds_by_type(source.path) if source.is_parquet else {}
     sample = [row for row in islice(rows, _ROWS) if len(row) == len(header)]
-    return {name: typed.get(name) or kind_of([row[header.index(name)] for row in sample]) for name in undecided}
+    cells = {name: [row[header.index(name)] for row in sample] for name in undecided}
+    given = {name for name, kind in table.names.kinds if kind == DATE}
+    forms = {name: _form_of(name, cells[name], source.name) for name in undecided if name in given}
+    kinds = {name: forms.get(name) or typed.get(name) or kind_of(cells[name]) for name in undecided}
+    unclear = [name for name in undecided if kinds[name] in (Modality.CAT, Modality.TEXT) and _is_unclear(cells[name])]
+    return FoundKinds(kinds, tuple(_sentences(kinds, given, unclear)))
 
 
-def sentence_of(kinds: Mapping[str, str]) -> str:
-    """Return a sentence for the log with the kinds that were found."""
-    listed = ", ".join(f"{name[:60]}={kind}" for name, kind in kinds.items())
-    return f"kinds of columns, found from the cells: {listed}. The hyperparameter columns changes them."
+def _first_file(table: TableFormat, location: Path) -> tuple[Source, Iterator[list[Any]], list[str]]:
+    """Return the first file of a channel, its rows as they are, and its header."""
+    source = replace(find_sources(location, table)[0], table=replace(table, names=AS_WRITTEN))
+    rows = (row.fields for row in read_rows(source, reports_broken=True))
+    return source, rows, [str(name) for name in next(rows, [])]
+
+
+def names_of_previous(table: TableFormat, location: Path, previous: ColumnNames) -> ColumnNames:
+    """Return the names of a table, with those of the previous model where the job gives none.
+
+    Parameters
+    ----------
+    table
+        Format with the names that are given.
+    location
+        Path of the channel. The names of a FIFO's columns are taken to be those of the previous model.
+    previous
+        Names of the previous model.
+
+    Raises
+    ------
+    UserError
+        The first file cannot be read.
+    """
+    if location.is_fifo():
+        return table.names.completed(previous, [name for name, _ in previous.kinds])
+    return table.names.completed(previous, _first_file(table, location)[2])
+
+
+def _sentences(kinds: Mapping[str, str], given: Collection[str], unclear: Sequence[str]) -> Iterator[str]:
+    """Yield what was found as sentences. `given` are columns whose kind was given, and only the form was found."""
+    listed = ", ".join(f"{name[:60]}={kind}" for name, kind in kinds.items() if name not in given)
+    if listed:
+        yield f"kinds of columns, found from the cells: {listed}. The hyperparameter columns changes them"
+    dates = ColumnNames(kinds=tuple(kinds.items()))
+    for name, kind in kinds.items():
+        if kind.startswith(DATE):
+            days, year, month, weekday = dates.in_models([dates.canonical(name)])
+            yield (
+                f"{name[:60]} holds dates ({kind.removeprefix(f'{DATE}:')}), which become the numbers {days} (since "
+                f"1970-01-01), {year}, {month} and {weekday} (1 is Monday)"
+            )
+    for name in unclear:
+        yield (
+            f"{name[:60]} looks like dates, but no cell shows whether the day or the month comes first: it is read as "
+            f"{kinds[name]}. Give it the kind {_HOW} in columns"
+        )
+
+
+def _form_of(name: str, cells: Sequence[Any], file: str) -> str:
+    """Return the kind, with its form, of a column that is given as dates. The form is the first where cells are empty.
+
+    Raises
+    ------
+    UserError
+        The cells are not dates, or do not show whether the day or the month comes first.
+    """
+    filled = _filled(cells)
+    forms = forms_of(filled)
+    if len(forms) == 1 or not filled:
+        return f"{DATE}:{forms[0] if forms else DateForm.YEAR_FIRST}"
+    shown = str(filled[0])[:40]
+    if forms:
+        raise UserError(
+            f"{file}, column {name[:60]}: no cell shows whether the day or the month comes first, for example "
+            f"'{shown}'. Give the column the kind {_HOW} in columns."
+        )
+    raise UserError(
+        f"{file}, column {name[:60]}: it has the kind date, but cells are not dates, for example '{shown}'. Write "
+        "2024-12-31 or 31.12.2024, or give the column another kind in columns."
+    )
+
+
+def _is_unclear(cells: Sequence[Any]) -> bool:
+    return len(forms_of(_filled(cells))) > 1
 
 
 def _kinds_by_type(path: Path) -> dict[str, str]:
-    from multimodal_algo.ingest.parquet import modalities_by_type
+    from multimodal_algo.ingest.parquet import dates_by_type, modalities_by_type
 
-    return {name: modality.value for name, modality in modalities_by_type(path).items()}
+    kinds = {name: modality.value for name, modality in modalities_by_type(path).items()}
+    return kinds | dict.fromkeys(dates_by_type(path), f"{DATE}:{DateForm.YEAR_FIRST}")
 
 
 def kind_of(cells: Sequence[Any]) -> str:
-    """Return the kind that suits the cells of a column. The cells are strings, or bytes of images."""
-    filled = [cell for cell in cells if not isinstance(cell, str) or not _is_missing(cell)]
-    return next(kind.value for kind, holds in _TESTS if holds(filled))
+    """Return the kind of a column with these cells: strings, or bytes of images."""
+    filled = _filled(cells)
+    if _are_images(filled):
+        return Modality.IMAGE.value
+    if _are_numbers(filled):
+        return Modality.NUM.value
+    if len(forms := forms_of(filled)) == 1:
+        return f"{DATE}:{forms[0]}"
+    return (Modality.CAT if _are_categories(filled) else Modality.TEXT).value
+
+
+def _filled(cells: Sequence[Any]) -> list[Any]:
+    return [cell for cell in cells if not isinstance(cell, str) or not _is_missing(cell)]
 
 
 def _is_missing(cell: str) -> bool:
@@ -124,12 +225,3 @@ def _is_code(value: str) -> bool:
 
 def _most(cells: Sequence[Any], holds: Callable[[Any], bool]) -> bool:
     return bool(cells) and sum(map(holds, cells)) >= _MOST * len(cells)
-
-
-_TESTS: tuple[tuple[Modality, Callable[[Sequence[Any]], bool]], ...] = (
-    (Modality.IMAGE, _are_images),
-    (Modality.NUM, _are_numbers),
-    (Modality.CAT, _are_categories),
-    (Modality.TEXT, lambda cells: True),
-)
-"""The modalities, each with its test. The first that holds counts."""

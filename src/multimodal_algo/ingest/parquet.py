@@ -147,6 +147,16 @@ def modalities_by_type(path: Path) -> dict[str, Modality]:
     return modalities
 
 
+def dates_by_type(path: Path) -> list[str]:
+    """Return the columns whose type is a date or a timestamp."""
+    with open_parquet(path) as file:
+        return [
+            field.name
+            for field in file.schema_arrow
+            if pa.types.is_date(field.type) or pa.types.is_timestamp(field.type)
+        ]
+
+
 def _batch_rows(file: pq.ParquetFile, stream: IO[bytes] | None, group: int) -> int:
     """Return how many rows of a row group are read at a time, so that they fit into memory."""
     metadata = file.metadata.row_group(group)

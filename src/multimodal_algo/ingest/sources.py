@@ -182,7 +182,7 @@ def read_rows(source: Source, *, reports_broken: bool = False) -> Iterator[Sourc
     are not rows. Gzip and Parquet are recognised by the file's first bytes, because File mode does not decompress.
 
     The rows of a section have the same numbers as in the whole file. Columns have their names with suffixes, whatever
-    the user calls them. Columns that are not used are left out.
+    the user calls them. Dates are numbers, and columns that are not used are left out.
 
     Parameters
     ----------
@@ -198,8 +198,9 @@ def read_rows(source: Source, *, reports_broken: bool = False) -> Iterator[Sourc
         The file has another format, encoding or separator, a row is not well-formed, or a gzip or Parquet file is
         broken. The message names the line.
     """
-    rows = _rows(source, reports_broken)
-    return rows if source.table.names.are_suffixed else _with_suffixes(rows, source)
+    rows, names = _rows(source, reports_broken), source.table.names
+    are_final = names.are_suffixed and not (source.is_pipe and names.finds_kinds)
+    return rows if are_final else _with_suffixes(rows, source)
 
 
 def _rows(source: Source, reports_broken: bool) -> Iterator[SourceRow]:
@@ -245,8 +246,15 @@ def _with_suffixes(rows: Iterator[SourceRow], source: Source) -> Iterator[Source
         return
     header = [str(name) for name in first.fields]
     names.check(header, source.name)
+    if source.is_pipe and (undecided := names.undecided(header)):
+        raise UserError(
+            f"{source.name}: Pipe mode reads rows once, so kinds of columns cannot be found from the cells. Give the "
+            f"hyperparameter columns the kinds of {listed(undecided)}, or set InputMode to File or FastFile."
+        )
     used = [number for number, name in enumerate(header) if name not in names.dropped]
-    columns = [names.canonical(header[number]) for number in used]
+    in_table = [names.canonical(header[number]) for number in used]
+    columns = names.in_models(in_table)
+    convert = names.cells_in_models(in_table) or list
     yield first._replace(fields=columns)
     for row in rows:
         if row.problem is not None:
@@ -256,7 +264,7 @@ def _with_suffixes(rows: Iterator[SourceRow], source: Source) -> Iterator[Source
         elif row.fields == header:  # of a file that was joined to another
             yield row._replace(fields=columns)
         else:
-            yield row._replace(fields=[row.fields[number] for number in used])
+            yield row._replace(fields=convert([row.fields[number] for number in used]))
 
 
 def cut(source: Source, header: Sequence[str], least_bytes: int, least_rows: int) -> list[Section]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from multimodal_algo.core.label_lists import lists_of_classes
 from multimodal_algo.core.labels import class_counts, detect_problem_type, number_of
 from multimodal_algo.core.schema import LABEL, FeatureSchema, Modality, modality_of
 from multimodal_algo.core.task import ProblemType
@@ -141,6 +142,7 @@ class Statistics:
         return [
             *self._strange_labels(),
             *self._rare_classes(),
+            *self._lists_of_classes(),
             *self._spellings_of_labels(),
             *self._spellings_of_categories(),
             *self._cells_like_missing(),
@@ -177,6 +179,17 @@ class Statistics:
             yield (
                 f"{plural(len(rare), 'class')} with fewer than {FEW_ROWS_PER_CLASS} rows: {shown}"
                 f"{', …' if len(rare) > SHOWN else ''}. They are kept, but will be predicted badly."
+            )
+
+    def _lists_of_classes(self) -> Iterator[str]:
+        if self.problem_type == "regression":
+            return
+        if lists := lists_of_classes(classes := self.sorted_classes()):
+            yield (
+                f"column label: {len(lists)} of {plural(len(classes), 'class')} list several, for example "
+                f"'{lists[0][:40]}'. One class a row is what this algorithm predicts, and each list counts as a class "
+                "of its own. Keep the main class of each row, or train one model for each class, with the labels yes "
+                "and no."
             )
 
     def _spellings_of_labels(self) -> Iterator[str]:

@@ -81,7 +81,7 @@ def cells_of(table: pa.Table, columns: Sequence[str], names: ColumnNames) -> Ite
 
     These are names with suffixes, such as ``title_text``.
 
-    The columns of `table` may have the user's own `names`. Cells are read as in `rows_of`.
+    The columns of `table` may have the user's own `names`. Cells are read as in `rows_of`, and dates are numbers.
 
     Raises
     ------
@@ -89,11 +89,13 @@ def cells_of(table: pa.Table, columns: Sequence[str], names: ColumnNames) -> Ite
         A column is missing, or has a type that cannot be read.
     """
     known = [names.canonical(name) for name in table.column_names]
-    if missing := [names.own(column) for column in columns if column not in known]:
+    in_table = names.in_tables(columns)
+    if missing := [names.own(column) for column in in_table if column not in known]:
         shown = ", ".join(table.column_names[:12])
         raise UserError(f"The data lack the column '{missing[0]}'. Their columns are {shown}.")
-    wanted = table.select([table.column_names[known.index(column)] for column in columns])
-    yield from rows_of_table(wanted, "The data", names)
+    wanted = table.select([table.column_names[known.index(column)] for column in in_table])
+    convert = names.cells_in_models(in_table) or list
+    yield from map(convert, rows_of_table(wanted, "The data", names))
 
 
 def _array(name: str, values: pd.Series, names: ColumnNames) -> pa.Array:

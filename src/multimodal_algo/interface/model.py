@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from multimodal_algo.artifact import artifact_at
 from multimodal_algo.config.inference import Engine
+from multimodal_algo.core.column_names import DATE
 from multimodal_algo.core.disks import size_of
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.labels import Target
@@ -71,8 +72,9 @@ class Model:
 
     @property
     def columns(self) -> Mapping[str, str]:
-        """The columns that the model reads, by their names in the training table, with the modality of each."""
-        return {self._names.own(column): str(modality_of(column)) for column in self._model.schema.features}
+        """The feature columns by the names of the training table, and the kind of each: its modality, or date."""
+        columns = self._names.in_tables(self._model.schema.features)
+        return {self._names.own(column): str(modality_of(column) or DATE) for column in columns}
 
     @property
     def metrics(self) -> Mapping[str, Any]:
@@ -286,7 +288,10 @@ class Model:
     def _groups(self, by: str) -> dict[str, list[str]]:
         schema = self._model.schema
         if by == "column":
-            return {self._names.own(column): [column] for column in schema.features}
+            groups: dict[str, list[str]] = {}
+            for column in schema.features:
+                groups.setdefault(self._names.own(column), []).append(column)
+            return groups
         if by == "modality":
             return {modality.value: list(schema.of(modality)) for modality in self._model.modalities}
         raise UserError(f"by is '{by}': it must be column or modality.")

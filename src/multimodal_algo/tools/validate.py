@@ -14,7 +14,7 @@ from multimodal_algo.core.label_checks import LabelSettings
 from multimodal_algo.core.schema import ID, LABEL, modality_of
 from multimodal_algo.ingest.cells import CellRules
 from multimodal_algo.ingest.channel_files import find_files
-from multimodal_algo.ingest.column_kinds import find_kinds, sentence_of
+from multimodal_algo.ingest.column_kinds import find_kinds
 from multimodal_algo.ingest.findings import BadRowPolicy, Inspection
 from multimodal_algo.ingest.images import ImageFiles
 from multimodal_algo.ingest.scan import scan
@@ -50,9 +50,10 @@ def print_inspection(data: Path, images: Path | None = None, hyperparameters: Hy
     Customisation.of(settings)
     rules = CellRules(ImageFiles(images) if images else None, settings.missing_texts)
     table = TableFormat.of(settings)
-    if kinds := find_kinds(table, data):
-        console.print(f"[cyan]note[/cyan]    {_plain(sentence_of(kinds))}")
-        table = replace(table, names=table.names.with_kinds(kinds))
+    finding = find_kinds(table, data)
+    for sentence in finding.sentences:
+        console.print(f"[cyan]note[/cyan]    {_plain(sentence)}.")
+    table = replace(table, names=table.names.with_kinds(finding.kinds))
     sources = find_sources(data, table)
     if data.is_dir() and (note := find_files(data).note):
         console.print(f"[cyan]note[/cyan]    {_plain(note)}")

@@ -6,10 +6,11 @@ import logging
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from multimodal_algo.artifact import peek_description
 from multimodal_algo.branches.registry import FINE_TUNED, is_fine_tuned, needs_pictures
 from multimodal_algo.config.customisation import Customisation
 from multimodal_algo.config.hyperparameters import HyperParameters
@@ -22,7 +23,7 @@ from multimodal_algo.core.schema import Modality
 from multimodal_algo.execution.local import LocalExecutor
 from multimodal_algo.execution.protocol import Executor
 from multimodal_algo.fusion.selection import Selector
-from multimodal_algo.ingest.column_kinds import find_kinds, sentence_of
+from multimodal_algo.ingest.column_kinds import find_kinds, names_of_previous
 from multimodal_algo.ingest.groups import with_group_keys
 from multimodal_algo.ingest.sources import TableFormat
 from multimodal_algo.predictors.finetune.start import Starts
@@ -137,11 +138,25 @@ def _job(
 
 
 def _with_kinds(hyperparameters: HyperParameters, channels: ChannelPaths) -> HyperParameters:
-    """Return hyperparameters that state what the user's own columns hold (text, number and so on), for the artifact."""
-    if not (kinds := find_kinds(TableFormat.of(hyperparameters), channels.train)):
+    """Find the kinds of columns with own names, so that the artifact has them. A previous model has them already."""
+    if channels.model is not None:
+        hyperparameters = _with_previous_names(hyperparameters, channels.train, channels.model)
+    finding = find_kinds(TableFormat.of(hyperparameters), channels.train)
+    for sentence in finding.sentences:
+        _LOG.info("%s", sentence)
+    if not finding.kinds:
         return hyperparameters
-    _LOG.info("%s", sentence_of(kinds))
-    return hyperparameters.with_names(hyperparameters.column_names.with_kinds(kinds))
+    return hyperparameters.with_names(hyperparameters.column_names.with_kinds(finding.kinds))
+
+
+def _with_previous_names(hyperparameters: HyperParameters, train: Path, model: Path) -> HyperParameters:
+    with suppress(UserError):  # an artifact that cannot be read is reported where it is opened
+        table = TableFormat.of(hyperparameters)
+        names = names_of_previous(table, train, peek_description(model).names)
+        if names != table.names:
+            _LOG.info("model channel: names and kinds of columns are those of the previous model")
+            return hyperparameters.with_names(names)
+    return hyperparameters
 
 
 @contextmanager

@@ -42,7 +42,8 @@ def test_names_survive_the_description_of_an_artifact() -> None:
     ("values", "message"),
     [
         ({"columns": "title:text"}, "write it as title=text,price=num"),
-        ({"columns": "title=txt"}, "kinds are text, num, cat, image and drop. Is it text?"),
+        ({"columns": "title=txt"}, "kinds are text, num, cat, image, date and drop. Is it text?"),
+        ({"columns": "sold=date:dym"}, "gives 'sold' the kind 'date:dym'"),
         ({"columns": '{"title": 3}'}, "write it as title=text,price=num"),
         ({"columns": "price_num=text"}, "but its suffix says num"),
         ({"columns": "Category=cat", "label": "Category"}, "The column 'Category' has two meanings"),
@@ -52,3 +53,18 @@ def test_names_survive_the_description_of_an_artifact() -> None:
 def test_what_cannot_be_meant_is_refused(values: dict[str, str], message: str) -> None:
     with pytest.raises(UserError, match=re.escape(message)):
         HyperParameters.parse(values)
+
+
+def test_a_job_that_goes_on_has_the_names_of_the_previous_model() -> None:
+    previous = ColumnNames.parse("Category", "sku", "title=text,sold=date:dmy,url=drop")
+    header = ["sku", "title", "sold", "url", "size_num", "Category"]
+    same = ColumnNames("Category", "sku", previous.kinds, finds_kinds=True)
+    assert ColumnNames().completed(previous, header) == same
+    assert (
+        ColumnNames.parse("Category", "sku", "sold=date").completed(previous, header).canonical("title") == "title_text"
+    )
+    assert dict(ColumnNames.parse("Category", "ID", "url=cat,sold=date").completed(previous, header).kinds) == {
+        "url": "cat", "sold": "date:dmy", "title": "text",
+    }  # fmt: skip
+    suffixed = ["ID", "title_text", "label"]
+    assert ColumnNames().completed(previous, suffixed) == ColumnNames()

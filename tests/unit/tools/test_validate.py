@@ -164,3 +164,19 @@ def test_a_disk_that_fails_is_a_sentence(tmp_path: Path, monkeypatch: pytest.Mon
         1,
         "Error: A disk of this machine fails (Input/output error). Start the job again, on another instance.",
     )
+
+
+def test_labels_that_list_several_classes_are_a_warning(write_csv: WriteCsv) -> None:
+    labels = ["Drama", "Comedy", "Comedy, Drama"]
+    result = validate(write_csv("x.csv", [HEADER, *([*row[:-1], labels[n % 3]] for n, row in enumerate(rows(60)))]))
+    assert "1 of 3 classes list several, for example 'Comedy, Drama'. One class a row is what" in result.output
+    assert "Keep the main class of each row, or train one model for each class" in result.output
+    assert result.exit_code == 0
+
+
+def test_dates_are_noted_and_their_numbers_listed(write_csv: WriteCsv) -> None:
+    table = [["sold", *HEADER[1:3], "kind"], *([f"{1 + n % 28}.12.2024", *row[1:]] for n, row in enumerate(rows()))]
+    result = validate(write_csv("x.csv", table), "--label", "kind")
+    assert "sold holds dates (dmy), which become the numbers sold_days_num (since 1970-01-01)" in result.output
+    assert "sold_weekday_num" in result.output
+    assert result.exit_code == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.serving.decoding.bounds import csv_bytes, json_bytes, require_room
 from multimodal_algo.serving.decoding.csv_body import read_csv
@@ -57,7 +59,18 @@ def memory_of(body: bytes, kind: Kind, reading: Reading) -> int:
 
 
 def records_of(body: bytes, kind: Kind, schema: FeatureSchema, reading: Reading) -> Decoded:
-    """Return the records of a body from `readable`. This is the last step of `decode`."""
+    """Return the records of a readable body. This is the last step of `decode`."""
+    in_table = FeatureSchema(reading.names.in_tables(schema.columns))
+    decoded = _records(body, kind, in_table, reading)
+    convert = reading.names.cells_in_models(in_table.inference_columns)
+    if convert is None:
+        return decoded
+    records = [replace(each, cells=tuple(convert(each.cells))) if each.cells else each for each in decoded.records]
+    return replace(decoded, records=records)
+
+
+def _records(body: bytes, kind: Kind, schema: FeatureSchema, reading: Reading) -> Decoded:
+    """Return the records of a readable body with the cells of its table, where dates are one cell."""
     if kind is Kind.PARQUET:
         return read_parquet_body(body, schema, reading)
     if kind is Kind.CSV:

@@ -5,21 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tarfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, TypeVar
 
-from multimodal_algo.artifact import CONFIG, ModelConfig
+from multimodal_algo.artifact import peek_description
 from multimodal_algo.config.inference import on_one_line
-from multimodal_algo.core.archive import is_of_desktop
 from multimodal_algo.core.column_names import AS_WRITTEN
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.progress import Progress
+from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.tools.prepare.images import ImageCells, ImageRules
 from multimodal_algo.tools.prepare.rows import Input, InputRow, holds_images_only, read_folder, read_tables
 
@@ -105,13 +104,14 @@ def prepare_data(
         Data or an image cannot be read, a column has no known suffix, or a column of the model is missing.
     """
     _check_name(output, training)
-    config = None if model is None else _config_of(model)
-    schema = None if config is None else config.schema_
+    config = None if model is None else peek_description(model)
+    names = AS_WRITTEN if config is None else config.names
+    schema = None if config is None else FeatureSchema(names.in_tables(config.columns))
     if (images is None or images.folder is None) and holds_images_only(data):
         images = images or ImageRules()
         source = read_folder(data, schema, training)
     else:
-        source = read_tables(data, schema, training, AS_WRITTEN if config is None else config.names)
+        source = read_tables(data, schema, training, names)
         if output.exists() and any(file.samefile(output) for file in source.files):
             raise UserError(f"{output}: this file is also an input. Name another file to write.")
     return _write(source, ImageCells(source.columns, images, training), output, in_threads=images is not None)
@@ -205,17 +205,3 @@ def _quoted(cell: str) -> str:
     if any(special in cell for special in ',"\r\n'):
         return '"' + cell.replace('"', '""') + '"'
     return cell
-
-
-def _config_of(model: Path) -> ModelConfig:
-    descriptions: dict[int, bytes] = {}
-    with contextlib.suppress(tarfile.TarError, OSError, ValueError):
-        with tarfile.open(model) as tar:
-            for member in tar:
-                name = PurePosixPath(member.name)
-                is_description = name.name == CONFIG and not is_of_desktop(name)
-                if is_description and (stream := tar.extractfile(member)) is not None:
-                    descriptions.setdefault(len(name.parts), stream.read())
-        if descriptions:  # the model may be in a folder
-            return ModelConfig.model_validate_json(descriptions[min(descriptions)])
-    raise UserError(f"{model}: this file is not the model.tar.gz of a training job.")

@@ -89,8 +89,7 @@ def read_tables(data: Path, schema: FeatureSchema | None, training: bool, names:
     UserError
         There is no table, a table lacks a column, or a column has no known suffix.
     """
-    if not training:
-        names = replace(names, label=LABEL)  # the tables may lack it
+    names = replace(names, keeps_dates=True) if training else names.for_lines
     sources = find_sources(data, TableFormat(names=names))
     # The first file is opened once, because a FIFO cannot be read again.
     first = _Table(sources[0])
