@@ -1,1 +1,1 @@
-"""Frozen networks for texts and images: the library they come from, the encoding, and the engines that run them."""
+"""Frozen networks, which turn texts and images into vectors, and the engines that compute these networks."""

@@ -1,4 +1,4 @@
-"""The base of frozen pretrained networks, which turn images and texts into vectors."""
+"""The base class of frozen pretrained networks, which turn images and texts into vectors."""
 
 from __future__ import annotations
 
@@ -32,23 +32,24 @@ _LOG = logging.getLogger(__name__)
 
 
 class Backbone(ABC):
-    """A frozen network in evaluation mode, on a GPU if there is one. Torch runs it until `use_graph` is called.
+    """A frozen network that turns cells (texts or images) into vectors, on a GPU if there is one.
 
-    A subclass defines how cells become inputs, and the module that torch runs. Callers use `encode`. The module is made
-    when it is needed: a network that another engine runs does without it, and without the import of torch.
+    Torch computes it until `use_graph` is called. Callers use `encode`. A subclass defines how cells become the
+    network's inputs, and the torch module. The module is only made when torch needs it, so that other engines work
+    without torch.
 
     Parameters
     ----------
     stored
-        Description of the directory that the network comes from, by which engines are checked. Without it torch's
-        vectors are what engines are checked by.
+        Description of the directory that the network was read from, with known vectors of a few cells (the probe).
+        Every engine must reproduce them. Without it, an engine must reproduce torch's vectors.
 
     Attributes
     ----------
     kind
-        Name of the class in the description of a network's directory.
+        Name of the subclass in the description of a network's directory.
     allows_bf16
-        Whether answers stay the same where the network computes in bfloat16. ``docs/networks.md`` has the figures.
+        Whether predictions stay the same if the network computes in bfloat16. ``docs/networks.md`` has the figures.
     """
 
     kind: ClassVar[str]
@@ -60,26 +61,29 @@ class Backbone(ABC):
 
     @cached_property
     def has_gpu(self) -> bool:
-        """Whether the network is on a GPU."""
+        """Whether torch computes the network on a GPU."""
         return torch_has_gpu()
 
     @property
     def device(self) -> str:
-        """The name of the network's device, as torch has it."""
+        """Torch's name of the device that computes the network: ``cuda`` or ``cpu``."""
         return "cuda" if self.has_gpu else "cpu"
 
     @cached_property
     def width(self) -> int:
-        """Number of entries of a vector."""
+        """Number of entries of a vector that the network returns."""
         return self._expected.shape[1] if self._stored is None else self._stored.width
 
     @cached_property
     def _expected(self) -> np.ndarray:
-        """The vectors of the probe's cells: those of the training, or torch's."""
+        """The vectors that every engine must reproduce: those in the description, otherwise torch's."""
         return self._on_cpu() if self._stored is None else self._stored.vectors
 
     def _on_cpu(self) -> np.ndarray:
-        """Return torch's vectors of the probe's cells, computed on the CPU. A GPU would compute in half precision."""
+        """Return torch's vectors of the probe (a few fixed cells), computed on the CPU.
+
+        A GPU would use half precision.
+        """
         import torch
 
         inputs = self._inputs(self._probe())
@@ -88,7 +92,10 @@ class Backbone(ABC):
             return module(*map(torch.from_numpy, inputs.values())).float().numpy()
 
     def round_weights(self) -> None:
-        """Round the weights to float16, so that training uses what the artifact stores. See `stored.round_weights`."""
+        """Round the weights to float16, as the artifact stores them, so that training and serving use the same.
+
+        See `stored.round_weights`.
+        """
         difference = round_weights(self.network, self._on_cpu)
         for name in ("_module", "_expected"):  # made from the weights as they were
             self.__dict__.pop(name, None)
@@ -96,27 +103,31 @@ class Backbone(ABC):
             _LOG.info("the %s network keeps its weights in float32, since float16 changes its vectors", self.kind)
 
     def save(self, directory: Path) -> None:
-        """Write the weights, what turns cells into inputs, and the description. See `networks.stored`."""
+        """Write the network into a directory: weights, tokeniser or image size, and description.
+
+        See `networks.stored`.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         self._write(directory)
         self.describe(directory)
 
     def describe(self, directory: Path) -> None:
-        """Write the description, with the present engine as that of the training."""
+        """Write the description of the network, with the present engine as the one that training has used."""
         description = NetworkDescription.of(self.kind, self._expected, self._settings())
         if self._graph is not None:
             description = description.trained_by(self.engine, self._graph(self._inputs(self._probe())))
         description.write(directory)
 
     def export_onnx(self, path: Path) -> None:
-        """Write the network as an ONNX graph, which turns the arrays of `_inputs` into vectors.
+        """Write the network as an ONNX graph, which other engines than torch can compute.
 
-        The graph refers to the weights that `save` wrote into its directory.
+        The inputs of the graph are those of `_inputs`. The graph refers to the weights that `save` wrote into its
+        directory.
 
         Raises
         ------
         Unavailable
-            See `engines.export_onnx`.
+            The network cannot be exported, see `engines.export_onnx`.
         """
         import torch
 
@@ -128,11 +139,11 @@ class Backbone(ABC):
 
     @property
     def engine(self) -> str:
-        """Name of the engine that runs the network."""
+        """Name of the engine that computes the network."""
         return "torch" if self._graph is None else self._graph.name
 
     def use_graph(self, path: Path, engine: Engine, *, has_gpu: bool = False) -> None:
-        """Run the network's ONNX graph from now on.
+        """Compute the network from its ONNX graph from now on, with another engine than torch.
 
         Parameters
         ----------
@@ -146,14 +157,14 @@ class Backbone(ABC):
         Raises
         ------
         Unavailable
-            The graph cannot be run here, or its vectors differ from those of the training, or torch's.
+            No engine can compute the graph here, or the vectors differ from the expected ones.
         """
         probe = Probe(self._inputs(self._probe()), self._expected)
         self._graph = probe.load_graph(path, engine, allows_bf16=self.allows_bf16, has_gpu=has_gpu)
         self._compare_with_training(self._graph(probe.inputs))
 
     def _compare_with_training(self, vectors: np.ndarray) -> None:
-        """Warn if the vectors of the probe's cells differ from those by the engine of the training."""
+        """Warn if this engine's vectors of the probe (a few fixed cells) differ from those that training has used."""
         if self._stored is None:
             return
         difference = share_of_largest(vectors, self._stored.trained_vectors)
@@ -165,12 +176,12 @@ class Backbone(ABC):
             )  # fmt: skip
 
     def use_torch(self) -> None:
-        """Run the network by torch from now on.
+        """Compute the network with torch from now on.
 
         Raises
         ------
         UserError
-            The network comes from a directory, and torch's vectors differ from those of the training.
+            The network was read from a directory, and torch does not reproduce the vectors in its description.
         """
         self._graph = None
         if self._stored is None:
@@ -186,7 +197,7 @@ class Backbone(ABC):
         self._compare_with_training(vectors)
 
     def _vectors(self, batches: Sequence[Sequence[Any]]) -> Iterable[np.ndarray]:
-        """Return the vectors of each batch of cells, in order."""
+        """Return the vectors of each batch of cells, in order, computed by the present engine."""
         if (graph := self._graph) is not None:
             return run_batches(lambda cells: graph(self._inputs(cells)), batches, by_core=graph.is_on_cpu)
         import torch
@@ -196,7 +207,7 @@ class Backbone(ABC):
         return run_batches(self._by_torch, batches, by_core=not self.has_gpu and torch.get_num_threads() == 1)
 
     def _by_torch(self, cells: Sequence[Any]) -> np.ndarray:
-        """Return torch's vectors of a batch of cells, float32 (cells, width)."""
+        """Return the vectors of a batch of cells, float32 (cells, width), computed by torch."""
         import torch
 
         with torch.inference_mode(), torch.autocast(self.device, dtype=torch.float16, enabled=self.has_gpu):
@@ -205,43 +216,43 @@ class Backbone(ABC):
 
     @cached_property
     def _module(self) -> torch.nn.Module:
-        """The network on its device, as a module whose arguments are the arrays of `_inputs`."""
+        """The network as a torch module on its device. Its arguments are the arrays of `_inputs`."""
         return self._fastest().eval().to(self.device)
 
     @property
     def encoder(self) -> Encoder:
-        """`encode`, with what `build_features` has to know about the network."""
+        """The function `encode`. For images it also has the size of images that `build_features` must know."""
         return self.encode
 
     @abstractmethod
     def encode(self, cells: Sequence[Any]) -> np.ndarray:
-        """Return the vectors of cells, float32 (cells, width)."""
+        """Return a vector for each cell (text or image), float32 (cells, width)."""
 
     @property
     @abstractmethod
     def network(self) -> torch.nn.Module:
-        """The network as its library has it, with weights in float32."""
+        """The network as its own library builds it, with weights in float32."""
 
     @abstractmethod
     def _exportable(self, names: list[str]) -> torch.nn.Module:
-        """Return the network on the CPU, as a module whose arguments are the inputs `names`."""
+        """Return the network on the CPU as a module that can be exported. Its arguments are the inputs `names`."""
 
     @abstractmethod
     def _fastest(self) -> torch.nn.Module:
-        """Return the module for torch, whose arguments are the arrays of `_inputs`."""
+        """Return the module that torch computes fastest. Its arguments are the arrays of `_inputs`."""
 
     @abstractmethod
     def _probe(self) -> list[Any]:
-        """Return a few cells, to compare engines. They are the same in every process."""
+        """Return a few fixed cells, with which engines are compared. They are the same in every process."""
 
     @abstractmethod
     def _inputs(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
-        """Return the arrays that a graph or module gets for cells, by the names of the graph's inputs."""
+        """Convert cells into the arrays that a graph or module takes, by name of the input."""
 
     @abstractmethod
     def _write(self, directory: Path) -> None:
-        """Write the weights, and what turns cells into inputs, into a directory that exists."""
+        """Write the weights, and the tokeniser or image size, into an existing directory."""
 
     def _settings(self) -> dict[str, Any]:
-        """Return the settings of the network for its description."""
+        """Return the settings that the network's description stores, from which the network can be built again."""
         return {}

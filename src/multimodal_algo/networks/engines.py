@@ -1,8 +1,8 @@
-"""The engines that run frozen networks: torch, and ONNX Runtime and OpenVINO for ONNX graphs.
+"""The engines that compute frozen networks: torch, and ONNX Runtime and OpenVINO for ONNX graphs.
 
 On a CPU ONNX Runtime is two to five times as fast as torch, and OpenVINO up to three times as fast as ONNX Runtime
-(``docs/networks.md`` and ``benchmarks/README.md`` have the figures). Both are optional: torch takes their place where
-they are missing, or where their vectors differ from torch's.
+(``docs/networks.md`` and ``benchmarks/README.md`` have the figures). Both are optional. Torch takes over if they are
+missing, or if their vectors differ from torch's.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ _PROVIDERS: Mapping[Engine, Sequence[str]] = {
 
 
 class Unavailable(MultimodalError):
-    """An engine cannot be used here. The message is the reason, as a clause."""
+    """Raised if an engine cannot be used here. The message is the reason, as part of a sentence."""
 
 
 class Graph(Protocol):
-    """An ONNX graph that an engine runs.
+    """An ONNX graph of a network, loaded by an engine.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Graph(Protocol):
     is_on_cpu
         Whether each call runs on one core of the CPU.
     is_rounded
-        Whether the engine rounds sums so much that they depend on the padding of a text.
+        Whether the engine rounds so much that the vector of a text depends on its padding.
     """
 
     name: str
@@ -67,11 +67,14 @@ class Graph(Protocol):
     is_rounded: bool
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the vectors, float32 (rows, width), of arrays by the names of the graph's inputs."""
+        """Compute the network. `inputs` has an array for each input of the graph.
+
+        The vectors are float32 (rows, width).
+        """
 
 
 class OnnxNetwork(Graph):
-    """A network that ONNX Runtime runs.
+    """A network that ONNX Runtime computes.
 
     Parameters
     ----------
@@ -85,7 +88,7 @@ class OnnxNetwork(Graph):
     Raises
     ------
     Unavailable
-        ONNX Runtime is not installed, does not support the device, or does not load the graph.
+        ONNX Runtime is not installed, does not support the device, or cannot load the graph.
     """
 
     is_rounded = False
@@ -116,12 +119,15 @@ class OnnxNetwork(Graph):
         self._names = [entry.name for entry in self._session.get_inputs()]
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the vectors, float32 (rows, width), of arrays by the names of the graph's inputs."""
+        """Compute the network. `inputs` has an array for each input of the graph.
+
+        The vectors are float32 (rows, width).
+        """
         return self._session.run(None, {name: inputs[name] for name in self._names})[0]
 
 
 def run_batches(run: Callable[[Any], np.ndarray], batches: Sequence[Any], *, by_core: bool) -> Iterable[np.ndarray]:
-    """Return the result of `run` for each of `batches`, in order. With `by_core` each core runs a batch of its own."""
+    """Return the result of `run` for each of `batches`, in order. With `by_core`, each core computes another batch."""
     return _cores().map(run, batches) if by_core and len(batches) > 1 else map(run, batches)
 
 
@@ -131,7 +137,10 @@ def _cores() -> ThreadPoolExecutor:
 
 
 def choose_engine(engine: Engine, *, has_gpu: bool) -> Engine:
-    """Return torch where ``auto`` stands for it: on a GPU, or without an engine for graphs. Otherwise `engine`."""
+    """Return the engine that ``auto`` means: torch on a GPU, and torch if no engine for ONNX graphs is installed.
+
+    In other cases return `engine` unchanged.
+    """
     has_engine = any(importlib.util.find_spec(module) for module in ("openvino", "onnxruntime"))
     return Engine.TORCH if engine is Engine.AUTO and (has_gpu or not has_engine) else engine
 
@@ -141,7 +150,8 @@ def export_onnx(
 ) -> None:
     """Write `network` as an ONNX graph that takes any number of rows.
 
-    Every weight is written unchanged. Constants are not folded into each other: ONNX Runtime does that at load.
+    Every weight is written unchanged. ONNX Runtime combines constants when it loads the graph, so that is not done
+    here.
 
     Parameters
     ----------
@@ -150,7 +160,7 @@ def export_onnx(
     example
         Inputs by their names, in the order of the network's arguments.
     axes
-        For each input, the names of the dimensions whose size is not fixed. The first dimension is that of the rows.
+        For each input, names for the dimensions whose size is not fixed. The first dimension is the number of rows.
     path
         File for the graph. Its directory is made when missing.
 
@@ -192,12 +202,12 @@ def export_onnx(
 
 
 def require_equal(vectors: np.ndarray, expected: np.ndarray) -> None:
-    """Refuse an engine whose vectors differ from those of the training, or torch's, both float32 (rows, width).
+    """Raise an error if an engine's vectors differ from the expected vectors, both float32 (rows, width).
 
     Raises
     ------
     Unavailable
-        The vectors differ by more than rounding does.
+        The vectors differ by more than rounding errors.
     """
     difference = share_of_largest(vectors, expected)
     if not difference <= TOLERANCE:  # False for NaN
@@ -205,9 +215,10 @@ def require_equal(vectors: np.ndarray, expected: np.ndarray) -> None:
 
 
 def optimise_for_cpu(network: torch.nn.Module) -> torch.nn.Module:
-    """Return a copy of an image network that is faster on a CPU. Its vectors are equal up to rounding.
+    """Return a copy of an image network that torch computes faster on a CPU. Its vectors are equal up to rounding.
 
-    Normalisation is folded into convolutions, where torch.fx can trace the network. Memory has the channels innermost.
+    Normalisation layers are merged into convolutions, if torch.fx can trace the network. Memory holds the channels of a
+    pixel next to each other.
     """
     import torch
     from torch.fx.experimental.optimization import fuse

@@ -1,4 +1,4 @@
-"""The choice of the engine that runs an ONNX graph, by the vectors that it gives."""
+"""Chooses the engine that computes an ONNX graph: the fastest one that gives the expected vectors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def torch_has_gpu() -> bool:
-    """Return whether torch has a GPU here. Torch is imported only on a machine that has one."""
+    """Return whether torch has a GPU here. Torch is only imported if the machine has a GPU."""
     if not find_devices().gpus:
         return False
     import torch
@@ -29,39 +29,39 @@ def torch_has_gpu() -> bool:
 
 @dataclass(frozen=True)
 class Probe:
-    """The inputs and the vectors by which an engine is checked.
+    """A few inputs of a network with their expected vectors, with which an engine is checked.
 
     Parameters
     ----------
     inputs
-        Arrays by the names of the graph's inputs.
+        An array for each input of the graph.
     expected
-        Vectors by torch, float32 (rows, width).
+        The vectors that torch computes, float32 (rows, width).
     """
 
     inputs: Mapping[str, np.ndarray]
     expected: np.ndarray
 
     def load_graph(self, path: Path, engine: Engine, *, allows_bf16: bool, has_gpu: bool = False) -> Graph:
-        """Load a graph by the fastest of the engines that `engine` stands for, and whose vectors are the expected ones.
+        """Load an ONNX graph with the fastest allowed engine that computes the expected vectors.
 
         Parameters
         ----------
         path
             File of the graph.
         engine
-            The engine. ``openvino`` computes in bfloat16 where the processor has it, the network allows it, and the
-            vectors are close enough, otherwise in float32. ``auto`` does the same, but a network that allows bfloat16
-            is run by ONNX Runtime where bfloat16 cannot be used: in float32 that is as fast for texts.
+            The engine. ``openvino`` computes in bfloat16 if the processor has it, the network allows it, and the
+            vectors are close enough. Otherwise it computes in float32. ``auto`` is OpenVINO too. Only for a network
+            that allows bfloat16, on a processor that cannot use it, is it ONNX Runtime, which is as fast in float32.
         allows_bf16
-            Whether answers stay the same where the network computes in bfloat16.
+            Whether predictions stay the same if the network computes in bfloat16.
         has_gpu
             Whether torch has a GPU here.
 
         Raises
         ------
         Unavailable
-            The graph cannot be run here, or its vectors differ from those of the training, or torch's.
+            No allowed engine can compute the graph here, or the vectors differ from the expected ones.
         """
         *first, last = _ways(path, engine, allows_bf16=allows_bf16, has_gpu=has_gpu)
         for make in first:
@@ -77,7 +77,7 @@ class Probe:
 
 
 def _ways(path: Path, engine: Engine, *, allows_bf16: bool, has_gpu: bool) -> list[Callable[[], Graph]]:
-    """Return the functions that load the graph by the engines that `engine` stands for, the fastest first."""
+    """Return the functions that load the graph, one for each engine that `engine` allows, the fastest first."""
     by_onnx = partial(OnnxNetwork, path, Engine.ONNX if engine is Engine.AUTO else engine, has_gpu=has_gpu)
     by_openvino = [partial(OpenVinoNetwork, path, bf16=bf16) for bf16 in (True, False)]
     if engine is Engine.OPENVINO:

@@ -1,4 +1,4 @@
-"""Networks of the Hugging Face hub, by their ids. Its own client downloads them."""
+"""Downloads networks from the Hugging Face hub by their ids, with the hub's own client."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _FORMS = (("model.safetensors", "model-*-of-*.safetensors"), ("pytorch_model.bin
 
 
 class NotOnHub(MultimodalError):
-    """A network cannot be had from the hub. The message is the reason, as a clause."""
+    """Raised if a network cannot be downloaded from the hub. The message is the reason, as part of a sentence."""
 
 
 def is_hub_id(name: str) -> bool:
-    """Return whether a name is spelled as ids are, for example ``facebook/dinov2-small``."""
+    """Return whether a name has the form of an id on the hub, for example ``facebook/dinov2-small``."""
     return _ID.fullmatch(name) is not None
 
 
 def download(name: str, directory: Path) -> Path:
-    """Download a network into ``directory/name``, unless it is there, and return that folder.
+    """Download a network into the folder ``directory/name``, unless it is there already. Return this folder.
 
     Raises
     ------
     NotOnHub
-        See `snapshot`.
+        The network cannot be downloaded, see `snapshot`.
     """
     target = directory / name
     if (target / "config.json").is_file():
@@ -47,14 +47,14 @@ def download(name: str, directory: Path) -> Path:
 
 
 def snapshot(name: str) -> Path:
-    """Return the folder of a network in the client's cache, which is filled if it can be.
+    """Return the folder of a network in the client's cache. Download the network into the cache first, if possible.
 
-    ``HF_ENDPOINT``, ``HF_TOKEN`` and ``HF_HOME`` are read from the environment, as by the client.
+    ``HF_ENDPOINT``, ``HF_TOKEN`` and ``HF_HOME`` are read from the environment, as the client always does.
 
     Raises
     ------
     NotOnHub
-        The hub cannot be reached within 10 seconds, or does not have such a network, and the cache does not either.
+        The cache does not have the network. The hub does not have it either, or cannot be reached within 10 seconds.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError

@@ -1,4 +1,4 @@
-"""Frozen image networks."""
+"""Frozen image networks, which turn images into vectors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CPU_IMAGES, _GPU_IMAGES = 4, 128
 
 
 class ImageBackbone(Backbone):
-    """An image network without its classifier, as an encoder of images.
+    """A frozen image network without its classifier, which turns images into vectors.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class ImageBackbone(Backbone):
     network
         The network without its classifier, or a function that makes it when it is needed.
     stored
-        See `Backbone`.
+        Description of the directory that the network was read from, see `Backbone`.
     """
 
     kind = "image"
@@ -60,7 +60,7 @@ class ImageBackbone(Backbone):
 
     @classmethod
     def resolve(cls, name: str, *, weights_dir: Path, allow_untrained: bool, seed: int) -> ImageBackbone:
-        """Find the network and its weights. See `find_image_network` for the parameters and errors."""
+        """Find an image network and its weights by name. See `find_image_network` for the parameters and errors."""
         info, network = find_image_network(name, weights_dir=weights_dir, allow_untrained=allow_untrained, seed=seed)
         backbone = cls(info, network)
         if name in EMBEDDED:  # a user's own network keeps its vectors to the last digit
@@ -69,12 +69,12 @@ class ImageBackbone(Backbone):
 
     @classmethod
     def load(cls, directory: Path, info: BackboneInfo) -> ImageBackbone:
-        """Load the network that `save` wrote into `directory`. Its weights are read when they are needed.
+        """Load the network that `save` has written into `directory`. Weights are read only when they are needed.
 
         Raises
         ------
         UserError
-            See `NetworkDescription.read`.
+            The description of the network cannot be read, see `NetworkDescription.read`.
         """
         return cls(info, partial(read_image_network, directory, info), NetworkDescription.read(directory))
 
@@ -82,16 +82,16 @@ class ImageBackbone(Backbone):
         write_weights(self.network.state_dict(), directory / WEIGHTS)
 
     def save_for_timm(self, directory: Path) -> bool:
-        """Write the weights as AutoMM reads them, and return whether timm has the network."""
+        """Write the weights in the form that AutoMM reads for fine-tuning. Return whether timm has this network."""
         return write_for_timm(self.network, self.info, directory)
 
     @property
     def encoder(self) -> ImageEncoder:
-        """See `Backbone.encoder`."""
+        """The function `encode`, with the size of the images that the network takes. See `Backbone.encoder`."""
         return ImageEncoder(self.encode, self.info.takes)
 
     def encode(self, cells: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the vectors of RGB images, uint8 (side, side, 3) each: float32 (images, width)."""
+        """Return a vector for each image, float32 (images, width). Images are RGB, uint8 (side, side, 3)."""
         if not cells:
             return np.empty((0, self.width), dtype=np.float32)
         size = _GPU_IMAGES if self.has_gpu else _CPU_IMAGES
@@ -114,7 +114,7 @@ class ImageBackbone(Backbone):
 
 
 def _from_pixels(network: torch.nn.Module, takes: ImageInput) -> torch.nn.Module:
-    """Return a module that normalises pixels, uint8 (images, height, width, 3), and gives them to `network`."""
+    """Return a module that normalises pixels, uint8 (images, height, width, 3), and passes them to `network`."""
     import torch
 
     class FromPixels(torch.nn.Module):

@@ -11,18 +11,18 @@ from multimodal_algo.ingest.image_input import IMAGENET, ImageInput
 
 @dataclass(frozen=True)
 class BackboneInfo:
-    """Description of an image backbone, for the artifact.
+    """Description of an image network, which the artifact stores.
 
     Parameters
     ----------
     architecture
         Library and name of the network: ``torchvision/<name>`` or ``timm/<name>``.
     source
-        Origin of the weights: ``torchvision``, ``untrained``, or the name of a package or a file.
+        Where the weights come from: ``torchvision``, ``untrained``, or the name of a package or a file.
     pretrained
-        Whether the weights are trained. Only quality ``toy`` goes on with untrained weights.
+        Whether the weights are trained. Only quality ``toy`` accepts untrained weights.
     takes
-        The images that the network takes.
+        Size and form of the images that the network takes.
     settings
         What the library needs besides the name to build the network, as JSON.
     """

@@ -1,6 +1,6 @@
-"""The library of image networks: one rule by which a name or a path becomes a network.
+"""Finds the image network that a name or a path means.
 
-``docs/networks.md`` has the rule for users.
+``docs/networks.md`` explains the order of the search to users.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ _SHOWN = 8
 
 
 def find_image_network(name: str, *, weights_dir: Path, allow_untrained: bool, seed: int) -> tuple[BackboneInfo, Any]:
-    """Find an image network and its weights.
+    """Find an image network and its weights by name or path.
 
-    These are looked for in this order:
+    The search has this order:
 
     1. a directory at the path `name`, here or in `weights_dir`: an exported network (see `training.continuing.export`),
        or one that timm or transformers wrote,
-    2. a state dict at the path `name`, here or in `weights_dir`,
+    2. a state dict (file of weights) at the path `name`, here or in `weights_dir`,
     3. a state dict in `weights_dir` whose file name begins with `name`,
     4. weights that are installed with this package,
     5. weights in torchvision's cache, or downloaded by torchvision,
-    6. weights of timm, or of another network, from the hub,
+    6. weights of timm, or of another network, from the Hugging Face hub,
     7. untrained weights.
 
     Parameters
@@ -63,7 +63,7 @@ def find_image_network(name: str, *, weights_dir: Path, allow_untrained: bool, s
     name
         Name of a network of torchvision or timm, id of a network on the hub, or a path.
     weights_dir
-        Directory of baked-in weights.
+        Directory with the weights that are built into the container image.
     allow_untrained
         Whether untrained weights may be used.
     seed
@@ -77,7 +77,7 @@ def find_image_network(name: str, *, weights_dir: Path, allow_untrained: bool, s
     Raises
     ------
     UserError
-        The name is unknown, a file does not fit a known network, or there are no weights.
+        The name is unknown, a file does not suit a known network, or there are no weights.
     """
     for directory in (Path(name), weights_dir / name):
         if directory.is_dir():
@@ -104,7 +104,7 @@ def find_image_network(name: str, *, weights_dir: Path, allow_untrained: bool, s
 
 
 def _accept_untrained(name: str, weights_dir: Path, allow_untrained: bool, reason: str) -> None:
-    """Warn that a network has untrained weights, or raise an error unless they are allowed."""
+    """Warn that a network has untrained weights. Raise an error instead if such weights are not allowed."""
     remedy = (
         f"leave image_backbone out, put the network's state dict as {name}.pth into {weights_dir} (or into the folder "
         "that WEIGHTS_DIR names), or give the path of a state dict as image_backbone"
@@ -116,7 +116,7 @@ def _accept_untrained(name: str, weights_dir: Path, allow_untrained: bool, reaso
 
 
 def _network_in(directory: Path) -> tuple[BackboneInfo, Any]:
-    """Return the network in a directory."""
+    """Return the image network in a directory that this project, timm or transformers wrote, and its description."""
     if (directory / _EXPORTED).is_file():
         return _exported_network(directory)
     try:
@@ -146,7 +146,7 @@ def _exported_network(directory: Path) -> tuple[BackboneInfo, Any]:
 
 
 def _network_with(path: Path) -> tuple[BackboneInfo, Any]:
-    """Return the network that the weights in a file fit, with these weights."""
+    """Return the image network that a file of weights belongs to, with these weights, and its description."""
     state = read_state_dict(path)
     for library, name in _candidates(path.stem):
         if library == "torchvision":
@@ -165,7 +165,7 @@ def _network_with(path: Path) -> tuple[BackboneInfo, Any]:
 
 
 def read_image_network(directory: Path, info: BackboneInfo) -> Any:
-    """Return a network without its classifier, with the weights of an artifact's or an export's directory."""
+    """Read the network with this description from the directory of an artifact or export. It has no classifier."""
     from safetensors.torch import load_file
 
     network = image_network(info)
@@ -174,7 +174,7 @@ def read_image_network(directory: Path, info: BackboneInfo) -> Any:
 
 
 def image_network(info: BackboneInfo) -> Any:
-    """Return the network of a description, without its classifier and with untrained weights."""
+    """Build the network with this description, with untrained weights and without its classifier."""
     library, _, name = info.architecture.partition("/")
     if library == "torchvision":
         return without_classifier(torchvision_network(name, settings=info.settings))
@@ -186,14 +186,12 @@ def image_network(info: BackboneInfo) -> Any:
 
 
 def _weights_file(name: str, weights_dir: Path) -> Path | None:
-    """Return the file of a state dict: the file `name`, or one in `weights_dir` whose name begins with it.
-
-    None where no file of `weights_dir` does.
+    """Return the weights file called `name`, or the one in `weights_dir` whose name begins with `name`, or None.
 
     Raises
     ------
     UserError
-        `name` is a path, and there is no such file. Or no library has a network of this name.
+        `name` is a path, and there is no such file. Or no library has a network with this name.
     """
     if Path(name).suffix in SUFFIXES or "/" in name:
         for path in (Path(name), weights_dir / name):
@@ -223,7 +221,7 @@ def _check_name(name: str) -> None:
 
 
 def _candidates(stem: str) -> list[tuple[str, str]]:
-    """Return library and name of the networks with whose name a file's name begins, the longest name first."""
+    """Return the networks with whose names a file name begins, as library and name. The longest name comes first."""
     libraries = {"torchvision": torchvision_names(), "timm": timm_names()}
     matches = [(library, name) for library, names in libraries.items() for name in names if stem.startswith(name)]
     return sorted(matches, key=lambda match: -len(match[1]))

@@ -1,7 +1,8 @@
-"""OpenVINO as an engine: it runs the ONNX graph of a network on the CPU, in bfloat16 where the processor has it.
+"""Computes the ONNX graph of a network with OpenVINO on the CPU, in bfloat16 if the processor has it.
 
-bfloat16 has 8 bits of precision. A text network stays close to its float32 vectors if the lookup of its tokens is
-computed in float32. An image network has so many layers that it does not. ``docs/networks.md`` has the figures.
+bfloat16 has 8 bits of precision. The vectors of a text network stay close to those in float32 if only the lookup of
+tokens is computed in float32. Those of an image network do not, because it has more layers. ``docs/networks.md`` has
+the figures.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ _CONVERTER = "openvino.tools.ovc"
 
 
 class OpenVinoNetwork(Graph):
-    """A network that OpenVINO runs on the CPU. Each call takes one core.
+    """A network that OpenVINO computes on the CPU. Each call takes one core.
 
     Parameters
     ----------
     path
         File of the ONNX graph.
     bf16
-        Whether to compute in bfloat16. What comes before the first product with weights is float32 in any case.
+        Whether to compute in bfloat16. The steps before the first product with weights are in float32 in any case.
 
     Raises
     ------
@@ -57,7 +58,10 @@ class OpenVinoNetwork(Graph):
         self._of_thread = threading.local()
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the vectors, float32 (rows, width), of arrays by the names of the graph's inputs."""
+        """Compute the network. `inputs` has an array for each input of the graph.
+
+        The vectors are float32 (rows, width).
+        """
         known: dict[str, Any] = dict(inputs)
         for part, request in zip(self._parts, self._requests(), strict=True):
             names = [entry.any_name for entry in part.inputs]
@@ -66,7 +70,7 @@ class OpenVinoNetwork(Graph):
         return np.array(result[0], dtype=np.float32)
 
     def _requests(self) -> list[Any]:
-        """Return the requests of this thread. A request holds the activations of one call."""
+        """Return this thread's inference requests. In OpenVINO, they hold the intermediate results of one call."""
         if not hasattr(self._of_thread, "requests"):
             self._of_thread.requests = [part.create_infer_request() for part in self._parts]
         requests: list[Any] = self._of_thread.requests
@@ -74,7 +78,7 @@ class OpenVinoNetwork(Graph):
 
 
 def has_bf16() -> bool:
-    """Return whether the processor multiplies bfloat16 in hardware, as OpenVINO sees it.
+    """Return whether the processor multiplies bfloat16 in hardware. OpenVINO finds out.
 
     Raises
     ------
@@ -96,10 +100,9 @@ def _core() -> Any:
 
 @contextmanager
 def _without_converter() -> Iterator[None]:
-    """Import openvino without its converter, which sends an event to Google Analytics when it is imported.
+    """Hide openvino's model converter while openvino is imported. The converter sends an event to Google Analytics.
 
-    openvino goes on where the import of the converter fails (``openvino/__init__.py`` of 2026.4). It takes half of the
-    time of the whole import, too.
+    openvino works without the converter (``openvino/__init__.py`` of 2026.4), and its import takes half as long.
     """
     if _CONVERTER in sys.modules:
         yield
@@ -112,7 +115,7 @@ def _without_converter() -> Iterator[None]:
 
 
 def _compile(model: Any, core: Any, precision: str) -> Any:
-    """Return the model compiled for calls from one thread per core."""
+    """Compile a model for calls from one thread per core."""
     cores = os.cpu_count() or 1
     settings = {
         "INFERENCE_PRECISION_HINT": precision,
@@ -128,10 +131,12 @@ _CUT = "cut"
 
 
 def _split(model: Any, core: Any) -> list[Any]:
-    """Return the model in bfloat16. What comes before the first product with weights is a part of its own in float32.
+    """Compile a model in bfloat16.
 
-    That part looks up the tokens, whose table may have 6 bits with scales: its numbers, rounded to bfloat16, would be
-    worse than those of any other layer.
+    Return it in two parts: the first, up to the first product with weights, is in float32.
+
+    The first part looks up tokens in a table that may have 6 bits with scales. Rounded to bfloat16, its numbers would
+    lose more than those of any other layer.
     """
     from openvino import Model, opset13
 
@@ -149,7 +154,7 @@ def _split(model: Any, core: Any) -> list[Any]:
 
 
 def _first_entries(model: Any) -> Any:
-    """Return the float entries that the first product with weights takes. None where it takes none."""
+    """Return the input of the first product with weights in a model. None if that input is a constant or no float."""
     for node in model.get_ordered_ops():
         if node.get_type_name() in _PRODUCTS:
             source = node.input(0).get_source_output()

@@ -1,4 +1,4 @@
-"""State dicts: the weights of networks in files."""
+"""Reads state dicts: files with the weights of a network."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
 def read_state_dict(path: Path) -> dict[str, Any]:
-    """Return the weights in a file of safetensors or of torch, by their names. Code in the file is not run.
+    """Return the weights in a file of safetensors or torch, by name. Code in the file is not run.
 
     Raises
     ------
     UserError
-        The file holds something else.
+        The file does not hold weights.
     """
     try:
         if path.suffix == ".safetensors":
@@ -42,5 +42,5 @@ def read_state_dict(path: Path) -> dict[str, Any]:
 
 
 def shapes(state: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of weights by their names."""
+    """Return the shape of each weight, by name."""
     return {key: tuple(value.shape) for key, value in state.items()}

@@ -1,4 +1,4 @@
-"""A frozen network as files. Its weights are there once: torch and ONNX Runtime read the same files.
+"""A frozen network as files in a directory. Torch and ONNX Runtime read the same file of weights.
 
 ::
 
@@ -6,8 +6,8 @@
     *.safetensors       the weights. In float16 where this changes none of them, which `round_weights` provides for
     network.onnx        the graph, if the network could be exported. It refers to the weights by file and position
 
-A safetensors file is a header in JSON and then the bytes of each tensor, one after the other. So a tensor can be what
-ONNX calls external data. See `decision 18 <docs/decisions/018-each-network-once.md>`_.
+A safetensors file is a header in JSON, and then the bytes of each tensor. ONNX can refer to such bytes as "external
+data". See `decision 18 <docs/decisions/018-each-network-once.md>`_.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _MOST_ROUNDING = 0.01
 
 
 class NetworkDescription(BaseModel):
-    """The description of a network's directory.
+    """The description of a network's directory, with known vectors to check engines.
 
-    ``kind`` says which class reads the directory, ``width`` is the number of entries of a vector, and ``probe`` has the
-    vectors of `Backbone._probe` as torch computes them. ``settings`` are those of the kind. ``engine`` computed the
-    vectors of the training, and ``trained`` has the vectors of the same cells by it. It is empty where that is torch.
+    ``kind`` is the class that reads the directory. ``width`` is the number of entries of a vector. ``probe`` has
+    torch's vectors of the cells of `Backbone._probe`. ``settings`` depend on the kind. ``engine`` is the engine that
+    training has used, and ``trained`` has its vectors of the same cells. ``trained`` is empty if the engine is torch.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,21 +57,26 @@ class NetworkDescription(BaseModel):
 
     @classmethod
     def of(cls, kind: str, vectors: np.ndarray, settings: Mapping[str, Any]) -> NetworkDescription:
-        """Return the description of a network with these probe vectors, float32 (cells, width)."""
+        """Make the description of a network.
+
+        `vectors` are torch's vectors of the probe cells, float32 (cells, width).
+        """
         return cls(kind=kind, width=vectors.shape[1], probe=_rounded(vectors), settings=dict(settings))
 
     def trained_by(self, engine: str, vectors: np.ndarray) -> NetworkDescription:
-        """Return the description with the engine of the training, and its vectors, float32 (cells, width)."""
+        """Return a copy that names the engine of the training, with its vectors of the probe cells, float32 (cells,
+        width).
+        """
         return self.model_copy(update={"engine": engine, "trained": _rounded(vectors)})
 
     @property
     def vectors(self) -> np.ndarray:
-        """The probe vectors, float32 (cells, width)."""
+        """Torch's vectors of the probe cells (a few fixed texts or images), float32 (cells, width)."""
         return np.asarray(self.probe, dtype=np.float32)
 
     @property
     def trained_vectors(self) -> np.ndarray:
-        """The probe vectors by the engine of the training, float32 (cells, width)."""
+        """The vectors of the probe cells by the engine that training has used, float32 (cells, width)."""
         return np.asarray(self.trained or self.probe, dtype=np.float32)
 
     def write(self, directory: Path) -> None:
@@ -80,7 +85,7 @@ class NetworkDescription(BaseModel):
 
     @classmethod
     def read(cls, directory: Path) -> NetworkDescription:
-        """Read the description in a network's directory.
+        """Read the description of a network from its directory.
 
         Raises
         ------
@@ -103,20 +108,20 @@ def _rounded(vectors: np.ndarray) -> tuple[tuple[float, ...], ...]:
 
 
 def round_weights(network: torch.nn.Module, vectors: Callable[[], np.ndarray]) -> float | None:
-    """Round the large weights of a network to float16, unless this changes its vectors.
+    """Round the large weights of a network to float16, which halves its file. Undo this if its vectors change too much.
 
     Parameters
     ----------
     network
         Network whose weights are changed in place. Weights that are not floating-point numbers stay as they are.
     vectors
-        Function that returns the vectors of a few cells by the present weights.
+        Function that returns the vectors of a few cells, computed with the present weights.
 
     Returns
     -------
     float or None
-        Difference of the vectors, as a share of the largest entry. None where the network keeps its weights, since a
-        weight is too large for float16, or the vectors differ by more than 0.01.
+        Largest change of the vectors, as a share of the largest entry. None if the network keeps its weights, because a
+        weight is too large for float16, or because the vectors change by more than 0.01.
     """
     import torch
 
@@ -143,7 +148,7 @@ def _assign(tensors: list[torch.Tensor], values: list[torch.Tensor]) -> None:
 
 
 def share_of_largest(vectors: np.ndarray, expected: np.ndarray) -> float:
-    """Return the largest difference of two arrays of vectors, as a share of the largest expected entry."""
+    """Return the largest difference between two arrays of vectors, divided by the largest entry of `expected`."""
     if vectors.shape != expected.shape:
         return float("inf")
     return float(np.abs(vectors - expected).max()) / max(float(np.abs(expected).max()), 1e-6)
@@ -154,7 +159,7 @@ def _is_large(tensor: torch.Tensor) -> bool:
 
 
 def write_weights(state: Mapping[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write weights by their names as safetensors, those in float16 that this does not change."""
+    """Write weights by name as safetensors. Weights that float16 holds exactly are written in float16."""
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -173,9 +178,9 @@ def _narrow(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def share_weights(graph: Path) -> None:
-    """Let an ONNX graph refer to the weights in the safetensors files next to it, and below its directory.
+    """Make an ONNX graph use the weights in the safetensors files below its directory, instead of own copies.
 
-    Float16 weights are cast to float32 in the graph. ONNX Runtime does so once, when it loads the graph. Weights that
+    The graph converts float16 weights to float32. ONNX Runtime does this once, when it loads the graph. Weights that
     are in none of the files stay in the graph.
     """
     import onnx
@@ -232,7 +237,10 @@ _DTYPES: Mapping[str, Any] = {
 
 
 def _tensors_below(directory: Path) -> Iterator[_StoredTensor]:
-    """Yield the tensors of all safetensors files: those of float16 as float32 too, since a graph may have either."""
+    """Yield the tensors of all safetensors files below a directory. Those in float16 are also yielded in float32.
+
+    A graph may have either.
+    """
     for path in sorted(directory.rglob("*.safetensors")):
         content = np.memmap(path, mode="r")
         start = 8 + struct.unpack("<Q", content[:8].tobytes())[0]
@@ -248,7 +256,7 @@ def _tensors_below(directory: Path) -> Iterator[_StoredTensor]:
 
 
 def _digest(values: np.ndarray) -> bytes:
-    """Return the digest of an array's type, shape and values."""
+    """Return a hash of an array's type, shape and values, to find equal arrays."""
     digest = hashlib.sha256(f"{values.dtype} {values.shape}".encode())
     digest.update(np.ascontiguousarray(values).data)
     return digest.digest()

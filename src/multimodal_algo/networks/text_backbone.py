@@ -1,4 +1,4 @@
-"""Frozen text networks."""
+"""Frozen text networks, which turn texts into vectors."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _CHUNK = 1024
 
 
 class TextBackbone(Backbone):
-    """A text network, as an encoder of texts.
+    """A frozen text network, which turns texts into vectors.
 
     Parameters
     ----------
     network
-        The network.
+        The network with its tokeniser.
     stored
-        See `Backbone`.
+        Description of the directory that the network was read from, see `Backbone`.
     """
 
     kind = "text"
@@ -48,17 +48,17 @@ class TextBackbone(Backbone):
 
     @property
     def info(self) -> TextInfo:
-        """The description of the network."""
+        """The name of the network and its languages."""
         return self._network.info
 
     @property
     def network(self) -> torch.nn.Module:
-        """See `Backbone`."""
+        """The torch module of the network, see `Backbone.network`."""
         return self._network.module
 
     @classmethod
     def resolve(cls, name: str, weights_dir: Path | None = None) -> TextBackbone:
-        """Find the network of this name, or in a directory that `save` wrote.
+        """Find a text network by its name, or read one from a directory that `save` has written.
 
         See `find_text_network` for the parameters and the errors.
         """
@@ -71,22 +71,22 @@ class TextBackbone(Backbone):
 
     @classmethod
     def load(cls, directory: Path) -> TextBackbone:
-        """Load the network that `save` wrote into `directory`. Its weights are read when they are needed.
+        """Load the network that `save` has written into `directory`. Weights are read only when they are needed.
 
         Raises
         ------
         UserError
-            See `NetworkDescription.read`.
+            The description of the network cannot be read, see `NetworkDescription.read`.
         """
         stored = NetworkDescription.read(directory)
         return cls(TextNetwork.load(directory, stored), stored)
 
     def save_for_transformers(self, directory: Path) -> bool:
-        """See `TextNetwork.save_for_transformers`."""
+        """Write the network in the form that transformers reads, see `TextNetwork.save_for_transformers`."""
         return self._network.save_for_transformers(directory)
 
     def encode(self, cells: Sequence[str]) -> np.ndarray:
-        """Return the vectors of texts, float32 (texts, width)."""
+        """Return a vector for each text, float32 (texts, width)."""
         if not cells:
             return np.empty((0, self.width), dtype=np.float32)
         graph = self._graph
@@ -102,7 +102,7 @@ class TextBackbone(Backbone):
         return vectors
 
     def _encode_blocks(self, graph: Graph, cells: Sequence[str]) -> np.ndarray:
-        """Return the vectors of texts, each of which is padded by itself. See `texts.blocks`."""
+        """Return a vector for each text. The padding of a text depends only on the text itself, see `texts.blocks`."""
         inputs = self._inputs(cells)
         batches = block_batches(inputs[MASK], self._network.max_tokens)
         encoded = run_batches(lambda batch: graph(padded(inputs, *batch)), batches, by_core=graph.is_on_cpu)
@@ -131,7 +131,10 @@ class TextBackbone(Backbone):
 
 
 def joined(backbones: Sequence[TextBackbone]) -> Encoder:
-    """Return the encoder that joins the vectors of one or more networks, each with length 1 where there are several."""
+    """Return a function that joins the vectors of all `backbones` for each text.
+
+    Several vectors are brought to length 1 first, so that all networks count the same.
+    """
     if len(backbones) == 1:
         return backbones[0].encode
 

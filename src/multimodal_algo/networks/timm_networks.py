@@ -1,4 +1,4 @@
-"""Image networks of timm: by name, by state dict, and as AutoMM reads them."""
+"""Image networks of the library timm: found by name or by weights, and written in the form that AutoMM reads."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _COMMON = "vit_base_patch16_224"
 
 
 def similar_in_timm(model_type: str) -> str:
-    """Return the name of a network of timm that is like those of a ``model_type`` of transformers."""
+    """Return the name of a timm network that is similar to a ``model_type`` of transformers."""
     return _SIMILAR.get(model_type, _COMMON)
 
 
@@ -54,7 +54,7 @@ def timm_names() -> list[str]:
 
 
 def is_timm_name(name: str) -> bool:
-    """Return whether timm has a network of this name, which may end in the name of its weights, after a dot."""
+    """Return whether timm has a network of this name. The name may end in a dot and the name of weights."""
     import timm
 
     architecture, _, tag = name.partition(".")
@@ -62,7 +62,7 @@ def is_timm_name(name: str) -> bool:
 
 
 def hub_id_of(name: str) -> str:
-    """Return the id of timm's trained network of a name on the hub. Other names are ids already."""
+    """Return the hub's id for the weights of a timm network. Any other name is an id already and is returned."""
     import timm
 
     config = timm.models.get_pretrained_cfg(name) if is_timm_name(name) else None
@@ -70,7 +70,7 @@ def hub_id_of(name: str) -> str:
 
 
 def untrained_timm_network(name: str, *, seed: int) -> tuple[BackboneInfo, Any]:
-    """Return a network of timm with untrained weights, the same for the same seed, and its description."""
+    """Return a timm network with random weights, and its description. The same seed gives the same weights."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
@@ -85,24 +85,24 @@ def timm_network(
     description: Mapping[str, Any] | None = None,
     arguments: Mapping[str, Any] | None = None,
 ) -> tuple[BackboneInfo, Any]:
-    """Return a network of timm, and its description, which calls it untrained.
+    """Build a timm network with given weights. Return the network and its description, which calls it untrained.
 
     Parameters
     ----------
     name
-        Name of the network, with or without the name of its weights.
+        Name of the network, with or without the name of weights.
     state
-        Its weights, with or without those of a classifier. By default the network has untrained weights, and its
-        classifier.
+        Weights of the network, with or without those of a classifier. Without them, the network has random weights and
+        its classifier.
     description
-        Values of ``pretrained_cfg`` that replace those that timm has for the name.
+        Values that replace timm's own ``pretrained_cfg`` of this network.
     arguments
         Further arguments of the network.
 
     Raises
     ------
     RuntimeError, KeyError, TypeError, ValueError
-        The network cannot be built so, or the weights do not fit.
+        The network cannot be built so, or the weights do not suit it.
     """
     import timm
     from timm.models import PretrainedCfg
@@ -126,7 +126,7 @@ def timm_network(
 
 
 def timm_directory(directory: Path) -> tuple[BackboneInfo, Any]:
-    """Return the network in a directory as timm and its hub write it, and its description.
+    """Read the network in a directory that timm or its hub has written. Return the network and its description.
 
     Raises
     ------
@@ -147,14 +147,16 @@ def timm_directory(directory: Path) -> tuple[BackboneInfo, Any]:
 
 
 def _without(state: Mapping[str, Any], classifier: str | tuple[str, ...] | None) -> dict[str, Any]:
-    """Return weights without those of the classifier, or of several classifiers."""
+    """Return the weights without those of the classifier or classifiers."""
     names = (classifier,) if isinstance(classifier, str) else tuple(classifier or ())
     dropped = {f"{name}.{kind}" for name in names for kind in ("weight", "bias")}
     return {key: value for key, value in state.items() if key not in dropped}
 
 
 def image_input_of(description: Mapping[str, Any]) -> ImageInput:
-    """Return the images that a network takes by its ``pretrained_cfg``, as timm itself evaluates it.
+    """Return the size and form of the images that a timm network takes, from its ``pretrained_cfg``.
+
+    They are those with which timm itself evaluates the network.
 
     Raises
     ------
@@ -180,16 +182,16 @@ def image_input_of(description: Mapping[str, Any]) -> ImageInput:
 
 
 def write_for_timm(network: Any, info: BackboneInfo, directory: Path) -> bool:
-    """Write the weights of a network as AutoMM's ``timm_image`` reads them.
+    """Write the weights of an image network in the form that AutoMM's ``timm_image`` reads, for fine-tuning.
 
-    torchvision's ResNets have timm's names. The parameters of its MobileNetV2 are in timm's order.
+    The weights of torchvision's ResNets have the same names in timm. Those of its MobileNetV2 have the same order.
 
     Parameters
     ----------
     network
         Network without its classifier.
     info
-        Its description.
+        Description of the network.
     directory
         Directory for the files, made when missing.
 

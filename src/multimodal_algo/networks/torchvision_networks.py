@@ -1,4 +1,4 @@
-"""Image networks of torchvision: by name, and by state dict."""
+"""Image networks of the library torchvision: found by name or by weights."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _ARGUMENTS = {
 
 
 def torchvision_names() -> list[str]:
-    """Return the names of torchvision's networks for classes of images."""
+    """Return the names of torchvision's networks that classify images."""
     import torchvision
 
     return torchvision.models.list_models(module=torchvision.models)
 
 
 def torchvision_network(name: str, *, seed: int = 0, settings: Mapping[str, Any] | None = None) -> Any:
-    """Return a network of torchvision with untrained weights, the same for the same seed.
+    """Return a torchvision network with random weights. The same seed gives the same weights.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def torchvision_network(name: str, *, seed: int = 0, settings: Mapping[str, Any]
 
 
 def untrained_network(name: str, *, seed: int) -> tuple[BackboneInfo, Any]:
-    """Return a network of torchvision with untrained weights, and its description."""
+    """Return a torchvision network with random weights, and its description."""
     takes = next((takes for _, takes in _variants(name)), IMAGENET)
     settings = _settings(name, takes)
     network = without_classifier(torchvision_network(name, seed=seed, settings=settings))
@@ -57,7 +57,9 @@ def untrained_network(name: str, *, seed: int) -> tuple[BackboneInfo, Any]:
 
 
 def download_network(name: str) -> tuple[BackboneInfo, Any]:
-    """Return a network with the weights that torchvision has in its cache, or downloads, and its description.
+    """Return a torchvision network with trained weights, and its description.
+
+    The weights come from torchvision's cache, or torchvision downloads them.
 
     Raises
     ------
@@ -80,10 +82,11 @@ def download_network(name: str) -> tuple[BackboneInfo, Any]:
 
 
 def fitting_network(name: str, state: Mapping[str, Any], path: Path) -> tuple[BackboneInfo, Any] | None:
-    """Return a network of torchvision with the weights of a file, and its description.
+    """Return a torchvision network with the weights of a file, and its description. None if they do not suit it.
 
-    The classifier may have other classes. Torchvision has several weights of most networks, and some of them take other
-    images. The file's hash says which they are, as in the names of torchvision's files.
+    The classifier in the file may be for other classes. Torchvision has several sets of weights for most networks, and
+    some of them take images of another size. The file's hash shows which set it is, as in the names of torchvision's
+    files.
 
     Parameters
     ----------
@@ -93,11 +96,6 @@ def fitting_network(name: str, state: Mapping[str, Any], path: Path) -> tuple[Ba
         Weights in the file.
     path
         The file.
-
-    Returns
-    -------
-    tuple or None
-        None where the weights do not fit the network.
     """
     variants = list(_variants(name)) or [("", IMAGENET)]
     digest = sha256(path)[:8]
@@ -113,7 +111,7 @@ def fitting_network(name: str, state: Mapping[str, Any], path: Path) -> tuple[Ba
 
 
 def _variants(name: str) -> Iterator[tuple[str, ImageInput]]:
-    """Yield torchvision's weights of a network, the default first: the stem of their file, and their images."""
+    """Yield torchvision's sets of weights for a network, the default first: file name and image size of each."""
     import torchvision
 
     weights = torchvision.models.get_model_weights(name)
@@ -138,9 +136,9 @@ def _settings(name: str, takes: ImageInput) -> dict[str, Any]:
 
 
 def _with_own_classifier(own: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the weights of a file, with a network's own classifier where theirs has other classes.
+    """Return the weights of a file. If its classifier has other classes, use the network's `own` classifier instead.
 
-    None where they do not fit.
+    None if the weights do not suit the network.
     """
     expected, given = shapes(own), shapes(state)
     if expected.keys() != given.keys():
@@ -152,7 +150,9 @@ def _with_own_classifier(own: Mapping[str, Any], state: Mapping[str, Any]) -> di
 
 
 def without_classifier(network: Any) -> Any:
-    """Change a network of torchvision so that it returns the vectors that its classifier gets, and return it.
+    """Change a torchvision network so that it returns vectors instead of classes, and return the network.
+
+    The vectors are the input of its classifier, which is removed.
 
     Raises
     ------

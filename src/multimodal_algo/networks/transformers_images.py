@@ -26,12 +26,14 @@ _CONVNEXT_WARPS_FROM = 384
 
 
 def transformers_network(directory: Path) -> tuple[BackboneInfo, Any]:
-    """Return the image network in a directory as ``save_pretrained`` writes it, and its description.
+    """Read the image network in a directory that ``save_pretrained`` has written.
+
+    Return the network and its description.
 
     Raises
     ------
     Exception
-        The directory does not hold an image network that this can read. The libraries raise exceptions of many kinds.
+        The directory does not hold a readable image network. The libraries raise exceptions of many kinds.
     """
     import torch
     from transformers import AutoConfig, AutoImageProcessor
@@ -67,7 +69,10 @@ def transformers_network(directory: Path) -> tuple[BackboneInfo, Any]:
 
 
 def _kind(config: Any) -> tuple[Any, Any]:
-    """Return the class of the network for images in a configuration, and the configuration of that network."""
+    """Return the class of the image network that a configuration describes, and the configuration of this network.
+
+    The configuration may be that of a larger model, such as CLIP.
+    """
     import transformers
 
     architecture = (config.architectures or [""])[0]
@@ -84,7 +89,10 @@ def _kind(config: Any) -> tuple[Any, Any]:
 
 
 def untrained_transformers_network(name: str, settings: Mapping[str, Any]) -> Any:
-    """Return the network of a description, with untrained weights."""
+    """Build an image network of transformers with random weights.
+
+    `name` is its class, `settings` are its description's.
+    """
     import transformers
 
     kind = getattr(transformers, name)
@@ -92,7 +100,10 @@ def untrained_transformers_network(name: str, settings: Mapping[str, Any]) -> An
 
 
 def _pooling(network: Any, side: int) -> str:
-    """Return which output is the vector: that which the library's own pipeline takes, if it has trained weights."""
+    """Return the name of the output that is the vector of an image: the one that transformers' own pipeline takes.
+
+    An output that comes from untrained weights is not taken.
+    """
     import torch
 
     with torch.inference_mode():
@@ -131,12 +142,12 @@ def _pooled(network: Any, pooling: str) -> Any:
 
 
 def image_input_of(processor: Any, config: Any) -> ImageInput:
-    """Return the images that a network takes by its image processor.
+    """Return the size and form of the images that a network takes, from its image processor.
 
     Raises
     ------
     ValueError
-        The processor does something else than to resize, crop and normalise. The message is the reason.
+        The processor has other steps than resizing, cropping and normalising. The message is the reason.
     """
     values = processor.to_dict()
     size, crop = dict(values.get("size") or {}), dict(values.get("crop_size") or {})
@@ -167,7 +178,7 @@ def image_input_of(processor: Any, config: Any) -> ImageInput:
 
 
 def _resize(size: Mapping[str, Any]) -> tuple[int, bool]:
-    """Return the pixels that images are resized to, and whether their shape is kept."""
+    """Return the pixels to which images are resized, and whether their shape is kept."""
     if size.get("shortest_edge") and not size.get("longest_edge"):
         return int(size["shortest_edge"]), True
     return _square(size), False

@@ -1,1 +1,1 @@
-"""Frozen text networks: which there are, how their files are read, and how texts become tokens and vectors."""
+"""Frozen text networks: which exist, how their files are read, and how texts become tokens and vectors."""

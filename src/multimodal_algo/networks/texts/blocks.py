@@ -1,7 +1,7 @@
 """Batches of texts in which the padding of a text depends on the text alone.
 
-Attention sums over tokens in blocks. In bfloat16 a sum depends on the number of blocks, and so on the padding. With
-the padding of the longest text of a batch, the vector of a text would depend on the texts next to it.
+Attention sums over tokens in blocks. In bfloat16 a sum depends on the number of blocks, and so on the padding. If all
+texts of a batch were padded to the longest one, the vector of a text would depend on the texts next to it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TOKENS, _TEXTS = 256, 64
 
 
 def block_batches(mask: np.ndarray, max_tokens: int) -> list[tuple[np.ndarray, int]]:
-    """Return the rows of each batch, int (n,), and the number of tokens to which they are padded.
+    """Group texts into batches. Return the rows of each batch, int (n,), and the number of tokens to pad them to.
 
     Parameters
     ----------
@@ -37,13 +37,13 @@ def block_batches(mask: np.ndarray, max_tokens: int) -> list[tuple[np.ndarray, i
 
 
 def padded(inputs: Mapping[str, np.ndarray], rows: np.ndarray, length: int) -> dict[str, np.ndarray]:
-    """Return some rows of tokens, int64 (texts, tokens), cut or filled with 0 to a number of tokens."""
+    """Return some rows of tokens, int64 (texts, tokens), cut to `length` tokens or filled with 0."""
     parts = {name: value[rows, :length] for name, value in inputs.items()}
     return {name: np.pad(part, ((0, 0), (0, length - part.shape[1]))) for name, part in parts.items()}
 
 
 def batches_by_length(lengths: Sequence[int], most_texts: int, most_characters: int | None) -> list[list[int]]:
-    """Return the rows of each batch. Texts of about the same length need little padding.
+    """Group texts of about the same length into batches, which need little padding. Return the rows of each batch.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def batches_by_length(lengths: Sequence[int], most_texts: int, most_characters: 
     most_texts
         Largest number of texts in a batch.
     most_characters
-        Largest number of characters in a batch of several texts, with padding. None for any number.
+        Largest number of characters in a batch of several texts, including padding. None for no limit.
     """
     batches: list[list[int]] = []
     for row in sorted(range(len(lengths)), key=lengths.__getitem__):

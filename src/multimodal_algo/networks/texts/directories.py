@@ -1,6 +1,6 @@
-"""Directories of text networks as transformers and sentence-transformers write them.
+"""Reads directories of text networks that transformers or sentence-transformers has written.
 
-What the network does with a text comes from its own files: ``modules.json`` and the folders that it names,
+The files of a network say what it does with a text: ``modules.json`` and the folders that it names,
 ``sentence_bert_config.json``, ``config_sentence_transformers.json``, ``config.json`` and the tokeniser's files.
 """
 
@@ -45,7 +45,7 @@ _ACTIVATIONS = ("Tanh", "Identity", "ReLU", "GELU", "Sigmoid")
 
 @dataclass(frozen=True)
 class _Steps:
-    """The steps of a network: the directory of its transformer, and parts of a `TransformerPlan`."""
+    """The steps of a text network: the directory of its transformer, and the steps after it, see `TransformerPlan`."""
 
     transformer: Path
     pooling: tuple[str, ...] = ()
@@ -54,19 +54,19 @@ class _Steps:
 
 
 def read_directory(directory: Path, name: str) -> TextNetwork:
-    """Read a network in the form of transformers or sentence-transformers.
+    """Read a text network that transformers or sentence-transformers has written into a directory.
 
     Parameters
     ----------
     directory
         Directory of the network.
     name
-        Name of the network for messages, and for the prefix of e5.
+        Name of the network for messages. A name of e5 also decides the prefix of texts.
 
     Raises
     ------
     UserError
-        The network cannot be read. The message says what was found and what is expected.
+        The network cannot be read. The message says what the directory has and what is expected.
     """
     try:
         steps = _steps(directory)
@@ -90,11 +90,11 @@ def read_directory(directory: Path, name: str) -> TextNetwork:
 
 
 class _Unreadable(Exception):
-    """A network cannot be read. The message is the reason, as a clause."""
+    """Raised for a network that cannot be read. The message is the reason, as part of a sentence."""
 
 
 def _json(path: Path) -> Any:
-    """Return the content of a file, or an empty dictionary for a missing file."""
+    """Return the content of a JSON file. A missing file counts as an empty object."""
     if not path.is_file():
         return {}
     try:
@@ -104,7 +104,7 @@ def _json(path: Path) -> Any:
 
 
 def _steps(directory: Path) -> _Steps:
-    """Return what the network does after its transformer, from ``modules.json``."""
+    """Return the steps of a text network, as ``modules.json`` in its directory lists them."""
     modules = _json(directory / "modules.json")
     if not modules:
         return _Steps(directory)
@@ -127,7 +127,7 @@ def _steps(directory: Path) -> _Steps:
 
 
 def _pooling(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of the poolings in ``1_Pooling/config.json``."""
+    """Return the names of the poolings (ways to make one vector of all tokens) in ``1_Pooling/config.json``."""
     names = config.get("pooling_mode") or [name for name, key in _OLDER_KEYS.items() if config.get(key)] or "mean"
     chosen = (names,) if isinstance(names, str) else tuple(names)
     if unknown := [name for name in chosen if name not in POOLINGS]:
@@ -165,7 +165,7 @@ def _load_config(directory: Path) -> Any:
 
 
 def _load_transformer(steps: _Steps, config: Any) -> tuple[Any, tuple[str, ...]]:
-    """Return the network of transformers, and its pooling."""
+    """Return the transformer of a text network, and how its token vectors are pooled into one vector."""
     import transformers
 
     pooling: tuple[str, ...] = steps.pooling or ("mean",)
@@ -228,7 +228,7 @@ def _lower_case(tokenizer: Any) -> None:
 
 
 def _max_tokens(settings: Mapping[str, Any], tokenizer: Any, config: Any) -> int:
-    """Return the largest number of tokens that the network takes."""
+    """Return the largest number of tokens that a text network takes, from its settings, tokeniser and configuration."""
     limits = [tokenizer.model_max_length]
     positions = getattr(config, "max_position_embeddings", None)
     if positions is not None and positions > 0:
@@ -239,7 +239,7 @@ def _max_tokens(settings: Mapping[str, Any], tokenizer: Any, config: Any) -> int
 
 
 def _prefix(directory: Path, name: str) -> str:
-    """Return the characters before each text: a prompt of sentence-transformers, or e5's by its name."""
+    """Return the characters to put before each text: the prompt in the network's files, or the prefix that e5 needs."""
     settings = _json(directory / "config_sentence_transformers.json")
     prompts = settings.get("prompts") or {}
     default = settings.get("default_prompt_name")

@@ -59,18 +59,18 @@ _PARTS = {"w": "weight", "b": "bias"}
 
 @dataclass(frozen=True)
 class PackedFile:
-    """The content of the file.
+    """The content of ``e5-small-q4.bin``, a text network with weights of 4 bits.
 
     Parameters
     ----------
     config
         Configuration of the ``BertModel``.
     pieces
-        Pieces with their scores.
+        Pieces (tokens) with their scores.
     ids
-        IDs of the pieces for begin, end, padding and what is not known.
+        IDs of the pieces for the beginning, the end, padding and unknown text.
     replaced
-        Replacement of each character that is replaced.
+        Characters that are replaced before a text becomes tokens, with their replacements.
     tensors
         Weights by name: float32, or bytes of blocks with 4 bits.
     """
@@ -83,12 +83,12 @@ class PackedFile:
 
 
 def read_packed_file(path: Path) -> PackedFile:
-    """Read the file of the package.
+    """Read ``e5-small-q4.bin``, whose format the module's docstring describes.
 
     Raises
     ------
     ValueError
-        It has another format.
+        The file has another format.
     """
     content = path.read_bytes()
     if content[:4] != _MAGIC:
@@ -110,7 +110,7 @@ def read_packed_file(path: Path) -> PackedFile:
 
 
 class _Cursor:
-    """A position in bytes."""
+    """Reads values from bytes, one after the other."""
 
     def __init__(self, content: bytes, position: int) -> None:
         self.content = content
@@ -162,7 +162,7 @@ def _read_tensors(cursor: _Cursor) -> dict[str, np.ndarray]:
 
 
 def network_of(packed: PackedFile) -> TextTransformer:
-    """Return the network, with weights of 4 bits where the file has them."""
+    """Build the text network of a packed file. Weights that have 4 bits there keep them."""
     import torch
 
     plan = TransformerPlan("BertModel", packed.config, normalised=True, quantised=True)
@@ -197,7 +197,7 @@ def _state(packed: PackedFile, shapes: dict[str, tuple[int, ...]]) -> Iterator[t
 
 
 def tokens_of(packed: PackedFile) -> WordTokens:
-    """Return the tokeniser, with the prefix that e5 was trained with for texts that are compared with each other."""
+    """Build the tokeniser of a packed file. It puts the prefix before each text with which e5 was trained."""
     begin, end, padding, unknown = (packed.pieces[number][0] for number in packed.ids)
     mask = packed.pieces[-1][0]
     config = {

@@ -1,4 +1,4 @@
-"""How text networks are found: by a name, in a directory, or on the Hugging Face hub."""
+"""Finds text networks: by a name, in a directory, or on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FILES = ("config.json", "modules.json")
 
 
 def find_text_network(name: str, weights_dir: Path | None = None) -> TextNetwork:
-    """Return the text network of this name.
+    """Return the text network that a name means.
 
     Parameters
     ----------
@@ -25,12 +25,12 @@ def find_text_network(name: str, weights_dir: Path | None = None) -> TextNetwork
         One of `EMBEDDED`, a directory of transformers or sentence-transformers, here or in `weights_dir`, or the id of
         a network on the hub.
     weights_dir
-        Directory of baked-in weights. None to leave it out.
+        Directory with the weights that are built into the container image. None to leave it out.
 
     Raises
     ------
     UserError
-        There is not such a network, or it cannot be read.
+        There is no such network, or it cannot be read.
     """
     if name in EMBEDDED:
         return read_embedded(name)
@@ -52,7 +52,10 @@ def _read(directory: Path, name: str) -> TextNetwork:
 
 
 def _downloaded(name: str) -> Path:
-    """Return the directory of a network of the hub. It lasts as long as the process, which reads it late."""
+    """Download a network from the hub and return its directory.
+
+    It stays until this process ends, as weights are read late.
+    """
     directory = Path(tempfile.mkdtemp(prefix="multimodal-hub-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     try:
@@ -65,18 +68,18 @@ def _downloaded(name: str) -> Path:
 
 
 def find_text_networks(names: str) -> list[str]:
-    """Return the names of the networks in a list.
+    """Split a list of text networks, the value of ``text_backbone``, into their names.
 
     Parameters
     ----------
     names
-        Names with commas between them, or a JSON list. A directory with numbered folders, as an artifact has it, stands
-        for the networks in them.
+        Names separated by commas, or a JSON list. A directory with numbered folders, as an artifact has it, means the
+        networks in all these folders.
 
     Raises
     ------
     UserError
-        The list is empty or not valid, or names a network twice.
+        The list is empty or not valid, or has a network twice.
     """
     listed = [part for name in _listed(names) for part in _numbered(name)]
     if not listed:
@@ -104,6 +107,6 @@ def _listed(names: str) -> list[str]:
 
 
 def _numbered(name: str) -> list[str]:
-    """Return the numbered folders of a directory that has them, in order, or the name itself."""
+    """Return the numbered folders of the directory `name`, in order. If it has none, return `name` itself."""
     folders = [path for path in Path(name).glob("*") if path.name.isdecimal() and path.is_dir()]
     return [str(path) for path in sorted(folders, key=lambda path: int(path.name))] or [name]

@@ -1,4 +1,4 @@
-"""The text networks that come with the package, as files of PyPI packages whose code is not run."""
+"""The text networks that come with this package, as files of PyPI packages. The code of these packages is not run."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _E5_LANGUAGES = (
 
 @dataclass(frozen=True)
 class EmbeddedNetwork:
-    """A text network in a PyPI package.
+    """A text network whose files come with a PyPI package.
 
     Parameters
     ----------
     package
         Name of the package on PyPI, with its version.
     module
-        Name by which Python imports the package.
+        Name under which Python imports the package.
     files
-        SHA-256 of the files that are read, by their path in the package.
+        SHA-256 of each file that is read, by its path in the package.
     languages
         Codes of the languages that the network was trained on, see `TextInfo`.
     read
@@ -93,7 +93,7 @@ def _read_minilm(directory: Path, info: TextInfo) -> TextNetwork:
 
 
 def _is_used(name: str) -> bool:
-    """Return whether a mean of the last layer needs a tensor of a ``BertModel``."""
+    """Return whether a tensor of a ``BertModel`` is needed for the vector of a text, the mean of the last layer."""
     return not name.startswith("pooler.") and not name.endswith("position_ids")
 
 
@@ -130,12 +130,12 @@ EMBEDDED: Mapping[str, EmbeddedNetwork] = {
 
 
 def read_embedded(name: str) -> TextNetwork:
-    """Read the network of this name, one of `EMBEDDED`.
+    """Read one of the text networks in `EMBEDDED`.
 
     Raises
     ------
     UserError
-        The package is not installed, or a file is not the one that the network was checked with.
+        The package is not installed, or one of its files differs from the version that is known to work.
     """
     entry = EMBEDDED[name]
     directory = _checked_directory(name)
@@ -144,7 +144,7 @@ def read_embedded(name: str) -> TextNetwork:
 
 @cache
 def _checked_directory(name: str) -> Path:
-    """Return the directory of the network's package. Its files are compared once per process."""
+    """Return the directory of a network's package, after a check of its files. The check is done once per process."""
     entry = EMBEDDED[name]
     spec = importlib.util.find_spec(entry.module)
     if spec is None or not spec.submodule_search_locations:

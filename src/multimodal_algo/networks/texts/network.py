@@ -1,4 +1,4 @@
-"""A text network: its tokeniser, its module and its description."""
+"""A text network: its tokeniser, its torch module and its description."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _UNIVERSAL, _TRANSFORMER = "universal-sentence-encoder", "transformer"
 
 @dataclass(frozen=True)
 class TextInfo:
-    """The description of a text network.
+    """The name of a text network and its languages.
 
     Parameters
     ----------
     name
         Name of the network, or path of the directory that it was read from.
     languages
-        Codes of ISO 639-1 of the languages that it was trained on. Empty if they are not known.
+        Languages that the network was trained on, as codes of ISO 639-1. Empty if they are not known.
     """
 
     name: str
@@ -39,16 +39,16 @@ class TextInfo:
 
 
 class TextNetwork:
-    """A text network.
+    """A text network with its tokeniser. Its module is read only when it is needed.
 
     Parameters
     ----------
     info
-        Its description.
+        Name and languages of the network.
     tokens
-        Its tokeniser, which makes the arguments of the module.
+        Tokeniser, which makes the arguments of the module.
     read_module
-        Function that returns the module, on the CPU and in evaluation mode. It is called when the module is needed.
+        Function that returns the module, on the CPU and in evaluation mode.
     """
 
     def __init__(self, info: TextInfo, tokens: Tokens, read_module: Callable[[], torch.nn.Module]) -> None:
@@ -58,21 +58,21 @@ class TextNetwork:
 
     @cached_property
     def module(self) -> torch.nn.Module:
-        """The module. It turns the arrays of `tokens` into vectors, float32 (texts, width)."""
+        """The torch module. It turns the arrays of `tokens` into vectors, float32 (texts, width)."""
         return self._read_module()
 
     @property
     def max_tokens(self) -> int:
-        """Largest number of tokens of a text."""
+        """Largest number of tokens of a text. Longer texts are cut."""
         return int(self.tokens.settings()["max_tokens"])
 
     @property
     def has_attention(self) -> bool:
-        """Whether the network takes a mask of attention next to the tokens."""
+        """Whether the module takes an attention mask (which tokens are not padding) as a second argument."""
         return isinstance(self.tokens, WordTokens)
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings by which `load` makes the network again."""
+        """Return the settings from which `load` builds the network again."""
         return {
             "name": self.info.name,
             "languages": list(self.info.languages),
@@ -81,22 +81,22 @@ class TextNetwork:
         }
 
     def write(self, directory: Path) -> None:
-        """Write the weights and the tokeniser into `directory`, which exists."""
+        """Write the weights and the tokeniser into an existing `directory`."""
         self.tokens.save(directory)
         write_weights(self.module.state_dict(), directory / _WEIGHTS)
 
     @classmethod
     def load(cls, directory: Path, stored: NetworkDescription) -> TextNetwork:
-        """Read what `write` wrote, with the settings of its description."""
+        """Read the network that `write` has written into `directory`. `stored` is the directory's description."""
         settings = stored.settings
         info = TextInfo(settings["name"], tuple(settings["languages"]))
         tokens = load_tokens(directory, **settings["tokens"])
         return cls(info, tokens, lambda: _load_module(directory / _WEIGHTS, settings["module"]))
 
     def save_for_transformers(self, directory: Path) -> bool:
-        """Write the network as transformers reads it, for fine-tuning.
+        """Write the network in the form that transformers reads, so that it can be fine-tuned.
 
-        Return whether transformers has networks of this kind.
+        Return False, and write nothing, if transformers has no network of this kind.
         """
         from multimodal_algo.networks.texts.quantised import expand_structure
         from multimodal_algo.networks.texts.transformer import TextTransformer

@@ -1,4 +1,4 @@
-"""Layers whose weights have 4 bits, in blocks of 32 with a scale of each block."""
+"""Layers whose weights have 4 bits. Every block of 32 weights has a common factor, its scale."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ _BLOCK_BYTES = 2 + BLOCK // 2
 
 
 def unpack_blocks(raw: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return packed weights, uint8 (rows, blocks, 16), and scales, float16 (rows, blocks), of the bytes of a file."""
+    """Split the bytes of a file into packed weights, uint8 (rows, blocks, 16), and scales, float16 (rows, blocks)."""
     blocks = raw.reshape(rows, -1, _BLOCK_BYTES)
     return np.ascontiguousarray(blocks[..., 2:]), np.ascontiguousarray(blocks[..., :2]).view(np.float16)[..., 0]
 
 
 def expand(packed: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
-    """Return weights, float32 (…, 32 * blocks), of packed ones, uint8 (…, blocks, 16), and scales (…, blocks).
+    """Return the weights, float32 (…, 32 * blocks), that packed weights, uint8 (…, blocks, 16), and scales stand for.
 
-    The low bits of the bytes are the first half of a block. Arithmetic replaces shifts, which ONNX has later.
+    The low bits of the bytes are the first half of a block. Arithmetic is used instead of shifts, because only newer
+    versions of ONNX have shifts.
     """
     values = packed.float()
     high = torch.floor(values / 16)
@@ -32,7 +33,7 @@ def expand(packed: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
 
 
 class QuantisedEmbedding(nn.Module):
-    """A table of vectors that expands the rows that are looked up."""
+    """A table of token vectors with 4 bits per number. Only rows that are looked up are expanded to float32."""
 
     packed: torch.Tensor
     scales: torch.Tensor
@@ -43,12 +44,12 @@ class QuantisedEmbedding(nn.Module):
         self.register_buffer("scales", torch.zeros((rows, width // BLOCK), dtype=torch.float16))
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """Return the rows, float32 (…, width), of IDs, int64 (…)."""
+        """Return the vectors of tokens, float32 (…, width). `ids` are the tokens' IDs, int64 (…)."""
         return expand(self.packed[ids], self.scales[ids])
 
 
 class QuantisedLinear(nn.Module):
-    """A linear layer that expands its weights once."""
+    """A linear layer whose weights have 4 bits. They are expanded to float32 once, at the first call."""
 
     packed: torch.Tensor
     scales: torch.Tensor
@@ -70,12 +71,15 @@ class QuantisedLinear(nn.Module):
         return self._weight
 
     def forward(self, entries: torch.Tensor) -> torch.Tensor:
-        """Return what ``torch.nn.Linear`` returns."""
+        """Compute the layer, with the result of ``torch.nn.Linear``."""
         return functional.linear(entries, self.weight, self.bias)
 
 
 def quantise_structure(network: Any) -> Any:
-    """Replace the table of tokens and the layers of a ``BertModel`` by quantised ones, and return the network."""
+    """Replace the token table and the linear layers of a ``BertModel`` by layers with 4 bits. Return the network.
+
+    The new layers have no weights until a state dict is loaded.
+    """
     table = network.embeddings.word_embeddings
     network.embeddings.word_embeddings = QuantisedEmbedding(table.num_embeddings, table.embedding_dim)
     for module in list(network.encoder.modules()):
@@ -86,7 +90,7 @@ def quantise_structure(network: Any) -> Any:
 
 
 def expand_structure(network: Any) -> Any:
-    """Replace quantised layers by those of torch, and return the network."""
+    """Replace the layers with 4 bits by torch's own layers with the same weights. Return the network."""
     for module in list(network.modules()):
         for name, layer in list(module.named_children()):
             if isinstance(layer, QuantisedEmbedding):

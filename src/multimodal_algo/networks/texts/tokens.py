@@ -1,4 +1,4 @@
-"""Tokens: texts as the arrays that a text network takes. Nothing here imports torch."""
+"""Tokenisers: turn texts into the arrays that a text network takes. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ _PADDING = -1
 
 
 class Tokens(ABC):
-    """A tokeniser with its settings. Each text becomes one row of the arrays."""
+    """A tokeniser with its settings. It turns each text into one row of token IDs."""
 
     kind: str
 
     @abstractmethod
     def __call__(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        """Return the arrays of one or more texts by the names of the network's inputs, int64 (texts, tokens)."""
+        """Return the token arrays of texts, int64 (texts, tokens), by name of the network's input."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Return the settings, for `load_tokens`."""
+        """Return the settings from which `load_tokens` makes the tokeniser again."""
 
     @abstractmethod
     def save(self, directory: Path) -> None:
-        """Write the vocabulary into `directory`, which exists, for `load_tokens`."""
+        """Write the vocabulary into an existing `directory`, from which `load_tokens` reads it."""
 
 
 class PieceTokens(Tokens):
-    """Tokens of a SentencePiece model. The only input is ``tokens``, which ends with -1 where a text is shorter.
+    """A SentencePiece tokeniser. The network's only input is ``tokens``. Shorter texts end with -1.
 
     Parameters
     ----------
     model
         Content of the file of the SentencePiece model.
     max_tokens
-        Largest number of tokens of a text, with those of its begin and its end.
+        Largest number of tokens of a text, including those that mark its beginning and end.
     """
 
     kind = "sentencepiece"
@@ -58,7 +58,7 @@ class PieceTokens(Tokens):
         self._processor = SentencePieceProcessor(model_proto=model)
 
     def __call__(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        """See `Tokens`."""
+        """Return the token arrays of texts, see `Tokens.__call__`."""
         most = self._max_tokens
         begin, end = self._processor.bos_id(), self._processor.eos_id()
         pieces = self._processor.encode([text[: most * _CHARACTERS_PER_TOKEN] for text in texts], num_threads=1)
@@ -69,34 +69,34 @@ class PieceTokens(Tokens):
         return {"tokens": tokens}
 
     def settings(self) -> dict[str, Any]:
-        """See `Tokens`."""
+        """Return the settings of the tokeniser, see `Tokens.settings`."""
         return {"max_tokens": self._max_tokens}
 
     def save(self, directory: Path) -> None:
-        """See `Tokens`."""
+        """Write the SentencePiece model into `directory`, see `Tokens.save`."""
         (directory / self._FILE).write_bytes(self._model)
 
     @classmethod
     def load(cls, directory: Path, settings: Mapping[str, Any]) -> PieceTokens:
-        """Read what `save` wrote."""
+        """Read the tokeniser that `save` has written into `directory`."""
         return cls((directory / cls._FILE).read_bytes(), **settings)
 
 
 class WordTokens(Tokens):
-    """Tokens of the library ``tokenizers``. The inputs are ``input_ids`` and ``attention_mask``.
+    """A tokeniser of the library ``tokenizers``. The network's inputs are ``input_ids`` and ``attention_mask``.
 
     Parameters
     ----------
     tokenizer
-        The tokeniser. Its settings for truncation and padding are replaced.
+        The library's tokeniser. Its settings for truncation and padding are replaced.
     max_tokens
-        Largest number of tokens of a text, with those of its begin and its end.
+        Largest number of tokens of a text, including those that mark its beginning and end.
     padding
-        Token of the padding.
+        Token for padding.
     prefix
         Characters before each text, for example ``"query: "``.
     config
-        Content of ``tokenizer_config.json``, by which transformers makes its own tokeniser.
+        Content of ``tokenizer_config.json``, from which transformers makes the same tokeniser.
     """
 
     kind = "tokenizers"
@@ -115,7 +115,7 @@ class WordTokens(Tokens):
         tokenizer.enable_padding(pad_id=tokenizer.token_to_id(padding) or 0, pad_token=padding)
 
     def __call__(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        """See `Tokens`."""
+        """Return the token arrays of texts, see `Tokens.__call__`."""
         most = self._max_tokens * _CHARACTERS_PER_TOKEN
         rows = self._tokenizer.encode_batch_fast([self._prefix + text[:most] for text in texts])
         return {
@@ -124,11 +124,11 @@ class WordTokens(Tokens):
         }
 
     def settings(self) -> dict[str, Any]:
-        """See `Tokens`."""
+        """Return the settings of the tokeniser, see `Tokens.settings`."""
         return {"max_tokens": self._max_tokens, "padding": self._padding, "prefix": self._prefix}
 
     def save(self, directory: Path) -> None:
-        """See `Tokens`."""
+        """Write the vocabulary into `directory`, see `Tokens.save`."""
         from tokenizers import Tokenizer
 
         plain = Tokenizer.from_str(self._tokenizer.to_str())
@@ -140,7 +140,7 @@ class WordTokens(Tokens):
 
     @classmethod
     def load(cls, directory: Path, settings: Mapping[str, Any]) -> WordTokens:
-        """Read what `save` wrote."""
+        """Read the tokeniser that `save` has written into `directory`."""
         from tokenizers import Tokenizer
 
         config = json.loads((directory / cls._CONFIG).read_text(encoding="utf-8"))
@@ -148,7 +148,7 @@ class WordTokens(Tokens):
 
 
 def load_tokens(directory: Path, kind: str, settings: Mapping[str, Any]) -> Tokens:
-    """Read the tokeniser that `Tokens.save` wrote into `directory`.
+    """Read the tokeniser that `Tokens.save` has written into `directory`.
 
     Parameters
     ----------

