@@ -32,7 +32,7 @@ _MATCHED = ("autogluon.tabular", "torch", "scikit-learn")
 
 
 class BranchEntry(BaseModel):
-    """The entry of a branch in an artifact's description: its directory `name`, its kind `branch`, its columns."""
+    """The entry of a branch (partial model) in an artifact's description: its directory, its kind and its columns."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -31,7 +31,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """The training rows, as all branches get them.
+    """The training rows, as all branches (partial models) get them.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class TrainingRows:
 
 
 class BranchModel(ABC):
-    """The model of one branch.
+    """The model of one branch (partial model).
 
     It reads the columns of one modality, one image column, or columns of several modalities.
 

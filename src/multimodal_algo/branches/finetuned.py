@@ -15,7 +15,7 @@ from multimodal_algo.predictors.inputs import Column, Inputs, objects
 
 
 class _FineTunedModel(BranchModel):
-    """A branch that gives its predictor the cells themselves instead of vectors. Images are JPEGs."""
+    """A branch (partial model) that gives its predictor the cells themselves instead of vectors. Images are JPEGs."""
 
     @property
     def predictor_class(self) -> type[BranchPredictor]:
@@ -41,11 +41,11 @@ def _cell(images: list[bytes]) -> bytes | list[bytes] | None:
 
 
 class FineTunedTextModel(_FineTunedModel, TextModel):
-    """The branch of all text columns with a fine-tuned sentence network."""
+    """The branch (partial model) of all text columns with a fine-tuned sentence network."""
 
 
 class FineTunedImageModel(_FineTunedModel, ImageModel):
-    """The branch of one image column with a fine-tuned image network.
+    """The branch (partial model) of one image column with a fine-tuned image network.
 
     If a cell has several images, the network sees the first one, or as many as the setting
     ``model.timm_image.max_image_num_per_column`` says.
@@ -53,7 +53,7 @@ class FineTunedImageModel(_FineTunedModel, ImageModel):
 
 
 class EarlyFusionModel(_FineTunedModel, JointModel):
-    """The branch of all columns with one network that is fine-tuned end to end.
+    """The branch (partial model) of all columns with one network that is fine-tuned end to end.
 
     It votes on rows that lack no modality.
     """

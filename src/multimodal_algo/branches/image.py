@@ -8,7 +8,10 @@ from multimodal_algo.predictors.inputs import VECTOR, Inputs
 
 
 class ImageModel(BranchModel):
-    """The branch of one image column. It reads the vectors that ingest (the reading of rows) has made of the images."""
+    """The branch (partial model) of one image column.
+
+    It reads the vectors that ingest (the reading of rows) has made of the images.
+    """
 
     def inputs(self, features: Features) -> Inputs:
         """Return the column of image vectors, see `BranchModel.inputs`."""

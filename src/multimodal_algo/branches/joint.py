@@ -17,7 +17,7 @@ from multimodal_algo.predictors.inputs import Column, Inputs
 
 
 class JointModel(BranchModel):
-    """The branch of columns of several modalities.
+    """The branch (partial model) of columns of several modalities.
 
     It votes on a row if at least two modalities have enough filled cells.
 

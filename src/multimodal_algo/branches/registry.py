@@ -28,7 +28,7 @@ Columns = Callable[[FeatureSchema], tuple[str, ...]]
 
 @dataclass(frozen=True)
 class BranchSpec:
-    """The declaration of one branch.
+    """The declaration of one branch (partial model).
 
     Parameters
     ----------
@@ -55,7 +55,12 @@ class BranchSpec:
 
     @property
     def is_fine_tuned(self) -> bool:
-        """Whether the branch fine-tunes networks. Its model settings are then AutoMM's dotted hyperparameters."""
+        """Whether the branch (partial model) fine-tunes networks.
+
+        Its model settings are then AutoMM's dotted hyperparameters.
+
+        #none branches/registry.py is_fine_tuned
+        """
         return bool(self.networks)
 
     @property

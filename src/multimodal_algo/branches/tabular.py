@@ -13,7 +13,10 @@ UNKNOWN = "unknown"
 
 
 class NumModel(BranchModel):
-    """The branch of all columns of numbers. A missing number counts as 0. The guide asks for 0 and not for the mean."""
+    """The branch (partial model) of all columns of numbers. A missing number counts as 0.
+
+    The guide asks for 0 and not for the mean.
+    """
 
     def inputs(self, features: Features) -> Inputs:
         """Return the columns of numbers, float64 (rows,), with 0 for missing ones."""
@@ -22,7 +25,7 @@ class NumModel(BranchModel):
 
 
 class CatModel(BranchModel):
-    """The branch of all columns of categories. A missing category counts as the value ``unknown``."""
+    """The branch (partial model) of all columns of categories. A missing category counts as the value ``unknown``."""
 
     def inputs(self, features: Features) -> Inputs:
         """Return each column of categories twice: as categories, and as text.

@@ -8,7 +8,7 @@ from multimodal_algo.predictors.inputs import VECTOR, Inputs
 
 
 class TextModel(BranchModel):
-    """The branch of all text columns. A missing text is ``""``.
+    """The branch (partial model) of all text columns. A missing text is ``""``.
 
     Ingest (the reading of rows) has made vectors of the texts.
     """
@@ -24,7 +24,7 @@ class TextModel(BranchModel):
 
 
 class TextVectorsModel(TextModel):
-    """The branch of all text columns that reads only their vectors, and not their words.
+    """The branch (partial model) of all text columns that reads only their vectors, and not their words.
 
     If there are few rows, a model that reads words learns these rows by heart. The fusion weighs this branch against
     it.

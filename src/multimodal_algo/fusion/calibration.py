@@ -48,9 +48,9 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _moments(logits: np.ndarray, inverse: float) -> tuple[float, float]:
-    """Return mean and variance of a row's scores, averaged over rows.
+    """Return the mean and the variance of a row's scores, weighted by their softmax, averaged over all rows.
 
-    Weights are the softmax at temperature 1 / `inverse`.
+    The softmax has the temperature 1 / `inverse`.
     """
     weights = np.exp(logits * np.asarray(inverse, dtype=logits.dtype))
     totals = weights.sum(axis=1)

@@ -28,7 +28,9 @@ Tensors = Mapping[str, np.ndarray]
 
 
 class Combiner(ABC):
-    """Combines the votes of several branches, (rows, branches, n), into one prediction per row. No vote may be missing.
+    """Combines the votes of several branches (partial models), (rows, branches, n), into one prediction per row.
+
+    No vote may be missing.
 
     For a classification, a vote is n probabilities, float32. For a regression, n is 1 and a vote is a number, float64.
     """
@@ -49,7 +51,7 @@ class Combiner(ABC):
 
     @abstractmethod
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return everything that was fitted, as named arrays for `from_tensors`."""
+        """Return everything that the combiner has learned, as named arrays for `from_tensors`."""
 
     @classmethod
     @abstractmethod
@@ -58,7 +60,7 @@ class Combiner(ABC):
 
 
 class BestBranch(Combiner):
-    """The combiner that takes the vote of one branch: the one with the least log-loss, or squared error."""
+    """The combiner that takes the votes of a single branch (partial model), the one with the least loss."""
 
     name = "best branch"
 
@@ -67,7 +69,7 @@ class BestBranch(Combiner):
 
     @classmethod
     def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
-        """Find the best branch, see `Combiner.fit`."""
+        """Find the best branch (partial model), see `Combiner.fit`."""
         if labels.dtype.kind == "f":
             losses = ((vectors[:, :, 0] - labels[:, None]) ** 2).mean(axis=0)
         else:
@@ -160,7 +162,9 @@ class Average(Combiner):
 
 
 class Pool(Combiner):
-    """The combiner that adds up the logarithms of the votes, with a weight for each branch and a bias for each class.
+    """The combiner that adds up the logarithms of the votes.
+
+    Each branch (partial model) has a weight, each class a bias.
 
     It is known as the logarithmic opinion pool. No weight is below 0. If a branch learns only noise, its out-of-fold
     votes are slightly worse than chance, because its training rows lack exactly the rows of the fold. A negative weight

@@ -39,7 +39,7 @@ _MOST_STACKER_WEIGHTS = 250_000
 
 @dataclass(frozen=True)
 class Choice:
-    """The result of a comparison of combiners on held-out rows.
+    """The result of a comparison of combiners (ways to combine votes) on held-out rows.
 
     Parameters
     ----------
@@ -62,7 +62,9 @@ def fit_fusion(
     budget: Budget,
     held_out: HeldOut | None = None,
 ) -> tuple[Fusion, np.ndarray, Choice]:
-    """Choose the combiner, or the mean of several, that is best on held-out rows. Fit it to all rows.
+    """Choose the combiner (way to combine votes), or mean of several, that is best on held-out rows.
+
+    Fit it to all rows.
 
     Parameters
     ----------
@@ -96,7 +98,7 @@ def fit_fusion(
 def _single_threads() -> Iterator[int]:
     """Let each operation use one thread inside the block, because its arrays are small.
 
-    Yield the number of cores, on which that many operations can run at the same time.
+    Yield the number of cores, which is the number of operations that can run at the same time.
     """
     cores = torch.get_num_threads()
     with one_thread(), threadpool_limits(1, user_api="blas"):
@@ -181,9 +183,9 @@ class _Fit:
         )
 
     def _stacker_gains(self) -> bool:
-        """Return whether it is worth fitting a `Stacker` everywhere.
+        """Return whether a `Stacker` may be better than the pool (weighted product of votes).
 
-        If that takes long, a stacker is first fitted to the rows of one split, and compared with the pool there.
+        If its fit takes long, a stacker is first fitted to the rows of one split, and compared with the pool there.
         """
         votes, split = self.rows.votes, self._splits[0]
         if votes.branches * votes.outputs**2 > _MOST_STACKER_WEIGHTS:

@@ -14,7 +14,7 @@ _LARGE_GROUP = 10
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Rows that no branch was fitted to, with the votes on them.
+    """Rows that no branch (partial model) was fitted to, with the votes on them.
 
     Parameters
     ----------
@@ -119,7 +119,10 @@ def _balanced_groups(strata: np.ndarray, group: np.ndarray, count: int, seed: in
 
 
 def _strata(targets: np.ndarray) -> np.ndarray:
-    """Return class indices as they are, or for numbers the tenth of the sorted rows that each is in, int (rows,)."""
+    """Return class indices as they are.
+
+    For numbers, return in which tenth of the sorted numbers each is, int (rows,).
+    """
     if targets.dtype.kind != "f":
         return targets
     ranks = np.argsort(np.argsort(targets, kind="stable"), kind="stable")

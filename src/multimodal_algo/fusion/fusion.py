@@ -27,9 +27,10 @@ COMBINERS: Mapping[str, type[Combiner]] = {
 
 
 class Fusion:
-    """A fitted fusion: combiners for each pattern (the set of branches that vote on a row), and the calibration.
+    """A fitted fusion, which combines the votes of all branches (partial models) into the answer.
 
-    `fit.fit_fusion` chooses and fits it.
+    It has combiners for each pattern (the set of branches that vote on a row), and the calibration. `fit.fit_fusion`
+    chooses and fits them.
 
     Parameters
     ----------
@@ -71,7 +72,10 @@ class Fusion:
         return predictions if self.finish is None else self.finish(predictions)
 
     def _combination_for(self, row_pattern: Pattern) -> Pattern | None:
-        """Return the known pattern whose combiners rows with `row_pattern` use. Return None if no pattern suits."""
+        """Return the known pattern (set of branches) whose combiners rows with `row_pattern` use.
+
+        None if no pattern suits.
+        """
         if row_pattern in self._combinations:
             return row_pattern
         inside = [pattern for pattern in self._combinations.keys() - self._partial if set(pattern) <= set(row_pattern)]

@@ -20,9 +20,9 @@ _COSTLY, _FREQUENT = 2e8, 0.1
 
 
 class KnownRows:
-    """Rows that combiners may be fitted to, with the combiners that have been fitted to them.
+    """The rows that a fit may see, and the combiners (ways to combine votes) that are fitted to them.
 
-    Combiners are fitted for each pattern, which is the set of branches that vote on a row.
+    Combiners are fitted for each pattern, which is the set of branches (partial models) that vote on a row.
 
     Parameters
     ----------
@@ -50,7 +50,8 @@ class KnownRows:
     def fitted(self, patterns: Iterable[Pattern], combiners: Sequence[type[Combiner]]) -> dict[Pattern, list[Combiner]]:
         """Return fitted combiners for each pattern (set of voting branches) that has enough rows.
 
-        If a pattern has too few rows, a smaller pattern is fitted for them too: without branches that lack a modality.
+        If a pattern has too few rows, combiners are also fitted for a part of it: without branches that lack a
+        modality.
         """
         fitted: dict[Pattern, list[Combiner]] = {}
         patterns = list(patterns)
@@ -64,11 +65,10 @@ class KnownRows:
         return fitted
 
     def fit(self, combiner: type[Combiner], pattern: Pattern) -> Combiner:
-        """Return a combiner that is fitted for a pattern (set of voting branches).
+        """Return a combiner (way to combine votes) that is fitted for a pattern (set of voting branches).
 
-        Repeated calls return the same combiner.
-
-        A pool takes the place of a network that is not better, and of a stacker that takes too long.
+        Repeated calls return the same combiner. A pool takes the place of a network that is not better, and of a
+        stacker that takes too long.
         """
         if combiner is Network:
             # A network that has learned nothing is equal to its pool.
@@ -89,13 +89,13 @@ class KnownRows:
         return combiner.fit(self._rows.votes.probabilities(positions, pattern), labels[positions])
 
     def pool(self, pattern: Pattern) -> Pool:
-        """Return the pool (weighted product of votes) that is fitted for a pattern."""
+        """Return the pool (weighted product of votes) that is fitted for a pattern (set of branches that vote)."""
         pool = self.fit(Pool, pattern)
         assert isinstance(pool, Pool)
         return pool
 
     def is_costly(self, pattern: Pattern) -> bool:
-        """Return whether the fit of a stacker for this pattern takes seconds."""
+        """Return whether the fit of a stacker for this pattern (set of branches that vote) takes seconds."""
         return len(self.positions) * len(pattern) * self._rows.votes.outputs**2 > _COSTLY
 
     def _is_frequent(self, pattern: Pattern) -> bool:
@@ -107,7 +107,7 @@ class KnownRows:
 
 
 def suiting(pattern: Pattern, votes: Votes, columns: Sequence[Sequence[str]]) -> np.ndarray:
-    """Return the positions of the rows that show how much the votes of a pattern are worth, int (n,).
+    """Return positions of rows on which the votes of a pattern (set of branches) can be weighed, int (n,).
 
     On these rows at least the branches of the pattern vote. If one of these branches votes although a modality is
     missing, only rows with exactly this pattern count.
@@ -141,6 +141,6 @@ def _without_partial_votes(partial: Iterable[Pattern], columns: Sequence[Sequenc
 
 
 def _without_widest(pattern: Pattern, columns: Sequence[Sequence[str]]) -> Pattern:
-    """Return the pattern without the branch that reads the most columns."""
+    """Return the pattern (set of branches) without the branch that reads the most columns."""
     widest = max(pattern, key=lambda branch: len(columns[branch]))
     return tuple(branch for branch in pattern if branch != widest)

@@ -24,9 +24,10 @@ def layer_sizes(branches: int, n_classes: int) -> list[tuple[int, int]]:
 
 
 def first_layers(branches: int, n_classes: int, *, seed: int) -> nn.Sequential:
-    """Return the untrained layers of the fusion network. The last layer is 0, so the untrained network equals its pool.
+    """Return the untrained layers of the fusion network. The last one is 0, so that the network begins as its pool.
 
-    Training puts dropout after each hidden layer.
+    A pool is a weighted product of votes, to whose result the network adds its own. Training puts dropout after each
+    hidden layer.
     """
     import torch  # serving does without it
     from torch import nn

@@ -47,7 +47,10 @@ class Examples:
 
     @classmethod
     def of(cls, votes: Votes, patterns: Sequence[Pattern]) -> Examples:
-        """Return votes as examples. `patterns` are the sets of voting branches that the networks know."""
+        """Return votes as examples.
+
+        `patterns` are the sets of branches (partial models) for which the networks are trained.
+        """
         matches = (votes.speaking[:, None] == masks_of(patterns, votes.branches)).all(axis=2)
         numbers = np.where(matches.any(axis=1), matches.argmax(axis=1), -1)
         return cls(torch.from_numpy(scaled_logs(votes.array[:, :, :-1])), torch.from_numpy(numbers))
@@ -132,7 +135,8 @@ class Lockstep:
     def log_probabilities(self, member: int, inputs: torch.Tensor, patterns: torch.Tensor) -> np.ndarray:
         """Return the logarithms of one network's predictions, float32 (rows, n).
 
-        `inputs` are scaled votes, (rows, branches, n). `patterns` are the numbers of the rows' patterns, (rows,).
+        `inputs` are scaled votes, (rows, branches, n). `patterns` has for each row the number of its set of voting
+        branches.
         """
         only = slice(member, member + 1)
         inputs, pooled = self._pools(only, inputs[None], patterns[None])
@@ -154,7 +158,7 @@ class Lockstep:
         return [average.clone() for average in self._averages]
 
     def use(self, weights: list[torch.Tensor]) -> None:
-        """Use earlier averaged weights, from the method `weights`, for predictions.
+        """Make predictions with the averaged weights that `weights` returned.
 
         Training still continues from its last step.
         """
@@ -163,7 +167,7 @@ class Lockstep:
     def layers_for(self, member: int, pattern: Pattern) -> dict[str, np.ndarray]:
         """Return the layers of one network by name, as `Network` takes them.
 
-        Inputs are reduced to the branches of one pattern.
+        Only inputs of the pattern's branches are kept.
         """
         branches, classes = self._examples.inputs.shape[1:]
         weights = [average[member] for average in self._averages]
@@ -176,7 +180,7 @@ class Lockstep:
 
 
 class _Pools:
-    """The pools of all networks and patterns, stored as arrays so that one operation applies them all."""
+    """The pools (weighted products of votes) of all networks as arrays, so that one operation applies them all."""
 
     def __init__(self, members: Sequence[Member], patterns: Sequence[Pattern], branches: int) -> None:
         self._masks = torch.from_numpy(masks_of(patterns, branches).astype(np.float32))
@@ -193,7 +197,7 @@ class _Pools:
     def __call__(
         self, members: slice, inputs: torch.Tensor, patterns: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return inputs that are 0 for branches outside each row's pattern, and the logits of the rows' pools."""
+        """Return the inputs, with 0 for votes that the row's pattern leaves out, and the logits that the pools give."""
         inputs = inputs * self._masks[patterns][..., None]
         weights, biases = self._weights[members], self._biases[members]
         own = torch.arange(len(weights))[:, None]
@@ -220,7 +224,7 @@ class _Order:
         self._generators = [np.random.default_rng(seed) for _ in members]
 
     def steps(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Yield the rows of each step of an epoch, int64 (members, n), with their patterns and shares of the loss."""
+        """Yield for each step of an epoch its rows, int64 (members, n), their patterns, and their loss shares."""
         drawn = [self._draw(*each) for each in zip(self._rows, self._wider, self._slots, self._generators, strict=True)]
         rows, patterns = (torch.from_numpy(np.stack(each, axis=1)) for each in zip(*drawn, strict=True))
         yield from zip(rows, patterns, torch.from_numpy(self._shares.swapaxes(0, 1)), strict=True)
@@ -228,9 +232,9 @@ class _Order:
     def _draw(
         self, rows: np.ndarray, wider: np.ndarray, slots: np.ndarray, generator: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows of an epoch for one network, and the pattern of each, both int64 (steps, n).
+        """Return the rows of an epoch for one network, and the set of voting branches of each, both int64 (steps, n).
 
-        Some rows are repeated with a smaller pattern, for which some of their votes are left out.
+        Some rows are repeated with some of their votes left out.
         """
         again = generator.choice(wider, int(_REPEATED * len(wider)), replace=False)
         whole = self._patterns[again]
@@ -259,7 +263,7 @@ def _slots(size: int, steps: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _subsets(patterns: Sequence[Pattern], repeated: Sequence[Pattern]) -> list[np.ndarray]:
-    """Return for each pattern the numbers of the `repeated` patterns that are part of it, each int64 (n,)."""
+    """Return for each pattern (set of branches) the numbers of the `repeated` patterns inside it, each int64 (n,)."""
     return [
         np.array([n for n, other in enumerate(patterns) if other in repeated and set(other) < set(own)], dtype=np.int64)
         for own in patterns

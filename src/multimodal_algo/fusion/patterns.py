@@ -19,7 +19,7 @@ def patterns_of(votes: Votes) -> list[Pattern]:
 
 
 def masks_of(patterns: Sequence[Pattern], branches: int) -> np.ndarray:
-    """Return which branches vote in each pattern, bool (patterns, branches)."""
+    """Return which branches (partial models) vote in each pattern, bool (patterns, branches)."""
     masks = np.zeros((len(patterns), branches), dtype=bool)
     for mask, pattern in zip(masks, patterns, strict=True):
         mask[list(pattern)] = True
@@ -27,17 +27,17 @@ def masks_of(patterns: Sequence[Pattern], branches: int) -> np.ndarray:
 
 
 def rows_of(pattern: Pattern, votes: Votes) -> np.ndarray:
-    """Return the positions of the rows on which exactly the branches of `pattern` vote, int (n,)."""
+    """Return the positions of the rows on which exactly the branches (partial models) of `pattern` vote, int (n,)."""
     return np.flatnonzero((votes.speaking == masks_of([pattern], votes.branches)).all(axis=1))
 
 
 def rows_with(pattern: Pattern, votes: Votes) -> np.ndarray:
-    """Return the positions of the rows on which at least the branches of `pattern` vote, int (n,)."""
+    """Return the positions of the rows on which at least the branches (partial models) of `pattern` vote, int (n,)."""
     return np.flatnonzero(votes.speaking[:, pattern].all(axis=1))
 
 
 def partial_patterns(patterns: Iterable[Pattern], columns: Sequence[Sequence[str]]) -> set[Pattern]:
-    """Return the patterns in which a branch of several modalities votes although one of its modalities is missing.
+    """Return the patterns in which a branch (partial model) votes although one of its several modalities is missing.
 
     Such a vote is worth less than the branch's other votes, so it is weighted separately. The missing modality shows in
     another branch that reads only some of the same columns and does not vote.
@@ -62,7 +62,8 @@ def partial_patterns(patterns: Iterable[Pattern], columns: Sequence[Sequence[str
 def without_each(columns: Sequence[Sequence[str]]) -> Iterable[Pattern]:
     """Yield the patterns that are left when the columns of one branch are empty, and the pattern of each single branch.
 
-    A pattern is the set of branches that vote on a row. New rows may have these patterns even if no training row does.
+    A pattern is the set of branches (partial models) that vote on a row. New rows may have these patterns even if no
+    training row does.
 
     Parameters
     ----------

@@ -97,7 +97,9 @@ class NetworkSearch:
     settings: FusionSettings
 
     def run(self, budget: Budget) -> bool:
-        """Train the networks. Store them in the known rows for those patterns for which they are better than the pools.
+        """Train the networks.
+
+        Use them for each pattern (set of voting branches) for which they are better than the pools.
 
         Returns
         -------
@@ -112,9 +114,9 @@ class NetworkSearch:
         return True
 
     def fit_pools(self, known: KnownRows) -> None:
-        """Fit the pools that the networks of these rows start from.
+        """Fit the pools (weighted products of votes) from which the networks of these rows start.
 
-        `run` fits them too, if this was not called before.
+        `run` does so if needed.
         """
         for pattern in self._patterns:
             known.pool(pattern)
@@ -136,7 +138,7 @@ class NetworkSearch:
 
     @cached_property
     def members(self) -> list[KnownRows]:
-        """The rows that each network is fitted to, one entry per network."""
+        """The training rows of each network: one entry for each split, and one for all rows."""
         return list(dict.fromkeys([*(split.known for split in self.splits), self.final]))
 
     @cached_property
@@ -170,7 +172,7 @@ class NetworkSearch:
 
     @cached_property
     def _answered(self) -> np.ndarray:
-        """Positions of the held-out rows with a pattern that the networks know, int (n,), one split after the other."""
+        """Positions of the held-out rows whose set of voting branches the networks know, int (n,), split by split."""
         return np.concatenate([self._known(split.asked) for split in self.splits])
 
     def _known(self, rows: np.ndarray) -> np.ndarray:

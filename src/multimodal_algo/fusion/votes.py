@@ -19,7 +19,9 @@ Rows = np.ndarray | slice
 
 @dataclass(frozen=True)
 class Votes:
-    """The votes of all branches on some rows.
+    """The votes of all branches (partial models) on some rows.
+
+    A vote is a prediction, or says that the branch has none.
 
     Parameters
     ----------
@@ -32,7 +34,7 @@ class Votes:
 
     @classmethod
     def stack(cls, vectors: Sequence[np.ndarray]) -> Votes:
-        """Return votes from one array per branch, each (rows, n + 1)."""
+        """Return the votes of all branches from one array per branch, each (rows, n + 1)."""
         return cls(np.stack(vectors, axis=1))
 
     def __len__(self) -> int:
@@ -40,7 +42,7 @@ class Votes:
 
     @property
     def branches(self) -> int:
-        """Number of branches."""
+        """Number of branches (partial models)."""
         return int(self.array.shape[1])
 
     @property
@@ -50,11 +52,11 @@ class Votes:
 
     @cached_property
     def speaking(self) -> np.ndarray:
-        """Whether each branch has a vote on each row, bool (rows, branches)."""
+        """Whether each branch (partial model) has a vote on each row, bool (rows, branches)."""
         return np.asarray(self.array[:, :, -1] < 0.5)
 
     def silence(self, rows: Rows, branches: Sequence[int]) -> Votes:
-        """Return a copy in which `branches` have no vote on `rows`."""
+        """Return a copy in which the branches with these numbers have no vote on `rows`."""
         no_vote = np.zeros(self.array.shape[2], dtype=self.array.dtype)
         no_vote[-1] = 1.0
         array = self.array.copy()
@@ -63,7 +65,10 @@ class Votes:
         return Votes(array)
 
     def alone(self, branch: int, prior: np.ndarray) -> np.ndarray:
-        """Return the predictions of one branch, (rows, n). Rows on which it has no vote get the `prior`, (n,)."""
+        """Return the predictions of one branch (partial model), (rows, n).
+
+        If it has no vote on a row, use `prior`, (n,).
+        """
         return np.asarray(self.array[:, branch, :-1] + self.array[:, branch, -1:] * prior)
 
     def take(self, rows: Rows) -> Votes:
@@ -89,5 +94,5 @@ class Votes:
 
 
 def votes_of(models: Iterable[BranchModel], features: Features, *, min_completeness: float) -> Votes:
-    """Return the votes of all `models`, in their order, on the rows of `features`."""
+    """Return the votes of all branch models on the rows of `features`, in the order of `models`."""
     return Votes.stack([model.predict(features, min_completeness=min_completeness) for model in models])

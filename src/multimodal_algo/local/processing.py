@@ -117,7 +117,9 @@ class Processor:
         self.has_slice_end = self._input_filter.has_slice_end or self._output_filter.has_slice_end
 
     def request(self, payload: Payload, name: str) -> bytes:
-        """Return the request body for a payload: its records after the InputFilter. `name` is the file, for messages.
+        """Return the body of one request: the records of a payload, after the InputFilter.
+
+        `name` is the file, for messages.
 
         Raises
         ------
@@ -134,7 +136,7 @@ class Processor:
         return b"".join(filtered)
 
     def result(self, payload: Payload, answer: bytes, name: str) -> bytes:
-        """Return the output for a payload: its answers, joined with the records and filtered if the job asks for it.
+        """Return the output for one request: its answers, joined with the records and filtered if the job asks for it.
 
         Raises
         ------

@@ -192,7 +192,7 @@ def _report_end(progress: Progress, output: Location) -> None:
 
 @dataclass(frozen=True)
 class _Job:
-    """A running transform job: it sends the payloads of all files and writes the answers."""
+    """A running transform job: it sends the records of all files to the server and writes the answers."""
 
     server: LocalServer
     settings: TransformSettings
@@ -239,7 +239,10 @@ class _Job:
                 self.progress.at(self.progress.count + payload.records, self.progress.done + len(payload.body))
 
     def _results(self, cut: Iterator[Payload], name: str) -> Iterator[tuple[Payload, bytes]]:
-        """Yield each payload with its result, in order. Up to `limits.concurrent` requests run at the same time."""
+        """Yield each payload (request body) with its result, in order.
+
+        Up to `limits.concurrent` requests run at the same time.
+        """
         with ThreadPoolExecutor(self.limits.concurrent) as pool:
             waiting: deque[Future[tuple[Payload, bytes]]] = deque()
             for payload in cut:

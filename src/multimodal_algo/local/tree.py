@@ -21,7 +21,7 @@ _GROUP = "homogeneousCluster"
 
 
 class InputMode(StrEnum):
-    """How the data of a channel arrives: as files, as files that are streamed, or through a FIFO."""
+    """How the data of a channel (input) arrives: as files, as files that are streamed, or through a FIFO."""
 
     FILE = "File"
     FAST_FILE = "FastFile"
@@ -81,7 +81,7 @@ def build_training_tree(
 
 @contextmanager
 def filled_pipes(base: Path, channels: Mapping[str, ChannelData]) -> Iterator[None]:
-    """As long as the context is open, write the files of each channel in Pipe mode into the channel's FIFO."""
+    """As long as the context is open, write the files of each channel (input) in Pipe mode into its FIFO."""
     with ExitStack() as stack:
         for name, channel in channels.items():
             if channel.mode is InputMode.PIPE:

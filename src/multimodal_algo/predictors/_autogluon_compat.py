@@ -51,9 +51,9 @@ def tabular_predictor() -> Any:
 
 
 def refuse_full_disk(predictor: Any, directory: Path) -> None:
-    """Raise the disk error that AutoGluon met during a fit, for example a full disk.
+    """If AutoGluon could not save a model because of the disk, for example a full one, raise the disk's error.
 
-    AutoGluon only skips the model that it could not save, and goes on with the other models.
+    AutoGluon itself only skips such a model, and goes on with the other ones.
 
     Raises
     ------
@@ -102,8 +102,7 @@ class MeanOfModels:
     def categories(self) -> dict[str, list[str]]:
         """The values of each category, in the order of the numbers that AutoGluon gave to these values.
 
-        AutoGluon's feature generators do not show their maps from values to numbers. Only the two generators that
-        `_feature_generator` uses are looked at.
+        AutoGluon's feature generators have no public way to these numbers.
         """
         from autogluon.features.generators import CategoryFeatureGenerator
 
@@ -182,9 +181,9 @@ def _model_of(bag: Any) -> Any:
 class FoldFit:
     """The fits of one bag: one model per fold, fitted to the rows of the other folds.
 
-    AutoGluon has prepared these fits for its sequential strategy, which would run them one after the other here. With
-    the methods of this class, the caller runs them on any host, and AutoGluon gets the same results. AutoGluon's own
-    strategy for Ray is not used, because it brings models back through S3 or a shared file system.
+    AutoGluon prepares these fits, and would run them here, one after the other. With the methods of this class, the
+    caller runs them on any host, and AutoGluon gets the same results. AutoGluon's own way to do so is not used, because
+    it brings models back through S3 or a shared file system.
 
     Parameters
     ----------
@@ -217,7 +216,7 @@ class FoldFit:
 
     @property
     def share_of_limit(self) -> float:
-        """Share of the time for one fold that the fit of its model may use."""
+        """Share of a fold's time limit that AutoGluon lets the fit of the model use."""
         return float(self.strategy.time_limit_fold_ratio)
 
     def fit(self, fold: int, started: float, limit_s: float | None) -> tuple[Any, np.ndarray]:

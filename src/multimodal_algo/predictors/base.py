@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How one branch is fitted: everything that a fit takes next to the rows.
+    """How the models of one branch (partial model) are fitted: everything that a fit needs except the rows.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class FitSettings:
 
 
 class BranchPredictor(ABC):
-    """Fits the models of one branch and predicts new rows.
+    """Fits the models of one branch (partial model) and predicts new rows.
 
     A predictor lives through four calls::
 
@@ -159,14 +159,14 @@ class TargetScale:
 
 
 def prior_of(targets: np.ndarray, task: Task) -> np.ndarray:
-    """Return the share of each class in the targets, float32 (n,), or the mean of the numbers, float64 (1,)."""
+    """Return the answer without any input (prior): the share of each class, float32 (n,), or the mean, float64 (1,)."""
     if task.is_regression:
         return np.array([TargetScale.of(targets, task).mean])
     return (np.bincount(targets, minlength=task.outputs) / len(targets)).astype(np.float32)
 
 
 def state_of(prior: np.ndarray, scale: TargetScale | None) -> dict[str, Any]:
-    """Return the prior and the scale of a predictor as a dictionary for a JSON file. `read_state` reads it."""
+    """Return the prior (answer without any input) and the scale of a predictor as a dictionary for a JSON file."""
     return {
         "prior": prior.tolist(),
         "is_regression": scale is not None,
@@ -175,7 +175,7 @@ def state_of(prior: np.ndarray, scale: TargetScale | None) -> dict[str, Any]:
 
 
 def read_state(state: Mapping[str, Any]) -> tuple[np.ndarray, TargetScale | None]:
-    """Return the prior and the scale from a dictionary of `state_of`.
+    """Return the prior (answer without any input) and the scale from a dictionary that `state_of` made.
 
     If a regression has no scale there, its models were fitted to the numbers themselves.
     """

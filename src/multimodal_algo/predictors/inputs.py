@@ -56,7 +56,7 @@ Column = np.ndarray | CategoryCells | VectorColumn
 
 @dataclass(frozen=True)
 class Inputs:
-    """Input columns of a branch, all with the same number of rows.
+    """Input columns of a branch (partial model), all with the same number of rows.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ class LinearSearch:
 
     @property
     def first(self) -> LinearSetting:
-        """The setting that is used if there are no held-out rows."""
+        """The setting that is tried first. It is used as it is if there are no held-out rows."""
         return LinearSetting(self.strengths[0], self.plain_weights[0])
 
     def run(

@@ -30,9 +30,9 @@ _STATE = "frequencies.json"
 
 
 class AutoGluonPredictor(BranchPredictor):
-    """The predictor of a branch whose models AutoGluon fitted.
+    """The predictor of a branch (partial model) whose models AutoGluon fitted.
 
-    If nothing could be learned there are no models, and every row gets the prior.
+    If nothing could be learned there are no models, and every row gets the prior (class shares, or the mean).
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class AutoGluonPredictor(BranchPredictor):
     def fit(
         cls, inputs: pd.DataFrame, targets: np.ndarray, folds: np.ndarray, settings: FitSettings
     ) -> tuple[AutoGluonPredictor, np.ndarray]:
-        """Fit AutoGluon's models to the inputs of a branch, see `BranchPredictor.fit`.
+        """Fit AutoGluon's models to the inputs of a branch (partial model), see `BranchPredictor.fit`.
 
         AutoGluon chooses or combines the models by their predictions for held-out rows. It then fits the chosen models
         to all rows that memory allows. If the time does not suffice, a cheaper model is fitted. AutoGluon's tabular
@@ -109,7 +109,7 @@ class AutoGluonPredictor(BranchPredictor):
         return ordered
 
     def save(self, directory: Path) -> None:
-        """Write the models and the prior into `directory`, see `BranchPredictor.save`."""
+        """Write the models and the prior (class shares, or the mean) into `directory`, see `BranchPredictor.save`."""
         directory.mkdir(parents=True, exist_ok=True)
         state = json.dumps(state_of(self._prior, self._scale))
         (directory / _STATE).write_text(state + "\n", encoding="utf-8")

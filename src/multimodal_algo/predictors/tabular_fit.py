@@ -67,7 +67,7 @@ class FittedModels:
 def fit_models(
     inputs: pd.DataFrame, targets: np.ndarray, folds: np.ndarray, settings: FitSettings
 ) -> FittedModels | None:
-    """Fit the models of the recipe. If time or memory do not suffice, fit a cheaper model or fewer rows.
+    """Fit the models that the settings name. If time or memory do not suffice, fit a cheaper model or fewer rows.
 
     See `AutoGluonPredictor.fit` for the parameters. Return None if nothing can be learned.
     """
@@ -79,9 +79,9 @@ def fit_models(
 
 
 def _fitted(fitting: _TabularFit, rows: np.ndarray) -> FittedModels | None:
-    """Fit the models of the recipe to `rows`.
+    """Fit the models that the settings name to `rows`.
 
-    If the time does not suffice, fit the cheapest model to some of these rows.
+    If the time is too short, fit the cheapest model to some of them.
     """
     settings = fitting.settings
     limit_s = max(_LEAST_LIMIT_S, settings.budget.remaining_s * _COUNTED_SHARE)

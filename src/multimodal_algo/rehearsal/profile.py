@@ -54,7 +54,7 @@ class Profile:
 
     @property
     def declared_channels(self) -> dict[str, Mapping[str, Any]]:
-        """The channels that the request declares, by name."""
+        """The input channels that the request declares, by name."""
         return {entry["Name"]: entry for entry in self.request["TrainingSpecification"]["TrainingChannels"]}
 
     @cached_property
@@ -69,7 +69,7 @@ class Profile:
         return self._fetch(self.transform["TransformInput"])
 
     def training_channels(self) -> dict[str, ChannelData]:
-        """Return the data of each channel of the training job."""
+        """Return the data of each input channel of the training job."""
         mode = self.training["TrainingInputMode"]
         return {
             entry["ChannelName"]: ChannelData(
@@ -79,7 +79,7 @@ class Profile:
         }
 
     def channel(self, name: str, mode: InputMode, content_type: str) -> ChannelData:
-        """Return data for a declared channel: the rows of the training job, its images, or the artifact that it made.
+        """Return data for a declared input channel: the rows of the training job, its images, or its artifact.
 
         If the job can have image files, the cells of the rows name these files. Otherwise the cells hold base64.
 

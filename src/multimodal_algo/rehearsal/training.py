@@ -70,7 +70,7 @@ class TrainingChecks:
                 seen.append(self._refusal_of_garbage(name, channels))
 
     def _check_mode(self, mode: InputMode, title: str, content_type: str, defaults: Mapping[str, str]) -> None:
-        """Run a training job with every channel that declares this input mode (File or Pipe)."""
+        """Run a training job with every input channel that declares this input mode (File or Pipe)."""
         declared_channels = self._profile.declared_channels
         names = [name for name, entry in declared_channels.items() if mode in entry["SupportedInputModes"]]
         if not names:
@@ -81,7 +81,7 @@ class TrainingChecks:
             self._train(f"by-{mode}", channels, {**defaults, **self._profile.hyperparameters})
 
     def _refusal_of_garbage(self, name: str, channels: Mapping[str, ChannelData]) -> str:
-        """Put a meaningless file into one of the channels, and return the reason with which the training job fails.
+        """Put a meaningless file into one input channel, and return the reason with which the training job fails.
 
         This shows that the job reads the channel.
 

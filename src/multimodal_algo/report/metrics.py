@@ -113,7 +113,7 @@ def measure(
     seconds: Mapping[str, float],
     fit_s: float,
 ) -> Metrics:
-    """Return the scores of held-out predictions: of the fusion, of each branch, and without each modality.
+    """Return the scores of held-out predictions: of the fusion, of each branch (partial model), without each modality.
 
     Parameters
     ----------

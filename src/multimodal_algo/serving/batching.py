@@ -90,7 +90,7 @@ class Batcher(Generic[Row, Prepared, Answer]):
 
     @property
     def busy_s(self) -> float:
-        """Seconds since the older of the present batches began, one in each step. 0 if there is no batch."""
+        """Seconds for which the slower of the two steps has been at its present batch. 0 if both steps are idle."""
         now = time.monotonic()
         return max((now - began for began in list(self._began.values())), default=0.0)
 

@@ -139,7 +139,10 @@ class LoadedModel:
         return sum(images_in(cells[position]) for position in self._image_positions) * self._image_bytes
 
     def start(self, rows: Sequence[Sequence[Any]]) -> list[PendingRow]:
-        """Start to parse rows of raw cells in other threads. Cells are in the order of ``schema.inference_columns``."""
+        """Start to parse rows of raw cells in other threads.
+
+        The cells are in the order of ``schema.inference_columns``.
+        """
         return [self._parser.start(row) for row in rows]
 
     def encode(self, rows: Sequence[Mapping[str, Any]]) -> Features:
@@ -153,7 +156,7 @@ class LoadedModel:
     def answer(self, features: Features, *, with_weights: bool = False) -> list[RowAnswer]:
         """Return the prediction for each row.
 
-        With `with_weights`, it also says how much each modality moved the prediction.
+        With `with_weights`, each also has the share that each modality had in it.
         """
         votes = self.votes(features)
         answers = self.fuse(votes)
@@ -172,11 +175,11 @@ class LoadedModel:
         return self.encode([row.cells for row in parsed if row.problem is None]), [row.problem for row in parsed]
 
     def votes(self, features: Features) -> Votes:
-        """Return the votes of all branches, in the order of ``config.branches``."""
+        """Return the votes of all branches (partial models), in the order of ``config.branches``."""
         return votes_of(self._models, features, min_completeness=self.config.min_completeness)
 
     def timed_votes(self, features: Features) -> tuple[Votes, list[float]]:
-        """Return the votes of all branches, and how many seconds each branch took."""
+        """Return the votes of all branches (partial models), and how many seconds each branch took."""
         times, votes = [time.perf_counter()], []
         for model in self._models:
             votes.append(model.predict(features, min_completeness=self.config.min_completeness))
@@ -185,7 +188,7 @@ class LoadedModel:
 
     @property
     def prior(self) -> np.ndarray:
-        """The prediction for a row on which no branch has a vote, (n,)."""
+        """The prediction for a row on which no branch (partial model) has a vote, (n,)."""
         return self._fusion.prior
 
     def fuse(self, votes: Votes) -> np.ndarray:
@@ -195,9 +198,9 @@ class LoadedModel:
     def _weights(self, votes: Votes, answers: np.ndarray) -> np.ndarray:
         """Return how much each modality moved the answers, as shares, float64 (rows, modalities).
 
-        Each answer is compared with the answer without the branches that read this modality. The measure is half the
-        sum of the absolute differences. The shares of a row add up to 1. They are all 0 if no modality moved the
-        answer.
+        Each answer is compared with the answer without the branches (partial models) that read this modality. The
+        measure is half the sum of the absolute differences. The shares of a row add up to 1. They are all 0 if no
+        modality moved the answer.
         """
         moved = np.zeros((len(votes), len(self.modalities)))
         for number, modality in enumerate(self.modalities):

@@ -39,7 +39,9 @@ _TOLERANCE = 0.01
 
 
 class Backbones:
-    """The pretrained networks that turn the job's texts and images into vectors. All channels share them.
+    """The pretrained networks that turn the job's texts and images into vectors.
+
+    Training and validation rows share them.
 
     Parameters
     ----------
@@ -76,7 +78,7 @@ class Backbones:
         self._text_start = MINILM
 
     def suit_languages(self, train: Path) -> None:
-        """Choose text networks that know the languages in the channel at `train`, if ``text_backbone`` is ``auto``."""
+        """Choose text networks that know the languages of the data at `train`, if ``text_backbone`` is ``auto``."""
         hyperparameters = self.hyperparameters
         languages = languages_in(train, TableFormat.of(hyperparameters))
         (self._text_start,) = suited_networks([MINILM], languages)
@@ -131,7 +133,7 @@ class Backbones:
         return frozenset().union(*languages) if all(languages) else None
 
     def _networks(self) -> dict[Path, Backbone]:
-        """Return the loaded networks, each by the directory that it gets in an artifact."""
+        """Return the loaded networks. The key of each network is its directory inside an artifact."""
         networks: dict[Path, Backbone] = {} if self._image is None else {IMAGE_BACKBONE: self._image}
         return networks | {TEXT_BACKBONE / str(number): network for number, network in enumerate(self._texts)}
 
@@ -223,9 +225,9 @@ class Backbones:
         network.use_torch()
 
     def fine_tuned(self, recipe: Recipe) -> Recipe:
-        """Return the recipe with the settings that make fine-tuning start from the job's networks.
+        """Return the recipe (models of each branch) with settings that make fine-tuning start from the job's networks.
 
-        A branch is left out if AutoMM cannot fine-tune its network.
+        A branch (partial model) is left out if AutoMM cannot fine-tune its network.
         """
         models = {}
         for branch, settings in recipe.models.items():
@@ -311,7 +313,7 @@ def _image_network(hyperparameters: HyperParameters) -> str:
 
 
 def _text_networks(hyperparameters: HyperParameters) -> tuple[str, ...]:
-    """Return the names of the text networks of the job's recipe."""
+    """Return the names of the text networks that the hyperparameter ``quality`` stands for."""
     return RECIPES[hyperparameters.quality].text_networks
 
 

@@ -48,7 +48,7 @@ _RESTART = "Use an empty checkpoint location, or set on_checkpoint_mismatch=rest
 
 
 class Checkpoints:
-    """The finished parts of a job (rows, branches, fusion) in the platform's checkpoint directory.
+    """The finished parts of a job (rows, partial models, fusion) in the checkpoint directory.
 
     It is a `CheckpointStore`.
 
@@ -217,7 +217,7 @@ class Checkpoints:
         return ScopedCheckpoints(self, name, used_s)
 
     def spent_s(self, name: str) -> float:
-        """Return the seconds that the part `name` took, or the longest part in this folder."""
+        """Return how many seconds the part `name` took. If `name` is a folder of parts, return the longest time."""
         paths = (self._directory / name).rglob(_WHOLE)
         return max([0.0, *(_number(path, "seconds") for path in paths)])
 

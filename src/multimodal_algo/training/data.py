@@ -87,9 +87,9 @@ class TrainingData:
     def of(
         cls, dataset: Dataset, target: Target, validation: ValidationRows | None, *, count: int, seed: int
     ) -> TrainingData:
-        """Return the rows with their folds: `count` of them, with similar shares of each class.
+        """Return the data of a job, with its training rows dealt to `count` folds. Duplicate rows are in the same fold.
 
-        Duplicates share a fold.
+        Each fold has about the same share of each class.
         """
         groups = find_groups(dataset, target.values)
         distinct = len(np.unique(groups.groups))

@@ -29,15 +29,12 @@ _SHARE = 0.5
 
 
 class Teaching(ABC):
-    """The source that branches and fusion learn from in addition to the labels: a teacher, or nothing."""
+    """The source of learning in addition to the labels: a teacher model, or nothing."""
 
     @property
     @abstractmethod
     def model(self) -> PreviousModel | None:
-        """The teacher, whose fine-tuned networks teach the same branches of the new model.
-
-        None if there is no teacher.
-        """
+        """The teacher model. Its fine-tuned networks teach those of the new model. None if there is no teacher."""
 
     @abstractmethod
     def soft_labels(self, channels: ChannelPaths, data: TrainingData, context: JobContext) -> np.ndarray | None:
@@ -66,7 +63,7 @@ class NoTeacher(Teaching):
 
 
 class Teacher(Teaching):
-    """A teacher: the artifact in the model channel.
+    """The larger model from which the job learns. It is the artifact in the input ``model``.
 
     Parameters
     ----------
@@ -79,7 +76,7 @@ class Teacher(Teaching):
 
     @classmethod
     def open(cls, channels: ChannelPaths, context: JobContext) -> Teacher:
-        """Open the teacher's artifact in the model channel.
+        """Open the teacher, which is the artifact in the input ``model``.
 
         Raises
         ------
@@ -97,7 +94,7 @@ class Teacher(Teaching):
 
     @property
     def model(self) -> PreviousModel | None:
-        """The teacher, whose fine-tuned networks teach the same branches of the new model."""
+        """The teacher model. Its fine-tuned networks teach those of the new model."""
         return self.artifact
 
     def check(self, schema: FeatureSchema, target: Target) -> None:

@@ -108,9 +108,9 @@ def _linking_cells(dataset: Dataset, targets: np.ndarray) -> Iterator[tuple[str,
 
 
 def _content(keys: np.ndarray) -> np.ndarray:
-    """Return the keys with 0 for values that very many rows share.
+    """Return a column's keys (hashes of its cells), with 0 for values that very many rows share.
 
-    Return only 0 if the column has few different values.
+    Such values are phrases or placeholders. Return only 0 if the column has few different values.
     """
     filled = keys[keys != _NOTHING]
     values, counts = np.unique(filled, return_counts=True)

@@ -40,24 +40,24 @@ _CHECKPOINT = ".checkpoint_name"
 
 @dataclass(frozen=True)
 class FittedBranches:
-    """The fitted models of all branches, with their out-of-fold votes on the training rows."""
+    """The fitted models of all branches (partial models), with their out-of-fold votes on the training rows."""
 
     models: list[tuple[Branch, BranchModel]]
     votes: Votes
 
     @property
     def branches(self) -> dict[str, tuple[str, ...]]:
-        """The columns that each branch reads, by its name and in the order of the votes."""
+        """The columns that each branch (partial model) reads, by its name and in the order of the votes."""
         return {model.name: model.columns for _, model in self.models}
 
     def predict(self, features: Features, min_completeness: float) -> Votes:
-        """Return the votes of all branches on new rows."""
+        """Return the votes of all branches (partial models) on new rows."""
         return votes_of((model for _, model in self.models), features, min_completeness=min_completeness)
 
 
 @dataclass(frozen=True)
 class BranchFit:
-    """A branch that is still to be fitted.
+    """A branch (partial model) that is still to be fitted.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class BranchFit:
 
 @dataclass(frozen=True)
 class Fitting:
-    """Fits the models of all branches of a job.
+    """Fits the models of all branches (partial models) of a job.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class Fitting:
 
     @classmethod
     def of(cls, context: JobContext, recipe: Recipe) -> Fitting:
-        """Return an object that fits the branches of `recipe` in a job."""
+        """Return an object that fits the branches (partial models) of `recipe` in a job."""
         return cls(
             context.hyperparameters,
             recipe,
@@ -120,7 +120,7 @@ class Fitting:
     def fit(
         self, dataset: Dataset, target: Target, folds: np.ndarray, teacher: PreviousModel | None
     ) -> tuple[FittedBranches, Budget]:
-        """Fit each branch of the recipe for which the data has columns.
+        """Fit each branch (partial model) of the recipe for which the data has columns.
 
         Parameters
         ----------
@@ -157,7 +157,7 @@ class Fitting:
     def fit_branches(
         self, fits: Sequence[BranchFit], rows: TrainingRows, budget: Budget, teacher: PreviousModel | None = None
     ) -> dict[int, np.ndarray]:
-        """Fit several branches as work items, and save each branch as soon as it is finished.
+        """Fit several branches (partial models) on the hosts of the job, and save each one as soon as it is finished.
 
         Parameters
         ----------
@@ -200,7 +200,7 @@ class Fitting:
         return self.hyperparameters.budget_s - budget.remaining_s
 
     def parts_of(self, model: BranchModel) -> list[str]:
-        """Return the names of a branch's checkpoints: the branch itself, and the finished parts of its fit.
+        """Return the names of a branch's checkpoints: the fitted branch (partial model), and finished parts of its fit.
 
         The state of a running fit does not count. A fit that continues from it counts its own time.
         """
@@ -208,7 +208,7 @@ class Fitting:
         return [f"models/{model.name}", *(f"{fitting}/{part}" for part in self.checkpoints.names(fitting))]
 
     def _restored(self, model: BranchModel) -> np.ndarray | None:
-        """Load a branch that a previous start has finished, and return its out-of-fold votes.
+        """Load a branch (partial model) that a previous start has finished, and return its out-of-fold votes.
 
         Return None if it is not finished.
         """
@@ -222,7 +222,10 @@ class Fitting:
         return np.asarray(np.load(part / _VOTES))
 
     def save(self, result: WorkResult, model: BranchModel, used_s: float) -> np.ndarray:
-        """Save a fitted branch in the checkpoints, load its model from there, and return its out-of-fold votes."""
+        """Save a fitted branch (partial model) in the checkpoints, and load its model from there.
+
+        Return out-of-fold votes.
+        """
         votes, seconds = result.value
 
         def write(directory: Path) -> None:
@@ -237,7 +240,7 @@ class Fitting:
 
 
 class _Run:
-    """The fits of several branches, run by the executor."""
+    """The fits of several branches (partial models), run by the executor."""
 
     def __init__(
         self,
@@ -259,7 +262,7 @@ class _Run:
         self._plan = BranchPlan.of(self._specs, self._executor.resources, max(map(self._nodes, fits)))
 
     def results(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield the number and the out-of-fold votes of each branch as soon as it is finished and saved."""
+        """Yield number and out-of-fold votes of each branch (partial model) as soon as it is fitted and saved."""
         for result in self._executor.run(self._items(), self._fitting.scratch / "branches"):
             self._finished.add(result.number)
             fit, scope = self._fits[result.number], self._scopes.get(result.number)
@@ -309,7 +312,7 @@ class _Run:
         )
 
     def _model_settings(self, fit: BranchFit) -> ModelSettings:
-        """Return the recipe's settings for a branch. Directories in them are sent to all hosts."""
+        """Return the settings of a branch's models, from the recipe. Directories in them are sent to all hosts."""
         return {
             key: SentDirectory.send(Path(value), self._executor)
             if key.endswith(_CHECKPOINT) and Path(str(value)).is_dir()

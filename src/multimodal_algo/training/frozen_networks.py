@@ -16,7 +16,7 @@ from multimodal_algo.training.backbones import Backbones
 
 
 def encoders_for(backbones: Backbones, executor: Executor) -> EncodersOf:
-    """Return the function with which work items load the encoders (networks that make vectors).
+    """Return the function with which hosts load the encoders (networks that make vectors) when they read rows.
 
     In this process it returns the networks of `backbones`. Other processes load networks of their own with it.
     """
@@ -46,7 +46,7 @@ class FrozenNetworks:
 
     @classmethod
     def send(cls, backbones: Backbones, executor: Executor) -> FrozenNetworks:
-        """Send the networks of `backbones` to the hosts of the executor, so that work items can load them."""
+        """Send the networks of `backbones` to all hosts of the executor, so that they can load them there."""
         frozen = tuple(
             (modality.value, SentDirectory.send(path, executor)) for modality, path in backbones.frozen.items()
         )

@@ -86,7 +86,7 @@ class Fused:
 
 
 def held_out_votes(data: TrainingData, fitted: FittedBranches, start: Start, min_completeness: float) -> HeldOut | None:
-    """Return the votes on the rows of the validation channel. Return None if there is no such channel."""
+    """Return the branches' votes on the rows of the validation channel. Return None if there is no such channel."""
     validation = data.validation
     if validation is None:
         return None

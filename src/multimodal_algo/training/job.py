@@ -64,7 +64,7 @@ def train(
     stop: StopRequest | None = None,
     executor: Executor | None = None,
 ) -> Metrics:
-    """Train on the data of `channels`. Write the artifact, the metrics and the report.
+    """Train a model on the data of the input `channels`. Write the artifact, the metrics and the report.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def train(
 
 @dataclass(frozen=True)
 class _Trained:
-    """The new model: its branches and fusion, the metric that chose it, and the seconds of all fits."""
+    """The new model: its branches (partial models) and fusion, the metric that chose it, and the seconds of fitting."""
 
     fitted: FittedBranches
     fused: Fused
@@ -184,7 +184,7 @@ def _scratch(directories: JobDirectories) -> Iterator[Path]:
 
 
 def _with_starts(recipe: Recipe, starts: Starts) -> Recipe:
-    """Return the recipe with directories instead of names for the weights from which fine-tuning starts."""
+    """Return the recipe (models of each branch), with directories instead of names for weights to start from."""
     models = {
         branch: starts.of(settings) if is_fine_tuned(branch) else settings for branch, settings in recipe.models.items()
     }
@@ -205,7 +205,7 @@ def _recipe(hyperparameters: HyperParameters, customisation: Customisation) -> R
 
 
 def _open_model_channel(channels: ChannelPaths, context: JobContext) -> tuple[Start, Teaching]:
-    """Open the artifact in the model channel: either a model to continue from, or a teacher."""
+    """Open the artifact that the user gave in the input ``model``: a model to continue from, or a teacher."""
     if context.hyperparameters.distill_from == "model":
         return FreshStart(), Teacher.open(channels, context)
     if channels.model is None:
@@ -214,7 +214,7 @@ def _open_model_channel(channels: ChannelPaths, context: JobContext) -> tuple[St
 
 
 def _pretrained(channels: ChannelPaths, context: JobContext) -> Networks:
-    """Return the networks in the pretrained channel. Empty if there is no such channel."""
+    """Return the networks that the user gave in the input ``pretrained``. Empty without this input."""
     if channels.pretrained is None:
         return {}
     networks = pretrained_networks(channels.pretrained, context.scratch / "networks" / "pretrained")
@@ -263,7 +263,7 @@ def _train(
     backbones: Backbones,
     context: JobContext,
 ) -> _Trained:
-    """Fit all branches, then the fusion that combines their votes."""
+    """Fit all branches (partial models), then the fusion that combines their votes."""
     selector = selector_of(data.target, context.hyperparameters)
     soft_labels = teaching.soft_labels(channels, data, context)
     started = time.monotonic()

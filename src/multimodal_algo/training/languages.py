@@ -55,7 +55,7 @@ def suited_networks(networks: Sequence[str], languages: Set[str]) -> tuple[str, 
 
 
 def languages_in(location: Path, table: TableFormat) -> Set[str]:
-    """Return the languages of a channel's text columns. At least 20 % of the texts of one column must be in a language.
+    """Return the languages of the text columns at `location`. At least 20 % of a column's texts must be in a language.
 
     Only the first 1,000 rows are read. The result is empty for a FIFO, which can be read only once, and if no language
     can be recognised.
@@ -83,7 +83,10 @@ def languages_in(location: Path, table: TableFormat) -> Set[str]:
 
 
 def _first_rows(location: Path, table: TableFormat) -> Iterator[list[Any]]:
-    """Yield the header and the rows of the first file of a channel. Yield nothing for a FIFO."""
+    """Yield the header and the rows of the first file at `location`.
+
+    Yield nothing for a FIFO, which is read only once.
+    """
     if location.is_file():
         paths = [location]
     elif location.is_dir():

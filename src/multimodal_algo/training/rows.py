@@ -57,7 +57,7 @@ class ChannelPaths:
     pretrained: Path | None = None
 
     def digests(self, executor: Executor) -> dict[str, str]:
-        """Return a digest of each channel by its name. The digest changes if the channel's content changes on any host.
+        """Return a digest (hash) of each channel by its name. It changes if the channel's content changes on any host.
 
         Hashing files takes much less time than reading their rows. For the images channel, only names and sizes are
         hashed. A FIFO always has the same digest, since its content is known only after reading.
@@ -71,7 +71,7 @@ class ChannelPaths:
 
 @dataclass(frozen=True)
 class RowReader:
-    """Reads the rows of a job's channels.
+    """Reads the rows of a job's input channels.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class RowReader:
     known_classes: Sequence[str] = ()
 
     def read(self, channel: str, location: Path, schema: FeatureSchema | None, problem_type: str) -> Dataset:
-        """Return the rows of one channel, and save them in the checkpoints.
+        """Return the rows of one input channel, and save them in the checkpoints.
 
         Rows that a previous start of the job has saved are not read again. A FIFO is read at every start.
 
@@ -133,7 +133,7 @@ class RowReader:
         return dataset
 
     def read_once(self, channel: str, location: Path, schema: FeatureSchema | None, problem_type: str) -> Dataset:
-        """Return the rows of one channel without looking into the checkpoints. See `read` for the parameters."""
+        """Return the rows of one input channel without looking into the checkpoints. See `read` for the parameters."""
         return self._load(self._read(channel, location, schema, problem_type))
 
     def _load(self, directory: Path) -> Dataset:

@@ -22,7 +22,7 @@ from multimodal_algo.training.checkpoints import ScopedCheckpoints
 
 @dataclass(frozen=True)
 class FitBranch:
-    """The work item that fits one branch, and leaves its model in the item's directory.
+    """The work item (which any host can do) that fits one branch (partial model) and leaves its model in a directory.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ class FitBranch:
     checkpoints: ScopedCheckpoints | None = None
 
     def __call__(self, directory: Path) -> tuple[np.ndarray, float]:
-        """Fit the branch.
+        """Fit the branch. Return its out-of-fold votes, float32 (rows, n + 1), and the seconds of the fit.
 
-        Return out-of-fold votes, float32 (rows, n + 1), and the seconds over all starts of the job.
+        The seconds include those of previous starts of the job.
         """
         started = time.monotonic() - (0.0 if self.checkpoints is None else self.checkpoints.spent_s)
         with tempfile.TemporaryDirectory(prefix="multimodal-fit-") as scratch:
@@ -68,7 +68,7 @@ class FitBranch:
 
 @dataclass(frozen=True)
 class BranchPlan:
-    """How the branches of a job share hosts and time.
+    """How the branches (partial models) of a job share hosts and time.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class BranchPlan:
 
     @classmethod
     def of(cls, specs: Sequence[BranchSpec], resources: Resources, nodes: int) -> BranchPlan:
-        """Plan the fits of several branches.
+        """Plan the fits of several branches (partial models).
 
         Parameters
         ----------
@@ -103,15 +103,15 @@ class BranchPlan:
         return self.resources.gpus or self.resources.width
 
     def folds_at_once(self, specs: Sequence[BranchSpec]) -> int:
-        """Return the number of folds of one branch that the hosts fit at the same time."""
+        """Return the number of folds of one branch (partial model) that the hosts fit at the same time."""
         branches = sum(not spec.is_fine_tuned for spec in specs)
         return self.resources.width // max(1, branches)
 
     def seconds(self, specs: Sequence[BranchSpec], available_s: float) -> list[float]:
         """Return the seconds for each fit, so that all fits are finished in time.
 
-        Fine-tuned branches need GPUs and other branches do not, so both may run at the same time. Without GPUs, all
-        branches share the same cores.
+        Fine-tuned branches (partial models) need GPUs and other branches do not, so both may run at the same time.
+        Without GPUs, all branches share the same cores.
 
         Parameters
         ----------

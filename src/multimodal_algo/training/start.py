@@ -47,7 +47,7 @@ class Outcome:
 
 
 class Start(ABC):
-    """How a job starts: from nothing (`FreshStart`), or from the artifact in the model channel (`ContinuedModel`).
+    """How a job starts: from nothing (`FreshStart`), or from the model of a previous job (`ContinuedModel`).
 
     `job.train` calls the methods in the order in which they are declared here.
     """
@@ -91,11 +91,13 @@ class Start(ABC):
 
     @abstractmethod
     def adopt(self, fitted: FittedBranches, data: TrainingData, min_completeness: float) -> FittedBranches:
-        """Return the fitted branches, together with the branches of the previous model if there is one."""
+        """Return the fitted branches (partial models), together with those of the previous model if there is one."""
 
     @abstractmethod
     def without_known_rows(self, votes: Votes, branches: Iterable[str], keys: np.ndarray) -> Votes:
-        """Return the votes without those of the previous model's branches on rows that it was trained on.
+        """Return the votes without those of the previous model on rows that it was trained on.
+
+        There it would look too good.
 
         Parameters
         ----------
@@ -185,7 +187,7 @@ class FreshStart(Start):
         new_model(model_dir, outcome.metrics)
 
     def known_keys(self, keys: np.ndarray) -> np.ndarray:
-        """Return the keys of the training rows as they are. See `Start.known_keys`."""
+        """Return the keys (hashes) of the training rows as they are. See `Start.known_keys`."""
         return keys
 
     def known_categories(self, dataset: Dataset) -> KnownCategories:

@@ -31,7 +31,7 @@ _STRATEGY = "ddp_find_unused_parameters_true"
 def admit_pickles() -> None:
     """Let AutoMM load only admitted pickles. Unchanged, it loads any pickle.
 
-    All of AutoMM's modules that load pickles are changed, because a file of the saved predictor chooses among them.
+    A saved predictor says which of AutoMM's modules loads it, so all modules that load pickles are changed.
     """
     from autogluon.multimodal.learners import base, ensemble, few_shot_svm, matching
 
@@ -50,7 +50,10 @@ def config_of(learner: Any) -> Any:
 
 
 def network_of(learner: Any) -> Any:
-    """Return the torch module of a learner. AutoMM's public ``dump_model`` writes only some kinds of networks."""
+    """Return the torch module of a learner.
+
+    AutoMM's public ``dump_model`` is not enough: it writes only some kinds of networks.
+    """
     return learner._model
 
 
@@ -289,7 +292,7 @@ class Training:
     def leave_process_group(self) -> None:
         """Let AutoMM finish after the process group has ended.
 
-        Otherwise it would ask the group for its rank once more.
+        Otherwise it would ask the group for the process's number.
         """
         self.trainer.strategy.cluster_environment = None
 
@@ -311,7 +314,7 @@ def replace_training(learner: Any, train: Callable[[Training], None]) -> None:
 
 
 def use_process_group(learner: Any, device: Any, *, is_first: bool) -> None:
-    """Let the next training of a learner run in torch's existing process group, one process per rank.
+    """Let the next training of a learner run in torch's process group, in which several processes train one network.
 
     Parameters
     ----------
@@ -339,7 +342,7 @@ def use_process_group(learner: Any, device: Any, *, is_first: bool) -> None:
 
 @contextmanager
 def rank_restored() -> Iterator[None]:
-    """Restore the rank that Lightning stores for this process after the block.
+    """After the block, restore the rank (number) that Lightning stores for this process.
 
     Otherwise later fits of this process would neither log nor write.
     """

@@ -24,14 +24,14 @@ from multimodal_algo.predictors.finetune._automm_compat import (
 
 
 class NotFirstRank(Exception):
-    """Error that ends the fit on all ranks but the first. Only the first rank has the fitted predictor."""
+    """Error that ends a fit in all processes but the first one. Only the first process has the fitted predictor."""
 
 
 class Group:
-    """The torch process group of one fit, as a context.
+    """The processes that fit one network together, as a context in which they are connected.
 
-    Inside the context all ranks are connected. If one rank leaves early, the ranks that wait for it get an error, at
-    once with gloo and after a time with NCCL.
+    Each process has a rank (number). If one process leaves early, those that wait for it get an error, at once with the
+    connection gloo and after a time with NCCL.
 
     Parameters
     ----------
@@ -62,24 +62,24 @@ class Group:
         self.leave()
 
     def leave(self) -> None:
-        """Leave the process group."""
+        """Leave the group of processes."""
         self._stack.close()
 
     def least(self, number: int) -> int:
-        """Return the smallest of the numbers with which the ranks call this method."""
+        """Return the smallest of the numbers with which the processes of the group call this method."""
         least = torch.tensor(number, device=self._device)
         distributed.all_reduce(least, distributed.ReduceOp.MIN)
         return int(least)
 
     def watch(self, learner: Any, *, seed: int) -> None:
-        """Let AutoMM's `learner`, which is not fitted yet, learn only from this rank's share of the rows.
+        """Let AutoMM's `learner`, which is not fitted yet, learn only from this process's share of the rows.
 
-        Every rank passes all rows, and AutoMM's settings for several hosts. The group is left after the training.
+        Every process passes all rows, and AutoMM's settings for several hosts. The group is left after the training.
 
         Raises
         ------
         NotFirstRank
-            Raised later by the fit itself, on all ranks but the first.
+            Raised later by the fit itself, in all processes but the first one.
         """
         use_process_group(learner, self._device, is_first=self.rank.is_first)
         replace_training(learner, partial(self._train, seed=seed))
@@ -94,7 +94,7 @@ class Group:
 
 
 def _share(loader: Any, *, rank: Rank, seed: int) -> Any:
-    """Return a copy of AutoMM's `loader` that loads only the rows of one rank."""
+    """Return a copy of AutoMM's `loader` that loads only the rows of one process. `rank` has its number."""
     return DataLoader(
         loader.dataset,
         batch_size=loader.batch_size,

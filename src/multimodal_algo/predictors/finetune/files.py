@@ -83,7 +83,7 @@ def _write_checkpoint(weights: Path, path: Path) -> None:
 
 
 def write_networks(predictor: Any, directory: Path) -> None:
-    """Write a predictor's networks for texts and images as backbones. See `FineTunedPredictor.save_networks`."""
+    """Write a predictor's networks for texts and images, for other jobs. See `FineTunedPredictor.save_networks`."""
     learner = learner_of(predictor)
     merge_adaptations(learner)
     for network in networks_in(network_of(learner)):

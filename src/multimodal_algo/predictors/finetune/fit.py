@@ -180,7 +180,10 @@ class PartFit:
         return {**types, LABEL: "numerical" if self.settings.task.is_regression else "categorical"}
 
     def _directory(self, rank: Rank | None) -> Path:
-        """Return the directory for AutoMM's files. It differs by rank, because several ranks may share a disk."""
+        """Return the directory for AutoMM's files.
+
+        Each process of a fit has its own, because several may share a disk.
+        """
         name = str(self.part) if rank is None or rank.is_first else f"{self.part}.rank{rank.rank}"
         return self.settings.scratch / name
 
@@ -200,7 +203,7 @@ class PartFit:
         return training.reset_index(drop=True), tuning.reset_index(drop=True)
 
     def _read_teacher(self, labels: np.ndarray) -> Any:
-        """Return the teacher, or None. A teacher with other classes or columns than this fit is not used."""
+        """Return the predictor that teaches this fit, or None. It is not used if it has other classes or columns."""
         if self.teacher is None:
             return None
         teacher = read_predictor(self.teacher)
@@ -218,7 +221,7 @@ class PartFit:
 
 
 def _rows_that_fit(inputs: pd.DataFrame, rows: np.ndarray, seed: int, group: Group | None) -> np.ndarray:
-    """Return a sample of `rows` that fits into the memory of every rank.
+    """Return a sample of `rows` that fits into the memory of each process.
 
     AutoMM holds all rows in memory, several times.
     """

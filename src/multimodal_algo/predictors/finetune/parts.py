@@ -38,7 +38,7 @@ _COUNTED_SHARE = 0.75
 
 @dataclass(frozen=True)
 class PartRows:
-    """The training rows of a branch, shared by all parts.
+    """The training rows of a branch (partial model), shared by all parts.
 
     Parameters
     ----------
@@ -123,7 +123,9 @@ def _item(
 
 @dataclass(frozen=True)
 class FitPart:
-    """The work item that fits one part, and leaves the predictor in the item's directory.
+    """The work item (a part of the job that any host can do) that fits one network of a fine-tuned predictor.
+
+    It leaves the fitted network in the item's directory.
 
     Parameters
     ----------
@@ -146,9 +148,9 @@ class FitPart:
     saved: SentDirectory | None = None
 
     def __call__(self, directory: Path, rank: Rank | None = None) -> np.ndarray | None:
-        """Fit the part, and return its predictions for the rows that it was fitted without, float32 (rows, n).
+        """Fit the network, and return its predictions for the rows that it was fitted without, float32 (rows, n).
 
-        Return None if nothing could be learned, or if another rank has the predictions.
+        Return None if nothing could be learned, or if another process has the predictions.
         """
         rows, name, task = self.rows.get(), self.settings.name, self.settings.task
         inside = rows.held_out(self.part)

@@ -23,7 +23,7 @@ from multimodal_algo.predictors.inputs import Table, frame_of
 
 
 class FineTunedPredictor(BranchPredictor):
-    """The predictor of a branch with fine-tuned networks. Their mean prediction is the answer.
+    """The predictor of a branch (partial model) with fine-tuned networks. Their mean prediction is the answer.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class FineTunedPredictor(BranchPredictor):
     def fit(
         cls, inputs: pd.DataFrame, targets: np.ndarray, folds: np.ndarray, settings: FitSettings
     ) -> tuple[FineTunedPredictor, np.ndarray]:
-        """Fine-tune the networks of a branch, see `BranchPredictor.fit`.
+        """Fine-tune the networks of a branch (partial model), see `BranchPredictor.fit`.
 
         With a teacher, each network also learns from the predictions of one of the teacher's networks. The teacher must
         have been fitted to the same rows and folds, so that no network sees its held-out rows through the teacher. A
@@ -84,7 +84,7 @@ class FineTunedPredictor(BranchPredictor):
         return mean if self._scale is None else self._scale.restored(mean)
 
     def save(self, directory: Path) -> None:
-        """Write the networks and the prior into `directory`, see `BranchPredictor.save`."""
+        """Write the networks and the prior (class shares, or the mean) into `directory`, see `BranchPredictor.save`."""
         directory.mkdir(parents=True, exist_ok=True)
         state = {**state_of(self._prior, self._scale), "predictors": len(self.networks)}
         (directory / STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")

@@ -151,7 +151,10 @@ class _StateSaver(Checkpoint):
         self._seed = seed
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Let the trainer find the best checkpoints in their present directory, and draw new rows from here on."""
+        """Let the trainer find the best checkpoints in their present directory. Then set a new random seed.
+
+        With the old seed, the rest of the epoch would bring the rows of its beginning again.
+        """
         move_best_checkpoints(trainer, checkpoint, _LAST)
         epoch, step = checkpoint["epoch"], checkpoint["global_step"]
         # With the seed of the start, the rest of the epoch would bring the rows of its beginning again.

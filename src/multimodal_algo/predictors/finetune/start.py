@@ -46,7 +46,7 @@ class Starts:
     scratch: Path
 
     def of(self, settings: ModelSettings) -> dict[str, Any]:
-        """Return AutoMM's settings of one branch, in which each name of weights is replaced by a directory.
+        """Return AutoMM's settings of a branch, in which directories replace the names of pretrained weights.
 
         Raises
         ------

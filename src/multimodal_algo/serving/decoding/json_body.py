@@ -166,7 +166,9 @@ class _Rows:
 
 
 def _separated(number: int, line: bytes, rows: _Rows) -> list[Record]:
-    """Return the records of a line with carriage returns. It is several objects that each end with CR, or one bad row.
+    """Return the records of a line with carriage returns.
+
+    It holds several objects that each end with CR, or one bad row.
 
     Raises
     ------

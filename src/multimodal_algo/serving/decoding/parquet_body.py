@@ -46,7 +46,10 @@ def read_parquet_body(body: bytes, schema: FeatureSchema, reading: Reading) -> D
 def _records(
     rows: Iterator[list[Any]], names: list[str], schema: FeatureSchema, most_bytes: int
 ) -> tuple[list[Record], int]:
-    """Return the records of these rows and the bytes that they take. They are counted row by row, up to the limit."""
+    """Return the records of these rows and the bytes that they take.
+
+    The bytes are counted row by row, up to the limit.
+    """
     positions = [names.index(column) if column in names else None for column in schema.inference_columns]
     id_position = names.index(ID) if ID in names and schema.has_id else None
     records: list[Record] = []

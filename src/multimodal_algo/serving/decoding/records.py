@@ -149,7 +149,7 @@ class Layout:
 
     @classmethod
     def of_lines(cls, schema: FeatureSchema, *, id_absent: bool) -> Layout:
-        """Return the layout of lines in a body without a header."""
+        """Return the order of columns (layout) of a body without a header."""
         columns = schema.inference_columns
         return cls(schema, [column for column in columns if column != ID] if id_absent else columns)
 

@@ -188,10 +188,7 @@ class Front:
             client.send_interim()
 
     def _make_room(self) -> None:
-        """If all bodies together take too much memory, refuse bodies that are still arriving.
-
-        Those that began first go first.
-        """
+        """If all bodies together take too much memory, refuse some that are still arriving: those that began first."""
         while self._held_bytes > self._limits.held_bytes:
             reading = [client for client in self._clients.values() if client.phase is Phase.READING]
             if not (holding := [client for client in reading if client.held_bytes]):

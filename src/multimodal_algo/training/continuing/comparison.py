@@ -57,7 +57,7 @@ def compare(
 ) -> Comparison | None:
     """Compare the previous and the new model on those rows of `results` that are new to the previous model.
 
-    If the previous model was trained on exactly these rows, its own stored out-of-fold scores are used instead.
+    If the previous model was trained on exactly these rows, the scores that its own job measured are used instead.
 
     Parameters
     ----------

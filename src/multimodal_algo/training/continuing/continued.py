@@ -39,7 +39,7 @@ _SHOWN_CLASSES = 5
 
 
 class ContinuedModel(Start):
-    """The start of a job that continues from the artifact in the model channel. See `Start` for the methods.
+    """The start of a job that continues from the model of a previous job. See `Start` for the methods.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class ContinuedModel(Start):
         self.previous = previous
 
     def backbones(self, context: JobContext, pretrained: Networks) -> Backbones:
-        """Return the networks of the previous model, because its branches can only read their vectors.
+        """Return the networks of the previous model, whose partial models only understand vectors of these networks.
 
         See `Start.backbones`.
         """
@@ -79,11 +79,10 @@ class ContinuedModel(Start):
         self.previous.check(schema)
 
     def number_categories(self, dataset: Dataset) -> frozenset[str]:
-        """Return the category columns whose values are numbers, with those of the previous model.
+        """Return the category columns whose values are numbers, in this job's data or in the previous job's.
 
-        See `Start.number_categories`.
-
-        The previous model's columns stay in the result, since its branches know the spelling of their values.
+        The previous job's columns are included because its models know the spelling of their values. See
+        `Start.number_categories`.
         """
         return dataset.find_number_categories() | frozenset(self.previous.config.number_categories)
 
@@ -117,7 +116,9 @@ class ContinuedModel(Start):
             )  # fmt: skip
 
     def adopt(self, fitted: FittedBranches, data: TrainingData, min_completeness: float) -> FittedBranches:
-        """Return the fitted branches together with the branches of the previous model. See `Start.adopt`.
+        """Return the fitted branches (partial models) together with the branches of the previous model.
+
+        See `Start.adopt`.
 
         The previous model has seen the labels of the rows that it was trained on, and of their duplicates. So its
         branches have no vote on these rows.
@@ -204,7 +205,7 @@ class ContinuedModel(Start):
         ship(model_dir, config, write_files)
 
     def known_keys(self, keys: np.ndarray) -> np.ndarray:
-        """Return the keys of all rows that this job and the previous ones trained on. See `Start.known_keys`."""
+        """Return the keys (hashes) of all rows that this job and previous ones trained on. See `Start.known_keys`."""
         return self.previous.known_keys(keys)
 
     def known_categories(self, dataset: Dataset) -> KnownCategories:

@@ -128,13 +128,13 @@ def find_networks(directory: Path) -> Networks:
 
 
 def _networks_below(directory: Path) -> Networks:
-    """Return the networks in `directory`, or in one of its folders, as an archive may have a folder around them."""
+    """Return the networks in `directory` or in one of its folders. Some archives have a folder around the networks."""
     folders = [directory, *sorted(path for path in directory.iterdir() if path.is_dir())]
     return next((networks for folder in folders if (networks := find_networks(folder))), {})
 
 
 def pretrained_networks(location: Path, scratch: Path) -> Networks:
-    """Return the networks in the ``pretrained`` channel, from which the job starts.
+    """Return the networks that the user gave in the input ``pretrained``, from which the job starts.
 
     Parameters
     ----------

@@ -80,7 +80,7 @@ class PreviousModel:
 
     @classmethod
     def open(cls, location: Path, scratch: Path) -> PreviousModel:
-        """Open the artifact at `location`, see `find_artifact`. Log its recipe and classes."""
+        """Open the artifact at `location`, see `find_artifact`. Log its quality and its number of classes."""
         previous = cls(*find_artifact(location, scratch))
         config = previous.config
         _LOG.info(
@@ -123,7 +123,7 @@ class PreviousModel:
 
     @cached_property
     def models(self) -> list[tuple[Branch, BranchModel]]:
-        """The previous model's branches with their models, in the order of the votes."""
+        """The previous model's branches (partial models) with their models, in the order of the votes."""
         from multimodal_algo.branches.registry import load_model
 
         config = self.config
@@ -136,11 +136,11 @@ class PreviousModel:
         ]
 
     def model(self, name: str) -> BranchModel | None:
-        """Return the model of the branch `name`. Return None if there is no such branch."""
+        """Return the model of the branch (partial model) called `name`. Return None if there is no such branch."""
         return next((model for _, model in self.models if model.name == name), None)
 
     def adopted(self, task: Task, classes: Sequence[str]) -> list[tuple[Branch, BranchModel]]:
-        """Return the previous model's branches as branches of the new model. Their new names begin with `PREFIX`.
+        """Return the previous model's branches (partial models) for the new model. Their new names begin with `PREFIX`.
 
         Parameters
         ----------
@@ -169,7 +169,7 @@ class PreviousModel:
         return Fusion.load(self.directory / FUSION)
 
     def votes(self, features: Features) -> Votes:
-        """Return the votes of the previous model's branches on the rows of `features`."""
+        """Return the votes of the previous model's branches (partial models) on the rows of `features`."""
         from multimodal_algo.fusion.votes import votes_of
 
         return votes_of((model for _, model in self.models), features, min_completeness=self.config.min_completeness)
@@ -177,7 +177,8 @@ class PreviousModel:
     def is_new(self, keys: np.ndarray) -> np.ndarray:
         """Return which rows the previous model was not trained on, bool (rows,).
 
-        A row counts as known if one of its keys is known: the whole row, an image, or a text that links duplicate rows.
+        A row is known if one of its keys is known: that of the whole row, of an image, or of a text that shows
+        duplicates.
 
         Parameters
         ----------
@@ -190,7 +191,7 @@ class PreviousModel:
         return np.asarray(~np.isin(keys, known).any(axis=1))
 
     def known_keys(self, keys: np.ndarray) -> np.ndarray:
-        """Return the keys of the previous model's training rows together with `keys`, uint32, sorted."""
+        """Return the keys (hashes) of the previous model's training rows together with `keys`, uint32, sorted."""
         return keys if self._keys is None else np.union1d(keys, self._keys)
 
     def known_categories(self, dataset: Dataset) -> KnownCategories:
