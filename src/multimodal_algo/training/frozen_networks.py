@@ -46,7 +46,7 @@ class FrozenNetworks:
 
     @classmethod
     def send(cls, backbones: Backbones, executor: Executor) -> FrozenNetworks:
-        """Send the networks of `backbones` to all hosts of the executor, so that they can load them there."""
+        """Send the networks of `backbones` to all hosts of the executor, so that any process there can load them."""
         frozen = tuple(
             (modality.value, SentDirectory.send(path, executor)) for modality, path in backbones.frozen.items()
         )
