@@ -166,6 +166,30 @@ def prepare(
     click.echo(prepare_data(data, output, training=training, model=model, images=rules).sentence)
 
 
+@main.command()
+@click.argument("data", type=FILE_OR_FOLDER)
+@click.option("--test", "share", default=0.2, show_default=True, help="Share of the rows that are test rows.")
+@click.option(
+    "--group", multiple=True, metavar="NAME", help="Column whose rows of one value are on one side. Repeatable."
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the random order.")
+@name_options
+@hyperparameter_option
+def split(data: Path, share: float, group: tuple[str, ...], seed: int, **options: Any) -> None:
+    """Split DATA into NAME_train, NAME_test and NAME_test_noheader.csv next to it.
+
+    DATA is a CSV or Parquet file, or a folder of such files. Each class has its share of test rows. Rows with one
+    content are on one side.
+    """
+    from multimodal_algo.config.hyperparameters import HyperParameters
+    from multimodal_algo.ingest.sources import TableFormat
+    from multimodal_algo.tools.split import SplitSettings, sentences_of, split_data
+
+    table = TableFormat.of(HyperParameters.parse(hyperparameters_of(options)))
+    for sentence in sentences_of(split_data(data, SplitSettings(share, table, group, seed))):
+        click.echo(sentence)
+
+
 @main.command("export-backbones")
 @click.argument("model", type=FILE_OR_FOLDER)
 @click.option("--output", type=NEW_FOLDER, required=True, help="Folder for the networks.")

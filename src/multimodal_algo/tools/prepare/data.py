@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import time
@@ -21,6 +20,7 @@ from multimodal_algo.core.progress import Progress
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.tools.prepare.images import ImageCells, ImageRules
 from multimodal_algo.tools.prepare.rows import Input, InputRow, holds_images_only, read_folder, read_tables
+from multimodal_algo.tools.written import complete_text, csv_record
 
 _T = TypeVar("_T")
 
@@ -121,7 +121,7 @@ def _write(source: Input, cells: ImageCells, output: Path, *, in_threads: bool) 
     started = time.monotonic()
     rows = image_count = emptied = 0
     first_emptied = ""
-    with _complete_file(output) as stream, Progress("prepare", "rows", source.total or None) as progress:
+    with complete_text(output) as stream, Progress("prepare", "rows", source.total or None) as progress:
         write = _writer(stream, output, source.columns, cells.training)
         for row in _in_order(cells.write, source.rows) if in_threads else map(cells.write, source.rows):
             write(row.cells)
@@ -169,39 +169,14 @@ def _in_order(work: Callable[[InputRow], _T], rows: Iterable[InputRow]) -> Itera
         pool.shutdown(cancel_futures=True)
 
 
-@contextlib.contextmanager
-def _complete_file(path: Path) -> Iterator[IO[str]]:
-    """Open a file for writing. It gets its name only when it is complete, so that nobody reads half a file."""
-    partial = path.with_name(path.name + ".partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as stream:
-            yield stream
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def _writer(stream: IO[str], output: Path, columns: Sequence[str], training: bool) -> Callable[[Sequence[str]], object]:
     if output.suffix == ".jsonl":
         return lambda cells: stream.write(_object(columns, cells))
     if training:
-        stream.write(_record(columns))
-        return lambda cells: stream.write(_record(cells))
-    return lambda cells: stream.write(_record([on_one_line(cell) for cell in cells]))
+        stream.write(csv_record(columns))
+        return lambda cells: stream.write(csv_record(cells))
+    return lambda cells: stream.write(csv_record([on_one_line(cell) for cell in cells]))
 
 
 def _object(columns: Sequence[str], cells: Sequence[str]) -> str:
     return json.dumps(dict(zip(columns, cells, strict=True)), ensure_ascii=False) + "\n"
-
-
-def _record(cells: Sequence[str]) -> str:
-    # csv.writer takes a hundred times as long for images. It also does not quote carriage returns where lines end
-    # without them. A record of one empty cell is quoted, because it would be a blank line otherwise.
-    return (",".join(map(_quoted, cells)) or '""') + "\n"
-
-
-def _quoted(cell: str) -> str:
-    if any(special in cell for special in ',"\r\n'):
-        return '"' + cell.replace('"', '""') + '"'
-    return cell
