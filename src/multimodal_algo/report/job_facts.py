@@ -1,4 +1,4 @@
-"""What identifies the job, and the sections about the data and the time of the job."""
+"""The facts that identify a job, and the report's sections about its data and its time."""
 
 from __future__ import annotations
 

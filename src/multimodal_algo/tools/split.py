@@ -126,12 +126,12 @@ def split_data(data: Path, settings: SplitSettings) -> Split:
 
 
 def _names_with_kinds(table: TableFormat, data: Path) -> ColumnNames:
-    """Return the names with all kinds, by which images of Parquet files are read. Dates stay dates."""
+    """Return the names with the kinds of all columns, which reading a Parquet file needs. Dates stay dates."""
     return replace(table.names.with_kinds(find_kinds(table, data).kinds), keeps_dates=True)
 
 
 class _Notes:
-    """What is kept of each row: its label and the keys that link it with others."""
+    """The label of each row, and the keys that link the row with others."""
 
     def __init__(self) -> None:
         self._labels: dict[str, int] = {}
