@@ -297,9 +297,9 @@ def _check_files(directory: Path, config: ModelConfig) -> None:
 
 
 def _refuse_unsigned(directory: Path, config: ModelConfig) -> None:
-    """Raise an error if a signed artifact's folders hold files that it does not list.
+    """Raise an error if a signed artifact's folders hold files that its description does not list.
 
-    A library might read such a file.
+    The signature does not cover such files, but a library might read them.
     """
     for folder in {PurePosixPath(name).parts[0] for name in config.files if "/" in name}:
         for path in (directory / folder).rglob("*"):

@@ -58,8 +58,6 @@ class BranchSpec:
         """Whether the branch (partial model) fine-tunes networks.
 
         Its model settings are then AutoMM's dotted hyperparameters.
-
-        #none branches/registry.py is_fine_tuned
         """
         return bool(self.networks)
 

@@ -40,7 +40,10 @@ class Network(Combiner):
         seed: int = 0,
         settings: NetworkSettings = DEFAULT_NETWORK,
     ) -> Self:
-        """Train a network for `epochs` epochs, see `Combiner.fit`. `NetworkSearch` finds the best number of epochs."""
+        """Train the fusion network for `epochs` epochs, see `Combiner.fit`.
+
+        `NetworkSearch` finds the best number of epochs.
+        """
         from multimodal_algo.fusion.lockstep import Examples, Lockstep, Member  # serving does without torch
 
         pool, pattern = Pool.fit(vectors, labels), tuple(range(vectors.shape[1]))

@@ -158,8 +158,8 @@ class Model:
         -------
         pandas.DataFrame
             A row for each branch. ``score_val`` is the job's metric on held-out rows, and ``score_test`` on `data`.
-            ``predict_s`` are the seconds for `data`, without the frozen networks. ``size_mb`` is the size of its files,
-            and ``columns`` has the columns that it reads.
+            ``predict_s`` are the seconds for `data`, without the frozen networks. ``size_mb`` is the size of the
+            branch's files, and ``columns`` has the columns that the branch reads.
         """
         metric = self._metric
         branches = self._model.config.branches
@@ -298,7 +298,7 @@ class Model:
 
 
 def load(location: Location, *, engine: str = "auto") -> Model:
-    """Load a trained model from the result of a training job.
+    """Load a trained model from the ``model.tar.gz`` of a training job.
 
     Parameters
     ----------

@@ -225,7 +225,7 @@ def _key(selector: object) -> _Key:
 
 
 def _is_supported(step: _Step) -> bool:
-    """Return whether SageMaker allows these keys in one pair of brackets."""
+    """Return whether SageMaker allows these keys (names, indices or slices) in one pair of brackets of a path."""
     # The API's example $[0,5:] has an index and a slice. The service refuses two slices, $[0:2,246:]. Source:
     # aws/sagemaker-python-sdk issue 1112.
     slices = [key for key in step if isinstance(key, slice)]

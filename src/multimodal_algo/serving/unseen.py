@@ -34,7 +34,7 @@ class UnseenCategories:
         self._examples: dict[str, str] = {}
 
     def count(self, cells: Mapping[str, Any]) -> None:
-        """Count a row with these parsed cells."""
+        """Count a row, for each column in which its value is unseen. `cells` are the row's parsed cells."""
         for column in self._columns:
             if self._known.is_unseen(column, cells[column]):
                 self._rows[column] += 1

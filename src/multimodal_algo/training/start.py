@@ -111,7 +111,7 @@ class Start(ABC):
 
     @abstractmethod
     def choose(self, new: Outcome, target: Target, selector: Selector, hyperparameters: HyperParameters) -> Outcome:
-        """Return the new model, or the previous model if it is better and the hyperparameters allow to keep it."""
+        """Return the new model, or the previous one if it is better and ``never_worse`` allows to keep it."""
 
     @abstractmethod
     def ship(self, outcome: Outcome, model_dir: Path, new_model: NewModel) -> None:
