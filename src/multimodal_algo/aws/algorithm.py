@@ -5,6 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from multimodal_algo.aws.protection import UNPROTECTED, Protection
+from multimodal_algo.aws.registry import pinned
 from multimodal_algo.aws.session import Session
 from multimodal_algo.aws.specification import Images, Validation, create_algorithm_request
 
@@ -13,12 +15,12 @@ def create(
     session: Session,
     name: str,
     images: Images,
+    validation: Validation | None = None,
     *,
-    validate_in: str | None = None,
-    role: str | None = None,
-    **instances: str,
+    marketplace: bool = False,
+    protection: Protection = UNPROTECTED,
 ) -> str | None:
-    """Create the algorithm. With `validate_in` and `role`, SageMaker then validates it on the sample dataset.
+    """Create the algorithm. With `validation`, the platform validates it on the sample dataset, which is put there.
 
     Parameters
     ----------
@@ -27,24 +29,21 @@ def create(
     name
         Name of the algorithm.
     images
-        Images in the ECR registry.
-    validate_in
-        S3 prefix for the sample data and the results of the validation.
-    role
-        ARN of the role that the validation's jobs run as.
-    instances
-        Instance types of the validation's jobs, ``training_instance`` and ``transform_instance``. See `Validation`.
+        Images in the registry. The algorithm names them by digest.
+    validation
+        Jobs of the validation. None for no validation.
+    marketplace
+        Whether the platform certifies the algorithm for AWS Marketplace.
+    protection
+        Tags of the algorithm. The other parts do not concern it.
 
     Returns
     -------
     str or None
         ARN of the algorithm. None in a dry run.
     """
-    validation = None
-    if validate_in is not None and role is not None:
-        prefix = validate_in.rstrip("/")
-        validation = Validation(role, f"{prefix}/train/", f"{prefix}/lines/", f"{prefix}/output", **instances)
-    request = create_algorithm_request(name, images, validation)
+    request = create_algorithm_request(name, pinned(session, images), validation, marketplace=marketplace)
+    request |= protection.labels
     if validation is not None and not session.dry_run:
         _put_sample(validation)
     return session.send("CreateAlgorithm", request).get("AlgorithmArn")

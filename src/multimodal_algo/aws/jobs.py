@@ -1,4 +1,4 @@
-"""Jobs and models in an AWS account: create them, wait for them, describe them, and download their files."""
+"""Jobs in the account: start them, wait for them, describe them, stop them, and fetch their files."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from multimodal_algo.aws.requests import Training, Transform, Tuning, model_package_request, model_request
+from multimodal_algo.aws.requests import Training, Transform, Tuning
 from multimodal_algo.aws.session import Refused, Session
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.metrics import METRICS
 
 _POLL_S = 15.0
-_DONE = ("Completed", "Failed", "Stopped")
+_FAILED = ("Failed", "Stopped", "OutOfService", "UpdateRollbackFailed")
 _NOT_FOUND = ("ResourceNotFound", "ResourceNotFoundException", "ValidationException", "404", "NoSuchKey")
 
 
@@ -35,6 +35,10 @@ class Kind:
         Key of the resource's status in the answer of `describe`.
     log_group
         Log group in CloudWatch. Empty for a kind whose log has no metrics.
+    stop
+        Operation that stops a resource. Empty for a kind that cannot be stopped.
+    done
+        Status of a resource that is as it should be.
     """
 
     title: str
@@ -42,17 +46,20 @@ class Kind:
     name_key: str
     status_key: str
     log_group: str = ""
+    stop: str = ""
+    done: str = "Completed"
 
 
 TRAINING = Kind("training job", "DescribeTrainingJob", "TrainingJobName", "TrainingJobStatus",
-                "/aws/sagemaker/TrainingJobs")  # fmt: skip
+                "/aws/sagemaker/TrainingJobs", "StopTrainingJob")  # fmt: skip
 TRANSFORM = Kind("transform job", "DescribeTransformJob", "TransformJobName", "TransformJobStatus",
-                 "/aws/sagemaker/TransformJobs")  # fmt: skip
+                 "/aws/sagemaker/TransformJobs", "StopTransformJob")  # fmt: skip
 TUNING = Kind("tuning job", "DescribeHyperParameterTuningJob", "HyperParameterTuningJobName",
-              "HyperParameterTuningJobStatus")  # fmt: skip
+              "HyperParameterTuningJobStatus", stop="StopHyperParameterTuningJob")  # fmt: skip
+ENDPOINT = Kind("endpoint", "DescribeEndpoint", "EndpointName", "EndpointStatus", done="InService")
 ALGORITHM = Kind("algorithm", "DescribeAlgorithm", "AlgorithmName", "AlgorithmStatus")
 PACKAGE = Kind("model package", "DescribeModelPackage", "ModelPackageName", "ModelPackageStatus")
-_KINDS = (TRAINING, TRANSFORM, TUNING, ALGORITHM, PACKAGE)
+_KINDS = (TRAINING, TRANSFORM, TUNING, ENDPOINT, ALGORITHM, PACKAGE)
 
 
 def train(session: Session, name: str, job: Training) -> None:
@@ -68,33 +75,6 @@ def tune(session: Session, name: str, job: Tuning) -> None:
 def transform(session: Session, name: str, job: Transform) -> None:
     """Start a transform job."""
     session.send("CreateTransformJob", job.request(name))
-
-
-def create_model(session: Session, name: str, algorithm: str, artifact: str, role: str) -> None:
-    """Create a model from an algorithm and an artifact: first a model package, then a model of the same name.
-
-    Parameters
-    ----------
-    session
-        Session with the AWS account.
-    name
-        Name of the package and of the model.
-    algorithm
-        ARN or name of the algorithm.
-    artifact
-        S3 URI of ``model.tar.gz``.
-    role
-        ARN of the role that the model's jobs run as.
-
-    Raises
-    ------
-    UserError
-        SageMaker refuses the package or the model.
-    """
-    answer = session.send("CreateModelPackage", model_package_request(name, algorithm, artifact))
-    if not session.dry_run:
-        wait(session, PACKAGE, answer["ModelPackageArn"])
-    session.send("CreateModel", model_request(name, answer.get("ModelPackageArn", name), role))
 
 
 def artifact_of(session: Session, training_job: str) -> str:
@@ -146,10 +126,10 @@ def wait(session: Session, kind: Kind, name: str, *, poll_s: float = _POLL_S) ->
             shown = state
         for line in log.new_metrics():
             session.report(f"    {line}")
-        if described[kind.status_key] in _DONE:
+        if described[kind.status_key] in (kind.done, *_FAILED):
             break
         time.sleep(poll_s)
-    if (status := described[kind.status_key]) != "Completed":
+    if (status := described[kind.status_key]) != kind.done:
         raise UserError(f"The {kind.title} {_short(name)} is {status}: {failure(described)}")
     return described
 
@@ -157,7 +137,8 @@ def wait(session: Session, kind: Kind, name: str, *, poll_s: float = _POLL_S) ->
 def find(session: Session, name: str) -> tuple[Kind, dict[str, Any]]:
     """Find the resource called `name` in the account, and return its kind and description.
 
-    Where several resources have the name, the order is: training job, transform job, tuning job, algorithm, package.
+    Where several resources have the name, the order is: training job, transform job, tuning job, endpoint, algorithm,
+    package.
 
     Raises
     ------
@@ -171,6 +152,24 @@ def find(session: Session, name: str) -> tuple[Kind, dict[str, Any]]:
             if refusal.code not in _NOT_FOUND:
                 raise
     raise UserError(f"No {', '.join(kind.title for kind in _KINDS)} is called '{name}' in this account and region.")
+
+
+def stop(session: Session, name: str) -> Kind:
+    """Stop the job called `name`, and return its kind. A training job keeps its checkpoints.
+
+    Raises
+    ------
+    UserError
+        No job has this name, or it has ended.
+    """
+    kind, described = find(session, name)
+    if not kind.stop:
+        remedy = f" Delete it: multimodal-algo aws delete-endpoint {name}" if kind is ENDPOINT else ""
+        raise UserError(f"'{name}' is a {kind.title}, which cannot be stopped.{remedy}")
+    if described[kind.status_key] in (kind.done, *_FAILED):
+        raise UserError(f"The {kind.title} {name} has ended: it is {described[kind.status_key]}.")
+    session.send(kind.stop, {kind.name_key: name})
+    return kind
 
 
 def summary(kind: Kind, described: Mapping[str, Any]) -> Iterator[str]:

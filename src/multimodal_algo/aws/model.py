@@ -11,11 +11,14 @@ import regex
 from multimodal_algo.core.errors import UserError
 
 _SHOWN = 60
+# Patterns are Java's, which writes the characters beyond 16 bits as pairs.
+_BEYOND_16_BITS = (r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010FFFF")
 _TYPES: Mapping[str, Any] = {
     "structure": Mapping,
     "map": Mapping,
     "list": list,
     "string": str,
+    "blob": bytes,
     "boolean": bool,
     "integer": int,
     "long": int,
@@ -78,6 +81,8 @@ def _problems(shape: Any, value: Any, where: str) -> Iterator[str]:
         yield from _in_list(shape, value, where)
     elif kind == "map":
         yield from _in_map(shape, value, where)
+    elif kind == "blob":
+        yield from _out_of_range(shape, len(value), where, "bytes")
     elif kind == "string":
         yield from _in_string(shape, value, where)
     elif kind != "boolean":
@@ -111,7 +116,7 @@ def _in_string(shape: Any, value: str, where: str) -> Iterator[str]:
         more = ", …" if len(shape.enum) > 8 else ""
         yield f"{where}: {_short(value)} is not one of {', '.join(shape.enum[:8])}{more}."
     yield from _out_of_range(shape, len(value), where, "characters")
-    pattern = shape.metadata.get("pattern")
+    pattern = shape.metadata.get("pattern", "").replace(*_BEYOND_16_BITS)
     if pattern and not regex.fullmatch(pattern, value):
         yield f"{where}: {_short(value)} does not match {pattern}."
 

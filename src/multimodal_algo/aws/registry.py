@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import re
 import subprocess
 from collections.abc import Sequence
 
+from multimodal_algo.aws.names import account_id
 from multimodal_algo.aws.session import Refused, Session
 from multimodal_algo.aws.specification import Images
 from multimodal_algo.core.errors import UserError
 
 REPOSITORIES = ("multimodal-training", "multimodal-inference")
+_IMAGE = re.compile(r"(?P<account>\d{12})\.dkr\.ecr\.[^/]+/(?P<repository>[^:@]+):(?P<tag>[^:@/]+)")
 
 
 def image_names(session: Session, tag: str, account: str | None) -> Images:
@@ -28,13 +31,39 @@ def image_names(session: Session, tag: str, account: str | None) -> Images:
     Raises
     ------
     UserError
-        The region or the credentials are missing.
+        The region or the credentials are missing, or the account is not a number of 12 digits.
     """
-    account = account or str(session.call("GetCallerIdentity", {}, service="sts")["Account"])
+    account = account_id(account or str(session.call("GetCallerIdentity", {}, service="sts")["Account"]))
     region = session.client("ecr").meta.region_name
     host = f"{account}.dkr.ecr.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
     training, inference = (f"{host}/{repository}:{tag}" for repository in REPOSITORIES)
     return Images(training, inference)
+
+
+def pinned(session: Session, images: Images) -> Images:
+    """Return the images by digest in place of a tag, which may name another image tomorrow. A dry run keeps the tags.
+
+    Raises
+    ------
+    UserError
+        The registry does not have an image.
+    """
+    if session.dry_run:
+        return images
+    return Images(_by_digest(session, images.training), _by_digest(session, images.inference))
+
+
+def _by_digest(session: Session, image: str) -> str:
+    named = _IMAGE.fullmatch(image)
+    if named is None:  # it has a digest, or is in another kind of registry
+        return image
+    request = {
+        "registryId": named["account"],
+        "repositoryName": named["repository"],
+        "imageIds": [{"imageTag": named["tag"]}],
+    }
+    details = session.call("DescribeImages", request, service="ecr")["imageDetails"]
+    return f"{image.rpartition(':')[0]}@{details[0]['imageDigest']}"
 
 
 def push(session: Session, tag: str, account: str | None, *, local_tag: str = "latest") -> Images:

@@ -1,19 +1,21 @@
-"""Builds the requests that create training jobs, tuning jobs, models and batch transform jobs."""
+"""The requests of training jobs, tuning jobs and batch transform jobs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from multimodal_algo.aws.protection import UNPROTECTED, Protection
 from multimodal_algo.aws.specification import find_objective, input_channel, resources, transform_resources
+from multimodal_algo.config.combinations import JobInput, require_possible
+from multimodal_algo.config.customisation import Customisation
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.config.specification import specification
 from multimodal_algo.config.transform import TransformSettings
 from multimodal_algo.core.errors import UserError
 
 _DAY_S = 24 * 3600
-# The longest wait for spot capacity that an algorithm of the Marketplace may ask for.
 _SPOT_WAIT_S = 3600
 _CHECKPOINTS = "/opt/ml/checkpoints"
 
@@ -45,11 +47,17 @@ class Training:
     input_mode
         ``File``, ``FastFile`` or ``Pipe``. A channel that does not allow this mode arrives as files.
     spot
-        Whether the job runs on spot capacity. It then waits for capacity up to an hour longer.
+        Whether the job runs on spot capacity.
+    max_wait_s
+        Seconds of a job on spot capacity, with its waits. None for an hour more than `max_runtime_s`.
     checkpoints
         S3 URI with which SageMaker synchronises ``/opt/ml/checkpoints``. None for no checkpoints.
     sharded
-        Whether each of several instances gets a part of the files with rows, instead of all files.
+        Whether each of several instances gets a share of the files with rows, instead of all.
+    keep_alive_s
+        Seconds for which the instances wait for the next job (a warm pool). 0 for none.
+    protection
+        Network, keys and tags.
     """
 
     algorithm: str
@@ -63,8 +71,11 @@ class Training:
     max_runtime_s: int = _DAY_S
     input_mode: str = "File"
     spot: bool = False
+    max_wait_s: int | None = None
     checkpoints: str | None = None
     sharded: bool = False
+    keep_alive_s: int = 0
+    protection: Protection = UNPROTECTED
 
     def request(self, name: str) -> dict[str, Any]:
         """Return the request of ``CreateTrainingJob``.
@@ -72,10 +83,9 @@ class Training:
         Raises
         ------
         UserError
-            Training would refuse the hyperparameters.
+            Training would refuse the hyperparameters or the channels, or settings of the job exclude each other.
         """
-        HyperParameters.parse(self.hyperparameters)
-        return {"TrainingJobName": name, **self.definition("HyperParameters")}
+        return {"TrainingJobName": name, **self.definition("HyperParameters"), **self.protection.labels}
 
     def definition(self, hyperparameters_key: str) -> dict[str, Any]:
         """Return the part of the request that training jobs and tuning jobs have in common.
@@ -83,29 +93,65 @@ class Training:
         Parameters
         ----------
         hyperparameters_key
-            Key for the hyperparameters: ``HyperParameters``, or ``StaticHyperParameters`` in a tuning job.
+            Key of the hyperparameters: ``HyperParameters``, or ``StaticHyperParameters`` in a tuning job.
+
+        Raises
+        ------
+        UserError
+            See `request`.
         """
+        channels = [
+            input_channel(name, uri, self.input_mode, sharded=self.sharded) for name, uri in self.channels.items()
+        ]
+        self._require_what_training_takes(channels)
         stopping = {"MaxRuntimeInSeconds": self.max_runtime_s}
         request: dict[str, Any] = {
             "AlgorithmSpecification": {"AlgorithmName": self.algorithm, "TrainingInputMode": self.input_mode},
             "RoleArn": self.role,
-            "InputDataConfig": [
-                input_channel(name, uri, self.input_mode, sharded=self.sharded) for name, uri in self.channels.items()
-            ],
-            "OutputDataConfig": {"S3OutputPath": self.output},
-            "ResourceConfig": resources(self.instance, self.count, self.volume_gb),
+            "InputDataConfig": channels,
+            "OutputDataConfig": {"S3OutputPath": self.output, **self.protection.output},
+            "ResourceConfig": self._resources(),
             "StoppingCondition": stopping,
             # Buyers of an algorithm cannot choose: their jobs are always isolated.
             "EnableNetworkIsolation": True,
+            **self.protection.network,
+            **self.protection.traffic,
         }
         if self.spot:
-            stopping["MaxWaitTimeInSeconds"] = self.max_runtime_s + _SPOT_WAIT_S
+            stopping["MaxWaitTimeInSeconds"] = self._max_wait_s()
             request["EnableManagedSpotTraining"] = True
         if self.checkpoints is not None:
             request["CheckpointConfig"] = {"S3Uri": self.checkpoints, "LocalPath": _CHECKPOINTS}
         if self.hyperparameters:
             request[hyperparameters_key] = dict(self.hyperparameters)
         return request
+
+    def _require_what_training_takes(self, channels: Sequence[Mapping[str, Any]]) -> None:
+        hyperparameters = HyperParameters.parse(self.hyperparameters)
+        Customisation.of(hyperparameters)
+        sources = {entry["ChannelName"]: entry["DataSource"]["S3DataSource"] for entry in channels}
+        sharded = (name for name, source in sources.items() if source["S3DataDistributionType"] == "ShardedByS3Key")
+        piped = (entry["ChannelName"] for entry in channels if entry["InputMode"] == "Pipe")
+        require_possible(
+            hyperparameters, JobInput(frozenset(sources), frozenset(piped), frozenset(sharded), self.count)
+        )
+
+    def _resources(self) -> dict[str, Any]:
+        request = resources(self.instance, self.count, self.volume_gb)
+        if self.keep_alive_s:
+            if self.spot:
+                raise UserError("A warm pool does not take spot capacity: leave out --spot or --keep-alive.")
+            request["KeepAlivePeriodInSeconds"] = self.keep_alive_s
+        return request | self.protection.volume("VolumeKmsKeyId", self.instance)
+
+    def _max_wait_s(self) -> int:
+        wait_s = self.max_runtime_s + _SPOT_WAIT_S if self.max_wait_s is None else self.max_wait_s
+        if wait_s < self.max_runtime_s:
+            raise UserError(
+                f"--max-wait is {wait_s} s and includes the {self.max_runtime_s} s of --max-runtime: raise the first, "
+                "or lower the second."
+            )
+        return wait_s
 
 
 @dataclass(frozen=True)
@@ -144,7 +190,6 @@ class Tuning:
             Training would refuse the hyperparameters, a range is wrong, or the objective is not one of the metrics.
         """
         objective = find_objective(self.objective)
-        HyperParameters.parse(self.training.hyperparameters)
         return {
             "HyperParameterTuningJobName": name,
             "HyperParameterTuningJobConfig": {
@@ -157,6 +202,7 @@ class Tuning:
                 "ParameterRanges": parameter_ranges(self.ranges),
             },
             "TrainingJobDefinition": self.training.definition("StaticHyperParameters"),
+            **self.training.protection.labels,
         }
 
 
@@ -217,7 +263,9 @@ class Transform:
     settings
         Settings of requests, answers and data processing.
     instance, count
-        Type and number of the instances. A file is never split over several instances.
+        Type and number of the machines. A file is never split over several machines.
+    protection
+        Keys and tags. The network is that of the model.
     """
 
     model: str
@@ -226,47 +274,24 @@ class Transform:
     settings: TransformSettings = field(default_factory=TransformSettings)
     instance: str = "ml.m5.2xlarge"
     count: int = 1
+    protection: Protection = UNPROTECTED
 
     def request(self, name: str) -> dict[str, Any]:
-        """Return the request of ``CreateTransformJob``."""
+        """Return the request of ``CreateTransformJob``.
+
+        Raises
+        ------
+        UserError
+            Transform jobs do not take the instance type, or it does not take a key for its disks.
+        """
+        resources = transform_resources(self.instance, self.count)
         settings = self.settings.request()
         source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": self.input}}
         return settings | {
             "TransformJobName": name,
             "ModelName": self.model,
             "TransformInput": {"DataSource": source, **settings["TransformInput"]},
-            "TransformOutput": {"S3OutputPath": self.output, **settings["TransformOutput"]},
-            "TransformResources": transform_resources(self.instance, self.count),
+            "TransformOutput": {"S3OutputPath": self.output, **settings["TransformOutput"], **self.protection.output},
+            "TransformResources": resources | self.protection.volume("VolumeKmsKeyId", self.instance),
+            **self.protection.labels,
         }
-
-
-def model_package_request(name: str, algorithm: str, artifact: str) -> dict[str, Any]:
-    """Return the request of ``CreateModelPackage``, which joins an algorithm's inference image with an artifact in S3.
-
-    A model of an algorithm can only be made from a package, because the image may belong to another account.
-
-    Parameters
-    ----------
-    name
-        Name of the model package.
-    algorithm
-        ARN or name of the algorithm.
-    artifact
-        S3 URI of ``model.tar.gz``.
-    """
-    return {
-        "ModelPackageName": name,
-        "SourceAlgorithmSpecification": {
-            "SourceAlgorithms": [{"AlgorithmName": algorithm, "ModelDataUrl": artifact}],
-        },
-    }
-
-
-def model_request(name: str, package: str, role: str) -> dict[str, Any]:
-    """Return the request of ``CreateModel`` for a model package. Jobs with the model run as `role`."""
-    return {
-        "ModelName": name,
-        "PrimaryContainer": {"ModelPackageName": package},
-        "ExecutionRoleArn": role,
-        "EnableNetworkIsolation": True,
-    }

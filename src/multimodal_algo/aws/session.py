@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from multimodal_algo.aws.model import require_valid
+from multimodal_algo.aws.names import region_name
 from multimodal_algo.core.errors import UserError
 
 _Print = Callable[[str], None]
@@ -49,10 +50,12 @@ class Session:
         Raises
         ------
         UserError
-            No region is set: not in the session, not in the environment, not in the profile.
+            Neither the session nor the environment nor the profile names a region, or its name is misspelled.
         """
         from botocore.exceptions import BotoCoreError
 
+        if self.region is not None:
+            region_name(self.region)
         try:
             if service not in self._clients:
                 self._clients[service] = self._boto3.client(service)
@@ -72,7 +75,9 @@ class Session:
         """
         require_valid(operation, request, service=service)
         if self.dry_run:
-            self.report(json.dumps({"operation": f"{service}:{operation}", "request": request}, indent=2))
+            self.report(
+                json.dumps({"operation": f"{service}:{operation}", "request": request}, indent=2, default=_size)
+            )
             return {}
         return self.call(operation, request, service=service)
 
@@ -92,11 +97,23 @@ class Session:
         try:
             return getattr(self.client(service), method)(**request)
         except ClientError as error:
-            raise Refused(
-                error.response["Error"]["Code"], f"{operation}: {error.response['Error']['Message']}"
-            ) from None
+            raise Refused(error.response["Error"]["Code"], f"{operation}: {_message(error)}") from None
         except BotoCoreError as error:
             raise UserError(f"{operation}: {error}") from None
+
+
+def _size(body: Any) -> str:
+    """Return what a dry run shows of a body."""
+    return f"{len(body)} bytes"
+
+
+def _message(error: Any) -> str:
+    """Return the message of a botocore error. Servers that are not AWS answer calls that they lack with a web page."""
+    message = str(error.response["Error"].get("Message", ""))
+    if not message.lstrip().startswith("<"):
+        return message
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return f"the server answered with a web page and status {status}. It may lack this call."
 
 
 class Refused(UserError):

@@ -7,6 +7,7 @@ from typing import Any
 
 from multimodal_algo import __version__
 from multimodal_algo.aws.model import enum_of
+from multimodal_algo.aws.names import instance_type
 from multimodal_algo.config.channels import CHANNELS, IMAGES, TRAIN, Channel, find_channel
 from multimodal_algo.config.specification import specification
 from multimodal_algo.core.errors import UserError
@@ -55,6 +56,13 @@ class Validation:
     training_instance: str = "ml.m5.xlarge"
     transform_instance: str = "ml.g4dn.xlarge"
 
+    @classmethod
+    def within(cls, prefix: str, role: str, training_instance: str, transform_instance: str) -> Validation:
+        """Return the validation whose data and results are below an S3 URI."""
+        root = prefix.rstrip("/")
+        paths = (f"{root}/train/", f"{root}/lines/", f"{root}/output")
+        return cls(role, *paths, training_instance, transform_instance)
+
 
 def find_objective(name: str) -> Metric:
     """Return the metric called `name`, if a tuning job may optimise it.
@@ -90,8 +98,10 @@ def training_channels() -> list[dict[str, Any]]:
     ]
 
 
-def create_algorithm_request(name: str, images: Images, validation: Validation | None = None) -> dict[str, Any]:
-    """Return the ``CreateAlgorithm`` request, which describes the algorithm to SageMaker.
+def create_algorithm_request(
+    name: str, images: Images, validation: Validation | None = None, *, marketplace: bool = False
+) -> dict[str, Any]:
+    """Return the request of ``CreateAlgorithm``.
 
     Parameters
     ----------
@@ -100,8 +110,18 @@ def create_algorithm_request(name: str, images: Images, validation: Validation |
     images
         Images in the ECR registry.
     validation
-        Jobs that SageMaker runs before it accepts the algorithm. None for no jobs.
+        Jobs that the platform runs before it accepts the algorithm. None for no jobs.
+    marketplace
+        Whether the platform certifies the algorithm for AWS Marketplace, by its validation. This cannot be changed
+        later.
+
+    Raises
+    ------
+    UserError
+        An algorithm for the Marketplace has no validation.
     """
+    if marketplace and validation is None:
+        raise UserError("The Marketplace takes validated algorithms alone: give --validate-in and --role too.")
     request: dict[str, Any] = {
         "AlgorithmName": name,
         "AlgorithmDescription": "Classifies rows, or predicts a number for them, that mix text, numbers, categories "
@@ -117,6 +137,8 @@ def create_algorithm_request(name: str, images: Images, validation: Validation |
     }
     if validation is not None:
         request["ValidationSpecification"] = _validation_specification(validation)
+    if marketplace:
+        request["CertifyForMarketplace"] = True
     return request
 
 
@@ -207,19 +229,35 @@ def _content_type(channel: Channel | None, uri: str) -> str:
 
 
 def resources(instance: str, count: int, volume_gb: int) -> dict[str, Any]:
-    """Return the instances of a training job, as a request describes them (``ResourceConfig``)."""
+    """Return the ``ResourceConfig`` of a training job.
+
+    Raises
+    ------
+    UserError
+        Training jobs do not take the instance type.
+    """
+    instance = instance_type(instance, "TrainingInstanceType")
     return {"InstanceType": instance, "InstanceCount": count, "VolumeSizeInGB": volume_gb}
 
 
 def transform_resources(instance: str, count: int) -> dict[str, Any]:
-    """Return the instances of a transform job, as a request describes them (``TransformResources``).
+    """Return the ``TransformResources`` of a transform job. A GPU instance gets a host whose driver fits the image.
 
-    A GPU instance gets a host whose NVIDIA driver suits the image.
+    Raises
+    ------
+    UserError
+        Transform jobs do not take the instance type.
     """
+    instance = instance_type(instance, "TransformInstanceType")
     request: dict[str, Any] = {"InstanceType": instance, "InstanceCount": count}
-    if instance.split(".")[1] in _GPU_FAMILIES:
+    if has_gpu(instance):
         request["TransformAmiVersion"] = BATCH_AMI
     return request
+
+
+def has_gpu(instance: str) -> bool:
+    """Whether instances of a type have NVIDIA GPUs."""
+    return instance.split(".")[1] in _GPU_FAMILIES
 
 
 def _instances(shape: str) -> list[str]:

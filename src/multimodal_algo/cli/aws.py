@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from multimodal_algo.cli.aws_endpoints import delete_endpoint, deploy, invoke
+from multimodal_algo.cli.aws_options import (
+    ALGORITHM_HELP,
+    account_options,
+    follow,
+    job_options,
+    model_protection,
+    named,
+    output_protection,
+    protection_of,
+    region_option,
+    session_of,
+    tags_alone,
+    training_options,
+    wait_option,
+    with_options,
+)
 from multimodal_algo.cli.options import (
-    COMMAND,
     NEW_FOLDER,
-    channel_options,
     channel_values,
-    hyperparameter_option,
     hyperparameters_of,
-    name_options,
     pairs,
     search_options,
     transform_options,
@@ -26,89 +37,37 @@ from multimodal_algo.cli.options import (
 from multimodal_algo.core.errors import UserError
 
 if TYPE_CHECKING:
-    from multimodal_algo.aws.jobs import Kind
     from multimodal_algo.aws.requests import Training
-    from multimodal_algo.aws.session import Session
-
-
-_ALGORITHM_HELP = "ARN of the algorithm, or the name of one in the same account."
 
 
 @click.group()
 def aws() -> None:
-    """Push images, create the algorithm, and run jobs with it. With --dry-run, requests are printed and not sent."""
+    """Push images, create the algorithm, run jobs by its ARN, and serve models.
+
+    With --dry-run, requests are printed and not sent.
+    """
 
 
-def _account(command: COMMAND) -> COMMAND:
-    """Add the options that every command has which changes something in the AWS account."""
-    command = _region(command)
-    return click.option("--dry-run", is_flag=True, help="Print the requests, and send nothing.")(command)
-
-
-def _region(command: COMMAND) -> COMMAND:
-    return click.option("--region", help="Region. By default that of the environment or of the profile.")(command)
-
-
-def _job(prefix: str) -> Callable[[COMMAND], COMMAND]:
-    """Add the options that all jobs have. A job without ``--name`` gets a name that begins with `prefix`."""
-
-    def decorate(command: COMMAND) -> COMMAND:
-        wait = click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until the job is done.")
-        name = click.option("--name", help=f"Name of the job. By default {prefix} and the time.")
-        return name(wait(command))
-
-    return decorate
-
-
-def _named(name: str | None, prefix: str) -> str:
-    return name or f"{prefix}-{datetime.now(UTC):%Y-%m-%d-%H-%M-%S}"
-
-
-def _training(command: COMMAND) -> COMMAND:
-    """Add the options that training jobs and tuning jobs have in common."""
-    options: list[Callable[[COMMAND], COMMAND]] = [
-        click.option("--algorithm-arn", required=True, help=_ALGORITHM_HELP),
-        click.option("--role", required=True, help="ARN of the role of the job."),
-        channel_options(metavar="S3_URI"),
-        click.option("--output", required=True, metavar="S3_URI", help="Prefix for artifacts."),
-        name_options,
-        hyperparameter_option,
-        click.option("--instance-type", default="ml.m5.2xlarge", show_default=True, help="Instance type."),
-        click.option("--volume-gb", default=50, show_default=True, help="Disk for data and temporary files."),
-        click.option(
-            "--max-runtime", default=24 * 3600, show_default=True, help="Seconds after which the job is stopped."
-        ),
-        click.option(
-            "--input-mode",
-            type=click.Choice(["File", "FastFile", "Pipe"]),
-            default="File",
-            show_default=True,
-            help="Input mode. A channel that does not take it arrives by File.",
-        ),
-        click.option("--spot", is_flag=True, help="Run on spot capacity. Needs --checkpoints."),
-        click.option("--checkpoints", metavar="S3_URI", help="Prefix for checkpoints."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+for _command in (deploy, invoke, delete_endpoint):
+    aws.add_command(_command)
 
 
 @aws.command()
 @click.argument("tag", default="latest")
 @click.argument("registry", required=False)
 @click.option("--local-tag", default="latest", show_default=True, help="Tag of the images on this machine.")
-@_account
-def push(tag: str, registry: str | None, local_tag: str, region: str | None, dry_run: bool) -> None:
+@account_options
+def push(tag: str, registry: str | None, local_tag: str, **options: Any) -> None:
     """Push the images as TAG to the ECR registry of the account REGISTRY (12 digits, by default the caller's)."""
     from multimodal_algo.aws.registry import push as push_images
 
-    names = push_images(_session(region, dry_run), tag, registry, local_tag=local_tag)
+    names = push_images(session_of(options), tag, registry, local_tag=local_tag)
     click.echo(f"{names.training}\n{names.inference}")
 
 
 @aws.command("create-algorithm")
 @click.option("--name", default="multimodal", show_default=True, help="Name of the algorithm.")
-@click.option("--tag", default="latest", show_default=True, help="Tag of the pushed images.")
+@click.option("--tag", "image_tag", default="latest", show_default=True, help="Tag of the pushed images.")
 @click.option("--registry", help="Account of the registry. By default the caller's.")
 @click.option("--training-image", help="Full name of another training image.")
 @click.option("--inference-image", help="Full name of another inference image.")
@@ -123,11 +82,15 @@ def push(tag: str, registry: str | None, local_tag: str, region: str | None, dry
     show_default=True,
     help="Instance type of the validation's transform job.",
 )
-@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until the algorithm is validated.")
-@_account
+@click.option(
+    "--marketplace", is_flag=True, help="Certify the algorithm for AWS Marketplace. This cannot be changed later."
+)
+@with_options(*tags_alone)
+@wait_option("Wait until the algorithm is validated.")
+@account_options
 def create_algorithm(
     name: str,
-    tag: str,
+    image_tag: str,
     registry: str | None,
     training_image: str | None,
     inference_image: str | None,
@@ -135,9 +98,9 @@ def create_algorithm(
     role: str | None,
     instance_type: str,
     transform_instance_type: str,
+    marketplace: bool,
     wait: bool,
-    region: str | None,
-    dry_run: bool,
+    **options: Any,
 ) -> None:
     """Create the algorithm from the pushed images.
 
@@ -146,54 +109,47 @@ def create_algorithm(
     from multimodal_algo.aws.algorithm import create
     from multimodal_algo.aws.jobs import ALGORITHM
     from multimodal_algo.aws.registry import image_names
-    from multimodal_algo.aws.specification import Images
+    from multimodal_algo.aws.specification import Images, Validation
 
     if (validate_in is None) != (role is None):
         raise UserError("--validate-in and --role belong together: the validation runs jobs, and a job has a role.")
-    session = _session(region, dry_run)
+    session = session_of(options)
     if training_image and inference_image:
         images = Images(training_image, inference_image)
     else:
-        pushed = image_names(session, tag, registry)
+        pushed = image_names(session, image_tag, registry)
         images = Images(training_image or pushed.training, inference_image or pushed.inference)
-    instances = {"training_instance": instance_type, "transform_instance": transform_instance_type}
-    arn = create(session, name, images, validate_in=validate_in, role=role, **instances)
-    _follow(session, ALGORITHM, name, wait)
+    validation = None
+    if validate_in is not None and role is not None:
+        validation = Validation.within(validate_in, role, instance_type, transform_instance_type)
+    protection = protection_of(options)
+    arn = create(session, name, images, validation, marketplace=marketplace, protection=protection)
+    follow(session, ALGORITHM, name, wait)
     if arn:
         click.echo(f"algorithm: {arn}")
 
 
 @aws.command()
-@_training
-@click.option("--instance-count", default=1, show_default=True, help="Number of instances that train together.")
-@click.option("--sharded", is_flag=True, help="Give each instance a share of the files of train and validation.")
-@_job("multimodal-train")
-@_account
-def train(
-    instance_count: int,
-    sharded: bool,
-    name: str | None,
-    wait: bool,
-    region: str | None,
-    dry_run: bool,
-    **options: Any,
-) -> None:
+@training_options
+@job_options("multimodal-train")
+@account_options
+def train(name: str | None, wait: bool, **options: Any) -> None:
     """Run a training job."""
     from multimodal_algo.aws import jobs
 
-    session, job = _session(region, dry_run), _named(name, "multimodal-train")
-    jobs.train(session, job, replace(_training_of(options, instance_count), sharded=sharded))
-    _follow(session, jobs.TRAINING, job, wait)
-    if wait and not dry_run:
+    session, job = session_of(options), named(name, "multimodal-train")
+    jobs.train(session, job, _training_of(options))
+    follow(session, jobs.TRAINING, job, wait)
+    if wait and not session.dry_run:
         click.echo(f"artifact: {jobs.artifact_of(session, job)}")
 
 
 @aws.command()
-@_training
+@training_options
 @search_options
 @click.option("--parallel", default=2, show_default=True, help="Number of training jobs at a time.")
-@_job("multimodal-tune")
-@_account
+@job_options("multimodal-tune")
+@account_options
 def tune(
     ranges: tuple[str, ...],
     objective: str,
@@ -202,47 +158,63 @@ def tune(
     parallel: int,
     name: str | None,
     wait: bool,
-    region: str | None,
-    dry_run: bool,
     **options: Any,
 ) -> None:
     """Run a tuning job: training jobs whose hyperparameters a search chooses."""
     from multimodal_algo.aws import jobs
     from multimodal_algo.aws.requests import Tuning
 
-    session = _session(region, dry_run)
+    session = session_of(options)
     # API: the name of a tuning job has at most 32 characters.
     job = name or f"multimodal-tune-{datetime.now(UTC):%y%m%d-%H%M%S}"
-    tuning = Tuning(_training_of(options, 1), pairs(ranges, "--range"), objective, job_count, parallel, strategy)
+    tuning = Tuning(_training_of(options), pairs(ranges, "--range"), objective, job_count, parallel, strategy)
     jobs.tune(session, job, tuning)
-    _follow(session, jobs.TUNING, job, wait)
+    follow(session, jobs.TUNING, job, wait)
 
 
 @aws.command("create-model")
 @click.argument("name")
-@click.option("--algorithm-arn", required=True, help=_ALGORITHM_HELP)
+@click.option("--algorithm-arn", required=True, help=ALGORITHM_HELP)
 @click.option("--training-job", help="Training job that made the artifact.")
 @click.option("--artifact", metavar="S3_URI", help="A model.tar.gz, instead of --training-job.")
 @click.option("--role", required=True, help="ARN of the role of the model's jobs.")
-@_account
+@click.option(
+    "--reports/--no-reports",
+    default=True,
+    show_default=True,
+    help="Write metrics and explanations next to the artifact, and name them in the model package.",
+)
+@click.option(
+    "--isolated/--not-isolated",
+    default=True,
+    show_default=True,
+    help="Run containers without a network. Serverless endpoints do not take isolated models.",
+)
+@with_options(*model_protection)
+@account_options
 def create_model(
     name: str,
     algorithm_arn: str,
     training_job: str | None,
     artifact: str | None,
     role: str,
-    region: str | None,
-    dry_run: bool,
+    reports: bool,
+    isolated: bool,
+    **options: Any,
 ) -> None:
-    """Make the model NAME from the artifact of a training job."""
-    from multimodal_algo.aws import jobs
+    """Make the model NAME from the artifact of a training job. A call that was interrupted may be repeated."""
+    from multimodal_algo.aws import jobs, models
+    from multimodal_algo.aws.reports import write_reports
 
-    session = _session(region, dry_run)
+    session = session_of(options)
     if (training_job is None) == (artifact is None):
         raise UserError("Give either --training-job or --artifact.")
     artifact = artifact or jobs.artifact_of(session, str(training_job))
-    jobs.create_model(session, name, algorithm_arn, artifact, role)
-    if not dry_run:
+    uris = write_reports(session, artifact) if reports else {}
+    protection = protection_of(options)
+    model = models.NewModel(name, algorithm_arn, artifact, role, uris, is_isolated=isolated, protection=protection)
+    models.create_model(session, model)
+    if not session.dry_run:
         click.echo(f"model: {name}")
 
 
@@ -253,55 +225,67 @@ def create_model(
 @transform_options
 @click.option("--instance-type", default="ml.m5.2xlarge", show_default=True, help="Instance type.")
 @click.option("--instance-count", default=1, show_default=True, help="Number of instances, which share the files.")
-@_job("multimodal-transform")
-@_account
+@with_options(*output_protection)
+@job_options("multimodal-transform")
+@account_options
 def transform(
+    model: str,
     input_data: str,
+    output: str,
     instance_type: str,
     instance_count: int,
     name: str | None,
     wait: bool,
-    region: str | None,
-    dry_run: bool,
     **options: Any,
 ) -> None:
     """Run a batch transform job."""
     from multimodal_algo.aws import jobs
     from multimodal_algo.aws.requests import Transform
 
-    session, job = _session(region, dry_run), _named(name, "multimodal-transform")
-    settings = transform_settings(options)
-    request = Transform(options["model"], input_data, options["output"], settings, instance_type, instance_count)
+    session, job = session_of(options), named(name, "multimodal-transform")
+    protection, settings = protection_of(options), transform_settings(options)
+    request = Transform(model, input_data, output, settings, instance_type, instance_count, protection)
     jobs.transform(session, job, request)
-    _follow(session, jobs.TRANSFORM, job, wait)
-    if wait and not dry_run:
-        click.echo(f"predictions: {options['output']}")
+    follow(session, jobs.TRANSFORM, job, wait)
+    if wait and not session.dry_run:
+        click.echo(f"predictions: {output}")
 
 
 @aws.command()
 @click.argument("name")
-@_region
-def status(name: str, region: str | None) -> None:
-    """Show the status of the job, algorithm or model package NAME, and the reason if it failed."""
+@region_option
+def status(name: str, **options: Any) -> None:
+    """Show the status of the job, endpoint, algorithm or model package NAME, and the reason if it failed."""
     from multimodal_algo.aws.jobs import find, summary
 
-    for line in summary(*find(_session(region, dry_run=False), name)):
+    for line in summary(*find(session_of(options), name)):
         click.echo(line)
 
 
 @aws.command()
 @click.argument("name")
-@click.option("--output", type=NEW_FOLDER, required=True, help="Folder for the files.")
-@_region
-def download(name: str, output: Path, region: str | None) -> None:
-    """Download the files of the job NAME: model.tar.gz and output.tar.gz, or the answers of a transform job."""
+@region_option
+def stop(name: str, **options: Any) -> None:
+    """Stop the training, transform or tuning job NAME. A training job keeps its checkpoints."""
     from multimodal_algo.aws import jobs
 
-    for path in jobs.download(_session(region, dry_run=False), name, output):
+    kind = jobs.stop(session_of(options), name)
+    click.echo(f"{kind.title} {name} is stopping. Its status: multimodal-algo aws status {name}")
+
+
+@aws.command()
+@click.argument("name")
+@click.option("--output", type=NEW_FOLDER, required=True, help="Folder for the files.")
+@region_option
+def download(name: str, output: Path, **options: Any) -> None:
+    """Fetch the files of the job NAME: model.tar.gz and output.tar.gz, or the answers of a transform job."""
+    from multimodal_algo.aws import jobs
+
+    for path in jobs.download(session_of(options), name, output):
         click.echo(path)
 
 
-def _training_of(options: dict[str, Any], count: int) -> Training:
+def _training_of(options: dict[str, Any]) -> Training:
     from multimodal_algo.aws.requests import Training
 
     if options["spot"] and not options["checkpoints"]:
@@ -315,27 +299,14 @@ def _training_of(options: dict[str, Any], count: int) -> Training:
         output=options["output"],
         hyperparameters=hyperparameters_of(options),
         instance=options["instance_type"],
-        count=count,
+        count=options["instance_count"],
         volume_gb=options["volume_gb"],
         max_runtime_s=options["max_runtime"],
         input_mode=options["input_mode"],
         spot=options["spot"],
+        max_wait_s=options["max_wait"],
         checkpoints=options["checkpoints"],
+        sharded=options["sharded"],
+        keep_alive_s=options["keep_alive"],
+        protection=protection_of(options),
     )
-
-
-def _session(region: str | None, dry_run: bool) -> Session:
-    from multimodal_algo.aws.session import Session
-
-    return Session(region, dry_run, click.echo)
-
-
-def _follow(session: Session, kind: Kind, name: str, is_wanted: bool) -> None:
-    from multimodal_algo.aws.jobs import wait
-
-    if session.dry_run:
-        return
-    if is_wanted:
-        wait(session, kind, name)
-    else:
-        click.echo(f"{kind.title} {name} has started. Its status: multimodal-algo aws status {name}")

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeVar
 
+from multimodal_algo.config.combinations import shared_pipe
 from multimodal_algo.core.errors import PlatformError, UserError
 from multimodal_algo.core.files import sha256
 from multimodal_algo.core.schema import FeatureSchema
@@ -205,10 +206,7 @@ def find_shards(location: Path, executor: Executor, table: TableFormat = STANDAR
 
 def _pipe(location: Path, hosts: tuple[str, ...]) -> Shard:
     if len(hosts) > 1:
-        raise UserError(
-            f"The channel '{location.name.removesuffix('_0')}' comes by Pipe, which several instances cannot share: "
-            "set its InputMode to File or FastFile, or distribution=off."
-        )
+        raise shared_pipe(location.name.removesuffix("_0"))
     return Shard("", 0, hosts, is_pipe=True)
 
 

@@ -23,7 +23,9 @@ BATCH_AMI = "al2-ami-sagemaker-batch-gpu-535"
 
 Source: API, ``TransformResources``.
 """
-_ENDPOINT_12, _ENDPOINT_13 = "al2-ami-sagemaker-inference-gpu-3-1", "al2023-ami-sagemaker-inference-gpu-4-1"
+ENDPOINT_AMI = "al2-ami-sagemaker-inference-gpu-3-1"
+"""The endpoint host with CUDA 12.4, on which a CUDA 12 build of torch runs. Source: API, ``ProductionVariant``."""
+_ENDPOINT_13 = "al2023-ami-sagemaker-inference-gpu-4-1"
 # Families of instances with NVIDIA GPUs: p2 to p6, g3 to g7, gr6.
 _GPU_INSTANCE = re.compile(r"ml\.(p|g|gr)\d")
 INSTANCE_VARIABLE = "SM_CURRENT_INSTANCE_TYPE"
@@ -45,7 +47,7 @@ class Host(StrEnum):
 
 _DRIVERS = {
     (Host.TRANSFORM, 12): f"TransformAmiVersion={BATCH_AMI}",
-    (Host.ENDPOINT, 12): f"InferenceAmiVersion={_ENDPOINT_12}",
+    (Host.ENDPOINT, 12): f"InferenceAmiVersion={ENDPOINT_AMI}",
     (Host.ENDPOINT, 13): f"InferenceAmiVersion={_ENDPOINT_13}",
 }
 """The setting for a driver that runs builds for a major version of CUDA."""

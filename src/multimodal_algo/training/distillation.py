@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from multimodal_algo.branches.registry import needs_pictures
+from multimodal_algo.config.combinations import require_teacher
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.labels import Target
 from multimodal_algo.core.schema import FeatureSchema
@@ -84,12 +85,8 @@ class Teacher(Teaching):
             The job does not have a model channel, or the training data comes through a pipe, which can be read only
             once.
         """
-        if channels.model is None:
-            raise UserError("distill_from is model, but the job has no model channel. Give the teacher's model.tar.gz.")
-        if channels.train.is_fifo():
-            raise UserError(
-                "distill_from reads the training data twice, which Pipe mode does not allow. Use File mode."
-            )
+        require_teacher(has_model=channels.model is not None, is_piped=channels.train.is_fifo())
+        assert channels.model is not None
         return cls(PreviousModel.open(channels.model, context.scratch / "previous"))
 
     @property

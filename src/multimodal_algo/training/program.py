@@ -11,11 +11,12 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multimodal_algo.config.channels import IMAGES, MODEL, PRETRAINED, TRAIN, VALIDATION, channel_names
+from multimodal_algo.config.combinations import JobInput, require_possible
 from multimodal_algo.config.customisation import Customisation
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.core.checkpointing import Stopped, StopRequest
@@ -227,14 +228,13 @@ class _LeadingHost:
         require_torch_sees_gpus(devices, allow_cpu_fallback=settings.allow_cpu_fallback)
         channels = _channel_paths(paths, train_data)
         # Everything that can be wrong on this host is checked before it waits for the other hosts.
+        require_possible(hyperparameters, _job_input(self._host, channels))
         executor = self._executor(hyperparameters, gpus)
         _train(self._host, channels, hyperparameters, self._ending.stop, executor)
 
     def _executor(self, hyperparameters: HyperParameters, gpus: int) -> Executor | None:
         """Return an executor for all hosts and GPUs. Return None if this process trains alone."""
         if hyperparameters.distribution != "auto":
-            if not self._host.is_alone:
-                _require_all_data(self._host.paths)
             return None
         if self._host.is_alone and gpus < 2:
             return None
@@ -277,10 +277,11 @@ def _warn_of_unused_channels(paths: MLPaths) -> None:
         _LOG.warning("the channel '%s' is not used. Training reads %s", name, channel_names())
 
 
-def _require_all_data(paths: MLPaths) -> None:
-    for channel in (TRAIN, VALIDATION):
-        if is_sharded(paths, channel):
-            raise UserError(
-                f"distribution=off trains on one host, which has only a share of the channel '{channel.name}' "
-                "(ShardedByS3Key). Set the channel's S3DataDistributionType to FullyReplicated, or distribution=auto."
-            )
+def _job_input(host: _Host, channels: ChannelPaths) -> JobInput:
+    paths = {name: path for name, path in asdict(channels).items() if path is not None}
+    return JobInput(
+        channels=frozenset(paths),
+        piped=frozenset(name for name, path in paths.items() if path.is_fifo()),
+        sharded=frozenset(channel.name for channel in (TRAIN, VALIDATION) if is_sharded(host.paths, channel)),
+        hosts=len(host.hosts.names),
+    )

@@ -14,6 +14,7 @@ from botocore.stub import Stubber
 
 from multimodal_algo.aws import jobs
 from multimodal_algo.aws.algorithm import create
+from multimodal_algo.aws.models import NewModel, create_model
 from multimodal_algo.aws.requests import Training, Transform
 from multimodal_algo.aws.session import Session
 from multimodal_algo.aws.specification import Images
@@ -23,6 +24,8 @@ ROLE = "arn:aws:iam::123456789012:role/SageMaker"
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:algorithm/multimodal"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TRAINING = Training(ARN, ROLE, {"train": "s3://bucket/train/"}, "s3://bucket/output")
+
+MODEL = NewModel("a-model", ARN, "s3://bucket/model.tar.gz", ROLE)
 
 
 class RecordingSession(Session):
@@ -91,7 +94,14 @@ def test_a_transform_jobs_answers_are_fetched(tmp_path: Path) -> None:
 
 def test_a_name_that_is_not_there_is_an_error(stubbed: tuple[RecordingSession, Stubber]) -> None:
     session, stubber = stubbed
-    for operation in ("training_job", "transform_job", "hyper_parameter_tuning_job", "algorithm", "model_package"):
+    for operation in (
+        "training_job",
+        "transform_job",
+        "hyper_parameter_tuning_job",
+        "endpoint",
+        "algorithm",
+        "model_package",
+    ):
         stubber.add_client_error(f"describe_{operation}", "ValidationException", "Requested resource not found.")
     with pytest.raises(UserError, match="is called 'nobody' in this account"):
         jobs.find(session, "nobody")
@@ -162,7 +172,7 @@ def test_a_model_is_made_of_a_package_of_the_algorithm(stubbed: tuple[RecordingS
         "EnableNetworkIsolation": True,
     }  # fmt: skip
     stubber.add_response("create_model", {"ModelArn": package.replace("-package", "")}, expected)
-    jobs.create_model(session, "a-model", ARN, "s3://bucket/model.tar.gz", ROLE)
+    create_model(session, MODEL)
 
 
 def test_a_refusal_of_the_service_is_one_sentence(stubbed: tuple[RecordingSession, Stubber]) -> None:
@@ -176,7 +186,7 @@ def test_a_dry_run_sends_nothing_and_needs_no_credentials(monkeypatch: pytest.Mo
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     session = RecordingSession(dry_run=True)
     jobs.train(session, "a-job", TRAINING)
-    jobs.create_model(session, "a-model", ARN, "s3://bucket/model.tar.gz", ROLE)
+    create_model(session, MODEL)
     assert [line.split('"')[3] for line in session.lines] == [
         "sagemaker:CreateTrainingJob",
         "sagemaker:CreateModelPackage",
@@ -192,3 +202,13 @@ def described(status: str) -> dict[str, Any]:
         "StoppingCondition": {}, "ResourceConfig": {"VolumeSizeInGB": 30},
         "AlgorithmSpecification": {"TrainingInputMode": "File"},
     }  # fmt: skip
+
+
+def test_a_running_job_is_stopped_and_one_that_has_ended_is_not(stubbed: tuple[RecordingSession, Stubber]) -> None:
+    session, stubber = stubbed
+    stubber.add_response("describe_training_job", described("InProgress"), {"TrainingJobName": "a-job"})
+    stubber.add_response("stop_training_job", {}, {"TrainingJobName": "a-job"})
+    assert jobs.stop(session, "a-job") is jobs.TRAINING
+    stubber.add_response("describe_training_job", described("Completed"), {"TrainingJobName": "a-job"})
+    with pytest.raises(UserError, match="The training job a-job has ended: it is Completed"):
+        jobs.stop(session, "a-job")

@@ -1,0 +1,79 @@
+"""Checks of names that are often mistyped: instance types, accounts and regions. A message has the nearest one."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from functools import cache
+
+from multimodal_algo.aws.model import enum_of
+from multimodal_algo.core.errors import UserError
+
+_ACCOUNT_DIGITS = 12
+_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d")
+
+
+def instance_type(name: str, shape: str) -> str:
+    """Return an instance type after a check.
+
+    Parameters
+    ----------
+    name
+        Name of the instance type.
+    shape
+        Enumeration of the instance types that the operation takes, for example ``TransformInstanceType``.
+
+    Raises
+    ------
+    UserError
+        The operation does not take the type. The message has the nearest one.
+    """
+    known = enum_of(shape)
+    if name not in known:
+        raise UserError(
+            f"The instance type '{name[:60]}' is not one of {shape}: did you mean '{_nearest(name, known)}'?"
+        )
+    return name
+
+
+def account_id(text: str) -> str:
+    """Return the number of an account after a check.
+
+    Raises
+    ------
+    UserError
+        It does not have 12 digits. Where it has other characters in between, the message has it without them.
+    """
+    if re.fullmatch(rf"[0-9]{{{_ACCOUNT_DIGITS}}}", text):
+        return text
+    digits = "".join(re.findall(r"[0-9]", text))[:_ACCOUNT_DIGITS]
+    hint = f": did you mean {digits}?" if len(digits) == _ACCOUNT_DIGITS else f", and not {len(digits)}."
+    raise UserError(f"'{text[:60]}' is not an account: its number has {_ACCOUNT_DIGITS} digits{hint}")
+
+
+def region_name(name: str) -> str:
+    """Return the name of a region after a check of its form. A region that is newer than botocore passes.
+
+    Raises
+    ------
+    UserError
+        The name does not have the form of a region. The message has the nearest one.
+    """
+    if _REGION.fullmatch(name):
+        return name
+    close = difflib.get_close_matches(name.lower(), _regions(), n=1, cutoff=0)
+    raise UserError(f"'{name[:60]}' is not a region: did you mean '{close[0]}'?")
+
+
+@cache
+def _regions() -> list[str]:
+    from botocore.session import get_session
+
+    return get_session().get_available_regions("sagemaker")
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    """Return the nearest instance type. ``g5`` and ``g5.xlarge`` lack the beginning, ``ml.g5`` the size."""
+    full = name.lower() if name.lower().startswith("ml.") else f"ml.{name.lower()}"
+    family = [each for each in known if each.startswith(f"{full.rstrip('.')}.")]
+    return family[0] if family else difflib.get_close_matches(full, known, n=1, cutoff=0)[0]
