@@ -5,19 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from multimodal_algo.interface.cloud import CloudPredictor
     from multimodal_algo.interface.fit import fit
     from multimodal_algo.interface.model import Model, load
 
 __version__ = "0.1.0"
-__all__ = ["Model", "__version__", "fit", "load"]
+__all__ = ["CloudPredictor", "Model", "__version__", "fit", "load"]
 
 
 def __getattr__(name: str) -> Any:
     """Import the Python interface when it is used, since its libraries take seconds."""
-    if name in ("Model", "fit", "load"):
+    if name in __all__:
         from multimodal_algo.core.installed import require_train
 
         require_train(f"multimodal_algo.{name}")
+    if name == "CloudPredictor":
+        from multimodal_algo.interface.cloud import CloudPredictor
+
+        return CloudPredictor
     if name == "fit":
         from multimodal_algo.interface.fit import fit
 

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,11 @@ PACKAGE = Kind("model package", "DescribeModelPackage", "ModelPackageName", "Mod
 _KINDS = (TRAINING, TRANSFORM, TUNING, ENDPOINT, ALGORITHM, PACKAGE)
 
 
+def new_name(prefix: str) -> str:
+    """Return a name for a job: `prefix` and the time."""
+    return f"{prefix}-{datetime.now(UTC):%Y-%m-%d-%H-%M-%S}"
+
+
 def train(session: Session, name: str, job: Training) -> None:
     """Start a training job."""
     session.send("CreateTrainingJob", job.request(name))
@@ -92,8 +98,8 @@ def artifact_of(session: Session, training_job: str) -> str:
     return artifact
 
 
-def wait(session: Session, kind: Kind, name: str, *, poll_s: float = _POLL_S) -> dict[str, Any]:
-    """Wait until a resource has reached its final status. Report each change of status, and each metric in the log.
+def wait(session: Session, kind: Kind, name: str, *, poll_s: float | None = None) -> dict[str, Any]:
+    """Wait until a resource is done. Report each change of its status, and each metric in its log.
 
     Parameters
     ----------
@@ -104,7 +110,7 @@ def wait(session: Session, kind: Kind, name: str, *, poll_s: float = _POLL_S) ->
     name
         Name or ARN of the resource.
     poll_s
-        Seconds between two requests for the status.
+        Seconds between two looks. None for 15.
 
     Returns
     -------
@@ -128,7 +134,7 @@ def wait(session: Session, kind: Kind, name: str, *, poll_s: float = _POLL_S) ->
             session.report(f"    {line}")
         if described[kind.status_key] in (kind.done, *_FAILED):
             break
-        time.sleep(poll_s)
+        time.sleep(_POLL_S if poll_s is None else poll_s)
     if (status := described[kind.status_key]) != kind.done:
         raise UserError(f"The {kind.title} {_short(name)} is {status}: {failure(described)}")
     return described

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -73,7 +72,9 @@ def job_options(prefix: str) -> Callable[[COMMAND], COMMAND]:
 
 def named(name: str | None, prefix: str) -> str:
     """Return the name of a job: the given one, or `prefix` and the time."""
-    return name or f"{prefix}-{datetime.now(UTC):%Y-%m-%d-%H-%M-%S}"
+    from multimodal_algo.aws.jobs import new_name
+
+    return name or new_name(prefix)
 
 
 def training_options(command: COMMAND) -> COMMAND:

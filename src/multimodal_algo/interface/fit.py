@@ -83,7 +83,9 @@ def fit(
         if images is not None:
             channels["images"] = ChannelData(Path(images))
         values = {"label": label, "columns": kinds} | hyperparameters
-        job = TrainingJob(channels, {name: _value(value) for name, value in values.items() if value is not None})
+        job = TrainingJob(
+            channels, {name: hyperparameter_text(value) for name, value in values.items() if value is not None}
+        )
         folder = Path(tempfile.mkdtemp(prefix="multimodal-job-")) if output is None else Path(output)
         archive = train(job, output=folder, log=sys.stdout.write if verbose else len)
     model = load(archive)
@@ -101,12 +103,19 @@ def _channel(data: Any, folder: Path, names: ColumnNames) -> ChannelData:
         location = data if isinstance(data, str) and data.startswith("s3://") else Path(data)
         return ChannelData(location, _PARQUET) if str(data).endswith(".parquet") else ChannelData(location)
     folder.mkdir()
-    pq.write_table(table_of(frame_of(data), names), folder / "data.parquet")
+    write_rows(data, names, folder)
     return ChannelData(folder, _PARQUET)
 
 
-def _value(value: Any) -> str:
-    """Return the value of a hyperparameter as the text that SageMaker would pass."""
+def write_rows(data: Any, names: ColumnNames, folder: Path) -> Path:
+    """Write a data frame as ``data.parquet`` into a folder, and return its path. See `frames.table_of`."""
+    path = folder / "data.parquet"
+    pq.write_table(table_of(frame_of(data), names), path)
+    return path
+
+
+def hyperparameter_text(value: Any) -> str:
+    """Return a hyperparameter as the platform passes it."""
     if isinstance(value, list | tuple) and all(isinstance(text, str) and "," not in text for text in value):
         return ",".join(value)
     return json.dumps(value) if isinstance(value, bool | list | tuple | dict) else str(value)
