@@ -230,14 +230,22 @@ def sample(output: Path) -> None:
 @click.argument("truth", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--label", default=LABEL, show_default=True, help="Name of the label in TRUTH.")
 @click.option("--id", "identity", default=ID, show_default=True, help="Name of the ID in TRUTH.")
-def score(predictions: Path, truth: Path, label: str, identity: str) -> None:
+@click.option(
+    "--problem-type",
+    type=click.Choice(["auto", "classes", "regression"]),
+    default="auto",
+    show_default=True,
+    help="Kind of the predictions. By default their content decides.",
+)
+def score(predictions: Path, truth: Path, label: str, identity: str, problem_type: str) -> None:
     """Compare predictions with the labels in another file, and show how many are right.
 
     The predictions are the output of a transform, or the predictions.csv of a training job.
     """
     from multimodal_algo.tools.score import score_predictions
 
-    click.echo(score_predictions(predictions, truth, ColumnNames(label, identity)).sentence)
+    outcome = score_predictions(predictions, truth, ColumnNames(label, identity), problem_type=problem_type)
+    click.echo(outcome.sentence)
 
 
 def train_program() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -116,6 +117,17 @@ class ColumnNames:
         """The column of dates that each number column comes from."""
         return {part: column for column in self._dates for part in _parts_of(column)}
 
+    def in_words(self, sentence: str) -> str:
+        """Return a message about the data with own names in place of the columns that they stand for."""
+        if self.are_suffixed:
+            return sentence
+        own = {known: name for name, known in self._known.items() if name != known}
+        # The words label and ID may mean other things than a column. A cell is in quotes, and stays as it is.
+        words = [f"(?<=column ){re.escape(known)}|(?<=column '){re.escape(known)}(?=')" for known in own]
+        words += [re.escape(known) for known in own if known not in (LABEL, ID)]
+        pattern = re.compile(rf"(?<!\w)(?:{'|'.join(sorted(words, key=len, reverse=True))})(?!\w)")
+        return pattern.sub(lambda match: own[match[0]], sentence)
+
     def undecided(self, header: Sequence[str]) -> list[str]:
         """Return the columns of a header that have neither a suffix nor a kind, and the dates without a form."""
         known = self._known.keys() | self.dropped
@@ -196,10 +208,15 @@ class ColumnNames:
             named.remove(LABEL)  # the checks of all headers have a better message
         missing = [name for name in named if name not in header]
         if missing:
-            near = difflib.get_close_matches(missing[0], header, n=1, cutoff=0.6)
-            hint = f" Is it '{near[0][:60]}'?" if near else ""
+            hints = [
+                f" Is {'it' if len(missing) == 1 else repr(name[:60]) + ' the column'} '{near[0][:60]}'?"
+                for name in missing
+                if (near := difflib.get_close_matches(name, header, n=1, cutoff=0.6))
+            ]
+            noun = "is no column" if len(missing) == 1 else "are no columns"
+            wanted = ", ".join(f"'{name[:60]}'" for name in missing)
             shown = ", ".join(f"'{name[:60]}'" for name in header[:12]) + (", …" if len(header) > 12 else "")
-            raise UserError(f"{where}: there is no column '{missing[0][:60]}' among {shown}.{hint}")
+            raise UserError(f"{where}: there {noun} {wanted} among {shown}.{''.join(hints)}")
 
     @property
     def as_json(self) -> str:

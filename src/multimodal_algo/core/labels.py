@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,21 @@ _MOST_CLASS_NUMBERS = 1000
 _MOST_SPELLINGS = 10_000
 # Share of different values among the rows. Above it, AutoGluon takes whole numbers for amounts, and not for classes.
 _SHARE_OF_FEW_ROWS, _SHARE_OF_MANY_ROWS, _MANY_ROWS = 0.1, 0.05, 1000
+
+
+# A sign, a currency, digits with or without separators of thousands, and a currency or a percent sign.
+_CURRENCY = r"(?:[$€£¥₹]|US\$|USD|EUR|GBP|CHF|JPY)"
+_AMOUNT = re.compile(
+    rf"([-+]?)\s?{_CURRENCY}?\s?((?:\d{{1,3}}(?:,\d{{3}})+|\d+)(?:\.\d+)?)\s?(?:{_CURRENCY}|%)?", re.IGNORECASE
+)
+
+
+def amount_of(label: str) -> float | None:
+    """Return the number in a label that is an amount and not a number, or None: 31.79 for ``$31.79``."""
+    match = _AMOUNT.fullmatch(label.strip())
+    if match is None or number_of(label) is not None:
+        return None
+    return float(match[1] + match[2].replace(",", ""))
 
 
 def number_of(label: str) -> float | None:

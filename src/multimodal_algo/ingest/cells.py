@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from multimodal_algo.core.column_names import AS_WRITTEN, ColumnNames
 from multimodal_algo.core.schema import Modality
 from multimodal_algo.core.values import category_value, is_like_missing, trimmed
 from multimodal_algo.ingest.decoded import DecodedImages
@@ -34,6 +35,8 @@ class CellRules:
         Size and form of the images that the image network takes.
     prepare
         Function that is called with the decoded images of a cell, in the thread that has decoded them.
+    names
+        The user's own names of the columns, for messages.
     """
 
     images: ImageFiles | None = None
@@ -41,6 +44,7 @@ class CellRules:
     number_categories: frozenset[str] = frozenset()
     image_input: ImageInput = IMAGENET
     prepare: Callable[[DecodedImages], None] | None = None
+    names: ColumnNames = AS_WRITTEN
 
 
 PLAIN = CellRules()

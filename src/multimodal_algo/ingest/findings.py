@@ -6,12 +6,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from multimodal_algo.core.column_names import AS_WRITTEN, ColumnNames
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.headers import header_warnings
 from multimodal_algo.core.label_checks import LabelSettings, label_problems
-from multimodal_algo.core.labels import number_of
+from multimodal_algo.core.labels import amount_of, number_of
 from multimodal_algo.core.schema import LABEL, FeatureSchema, Modality, modality_of
 from multimodal_algo.core.task import ProblemType
+from multimodal_algo.ingest.image_text import NO_IMAGES
 from multimodal_algo.ingest.informed import InformedRows
 from multimodal_algo.ingest.occurrences import SHOWN, Occurrences
 from multimodal_algo.ingest.records import RowProblem
@@ -219,7 +221,12 @@ class Findings:
         self.largest_row = max(self.largest_row, later.largest_row)
 
     def inspection(
-        self, schema: FeatureSchema | None, *, is_training: bool = True, labels: LabelSettings | None = None
+        self,
+        schema: FeatureSchema | None,
+        *,
+        is_training: bool = True,
+        labels: LabelSettings | None = None,
+        names: ColumnNames = AS_WRITTEN,
     ) -> Inspection:
         """Return the result of the reading, with errors and warnings as sentences.
 
@@ -231,6 +238,8 @@ class Findings:
             Whether models learn from the rows. Other rows may be few, and of one class.
         labels
             Settings that restrict the labels. By default only the problem type does.
+        names
+            The user's own names of the columns, for messages.
         """
         statistics = self.statistics
         errors = [*self._errors, *self._headerless_errors(), *self._bad_row_errors()]
@@ -243,8 +252,9 @@ class Findings:
         elif not errors:
             errors.append(NO_HEADER)
         return Inspection(
-            schema, statistics.rows, statistics.missing_cells(schema), statistics.sorted_classes(), tuple(errors),
-            tuple(warnings), self._bad_count, tuple(self._bad), statistics.problem_type, self.largest_row,
+            schema, statistics.rows, statistics.missing_cells(schema), statistics.sorted_classes(),
+            tuple(map(names.in_words, errors)), tuple(map(names.in_words, warnings)),
+            self._bad_count, tuple(self._bad), statistics.problem_type, self.largest_row,
         )  # fmt: skip
 
     def _statistics_errors(self, schema: FeatureSchema, labels: LabelSettings | None, has_errors: bool) -> list[str]:
@@ -311,12 +321,24 @@ class Findings:
             remedy = "Fix the cell or leave it empty."
             if column == LABEL:
                 remedy = "Fix it, drop the row, or set problem_type=multiclass."
-            if modality_of(column) is Modality.NUM:
+                if (amount := _amount_in(cells.example)) is not None:
+                    remedy = f"Write amounts as plain numbers, here {amount:.15g}."
+            elif modality_of(column) is Modality.IMAGE and NO_IMAGES in cells.example:
+                remedy = "Give the folder of these files as the channel: --images FOLDER. Or leave the cell empty."
+            elif modality_of(column) is Modality.NUM:
                 remedy = "Fix the cell, leave it empty, or rename the column to end in _cat or _text."
-                if _DECIMAL_COMMA.search(cells.example):
+                if (amount := _amount_in(cells.example)) is not None:
+                    remedy = f"Write amounts as plain numbers, here {amount:.15g}, or rename the column to end in _cat."
+                elif _DECIMAL_COMMA.search(cells.example):
                     remedy = "Write numbers with a decimal point: 1.5, and not 1,5."
             errors.append(f"{cells.first[0]}, column {column}: {cells.example}{_others(cells)}. {remedy}")
         return errors
+
+
+def _amount_in(reason: str) -> float | None:
+    """Return the number of the amount that the message about a cell quotes first, see `amount_of`."""
+    quoted = reason.split("'")
+    return amount_of(quoted[1]) if len(quoted) > 1 else None
 
 
 def _others(occurrences: Occurrences) -> str:

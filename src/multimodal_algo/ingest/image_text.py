@@ -17,6 +17,8 @@ from multimodal_algo.ingest.image_formats import IMAGE_SUFFIXES, description_of,
 _FILE_NAME = re.compile(rf"[^;]{{1,255}}(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))})", re.IGNORECASE)
 # The lengths are bounded, since hostile text may hold "data:" very often.
 _DATA_URL = re.compile(r"data:([^,;:]{0,100})(?:;[^,;:]{0,100}){0,9},", re.IGNORECASE)
+NO_IMAGES = "which has no images channel"
+"""The end of the reason why a cell cannot name a file."""
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=\s]")
 _HEX = re.compile(r"(?:0x|\\x)?((?:[0-9a-f]{2})+)", re.IGNORECASE)
 # Line breaks, or the texts that programs write for them: Excel writes _x000D_.
@@ -129,7 +131,7 @@ def _reason(text: str, data: bytes | None, files: ImageFiles | None) -> str:
     if other := _other_text(text):
         return other
     if _FILE_NAME.fullmatch(text):
-        where = "this job, which has no images channel" if files is None else f"the images channel{_hint(text, files)}"
+        where = f"this job, {NO_IMAGES}" if files is None else f"the images channel{_hint(text, files)}"
         return f"there is no file '{text[:60]}' in {where}"
     reason = _why_not_base64(text) if data is None else not_an_image(data)
     if files is not None and len(text) <= _LONGEST_PLAIN_NAME:

@@ -93,7 +93,7 @@ class ReadSettings:
     @property
     def rules(self) -> CellRules:
         """How the cells of the rows are parsed."""
-        return CellRules(None if self.images is None else ImageFiles(self.images), self.missing)
+        return CellRules(None if self.images is None else ImageFiles(self.images), self.missing, names=self.table.names)
 
 
 @dataclass(frozen=True)
@@ -265,7 +265,9 @@ def join_parts(parts: Sequence[tuple[Part, Path]], directory: Path, settings: Re
     for part, _ in parts:
         findings.merge(part.findings)
     schema = next((part.schema for part, _ in parts if part.schema is not None), None)
-    inspection = findings.inspection(schema, is_training=settings.is_training, labels=settings.labels)
+    inspection = findings.inspection(
+        schema, is_training=settings.is_training, labels=settings.labels, names=settings.table.names
+    )
     _write_bad_rows(inspection, directory)
     for warning in inspection.warnings:
         _LOG.warning("%s", warning)

@@ -7,6 +7,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
+from multimodal_algo.core.column_names import AS_WRITTEN, ColumnNames
 from multimodal_algo.core.schema import ID, LABEL, Modality, modality_of
 from multimodal_algo.core.values import in_number_column
 from multimodal_algo.ingest.cells import PLAIN, BadCell, CellRules, parse_cell
@@ -22,23 +23,30 @@ class ParsedRow:
         Parsed value of each feature column, see `parse_cell`. Cells that cannot be read are left out.
     problems
         Column and reason of each cell that cannot be read.
+    names
+        The user's own names of the columns, for messages.
     """
 
     cells: dict[str, Any]
     problems: list[tuple[str, str]]
+    names: ColumnNames = AS_WRITTEN
 
     @property
     def problem(self) -> str | None:
         """The first problem, as ``column …: reason``. None if all cells can be read."""
-        return "column {}: {}".format(*self.problems[0]) if self.problems else None
+        if not self.problems:
+            return None
+        column, reason = self.problems[0]
+        return f"column {self.names.own(column)}: {reason}"
 
 
 class PendingRow:
     """A row whose images may still be in decoding."""
 
-    def __init__(self, cells: dict[str, Any], problems: list[tuple[str, str]]) -> None:
+    def __init__(self, cells: dict[str, Any], problems: list[tuple[str, str]], names: ColumnNames = AS_WRITTEN) -> None:
         self._cells = cells
         self._problems = problems
+        self._names = names
 
     def finish(self) -> ParsedRow:
         """Wait until the images are decoded, and return the parsed row."""
@@ -48,7 +56,7 @@ class PendingRow:
                 cells[column] = value.result() if isinstance(value, Future) else value
             except BadCell as error:
                 self._problems.append((column, str(error)))
-        return ParsedRow(cells, self._problems)
+        return ParsedRow(cells, self._problems, self._names)
 
     def cancel(self) -> None:
         """Cancel images whose decoding has not begun, because nobody needs the row any more."""
@@ -93,4 +101,4 @@ class RowParser:
                 cells[column] = in_number_column(value) if by_value else value
             except BadCell as error:
                 problems.append((column, str(error)))
-        return PendingRow(cells, problems)
+        return PendingRow(cells, problems, self._rules.names)

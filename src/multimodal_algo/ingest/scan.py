@@ -86,7 +86,7 @@ def scan(
         Statistics, warnings and errors. `Inspection.raise_for_errors` raises the errors.
     """
     findings = Findings(bad_rows, problem_type, min_completeness)
-    return findings.inspection(collect(sources, findings, sink=sink, rules=rules), labels=labels)
+    return findings.inspection(collect(sources, findings, sink=sink, rules=rules), labels=labels, names=rules.names)
 
 
 def collect(

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from multimodal_algo.core.label_lists import lists_of_classes
-from multimodal_algo.core.labels import class_counts, detect_problem_type, number_of
+from multimodal_algo.core.labels import amount_of, class_counts, detect_problem_type, number_of
 from multimodal_algo.core.schema import LABEL, FeatureSchema, Modality, modality_of
 from multimodal_algo.core.task import ProblemType
 from multimodal_algo.core.values import are_numbers, cut_zeros, is_like_missing, near_spellings
@@ -160,6 +160,15 @@ class Statistics:
         if self._wanted != "auto" or self.problem_type != "multiclass":
             return
         numbers = {label: rows for label, rows in self._classes.items() if number_of(label) is not None}
+        amounts = {label: number for label in self._classes if (number := amount_of(label)) is not None}
+        if len(numbers) + len(amounts) > (1 - _FEW_STRANGE) * len(self._classes) and len(amounts) > len(numbers):
+            label, number = next(iter(amounts.items()))
+            if detect_problem_type({repr(each): self._classes[name] for name, each in amounts.items()}) == "regression":
+                yield (
+                    f"column label: {len(amounts)} different amounts such as '{label[:40]}' are taken for classes. To "
+                    f"predict the amount, a regression, write labels as plain numbers: {number:.15g}."
+                )
+            return
         strange = [label for label in self._classes if label not in numbers]
         if len(strange) > _FEW_STRANGE * len(numbers) or detect_problem_type(numbers) != "regression":
             return

@@ -88,6 +88,7 @@ class LoadedModel:
         # More threads than cores only take them from the networks.
         decoders = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
         rules = CellRules(
+            names=config.names,
             missing=missing_texts(str(config.hyperparameters.get("missing_values", ""))),
             number_categories=frozenset(config.number_categories),
             image_input=image_input(encoders),

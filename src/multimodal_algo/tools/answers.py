@@ -97,6 +97,8 @@ class Answers:
         ID of each answer. None if answers have no ID.
     with_probability
         Whether answers have probabilities, so that the labels are classes.
+    with_error
+        Whether answers have the error of a number, so that they are those of a regression.
     in_order
         Whether there is one answer for each row, in the order of the rows.
     """
@@ -105,6 +107,7 @@ class Answers:
     ids: list[str] | None
     with_probability: bool
     in_order: bool = True
+    with_error: bool = False
 
 
 def canonical(text: str, *, by_value: bool = True) -> str:
@@ -144,7 +147,9 @@ def read_answers(path: Path, truth: Truth) -> Answers:
     objects = [_named(header, line) for line in lines if line != header]
     if header[: len(_REPORT)] == _REPORT:
         answers = _answers(objects, path)
-        return Answers(answers.labels, answers.ids, answers.with_probability, in_order=False)
+        return Answers(
+            answers.labels, answers.ids, answers.with_probability, in_order=False, with_error="error" in header
+        )
     return _of_objects(objects, path, truth)
 
 

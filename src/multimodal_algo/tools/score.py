@@ -37,7 +37,9 @@ class Outcome:
         return f"{self.predictions}: {self.summary}"
 
 
-def score_predictions(predictions: Path, truth: Path, names: ColumnNames = AS_WRITTEN) -> Outcome:
+def score_predictions(
+    predictions: Path, truth: Path, names: ColumnNames = AS_WRITTEN, *, problem_type: str = "auto"
+) -> Outcome:
     """Compare the predictions in a file with the true labels in another file.
 
     Parameters
@@ -48,11 +50,13 @@ def score_predictions(predictions: Path, truth: Path, names: ColumnNames = AS_WR
         CSV or Parquet file of the same rows, with column names and label.
     names
         The user's own names of the label and ID column in `truth`.
+    problem_type
+        ``classes`` or ``regression``. With ``auto`` the content of the predictions decides.
 
     Raises
     ------
     UserError
-        The predictions cannot be read, see `read_answers`. Or `truth` has no label, or an answer has the ID of another
+        The predictions cannot be read, see `read_answers`. Or the content does not decide. Or `truth` has no label, or an answer has the ID of another
         row.
     """
     known = Truth.read(truth, names)
@@ -61,7 +65,7 @@ def score_predictions(predictions: Path, truth: Path, names: ColumnNames = AS_WR
     pairs = [(a, b) for a, b in zip(answers.labels, expected, strict=True) if b.strip()]
     if not pairs:
         return Outcome(predictions, "no row has a label", None)
-    if _are_numbers(answers, pairs):
+    if problem_type == "regression" or (problem_type == "auto" and _are_numbers(predictions, answers, pairs)):
         return Outcome(predictions, _regression_summary(pairs), None)
     by_value = all(number_of(b) is not None for _, b in pairs)
     right = sum(canonical(a, by_value=by_value) == canonical(b, by_value=by_value) for a, b in pairs)
@@ -96,22 +100,33 @@ def _labels_by_id(answers: Answers, truth: Truth) -> list[str]:
     return [labels[each] for each in given]
 
 
-def _are_numbers(answers: Answers, pairs: Sequence[tuple[str, str]]) -> bool:
-    """Return whether the predictions are those of a regression.
+def _are_numbers(path: Path, answers: Answers, pairs: Sequence[tuple[str, str]]) -> bool:
+    """Return whether the predictions are those of a regression, and not classes whose names are numbers.
 
-    Predicted classes may be numbers too, but then each of them is one of the true labels.
+    Raises
+    ------
+    UserError
+        Both may be meant: whole numbers are predicted that are not among the labels.
     """
-    if answers.with_probability or any(number_of(b) is None for _, b in pairs):
+    predicted = [a for a, _ in pairs if a.strip()]
+    if answers.with_probability or any(number_of(each) is None for each in (*predicted, *(b for _, b in pairs))):
         return False
     labels = {canonical(b) for _, b in pairs}
-    predicted = [a for a, _ in pairs if a.strip()]
-    if any(number_of(a) is None for a in predicted):
-        return False
-    return not predicted or any(canonical(a) not in labels for a in predicted)
+    if answers.with_error or not predicted:
+        return True
+    new = [a for a in predicted if canonical(a) not in labels]
+    if new and all(float(a).is_integer() for a in predicted):
+        raise UserError(
+            f"{path}: it cannot be known whether the predictions are numbers or classes, for example "
+            f"'{new[0][:40]}', which is not a label. Give --problem-type regression or --problem-type classes."
+        )
+    return bool(new)
 
 
 def _regression_summary(pairs: Sequence[tuple[str, str]]) -> str:
     # The label is empty where the row could not be read. Such rows are left out.
+    if words := [text for pair in pairs for text in pair if text.strip() and number_of(text) is None]:
+        raise UserError(f"'{words[0][:60]}' is not a number. Give --problem-type classes for the names of classes.")
     numbers = [(float(a), float(b)) for a, b in pairs if a.strip()]
     if not numbers:
         return "no row has a prediction"

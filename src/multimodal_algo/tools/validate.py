@@ -10,6 +10,7 @@ from rich.table import Table
 
 from multimodal_algo.config.customisation import Customisation
 from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.core.column_names import ColumnNames
 from multimodal_algo.core.label_checks import LabelSettings
 from multimodal_algo.core.schema import ID, LABEL, modality_of
 from multimodal_algo.ingest.cells import CellRules
@@ -48,12 +49,12 @@ def print_inspection(data: Path, images: Path | None = None, hyperparameters: Hy
     console = Console(highlight=False, soft_wrap=True)
     settings = hyperparameters or HyperParameters.parse({})
     Customisation.of(settings)
-    rules = CellRules(ImageFiles(images) if images else None, settings.missing_texts)
     table = TableFormat.of(settings)
     finding = find_kinds(table, data)
     for sentence in finding.sentences:
         console.print(f"[cyan]note[/cyan]    {_plain(sentence)}.")
     table = replace(table, names=table.names.with_kinds(finding.kinds))
+    rules = CellRules(ImageFiles(images) if images else None, settings.missing_texts, names=table.names)
     sources = find_sources(data, table)
     if data.is_dir() and (note := find_files(data).note):
         console.print(f"[cyan]note[/cyan]    {_plain(note)}")
@@ -70,7 +71,7 @@ def print_inspection(data: Path, images: Path | None = None, hyperparameters: Hy
     for warning in inspection.warnings:
         console.print(f"[yellow]warning[/yellow] {_plain(warning)}")
     if inspection.schema is not None:
-        console.print(_columns(inspection))
+        console.print(_columns(inspection, table.names))
     if inspection.classes:
         console.print(_numbers(inspection) if inspection.problem_type == "regression" else _classes(inspection))
     counts = {"error": len(inspection.errors), "warning": len(inspection.warnings), "row": inspection.rows}
@@ -79,13 +80,13 @@ def print_inspection(data: Path, images: Path | None = None, hyperparameters: Hy
     return 1 if inspection.errors else 0
 
 
-def _columns(inspection: Inspection) -> Table:
+def _columns(inspection: Inspection, names: ColumnNames) -> Table:
     assert inspection.schema is not None
     table = Table("column", "modality", "missing", title=f"{inspection.rows} rows", title_justify="left")
     for column in inspection.schema.columns:
         modality = column if column in (LABEL, ID) else str(modality_of(column))
         share = inspection.missing.get(column, 0) / max(inspection.rows, 1)
-        table.add_row(_plain(column), modality, f"{share:.1%}" if column in inspection.missing else "")
+        table.add_row(_plain(names.own(column)), modality, f"{share:.1%}" if column in inspection.missing else "")
     return table
 
 

@@ -132,7 +132,7 @@ def test_the_predictions_of_training_without_ids_are_found_by_their_numbers(tmp_
         (["01", "1", "x"], ["1", "1", "x"], "2 of 3 right"),
         (["two lines", "1", "x"], ['"two\nlines"', "1", "x"], "3 of 3 right"),
         (["1.0", "2", "x"], ["1", "2", "x"], "2 of 3 right"),
-        (["9007199254740993", "1", "2"], ["9007199254740992", "1", "2"], "3 of 3 rows, root mean squared error"),
+        (["9007199254740993", "1.5", "2"], ["9007199254740992", "1", "2"], "3 of 3 rows, root mean squared error"),
         (["1.25", "2", ""], ["1", "2", "3"], "2 of 3 rows, root mean squared error 0.176777"),
         (["", "", ""], ["1", "2", "3"], "no row has a prediction"),
         (["", "", ""], ["x", "y", "z"], "0 of 3 right (0.0%), 3 of them without an answer"),
@@ -164,3 +164,22 @@ def test_what_cannot_be_compared_is_reported(truth: Path, tmp_path: Path, text: 
     path.write_text(text)
     with pytest.raises(UserError, match=message):
         score_predictions(path, truth)
+
+
+def test_numbers_are_scored_as_a_regression_where_their_file_shows_it(tmp_path: Path) -> None:
+    truth, predictions = tmp_path / "truth.csv", tmp_path / "predictions.csv"
+    truth.write_text("label,a_text\n1,x\n2,y\n5,z\n")
+    predictions.write_text("1.25\n2\n5\n")
+    assert "root mean squared error" in score_predictions(predictions, truth).summary
+    predictions.write_text("ID,label,predicted_label,error\n1,1,1,0\n2,2,2,0\n3,5,5,0\n")
+    assert "root mean squared error" in score_predictions(predictions, truth).summary
+
+
+def test_what_may_be_numbers_or_classes_is_asked_for(tmp_path: Path) -> None:
+    truth, predictions = tmp_path / "truth.csv", tmp_path / "predictions.csv"
+    truth.write_text("label,a_text\n1,x\n2,y\n5,z\n")
+    predictions.write_text("1\n3\n5\n")
+    with pytest.raises(UserError, match="Give --problem-type regression or --problem-type classes"):
+        score_predictions(predictions, truth)
+    assert score_predictions(predictions, truth, problem_type="classes").summary == "2 of 3 right (66.7%)"
+    assert "root mean squared error" in score_predictions(predictions, truth, problem_type="regression").summary

@@ -180,3 +180,62 @@ def test_dates_are_noted_and_their_numbers_listed(write_csv: WriteCsv) -> None:
     assert "sold holds dates (dmy), which become the numbers sold_days_num (since 1970-01-01)" in result.output
     assert "sold_weekday_num" in result.output
     assert result.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n\n",
+        b"\xef\xbb\xbf",
+        b"label,a_text\n",
+        b"label\nx\n",
+        b"\x00" * 500,
+        bytes(range(256)) * 4,
+        b"[/red],[bold]\n",
+    ],
+    ids=["empty", "newlines", "mark", "header", "label", "zeros", "junk", "markup"],
+)
+@pytest.mark.parametrize("name", ["x.csv", "x.csv.gz", "x.parquet"])
+def test_no_file_ends_in_a_traceback(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    for options in ([], ["--problem-type", "regression"], ["--label", "kind", "--columns", "auto"]):
+        result = validate(tmp_path / name, *options)
+        assert (result.exit_code, type(result.exception)) == (1, SystemExit), result.output
+
+
+@pytest.mark.parametrize("options", [[], ["-p", "on_bad_row=skip", "-p", "max_bad_row_fraction=1"]])
+def test_a_regression_without_numbers_is_an_error(write_csv: WriteCsv, options: list[str]) -> None:
+    result = validate(write_csv("x.csv", [HEADER, *rows()]), "--problem-type", "regression", *options)
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit), result.output
+
+
+def test_amounts_as_labels_point_to_a_regression(write_csv: WriteCsv) -> None:
+    table = [[*row[:-1], f"${number}.79"] for number, row in enumerate(rows())]
+    path = write_csv("x.csv", [HEADER, *table])
+    assert "'$0.79' are taken for classes. To predict the amount, a regression, write labels" in validate(path).output
+    assert "Write amounts as plain numbers, here 0.79." in validate(path, "--problem-type", "regression").output
+
+
+def test_the_channel_that_is_missing_is_named(write_csv: WriteCsv) -> None:
+    table = [[*row, f"photos/{number}.jpg"] for number, row in enumerate(rows())]
+    assert "--images FOLDER" in validate(write_csv("x.csv", [[*HEADER, "photo_image"], *table])).output
+
+
+def test_messages_have_the_names_of_the_table(write_csv: WriteCsv) -> None:
+    table = [
+        ["kind", "price", "maker"],
+        *([f"k{n % 2}", f"{n}.5", f"maker {n}"] for n in range(30)),
+        ["k1", "12kg", "x"],
+    ]
+    options = ["--label", "kind", "--columns", "price=num,maker=cat"]
+    output = validate(write_csv("x.csv", table), *options).output
+    assert "column price: '12kg' is not a finite number" in output
+    assert "column maker: mostly unique" in output
+    assert "price_num" not in output
+
+
+def test_all_columns_that_are_missing_are_named(write_csv: WriteCsv) -> None:
+    path = write_csv("x.csv", [["kind", "price"], *([f"k{n % 2}", f"{n}.5"] for n in range(30))])
+    output = validate(path, "--label", "knd", "--columns", "prise=num,size=num").output
+    assert "there are no columns 'knd', 'prise', 'size' among 'kind', 'price'" in output
