@@ -99,6 +99,25 @@ def test_a_failed_job_leaves_its_checkpoints(tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "kept/part").read_text() == "kept"
 
 
+@pytest.mark.parametrize("checkpoints", [None, "kept"])
+def test_a_stopped_job_says_where_its_parts_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoints: str | None
+) -> None:
+    monkeypatch.setenv("STAND_IN", json.dumps({"checkpoint": "part", "hang": True}))
+    (tmp_path / "train.csv").write_text("x")
+    kept = None if checkpoints is None else tmp_path / checkpoints
+    job = TrainingJob({"train": ChannelData(tmp_path / "train.csv")}, checkpoints=kept)
+
+    def stop(line: str) -> None:
+        if line.startswith("hanging"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    place = kept or tmp_path / "job/checkpoints"
+    with pytest.raises(UserError, match=f"checkpoints are in {place}. .* with --checkpoints {place}"):
+        train(job, output=tmp_path / "job", runner=STAND_IN, log=stop)
+    assert (place / "part").read_text() == "kept"
+
+
 def test_what_was_kept_is_there_after_sigkill_and_the_program_ends_too(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("x")
     code = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import webbrowser
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,15 +54,30 @@ def _programs(command: COMMAND) -> COMMAND:
 @hyperparameter_option
 @click.option("--output", type=NEW_DATA_FOLDER, required=True, help="Folder for model.tar.gz and output/.")
 @click.option("--checkpoints", type=NEW_FOLDER, help="Folder for checkpoints, from which a stopped job continues.")
+@click.option("--open", "opens", is_flag=True, help="Open the report in the browser at the end.")
 @_programs
 def local_train(
-    output: Path | str, checkpoints: Path | None, image: str | None, memory: str | None, **options: Any
+    output: Path | str, checkpoints: Path | None, opens: bool, image: str | None, memory: str | None, **options: Any
 ) -> None:
     """Train as a training job does. A channel is a file or a folder. Channels and output may be in S3 (s3://…)."""
     from multimodal_algo.local import train as run
+    from multimodal_algo.local.job_log import job_log
 
     job = replace(_training_job(options), checkpoints=checkpoints)
-    run(job, output=output, runner=_runner(image, memory))
+    with job_log() as log:
+        archive = run(job, output=output, runner=_runner(image, memory), log=log)
+    _end_of_training(archive, opens=opens)
+
+
+def _end_of_training(archive: Path | str, *, opens: bool) -> None:
+    """Print where the report is, and the command that comes next. Open the report where that is wanted."""
+    report = archive.parent / "output/data/report.html" if isinstance(archive, Path) else None
+    if report is not None and report.is_file():
+        click.echo(f"report: {report}")
+        if opens and not webbrowser.open(report.resolve().as_uri()):
+            click.echo("There is no browser that can be opened here. Copy the report to a machine that has one.")
+    predicts = f"multimodal-algo local transform --model {archive} --input lines.csv --output predictions"
+    click.echo(f"next: {predicts}")
 
 
 @local.command("transform")

@@ -92,8 +92,8 @@ def cells_of(table: pa.Table, columns: Sequence[str], names: ColumnNames) -> Ite
     in_table = names.in_tables(columns)
     if missing := [names.own(column) for column in in_table if column not in known]:
         shown = ", ".join(table.column_names[:12])
-        wanted = ", ".join(f"'{column}'" for column in missing)
-        raise UserError(f"The data lack the column{'s' * (len(missing) > 1)} {wanted}. Their columns are {shown}.")
+        lacking = ", ".join(f"'{column}'" for column in missing)
+        raise UserError(f"The data lack the column{'s' * (len(missing) > 1)} {lacking}. Their columns are {shown}.")
     wanted = table.select([table.column_names[known.index(column)] for column in in_table])
     convert = names.cells_in_models(in_table) or list
     yield from map(convert, rows_of_table(wanted, "The data", names))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.storage import Location, is_s3, local_data, output_folder
-from multimodal_algo.local.runner import STOP_TRAINING_S, ProcessRunner, Runner
+from multimodal_algo.local.runner import STOP_TRAINING_S, ProcessRunner, Program, Runner
 from multimodal_algo.local.tree import ChannelData, build_training_tree, filled_pipes
 
 # API: FailureReason has at most 1,024 characters.
@@ -86,15 +86,17 @@ def train(
         }
         build_training_tree(base, channels, job.hyperparameters, job.checkpoints)
         runner = runner or ProcessRunner()
+        stopped = threading.Event()
         try:
             with filled_pipes(base, channels):
-                code = _run(runner, base, job.max_runtime_s, log)
+                code = _run(runner, base, job.max_runtime_s, log, stopped)
         finally:
             runner.take_over(base)
         shutil.rmtree(results / "output", ignore_errors=True)
         shutil.copytree(base / "output", results / "output")
         if code != 0:
-            raise UserError(_failure_reason(base, code))
+            reason = _failure_reason(base, code)
+            raise UserError(f"{reason} {_continuation(job, base, results, output)}" if stopped.is_set() else reason)
         archive = pack(base / "model", results / "model.tar.gz")
         where = f"{output.rstrip('/')}/{archive.name}" if is_s3(output) else archive
         log(f"model artifact: {where} ({archive.stat().st_size / 1e6:.1f} MB)\n")
@@ -114,15 +116,30 @@ def pack(directory: Path, archive: Path) -> Path:
     return archive
 
 
-def _run(runner: Runner, base: Path, max_runtime_s: int | None, log: Callable[[str], object]) -> int:
+def _continuation(job: TrainingJob, base: Path, results: Path, output: Location) -> str:
+    """Return where the parts of a stopped job are, and how to continue. Temporary parts are moved to the results."""
+    checkpoints = job.checkpoints
+    if checkpoints is None:
+        parts = base / "checkpoints"
+        if is_s3(output) or not (parts.is_dir() and any(parts.iterdir())):
+            return "No part was finished. Repeat the command. With --checkpoints FOLDER a job can be continued."
+        checkpoints = results / "checkpoints"
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        shutil.copytree(parts, checkpoints)
+    return f"The checkpoints are in {checkpoints}. To continue, repeat the command with --checkpoints {checkpoints}."
+
+
+def _run(
+    runner: Runner, base: Path, max_runtime_s: int | None, log: Callable[[str], object], stopped: threading.Event
+) -> int:
     environment = {
         "TRAINING_JOB_NAME": _JOB,
         "TRAINING_JOB_ARN": f"arn:aws:sagemaker:us-east-1:000000000000:training-job/{_JOB}",
     }
     program = runner.start("train", base, environment, subprocess.PIPE)
     process = program.process
-    limit = threading.Timer(max_runtime_s or 0, program.stop, [STOP_TRAINING_S])
-    with _forwarded_signals(process):
+    limit = threading.Timer(max_runtime_s or 0, _stop, [program, stopped])
+    with _forwarded_signals(process, stopped):
         try:
             if max_runtime_s is not None:
                 limit.start()
@@ -136,11 +153,17 @@ def _run(runner: Runner, base: Path, max_runtime_s: int | None, log: Callable[[s
             program.stop(STOP_TRAINING_S)
 
 
+def _stop(program: Program, stopped: threading.Event) -> None:
+    stopped.set()
+    program.stop(STOP_TRAINING_S)
+
+
 @contextmanager
-def _forwarded_signals(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Forward SIGTERM and the terminal's interrupt to the training process as SIGTERM, as SageMaker sends it."""
+def _forwarded_signals(process: subprocess.Popen[bytes], stopped: threading.Event) -> Iterator[None]:
+    """Forward SIGTERM and the terminal's interrupt to the process, as the SIGTERM of the platform."""
 
     def forward(number: int, frame: object) -> None:
+        stopped.set()
         process.terminate()
 
     previous = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -119,7 +120,10 @@ def transform(
         inputs = _inputs(local_data(input_data, scratch / "input"), input_data)
         extract(local_file(model, scratch / "archive"), scratch / "ml/model")
         program = LocalServer(runner or ProcessRunner(), scratch / "ml", settings.environment(), log)
+        print("transform: waits for the server, which loads the model", flush=True)
+        started = time.monotonic()
         server = stack.enter_context(program)
+        print(f"transform: the server is ready after {time.monotonic() - started:.1f} s", flush=True)
         limits = _Limits.of(settings, server.execution_parameters())
         if processor.is_needed and not limits.payload_mb:
             raise UserError("MaxPayloadInMB=0 sends files as they are: DataProcessing needs it from 1 to 100.")

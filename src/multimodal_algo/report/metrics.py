@@ -171,15 +171,27 @@ def _column_groups(schema: FeatureSchema) -> dict[str, tuple[str, ...]]:
 
 
 def log_metrics(metrics: Metrics) -> None:
-    """Log each metric in the form that the platform finds with the regular expressions of its metric definitions.
+    """Log a table of all scores, and one line per metric in the form that the platform's metric definitions look for.
 
     The errors of a regression have the unit of the label. They may be tiny, so they are logged with six digits.
     """
     digits = ".6g" if metrics.problem_type == "regression" else ".4f"
     for name, value in metrics.fused.items():
         _LOG.info("validation:%s=%s;", name, format(value, digits))
-    for branch, scores in metrics.modalities.items():
-        _LOG.info("%s", " ".join(f"validation:{branch}:{name}={value:{digits}};" for name, value in scores.items()))
+    for line in _table(metrics, digits):
+        _LOG.info("%s", line)
+
+
+def _table(metrics: Metrics, digits: str) -> Iterator[str]:
+    """Yield the lines of a table with the scores of each branch and of all together."""
+    scores = {**metrics.modalities, "together": metrics.fused}
+    rows = [
+        ["held-out scores", *metrics.fused],
+        *([name, *(format(value, digits) for value in values.values())] for name, values in scores.items()),
+    ]
+    first, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
+    for name, *values in rows:
+        yield f"{name:{first}}  " + "  ".join(f"{value:>{n}}" for value, n in zip(values, widths, strict=True))
 
 
 def write_metrics(metrics: Metrics, directory: Path) -> None:

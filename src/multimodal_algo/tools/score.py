@@ -56,8 +56,8 @@ def score_predictions(
     Raises
     ------
     UserError
-        The predictions cannot be read, see `read_answers`. Or the content does not decide. Or `truth` has no label, or an answer has the ID of another
-        row.
+        The predictions cannot be read, see `read_answers`. Or their content does not show whether they are classes or
+        numbers. Or `truth` has no label, or an answer has the ID of another row.
     """
     known = Truth.read(truth, names)
     answers = read_answers(predictions, known)

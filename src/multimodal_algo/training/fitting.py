@@ -27,6 +27,7 @@ from multimodal_algo.predictors.token_counts import forget_counts
 from multimodal_algo.training.checkpoints import Checkpoints, ScopedCheckpoints
 from multimodal_algo.training.context import JobContext
 from multimodal_algo.training.continuing.previous import PreviousModel
+from multimodal_algo.training.fit_progress import FitProgress
 from multimodal_algo.training.scheduling import BranchPlan, FitBranch
 
 _LOG = logging.getLogger(__name__)
@@ -151,11 +152,17 @@ class Fitting:
         votes = {n: restored for n, (_, model) in enumerate(models) if (restored := self._restored(model)) is not None}
         fits = [BranchFit(n, SPECS[branch], model) for n, (branch, model) in enumerate(models) if n not in votes]
         rows = TrainingRows(dataset.features, target.values, folds)
-        votes |= self.fit_branches(fits, rows, budget, teacher)
+        votes |= self.fit_branches(fits, rows, budget, teacher, finished=len(votes))
         return FittedBranches(models, Votes.stack([votes[n] for n in range(len(models))])), budget
 
     def fit_branches(
-        self, fits: Sequence[BranchFit], rows: TrainingRows, budget: Budget, teacher: PreviousModel | None = None
+        self,
+        fits: Sequence[BranchFit],
+        rows: TrainingRows,
+        budget: Budget,
+        teacher: PreviousModel | None = None,
+        *,
+        finished: int = 0,
     ) -> dict[int, np.ndarray]:
         """Fit several branches (partial models) on the hosts of the job, and save each one as soon as it is finished.
 
@@ -169,6 +176,8 @@ class Fitting:
             The time for the branches and for the fusion afterwards.
         teacher
             See `fit`.
+        finished
+            Number of branches that a previous start has fitted.
 
         Returns
         -------
@@ -180,9 +189,11 @@ class Fitting:
         # AutoGluon collects garbage with every fit. It need not look through the objects of all imports each time.
         gc.collect()
         gc.freeze()
-        run = _Run(self, self._ordered(fits), self.executor.share(rows), budget, teacher)
+        progress = FitProgress({fit.model.name: fit.spec.effort for fit in fits}, finished, budget)
+        run = _Run(self, self._ordered(fits), self.executor.share(rows), budget, teacher, progress)
         try:
-            return dict(run.results())
+            with progress:
+                return dict(run.results())
         finally:
             forget_counts()
 
@@ -249,8 +260,10 @@ class _Run:
         rows: Shared[TrainingRows],
         budget: Budget,
         teacher: PreviousModel | None,
+        progress: FitProgress,
     ) -> None:
         self._fitting = fitting
+        self._progress = progress
         self._executor = fitting.executor
         self._fits = fits
         self._rows = rows
@@ -265,6 +278,7 @@ class _Run:
         """Yield number and out-of-fold votes of each branch (partial model) as soon as it is fitted and saved."""
         for result in self._executor.run(self._items(), self._fitting.scratch / "branches"):
             self._finished.add(result.number)
+            self._progress.finish(self._fits[result.number].model.name)
             fit, scope = self._fits[result.number], self._scopes.get(result.number)
             used_s = self._fitting.used_s(self._budget) if scope is None else scope.used_s
             yield fit.number, self._fitting.save(result, fit.model, used_s)
@@ -282,6 +296,7 @@ class _Run:
             # The fit of a fine-tuned branch only waits for its parts. It waits on this host, which has the checkpoints.
             coordinates = fit.spec.is_fine_tuned
             host = self._executor.resources.hosts[0] if coordinates else None
+            self._progress.begin(fit.model.name)
             yield WorkItem(fit.model.name, work, host=host, coordinates=coordinates)
 
     def _limit_s(self, number: int) -> float:

@@ -1,0 +1,35 @@
+"""The log of a training job on this machine: lines, and on a terminal also the progress below them."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+# The progress of the fits as `training.fit_progress` logs it, and that of the reading.
+_PROGRESS = re.compile(r"(?:branch \d+ of \d+ \(|\d+ of \d+ branches, |ingest: \d+ rows, ).*")
+
+
+@contextmanager
+def job_log() -> Iterator[Callable[[str], object]]:
+    """Give a function that shows the lines of a job's log.
+
+    On a terminal, the progress stays in the last line, next to a sign that moves. Elsewhere every line is written as it
+    comes, without control characters.
+    """
+    if not sys.stdout.isatty():
+        yield sys.stdout.write
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    with console.status("the training program starts") as status:
+
+        def show(line: str) -> None:
+            if match := _PROGRESS.search(line):
+                status.update(match[0])
+            else:
+                console.print(line, end="")
+
+        yield show
