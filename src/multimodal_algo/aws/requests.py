@@ -187,8 +187,11 @@ class Tuning:
         Raises
         ------
         UserError
-            Training would refuse the hyperparameters, a range is wrong, or the objective is not one of the metrics.
+            Training would refuse the hyperparameters, a range is wrong, a hyperparameter has a range and a value, or
+            the objective is not one of the metrics.
         """
+        if both := sorted(set(self.ranges) & set(self.training.hyperparameters)):
+            raise UserError(f"The hyperparameter {both[0]} has a value and a range: leave out one of them.")
         objective = find_objective(self.objective)
         return {
             "HyperParameterTuningJobName": name,

@@ -264,13 +264,15 @@ def status(name: str, **options: Any) -> None:
 
 @aws.command()
 @click.argument("name")
-@region_option
+@account_options
 def stop(name: str, **options: Any) -> None:
     """Stop the training, transform or tuning job NAME. A training job keeps its checkpoints."""
     from multimodal_algo.aws import jobs
 
-    kind = jobs.stop(session_of(options), name)
-    click.echo(f"{kind.title} {name} is stopping. Its status: multimodal-algo aws status {name}")
+    session = session_of(options)
+    kind = jobs.stop(session, name)
+    if not session.dry_run:
+        click.echo(f"{kind.title} {name} is stopping. Its status: multimodal-algo aws status {name}")
 
 
 @aws.command()

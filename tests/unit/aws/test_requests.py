@@ -239,6 +239,12 @@ def test_a_range_that_the_platform_would_refuse_is_reported(ranges: dict[str, st
         parameter_ranges(ranges)
 
 
+def test_a_hyperparameter_is_set_or_searched() -> None:
+    job = dataclasses.replace(TRAINING, hyperparameters={"n_epochs": "30"})
+    with pytest.raises(UserError, match="The hyperparameter n_epochs has a value and a range"):
+        Tuning(job, {"n_epochs": "20:200"}).request("a-search")
+
+
 def test_an_objective_is_a_declared_one() -> None:
     with pytest.raises(UserError, match="'speed' is not one of accuracy"):
         Tuning(TRAINING, {"n_epochs": "10:20"}, objective="speed").request("a-search")
