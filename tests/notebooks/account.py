@@ -2,7 +2,7 @@
 
 moto does not have algorithms, and its jobs do nothing. Here, the description of an algorithm is the request that
 created it. A training job by the algorithm's name or ARN leaves the files of a real job. A transform job is the
-simulator's. Each request is checked against the service's model.
+simulator's. An endpoint answers by the real server. Each request is checked against the service's model.
 """
 
 from __future__ import annotations
@@ -23,12 +23,16 @@ from moto.core.responses import ActionResult
 from moto.core.utils import camelcase_to_underscores
 from moto.sagemaker.exceptions import AWSValidationException
 from moto.sagemaker.responses import SageMakerResponse
+from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
 from moto_server import moto_server
 
 from multimodal_algo.aws.model import problems
 from multimodal_algo.core.storage import upload
-from multimodal_algo.local import JoinSource, TransformSettings, transform
+from multimodal_algo.local import JoinSource, SplitType, TransformSettings, transform
+from multimodal_algo.local.runner import ProcessRunner
+from multimodal_algo.local.server import LocalServer
 from multimodal_algo.local.training import pack
+from multimodal_algo.local.transform import extract
 
 REGION = "eu-west-1"
 ACCOUNT = "123456789012"
@@ -118,6 +122,15 @@ class Account:
         uri = job.transform_input["DataSource"]["S3DataSource"]["S3Uri"]
         transform(source["ModelDataUrl"], uri, settings, output=job.transform_output["S3OutputPath"])
 
+    def answer(self, body: bytes, content_type: str, accept: str) -> bytes:
+        """Answer a request to an endpoint, whichever it is: all models have the artifact of the job."""
+        settings = TransformSettings(content_type=content_type, accept=accept, split_type=SplitType.NONE)
+        with tempfile.TemporaryDirectory() as scratch:
+            base = Path(scratch, "ml")
+            extract(self.job / "model.tar.gz", base / "model")
+            with LocalServer(ProcessRunner(), base, {}, Path(scratch, "serve.log")) as server:
+                return server.invoke(body, "the request", settings)
+
 
 def _under_way(job: Any, kind: str, work: Callable[[Any], None]) -> None:
     """Run a job in a thread, so that its request is answered at once, and record how it ends."""
@@ -173,6 +186,10 @@ def serving(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
         model.vpc_config = model.vpc_config or None
         return result
 
+    def invoking(self: SageMakerRuntimeResponse, request: Any, url: str, headers: Any) -> tuple[int, Request, bytes]:
+        answer = account.answer(request.get_data(), headers["Content-Type"], headers["Accept"])
+        return 200, {"Content-Type": headers["Accept"]}, answer
+
     original = {
         "training": SageMakerResponse.create_training_job,
         "transform": SageMakerResponse.create_transform_job,
@@ -185,6 +202,8 @@ def serving(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     answer("CreateTransformJob", transforming)
     answer("CreateModelPackage", packing)
     answer("CreateModel", modelling)
+    # moto reads requests to endpoints as text.
+    monkeypatch.setattr(SageMakerRuntimeResponse, "_dispatch", invoking)
 
     with moto_server() as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)

@@ -1,4 +1,4 @@
-"""SageMaker from Python with data frames: a real artifact and real transform jobs behind moto's server."""
+"""SageMaker from Python with data frames: a real artifact, transform jobs and answers behind moto's server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 import boto3
 import pandas as pd
 import pytest
-import requests
 from account import ACCOUNT, Account
 
 from multimodal_algo.aws import CloudPredictor
@@ -44,10 +43,6 @@ def test_a_data_frame_is_trained_on_predicted_served_and_fetched(
     assert list(answers) == list(predictor.to_local().predict(rows))
 
     predictor.deploy("films")
-    lines = "".join(f'{{"predicted_label": "{label}"}}\n' for label in answers)
-    results = {"results": [{"Body": lines, "ContentType": "application/jsonlines"}], "region": "eu-west-1"}
-    address = boto3.client("sagemaker").meta.endpoint_url
-    requests.post(f"{address}/moto-api/static/sagemaker/endpoint-results", json=results, timeout=60)
     pd.testing.assert_series_equal(predictor.predict_real_time(rows), answers)
     predictor.delete_endpoint()
     assert boto3.client("sagemaker").list_endpoints()["Endpoints"] == []
