@@ -69,17 +69,17 @@ def new_name(prefix: str) -> str:
 
 
 def train(session: Session, name: str, job: Training) -> None:
-    """Start a training job."""
+    """Start a training job on SageMaker."""
     session.send("CreateTrainingJob", job.request(name))
 
 
 def tune(session: Session, name: str, job: Tuning) -> None:
-    """Start a tuning job."""
+    """Start a tuning job on SageMaker."""
     session.send("CreateHyperParameterTuningJob", job.request(name))
 
 
 def transform(session: Session, name: str, job: Transform) -> None:
-    """Start a transform job."""
+    """Start a batch transform job on SageMaker."""
     session.send("CreateTransformJob", job.request(name))
 
 

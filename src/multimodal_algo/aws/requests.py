@@ -78,7 +78,7 @@ class Training:
     protection: Protection = UNPROTECTED
 
     def request(self, name: str) -> dict[str, Any]:
-        """Return the request of ``CreateTrainingJob``.
+        """Return the ``CreateTrainingJob`` request that starts this job under `name`.
 
         Raises
         ------
@@ -182,7 +182,7 @@ class Tuning:
     strategy: str = "Bayesian"
 
     def request(self, name: str) -> dict[str, Any]:
-        """Return the request of ``CreateHyperParameterTuningJob``.
+        """Return the ``CreateHyperParameterTuningJob`` request that starts this job under `name`.
 
         Raises
         ------

@@ -160,7 +160,7 @@ def tune(
     wait: bool,
     **options: Any,
 ) -> None:
-    """Run a tuning job: training jobs whose hyperparameters a search chooses."""
+    """Run a tuning job on SageMaker: training jobs whose hyperparameters a search chooses."""
     from multimodal_algo.aws import jobs
     from multimodal_algo.aws.requests import Tuning
 
@@ -238,7 +238,7 @@ def transform(
     wait: bool,
     **options: Any,
 ) -> None:
-    """Run a batch transform job."""
+    """Run a batch transform job on SageMaker."""
     from multimodal_algo.aws import jobs
     from multimodal_algo.aws.requests import Transform
 

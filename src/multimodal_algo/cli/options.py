@@ -59,7 +59,7 @@ def channel_options(**options: Any) -> Callable[[COMMAND], COMMAND]:
 
 
 def channel_values(options: dict[str, Any]) -> dict[str, Any]:
-    """Remove the values of `channel_options` from `options`. Return those that are set, by channel."""
+    """Remove the values of `channel_options` from `options`. Return those that are set, by name of the channel."""
     values = {channel.name: options.pop(channel.name) for channel in CHANNELS}
     return {name: value for name, value in values.items() if value is not None}
 

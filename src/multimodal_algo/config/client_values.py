@@ -10,7 +10,7 @@ from multimodal_algo.core.errors import UserError
 
 
 def unquoted(value: Any) -> str:
-    """Return a value as a string without the white space and the quotes that clients put around it."""
+    """Return a value as a string, without the white space and quotes that SageMaker's clients put around it."""
     text = str(value).strip()
     if len(text) < 2 or text[0] != text[-1] or text[0] not in "\"'":
         return text

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 
 def kind_of(field: FieldInfo) -> Any:
-    """Return the Python type of a hyperparameter's value. None, the default of some, does not count."""
+    """Return the Python type of a hyperparameter's value: int for ``int | None``."""
     kinds = [kind for kind in get_args(field.annotation) if kind is not NoneType]
     return kinds[0] if NoneType in get_args(field.annotation) else field.annotation
 

@@ -269,7 +269,7 @@ class HyperParameters(BaseModel):
         return read_object(getattr(self, name), f"The hyperparameter {name}")
 
     def class_weights_by_label(self) -> Mapping[str, float] | Literal["even", "balanced"]:
-        """Return `class_weights` as the word that it is, or as a mapping from labels to weights if it is JSON.
+        """Return `class_weights`: the word ``even`` or ``balanced``, or a mapping from labels to weights.
 
         Raises
         ------

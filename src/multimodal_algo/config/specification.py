@@ -13,10 +13,10 @@ from multimodal_algo.config.hyperparameters import HyperParameters
 
 
 def specification() -> list[dict[str, Any]]:
-    """Return the ``SupportedHyperParameters`` of ``CreateAlgorithm``. The SageMaker console shows them too.
+    """Return the hyperparameters as the field ``SupportedHyperParameters`` of a ``CreateAlgorithm`` request.
 
-    Every value is a string. No hyperparameter is required, because SageMaker refuses a required one with a default.
-    Source: API, ``HyperParameterSpecification``.
+    The SageMaker console shows them too. Every value is a string. No hyperparameter is required, because SageMaker
+    refuses a required one with a default. Source: API, ``HyperParameterSpecification``.
     """
     return [_specified(name, field) for name, field in HyperParameters.model_fields.items()]
 

@@ -58,7 +58,10 @@ class StopRequest:
 
     @property
     def is_asked(self) -> bool:
-        """Whether the end of the process was requested. Then a fit saves its state and leaves its `listening` block."""
+        """Whether the end of the process was requested.
+
+        If so, a fit must save its state and leave its `listening` block.
+        """
         return self._asked.is_set()
 
     @contextmanager

@@ -80,7 +80,7 @@ def require_temporary_directory() -> None:
     Raises
     ------
     UserError
-        Neither ``TMPDIR`` nor ``/tmp``, ``/var/tmp``, ``/usr/tmp`` and the working directory can be written to.
+        None of ``TMPDIR``, ``/tmp``, ``/var/tmp``, ``/usr/tmp`` and the working directory can be written to.
     """
     try:
         tempfile.gettempdir()
@@ -171,8 +171,8 @@ def may_fail(name: str, volume: Path) -> Iterator[None]:
 def disk_error(error: BaseException, directory: Path | None = None) -> int | None:
     """Return the errno of the disk error that caused `error`, or None if the disk is not the cause.
 
-    `shutil` and many libraries hide the errno in the text of their own error. Others do not mention it at all. So an
-    error also counts as "disk full" if the volume of `directory` is full.
+    `shutil` and many libraries show the errno only in the text of their own error. Some libraries do not show it at
+    all. So an error also counts as "disk full" if the volume of `directory` is full.
     """
     if isinstance(error, MultimodalError):  # it has its sentence
         return None

@@ -92,7 +92,7 @@ def narrow_encoding(text: bytes) -> str | None:
 
 
 def _single_byte(text: bytes, candidates: Sequence[tuple[str, str, Sequence[str]]]) -> tuple[float, str]:
-    """Return how well the best of the candidate encodings fits the text, from 0 to about 1, and its name."""
+    """Return the encoding that fits the text best: how well it fits, from 0 to about 1, and the encoding's name."""
     fits = {
         name: max(_fit(_decoded(text, encoding), letters) for letters in languages)
         for encoding, name, languages in candidates
@@ -134,7 +134,7 @@ def _fit(text: str, letters: str) -> float:
 
 
 def _decoded(text: bytes, encoding: str) -> str:
-    """Return the text that the bytes spell in `encoding`, or an empty text if the bytes are not valid in it."""
+    """Return the text that the bytes spell in `encoding`. Empty if the bytes are not valid in this encoding."""
     try:
         return text.decode(encoding)
     except UnicodeDecodeError:

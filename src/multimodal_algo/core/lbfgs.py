@@ -45,22 +45,22 @@ class Limits:
 
     @property
     def is_late(self) -> bool:
-        """Whether the deadline has passed."""
+        """Whether the deadline of the optimisation has passed."""
         return self.deadline_s is not None and time.monotonic() > self.deadline_s
 
 
 class Space(Protocol):
     """The vectors that L-BFGS optimises. A vector holds the weights of a model, with the bias as its last row.
 
-    A vector is float32 (parts, length, outputs), where parts is 1 or 2. The inner product of two vectors is that of the
-    first part of the one and the last part of the other.
+    A vector is float32 (parts, length, outputs), where parts is 1 or 2. The inner product of two vectors multiplies the
+    first part of the one with the last part of the other.
     """
 
     penalty: float
     """Half of this times the squared weights is added to the loss."""
 
     def scores(self, vector: torch.Tensor) -> torch.Tensor:
-        """Return the scores that the model `vector` gives all rows, float32 (rows, outputs)."""
+        """Return the scores of all rows, float32 (rows, outputs), for the model whose weights `vector` holds."""
 
     def gradient(self, errors: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
         """Return the gradient of the objective at `vector`.
@@ -122,7 +122,10 @@ class _Point:
 
 
 class _Line:
-    """The objective as a function of the step from `vector` along `direction`. `scores` are those at `vector`."""
+    """The objective along a line, for a line search: a function of the step from `vector` in `direction`.
+
+    `scores` are those at `vector`.
+    """
 
     def __init__(
         self, space: Space, loss: Loss, vector: torch.Tensor, scores: torch.Tensor, direction: torch.Tensor

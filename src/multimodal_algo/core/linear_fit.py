@@ -170,7 +170,7 @@ class _Space(ABC):
 
     @abstractmethod
     def weights(self, vector: torch.Tensor) -> torch.Tensor:
-        """Return the weights for the columns as they are, without their factors, float32 (columns, outputs)."""
+        """Return the weights for columns that are not multiplied by their factors, float32 (columns, outputs)."""
 
     def with_factors(self, vector: torch.Tensor, factors: np.ndarray | None) -> torch.Tensor:
         """Set the factors of the columns, float32 (columns,), for the next fit. Return a vector for it to start from.

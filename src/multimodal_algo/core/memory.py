@@ -92,7 +92,7 @@ class MemoryGate:
 
 
 class Hold:
-    """The bytes that one thread has reserved."""
+    """The bytes of memory that one thread has reserved from a `MemoryGate`."""
 
     def __init__(self, gate: MemoryGate, size: int) -> None:
         self._gate = gate

@@ -123,7 +123,7 @@ def _balanced_accuracy(truth: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def _roc_auc(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the mean area under the ROC curve over the classes, each against the rest.
+    """Return the mean area under the ROC curve over the classes, each against all other classes.
 
     A class that no row or every row has is left out.
     """

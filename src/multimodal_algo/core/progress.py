@@ -53,7 +53,7 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the start."""
+        """Seconds since the command started."""
         return time.monotonic() - self._started
 
     def at(self, count: int, done: int) -> None:

@@ -30,7 +30,7 @@ class Task:
 
     @classmethod
     def regression(cls) -> Task:
-        """Return the task of predicting a number."""
+        """Return the task of predicting a number, a regression."""
         return cls("regression", 1)
 
     @classmethod
@@ -45,8 +45,5 @@ class Task:
 
     @property
     def dtype(self) -> Literal["float32", "float64"]:
-        """The type of predictions. Predicted numbers need float64 to have all digits of their labels.
-
-        Probabilities do not.
-        """
+        """The type of predictions: float64 for numbers, to keep all digits of labels, and float32 for probabilities."""
         return "float64" if self.is_regression else "float32"

@@ -52,10 +52,11 @@ def trimmed(text: str) -> str:
 
 
 def category_value(text: str) -> str:
-    """Return the one spelling of a category's cell, as far as the cell alone shows it.
+    """Return the one spelling of a cell of a category, if other cells of the column need not be known for it.
 
     Booleans become ``true`` and ``false``. Timestamps become ``2024-01-02 03:04:05``, with a fraction and a zone if
-    they have one, and ``2024-01-02`` at midnight without a zone. Numbers are for `in_number_column`.
+    they have one, and ``2024-01-02`` at midnight without a zone. The spelling of numbers depends on the other cells,
+    see `in_number_column`.
     """
     text = trimmed(text)
     if len(text) in (4, 5) and (lowered := text.lower()) in _BOOLEANS:
@@ -144,8 +145,8 @@ def classes_of(counts: Mapping[str, int], classes: Collection[str] = ()) -> dict
 def label_keys(labels: Iterable[str], are_like: Iterable[str] | None = None) -> dict[str, str]:
     """Return a key for each label. Labels that spell the same value have the same key.
 
-    Spellings of numbers are the same value only if all labels are numbers. `are_like` are the keys of the labels that
-    decide this, by default those of `labels`.
+    ``1`` and ``1.0`` are the same value only if all labels are numbers. By default `labels` decide this. Otherwise the
+    keys `are_like` do.
     """
     keys = {label: category_value(label) for label in labels}
     if are_numbers(keys.values() if are_like is None else are_like):

@@ -47,7 +47,7 @@ class Hosts:
 
     @property
     def others(self) -> tuple[str, ...]:
-        """Names of all hosts but the first."""
+        """Names of all hosts except the first, which leads the job."""
         return self.names[1:]
 
     def summary(self) -> str:

@@ -119,10 +119,10 @@ class Executor(Protocol):
         ...
 
     def run(self, items: Iterable[WorkItem], scratch: Path) -> Iterator[WorkResult]:
-        """Run all work items, and yield each result as soon as the item is done, in any order.
+        """Run all work items, and yield the result of each as soon as it is done, in any order.
 
-        An executor of one process takes an item when the caller has taken the result of the item before. Others take
-        all items at once.
+        `LocalExecutor` starts the next item only when the caller has taken the result before. Other executors start all
+        items at once.
 
         Parameters
         ----------
@@ -134,8 +134,8 @@ class Executor(Protocol):
         Raises
         ------
         UserError, PlatformError
-            The error of the work, after the name of its host where there are several. Or a host was lost that alone
-            could run an item.
+            An item has raised the error. On several hosts, the message begins with the host's name. Or a host was lost
+            that was the only one able to run an item.
         """
         ...
 

@@ -39,7 +39,7 @@ class KnownCategories:
         return cls({column: _hashes(dict.fromkeys(cells[column])) for column in dataset.schema.of(Modality.CAT)})
 
     def merged(self, other: KnownCategories) -> KnownCategories:
-        """Return the union of these values and those of `other`."""
+        """Return one object with the category values of this one and of `other`."""
         nothing = np.empty(0, dtype=np.uint64)
         columns = {**self.hashes, **other.hashes}
         return KnownCategories(
@@ -47,7 +47,7 @@ class KnownCategories:
         )
 
     def save(self, path: Path) -> None:
-        """Write the hashes to an ``.npz`` file."""
+        """Write the hashes of the category values to an ``.npz`` file."""
         arrays: dict[str, Any] = {str(number): hashes for number, hashes in enumerate(self.hashes.values())}
         np.savez(path, **arrays)
 

@@ -123,9 +123,6 @@ def _parse_number(cell: str) -> float:
 
 
 def _hint(cell: Any) -> str:
-    """Return a hint for the end of a message, if people write such a cell for a missing value.
-
-    Otherwise an empty text.
-    """
+    """Return a hint for the end of a message if people write `cell` for a missing value, otherwise an empty text."""
     text = cell.strip() if isinstance(cell, str) else ""
     return f"; missing_values={text} would take it for a missing cell" if is_like_missing(text) else ""

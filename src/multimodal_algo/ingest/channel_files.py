@@ -99,10 +99,7 @@ def _is_marker(name: str) -> bool:
 
 
 def _ending(name: str) -> str:
-    """Return the ending of a file's name, without ``.gz``.
-
-    Empty without ending, or if it is only a number as in ``part.1``.
-    """
+    """Return the ending of a file's name, without ``.gz``. Empty if there is only a number, as in ``part.1``."""
     ending = PurePosixPath(name.lower().removesuffix(".gz")).suffix
     return "" if re.fullmatch(r"\.c?\d+", ending) else ending
 

@@ -290,8 +290,8 @@ def join_datasets(parts: Sequence[Path], directory: Path, largest_row: int, pict
     largest_row
         See `Dataset`.
     picture_rows
-        Number of rows, from the first, whose pictures are copied. None copies all pictures. A single part has no more
-        pictures than that.
+        Number of rows, from the first, whose pictures are copied. None copies all pictures. A single part must not have
+        more pictures than that.
 
     Raises
     ------

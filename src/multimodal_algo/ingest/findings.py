@@ -199,7 +199,7 @@ class Findings:
         self._cells.setdefault(column, Occurrences()).add(where, reason)
 
     def merge(self, later: Findings) -> None:
-        """Add the findings of the rows that follow, as if these and the former rows had been read in one go.
+        """Add the findings of the rows that follow in the data, as if all rows had been read in one go.
 
         Parameters
         ----------
@@ -292,7 +292,7 @@ class Findings:
     def _bad_row_errors(self) -> list[str]:
         """Return the errors about rows that cannot be read.
 
-        If such rows are skipped, too many of them are the only error.
+        If such rows are skipped, the only error is that there are too many of them.
         """
         if not self._policy.skip:
             return self._row_errors()

@@ -144,10 +144,10 @@ def encoded_images(cell: str | bytes | SeveralImages, files: ImageFiles | None =
 
 
 def shrink_image(data: bytes, side: int, quality: int) -> bytes:
-    """Return an encoded image as a JPEG that is not larger than needed.
+    """Return an encoded image as a JPEG whose short side has at most `side` pixels.
 
-    A JPEG that is small enough is returned as it is. Any other image is made upright and RGB, as in `decode_images`,
-    and made smaller if it is too large.
+    A JPEG that is small enough is returned unchanged. Any other image is turned upright, converted to RGB, and made
+    smaller if it is too large.
 
     Parameters
     ----------

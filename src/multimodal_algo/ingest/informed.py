@@ -67,7 +67,7 @@ class InformedRows:
                 group.labels.add(label)
 
     def merge(self, later: InformedRows) -> None:
-        """Add the rows that `later` has counted, which follow these. `later` is not changed."""
+        """Add the rows that `later` has counted, which follow in the data. `later` is not changed."""
         if later._groups is None:
             return
         if self._groups is None:

@@ -35,8 +35,8 @@ def row_keys(schema: FeatureSchema, cells: Mapping[str, Sequence[Any]], rows: in
     Returns
     -------
     numpy.ndarray
-        Hashes, uint32 (rows, 1 + n). The first is that of the whole row, and the others are those of its n text and
-        image cells. An empty cell has 0.
+        Hashes, uint32 (rows, 1 + n). The first is the hash of the whole row. The other n are the hashes of its text and
+        image cells, 0 for an empty cell.
     """
     alone = vector_columns(schema)
     keys = np.zeros((rows, 1 + len(alone)), dtype=np.uint32)

@@ -25,7 +25,7 @@ class Occurrences:
         self.example = self.example or example
 
     def merge(self, later: Occurrences) -> None:
-        """Add the occurrences of the rows that follow."""
+        """Add the occurrences that `later` has counted, in rows that follow in the data."""
         self.count += later.count
         self.first = (self.first + later.first)[:SHOWN]
         self.example = self.example or later.example
@@ -50,14 +50,14 @@ class Identities:
     _rows: dict[int, str] = field(default_factory=dict)
 
     def add(self, identity: str, where: str) -> None:
-        """Add the ID of the next row."""
+        """Add the ID of the next row. `where` is the place of the row, for messages."""
         # Hashes take less memory than IDs, and are the same in every process. Two IDs with one hash only cause a wrong
         # warning.
         digest = hashlib.blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         self._add(int.from_bytes(digest, "little"), f"'{identity[:40]}', {where}")
 
     def merge(self, later: Identities) -> None:
-        """Add the IDs of the rows that follow."""
+        """Add the IDs of the rows that follow in the data, which `later` has seen."""
         for key, description in later._rows.items():
             self._add(key, description)
         self.repeated += later.repeated

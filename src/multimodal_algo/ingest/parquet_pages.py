@@ -36,7 +36,7 @@ class GroupSizes:
     pages
         All pages after decompression.
     row
-        Largest row, at most, as far as values are shared among rows. 0 if no values are shared.
+        Largest size of a row, counting only values that rows share. 0 if rows share no values.
     values
         Number of values of the column that has most, also within lists.
     shared

@@ -25,7 +25,7 @@ def text_of(kind: pa.DataType, *, strict: bool = False) -> Callable[[pa.Array], 
     - Dates, and timestamps at midnight without a zone: ``2024-01-02``. Other timestamps:
       ``2024-01-02 03:04:05.25+01:00``, with the zone if there is one. Times: ``03:04:05.25``.
     - Durations: ``1 days 03:04:05.25``, as pandas writes them.
-    - Bytes: the text that they are in UTF-8. Other bytes stay bytes.
+    - Bytes: their text in UTF-8. Bytes that are not UTF-8 stay bytes.
 
     Parameters
     ----------

@@ -51,7 +51,7 @@ class PictureColumn:
         return next(iter(self.jpegs(row)), None)
 
     def jpegs(self, row: int) -> list[bytes]:
-        """Return the pictures of a row."""
+        """Return all pictures of a row, as JPEGs."""
         start, end = self.spans[row]
         parts = self.data[start:end].tobytes().split(_END + _BEGIN) if end > start else []
         return [

@@ -84,7 +84,10 @@ def read_channel(
 
 @dataclass(frozen=True)
 class _Read:
-    """A work item's function: reads files or sections. Those that follow each other (a run) become one part."""
+    """A work item's function that reads files of a channel.
+
+    It writes one dataset for each run of files without a gap.
+    """
 
     location: Path
     encoders_of: EncodersOf

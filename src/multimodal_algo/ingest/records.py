@@ -133,7 +133,7 @@ class Lines:
         return self._lines
 
     def runs(self) -> Iterator[Iterator[str]]:
-        """Yield an iterator over the lines, and another one whenever lines were given back at the end of the file."""
+        """Yield an iterator over all lines. If lines were given back after the last one, yield another iterator."""
         yield self._lines
         while self._again:
             self._lines = self._read()

@@ -211,7 +211,7 @@ def _pipe(location: Path, hosts: tuple[str, ...]) -> Shard:
 
 
 def _sizes(location: Path) -> dict[str, int]:
-    """Return the size of each file with rows on this host."""
+    """Return the size in bytes of each file on this host that holds rows, by path below the channel."""
     try:
         return {_relative(source.path, location): source.size for source in find_sources(location)}
     except UserError:

@@ -87,7 +87,7 @@ class Statistics:
             self._ids.add(identity, where)
 
     def merge(self, later: Statistics) -> None:
-        """Add the statistics `later` of the rows that follow. `later` is not changed."""
+        """Add the statistics of `later`, which has counted the rows that follow in the data. `later` is not changed."""
         self.rows += later.rows
         self._classes.update(later._classes)
         self._missing.update(later._missing)

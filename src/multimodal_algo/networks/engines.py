@@ -67,10 +67,7 @@ class Graph(Protocol):
     is_rounded: bool
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Compute the network. `inputs` has an array for each input of the graph.
-
-        The vectors are float32 (rows, width).
-        """
+        """Return the network's vectors, float32 (rows, width). `inputs` has an array for each input of the graph."""
 
 
 class OnnxNetwork(Graph):
@@ -119,10 +116,7 @@ class OnnxNetwork(Graph):
         self._names = [entry.name for entry in self._session.get_inputs()]
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Compute the network. `inputs` has an array for each input of the graph.
-
-        The vectors are float32 (rows, width).
-        """
+        """Return the network's vectors, float32 (rows, width). `inputs` has an array for each input of the graph."""
         return self._session.run(None, {name: inputs[name] for name in self._names})[0]
 
 

@@ -58,10 +58,7 @@ class OpenVinoNetwork(Graph):
         self._of_thread = threading.local()
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Compute the network. `inputs` has an array for each input of the graph.
-
-        The vectors are float32 (rows, width).
-        """
+        """Return the network's vectors, float32 (rows, width). `inputs` has an array for each input of the graph."""
         known: dict[str, Any] = dict(inputs)
         for part, request in zip(self._parts, self._requests(), strict=True):
             names = [entry.any_name for entry in part.inputs]
@@ -78,7 +75,7 @@ class OpenVinoNetwork(Graph):
 
 
 def has_bf16() -> bool:
-    """Return whether the processor multiplies bfloat16 in hardware. OpenVINO finds out.
+    """Return whether the processor multiplies bfloat16 in hardware, according to OpenVINO.
 
     Raises
     ------

@@ -64,19 +64,20 @@ class NetworkDescription(BaseModel):
         return cls(kind=kind, width=vectors.shape[1], probe=_rounded(vectors), settings=dict(settings))
 
     def trained_by(self, engine: str, vectors: np.ndarray) -> NetworkDescription:
-        """Return a copy that names the engine of the training, with its vectors of the probe cells, float32 (cells,
-        width).
-        """
+        """Return a copy that names the engine of the training. `vectors` are its vectors of the probe cells."""
         return self.model_copy(update={"engine": engine, "trained": _rounded(vectors)})
 
     @property
     def vectors(self) -> np.ndarray:
-        """Torch's vectors of the probe cells (a few fixed texts or images), float32 (cells, width)."""
+        """The probe cells' vectors, computed by torch, float32 (cells, width).
+
+        The probe cells are a few fixed texts or images.
+        """
         return np.asarray(self.probe, dtype=np.float32)
 
     @property
     def trained_vectors(self) -> np.ndarray:
-        """The vectors of the probe cells by the engine that training has used, float32 (cells, width)."""
+        """The probe cells' vectors, computed by the engine that training has used, float32 (cells, width)."""
         return np.asarray(self.trained or self.probe, dtype=np.float32)
 
     def write(self, directory: Path) -> None:

@@ -47,7 +47,7 @@ def similar_in_timm(model_type: str) -> str:
 
 
 def timm_names() -> list[str]:
-    """Return the names of timm's networks."""
+    """Return the names of all image networks that timm has."""
     import timm
 
     return timm.list_models()

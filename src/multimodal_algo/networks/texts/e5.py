@@ -162,7 +162,7 @@ def _read_tensors(cursor: _Cursor) -> dict[str, np.ndarray]:
 
 
 def network_of(packed: PackedFile) -> TextTransformer:
-    """Build the text network of a packed file. Weights that have 4 bits there keep them."""
+    """Build the text network of a packed file. Weights with 4 bits stay packed."""
     import torch
 
     plan = TransformerPlan("BertModel", packed.config, normalised=True, quantised=True)

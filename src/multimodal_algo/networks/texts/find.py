@@ -54,7 +54,7 @@ def _read(directory: Path, name: str) -> TextNetwork:
 def _downloaded(name: str) -> Path:
     """Download a network from the hub and return its directory.
 
-    It stays until this process ends, as weights are read late.
+    The directory stays until this process ends, because weights are only read when they are needed.
     """
     directory = Path(tempfile.mkdtemp(prefix="multimodal-hub-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)

@@ -63,7 +63,7 @@ class QuantisedLinear(nn.Module):
 
     @property
     def weight(self) -> torch.Tensor:
-        """The weights, float32 (width, entries)."""
+        """The weights of the layer in float32 (width, entries), expanded from 4 bits."""
         if torch.jit.is_tracing():
             return expand(self.packed, self.scales)  # a graph holds the packed ones
         if self._weight is None or self._weight.device != self.packed.device:

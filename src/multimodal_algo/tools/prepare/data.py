@@ -64,7 +64,7 @@ class Prepared:
 
     @property
     def sentence(self) -> str:
-        """The figures as one line for the terminal."""
+        """The result as one line for the terminal: file, rows, images, size and duration."""
         parts = [f"{self.rows} rows"]
         parts += [f"{self.images} images"] if self.images else []
         parts += [f"{self.size / 1e6:.1f} MB in {self.seconds:.1f} s"]

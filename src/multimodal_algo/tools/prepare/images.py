@@ -68,7 +68,7 @@ class ImageCells:
     columns
         Columns of the rows.
     rules
-        How images are found and written. None copies their cells unchanged.
+        How images are found and written. None copies image cells unchanged.
     training
         Whether the rows are for training, where a cell may also be the name of a file.
     """
