@@ -217,10 +217,17 @@ def download_networks(names: tuple[str, ...], output: Path) -> None:
 
 @main.command()
 @click.option("--output", type=NEW_FOLDER, required=True, help="Folder for train.csv, test.csv and test_noheader.csv.")
-def sample(output: Path) -> None:
+@click.option(
+    "--own-names", is_flag=True, help="Write shop.csv, whose columns have no suffixes, and a folder of photos."
+)
+def sample(output: Path, own_names: bool) -> None:
     """Write a small sample dataset with all four modalities."""
-    from multimodal_algo.tools.sample import write_sample
+    from multimodal_algo.tools.sample import write_own_table, write_sample
 
+    if own_names:
+        table, photos = write_own_table(output)
+        click.echo(f"{table}: 300 rows with the label category, whose photos are in {photos}")
+        return
     write_sample(output)
     click.echo(f"{output}: train.csv, test.csv (with label), test_noheader.csv (the input of a batch transform)")
 

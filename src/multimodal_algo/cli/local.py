@@ -100,6 +100,18 @@ def local_transform(
     run(model, input_data, transform_settings(options), output=output, runner=_runner(image, memory))
 
 
+@local.command("serve")
+@click.option("--model", type=DATA_FILE, required=True, help="The model.tar.gz of a training job.")
+@click.option("--port", default=8080, show_default=True, help="Port of the server. 0 takes any free one.")
+@click.option("--lines", type=FILE, help="File of header-less lines, which a printed command sends.")
+@_programs
+def local_serve(model: Path | str, port: int, lines: Path | None, image: str | None, memory: str | None) -> None:
+    """Serve a model as an endpoint does, and print the command that asks it. Ctrl-C stops the server."""
+    from multimodal_algo.local.serving import serve as run
+
+    run(model, _runner(image, memory, port), lines=lines, report=click.echo)
+
+
 @local.command("tune")
 @channel_options(type=DATA)
 @name_options
@@ -190,7 +202,7 @@ def _training_job(options: dict[str, Any]) -> TrainingJob:
     return TrainingJob(data, hyperparameters_of(options))
 
 
-def _runner(image: str | None, memory: str | None) -> Runner:
+def _runner(image: str | None, memory: str | None, port: int = 0) -> Runner:
     from multimodal_algo.local.docker import DockerRunner
     from multimodal_algo.local.runner import ProcessRunner
 
@@ -199,4 +211,4 @@ def _runner(image: str | None, memory: str | None) -> Runner:
     if image:
         return DockerRunner(image, memory)
     require_train("A job without an image", ", or name a container image")
-    return ProcessRunner()
+    return ProcessRunner(port=port)

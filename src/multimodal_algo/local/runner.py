@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
+from multimodal_algo.core.errors import UserError
+
 STOP_TRAINING_S = 120
 STOP_SERVING_S = 30
 _PR_SET_PDEATHSIG = 1
@@ -79,13 +81,22 @@ class ProcessRunner:
     ----------
     command
         Command line to which ``train`` or ``serve`` is added.
+    port
+        Port of ``serve``. 0 takes any free one.
     """
 
     command: Sequence[str] = (sys.executable, "-m", "multimodal_algo")
+    port: int = 0
 
     def start(self, program: str, base: Path, environment: Mapping[str, str], output: IO[bytes] | int) -> Program:
-        """Start a program as a process, see `Runner.start`."""
-        port = str(_free_port())
+        """Start a program as a process, see `Runner.start`.
+
+        Raises
+        ------
+        UserError
+            Another program has the port.
+        """
+        port = str(_free_port(self.port))
         own = {"SAGEMAKER_BASE_DIR": str(base), "PYTHONUNBUFFERED": "1"}
         if program == "serve":
             own["SAGEMAKER_BIND_TO_PORT"] = port
@@ -116,7 +127,11 @@ def end_with_parent() -> Callable[[], object] | None:
     return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _free_port() -> int:
+def _free_port(wanted: int) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            raise UserError(f"Another program has the port {wanted}. Choose another one, or 0 for any.") from None
         return int(probe.getsockname()[1])

@@ -105,7 +105,7 @@ class LocalServer:
             except requests.RequestException as error:
                 problem = f"no answer ({type(error).__name__})"
                 if self._has_exited():
-                    problem = f"the server has exited with code {self.process.returncode}.{self._last_lines()}"
+                    problem = f"the server has exited with code {self.process.returncode}.{self.last_lines()}"
                     break
                 continue
             if response.ok:
@@ -131,9 +131,9 @@ class LocalServer:
                     pass
             if self._has_exited():
                 raise UserError(
-                    f"The server exited with code {self.process.returncode} before it was healthy.{self._last_lines()}"
+                    f"The server exited with code {self.process.returncode} before it was healthy.{self.last_lines()}"
                 )
-        raise UserError(f"The server did not answer /ping with 200 within {_START_S} s.{self._last_lines()}")
+        raise UserError(f"The server did not answer /ping with 200 within {_START_S} s.{self.last_lines()}")
 
     def _has_exited(self) -> bool:
         """Return whether the program has ended. Wait a moment first, in case it is about to end."""
@@ -143,6 +143,7 @@ class LocalServer:
             return False
         return True
 
-    def _last_lines(self) -> str:
+    def last_lines(self) -> str:
+        """Return the last lines of the output of the program, each after a newline and blanks."""
         lines = self.log_text().strip().split("\n")[-_SHOWN_LOG_LINES:]
         return "".join(f"\n    {line}" for line in lines)

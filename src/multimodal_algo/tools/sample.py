@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,9 @@ _T = TypeVar("_T")
 
 _FEATURES = ("title_text", "description_text", "price_num", "weight_num", "colour_cat", "maker_cat", "photo_image")
 COLUMNS = ("ID", *_FEATURES, "label")
+_OWN_NAMES = (
+    "sku", "title", "description", "price", "weight", "colour", "maker", "listed", "photo", "category",
+)  # fmt: skip
 _SIDE = 128
 _COLOURS = {"red": (190, 60, 50), "blue": (60, 90, 180), "green": (70, 140, 80), "grey": (130, 130, 130)}
 _MAKERS = ("Åkesson", "Brown & Sons", "Casa, S.A.", "Dunmore", "Eiko")
@@ -147,6 +151,40 @@ def write_sample(directory: Path, *, train_rows: int = 240, test_rows: int = 60,
     _write(files.test, [list(COLUMNS), *test])
     _write(files.test_noheader, [row[:-1] for row in test])
     return files
+
+
+def write_own_table(directory: Path, *, rows: int = 300, seed: int = 0) -> tuple[Path, Path]:
+    """Write the rows of the sample as shops have them: a table with names of its own, and a folder of photos.
+
+    ``shop.csv`` has the columns ``sku``, ``title``, ``description``, ``price``, ``weight``, ``colour``, ``maker``,
+    ``listed`` (a day as ``31.12.2024``), ``photo`` (the name of a file in ``photos``) and ``category``.
+
+    Parameters
+    ----------
+    directory
+        Directory of the table and the folder, made when missing.
+    rows
+        Number of rows.
+    seed
+        Seed of the random numbers.
+
+    Returns
+    -------
+    table, photos
+        Their paths.
+    """
+    photos = directory / "photos"
+    photos.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(seed)
+    table = [[*_OWN_NAMES]]
+    for number in range(rows):
+        *cells, photo, label = _row(number, generator)
+        if photo:
+            (photos / f"{cells[0]}.jpg").write_bytes(base64.b64decode(photo))
+        day = date(2024, 1, 1) + timedelta(days=int(generator.integers(366)))
+        table.append([*cells, f"{day:%d.%m.%Y}", f"{cells[0]}.jpg" if photo else "", label])
+    _write(directory / "shop.csv", table)
+    return directory / "shop.csv", photos
 
 
 def _row(number: int, generator: np.random.Generator) -> list[str]:

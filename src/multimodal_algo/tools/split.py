@@ -19,9 +19,10 @@ from multimodal_algo.core.column_names import AS_WRITTEN, ColumnNames
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.headers import listed
 from multimodal_algo.core.labels import class_counts, detect_problem_type, number_of
-from multimodal_algo.core.schema import ID, LABEL
+from multimodal_algo.core.schema import ID, LABEL, Modality, modality_of
 from multimodal_algo.core.values import label_keys, trimmed
 from multimodal_algo.ingest.column_kinds import find_kinds
+from multimodal_algo.ingest.image_text import names_a_file
 from multimodal_algo.ingest.images import SeveralImages
 from multimodal_algo.ingest.sources import STANDARD, Source, TableFormat, find_sources, read_rows
 from multimodal_algo.tools.dealing import NO_CLASS, bins_of_numbers, deal, linked_groups
@@ -71,6 +72,8 @@ class Split:
         Number of rows.
     linked
         Number of rows that share a group or their content with another row.
+    names_images
+        Whether the lines name image files, which a server does not have.
     """
 
     train: Path
@@ -80,6 +83,7 @@ class Split:
     train_rows: int
     test_rows: int
     linked: int
+    names_images: bool = False
 
 
 def split_data(data: Path, settings: SplitSettings) -> Split:
@@ -120,9 +124,10 @@ def split_data(data: Path, settings: SplitSettings) -> Split:
     as_written = [replace(source, table=replace(table, names=AS_WRITTEN)) for source in sources]
     write = _write_parquet if formats == {True} else _write_csv
     write(as_written, (train, test), in_test)
-    _write_lines(sources, lines, in_test)
+    names_images = _write_lines(sources, lines, in_test)
     sizes, rows = np.bincount(groups), Counter(in_test.tolist())
-    return Split(train, test, lines, notes.counts(in_test), rows[False], rows[True], int(sizes[sizes > 1].sum()))
+    linked = int(sizes[sizes > 1].sum())
+    return Split(train, test, lines, notes.counts(in_test), rows[False], rows[True], linked, names_images)
 
 
 def _names_with_kinds(table: TableFormat, data: Path) -> ColumnNames:
@@ -302,15 +307,20 @@ def _write_parquet(sources: Sequence[Source], paths: Sequence[Path], in_test: np
                         writer.write_batch(part)
 
 
-def _write_lines(sources: Sequence[Source], path: Path, in_test: np.ndarray) -> None:
+def _write_lines(sources: Sequence[Source], path: Path, in_test: np.ndarray) -> bool:
+    """Write the test rows as lines for inference, and return whether they name image files."""
+    names_images = False
     with complete_text(path) as stream:
         number = 0
         for header, rows in _tables(sources):
             used = [place for place, name in enumerate(header) if name != LABEL]
+            images = [place for place, name in enumerate(header) if modality_of(name) is Modality.IMAGE]
             for cells in rows:
                 if in_test[number]:
                     stream.write(csv_record([on_one_line(_cell(cells[place])) for place in used]))
+                    names_images = names_images or any(names_a_file(_cell(cells[place])) for place in images)
                 number += 1
+    return names_images
 
 
 def _cell(cell: Any) -> str:
@@ -344,6 +354,8 @@ def sentences_of(split: Split) -> Iterator[str]:
     yield f"{split.train}: {split.train_rows:,} rows for training"
     yield f"{split.test}: {split.test_rows:,} rows with labels, for score"
     yield f"{split.lines}: the same rows without header and label, for transform"
+    if split.names_images:
+        yield "Its images are names of files. `multimodal-algo prepare --model --images` writes lines with the images"
 
 
 def _shown(split: Split) -> list[tuple[str, tuple[int, int]]]:

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from multimodal_algo.tools.sample import COLUMNS, KINDS, SampleFiles, write_sample
+from multimodal_algo.config.hyperparameters import HyperParameters
+from multimodal_algo.ingest.column_kinds import find_kinds
+from multimodal_algo.ingest.sources import TableFormat
+from multimodal_algo.tools.sample import COLUMNS, KINDS, SampleFiles, write_own_table, write_sample
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +88,15 @@ def test_cells_hold_what_a_parser_must_cope_with(files: SampleFiles) -> None:
     assert '"Casa, S.A."' in text
     assert '""' in text
     assert "Åkesson" in text
+
+
+def test_the_table_with_own_names_has_the_same_kinds_of_columns(tmp_path: Path) -> None:
+    table, photos = write_own_table(tmp_path, rows=60)
+    found = find_kinds(TableFormat.of(HyperParameters.parse({"label": "category", "id": "sku"})), table)
+    assert found.kinds == {
+        "title": "text", "description": "text", "price": "num", "weight": "num", "colour": "cat", "maker": "cat",
+        "listed": "date:dmy", "photo": "image",
+    }  # fmt: skip
+    with table.open(newline="") as stream:
+        named = {row["photo"] for row in csv.DictReader(stream)} - {""}
+    assert named == {path.name for path in photos.iterdir()}
