@@ -19,7 +19,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help bench-report install smoke images weights docker-smoke sbom audit sdks unit test lint format spec clean
+.PHONY: help bench-report docs pictures install smoke images weights docker-smoke sbom audit sdks unit test lint format spec clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -54,6 +54,26 @@ smoke: install ## Train on a small sample, serve the model, transform lines, and
 
 bench-report: install ## Plot benchmarks/results.jsonl as one page, build/bench-report.html
 	$(RUN)/python benchmarks/report.py benchmarks/results.jsonl --output build/bench-report.html
+
+docs: build/docs/.installed ## Build the documentation as a site, build/docs/site, and check its links
+	rm -rf build/docs/pages build/docs/site
+	build/docs/venv/bin/python scripts/docs_pages.py build/docs/pages
+	NO_MKDOCS_2_WARNING=1 build/docs/venv/bin/mkdocs build --strict --config-file mkdocs.yml
+
+build/docs/.installed: pyproject.toml
+	mkdir -p $(@D)
+	$(PYTHON) -m venv $(@D)/venv
+	$(@D)/venv/bin/pip install --progress-bar off --quiet --upgrade pip
+	$(@D)/venv/bin/pip install --progress-bar off --quiet --group docs
+	@touch $@
+
+pictures: install ## Draw docs/images from the report of the tutorial's job, with chromium
+	rm -rf build/pictures
+	$(RUN)/multimodal-algo sample --output build/pictures --own-names
+	$(RUN)/multimodal-algo split build/pictures/shop.csv --test 0.2 --label category --id sku
+	$(RUN)/multimodal-algo local train --train build/pictures/shop_train.csv --images build/pictures/photos \
+		--output build/pictures/job --label category --id sku -p quality=very_light -p n_mins=1
+	$(RUN)/python scripts/report_pictures.py build/pictures/job/output/data/report.html docs/images
 
 images: ## Build the training and the inference image (settings: see scripts/build_images.sh)
 	scripts/build_images.sh
