@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import shlex
@@ -81,7 +82,7 @@ def test_the_walk_from_a_table_to_answers_over_http(tmp_path: Path, monkeypatch:
     text = PAGE.read_text(encoding="utf-8")
     shell = Shell(tmp_path)
     outputs = {}
-    elsewhere = ("source ", "aws ", "multimodal-algo aws ")
+    elsewhere = ("source ", "aws ", "multimodal-algo aws ", "python ")
     here = [command for command in commands(text) if not command.startswith(elsewhere)]
     server, last = here[-2:]
     assert server.startswith("multimodal-algo local serve")
@@ -99,3 +100,19 @@ def test_the_walk_from_a_table_to_answers_over_http(tmp_path: Path, monkeypatch:
     with (tmp_path / "predictions/lines.csv.out").open() as stream:
         assert next(csv.reader(stream))[0] == "00002"
     assert '"predicted_label": "mug"' in answer
+
+
+def test_the_commands_for_sagemaker_print_their_requests(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    shell.environment |= {"AWS_DEFAULT_REGION": "us-east-1"}
+    (tmp_path / "lines.csv").write_text("1,2\n")
+    (tmp_path / "pipeline.py").symlink_to(PAGE.parents[1] / "notebooks/pipeline.py")
+    there = [each for each in commands(PAGE.read_text(encoding="utf-8")) if each.startswith("multimodal-algo aws ")]
+    assert len(there) > 10
+    # To stop a job, its kind is asked for first.
+    there = [each for each in there if not each.startswith("multimodal-algo aws stop ")]
+    script = " && ".join(each if "--dry-run" in each else f"{each} --dry-run" for each in there)
+    assert script.count("aws deploy") == shell.run(script).count('"operation": "sagemaker:CreateEndpointConfig"') == 3
+    pipeline = next(each for each in commands(PAGE.read_text(encoding="utf-8")) if each.startswith("python "))
+    printed = json.loads(shell.run(pipeline.replace("python", sys.executable, 1)))
+    assert [step["Name"] for step in printed["Steps"]] == ["Train", "IsGoodEnough"]
