@@ -18,6 +18,7 @@ from multimodal_algo.fusion.votes import Votes
 from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.features import Features
 from multimodal_algo.ingest.pictures import PictureColumn
+from multimodal_algo.report.importance import Importance
 from multimodal_algo.report.metrics import HeldOutResults, Metrics
 from multimodal_algo.report.section import ReportedJob
 
@@ -62,8 +63,13 @@ def _job(
     results = HeldOutResults(
         metrics.measured_on, predictions, Votes(array), truth, _dataset(len(truth)), np.arange(len(truth))
     )
-    warnings = (f"train.csv, row 3, column price_num: {'a warning with a long value, ' * 6}",)
-    return ReportedJob(results, Target(task, classes, truth), metrics, hyperparameters, len(truth), warnings)
+    warnings = (
+        f"column director_cat: mostly unique ({len(truth)} values in {len(truth)} filled rows).",
+        f"train.csv, row 3, column price_num: {'a warning with a long value, ' * 6}",
+    )
+    importance = [Importance(hyperparameters.column_names.own(name), "num", 0.5, 0.4, 0.6) for name in COLUMNS[1:]]
+    target = Target(task, classes, truth)
+    return ReportedJob(results, target, metrics, hyperparameters, len(truth), warnings, importance)
 
 
 def _dataset(rows: int) -> Dataset:
@@ -82,5 +88,5 @@ def _dataset(rows: int) -> Dataset:
 
 def _jpeg() -> bytes:
     stream = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(255, size=(160, 160, 3), dtype=np.uint8)).save(stream, "JPEG")
+    Image.fromarray(np.random.default_rng(0).integers(255, size=(48, 48, 3), dtype=np.uint8)).save(stream, "JPEG")
     return stream.getvalue()

@@ -131,7 +131,7 @@ def _reason(text: str, data: bytes | None, files: ImageFiles | None) -> str:
     if other := _other_text(text):
         return other
     if _FILE_NAME.fullmatch(text):
-        where = f"this job, {NO_IMAGES}" if files is None else f"the images channel{_hint(text, files)}"
+        where = "this job, which has no images channel" if files is None else f"the images channel{_hint(text, files)}"
         return f"there is no file '{text[:60]}' in {where}"
     reason = _why_not_base64(text) if data is None else not_an_image(data)
     if files is not None and len(text) <= _LONGEST_PLAIN_NAME:

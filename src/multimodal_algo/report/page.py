@@ -6,8 +6,10 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from multimodal_algo.report.advice import advice
 from multimodal_algo.report.calibration import calibration
 from multimodal_algo.report.classes import classes, confusion, frequent_mistakes
+from multimodal_algo.report.columns import columns
 from multimodal_algo.report.formats import number, percent, shortened
 from multimodal_algo.report.job_facts import data, facts, time_spent
 from multimodal_algo.report.mistakes import mistakes
@@ -20,8 +22,10 @@ PAGE = "report.html"
 
 SECTIONS: tuple[SectionMaker, ...] = (
     scores,
+    advice,
     branches,
     modalities,
+    columns,
     confusion,
     calibration,
     frequent_mistakes,

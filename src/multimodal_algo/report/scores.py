@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from multimodal_algo.core.metrics import metrics_of
-from multimodal_algo.report.intervals import intervals
 from multimodal_algo.report.metrics import Scores
 from multimodal_algo.report.section import ReportedJob, Section
 
@@ -16,9 +15,8 @@ _SHOWN = 2
 
 def scores(job: ReportedJob) -> Section:
     """Return the metrics of the fusion with their intervals."""
-    spans = intervals(job.results.targets, job.results.predictions, job.target.task)
     known = metrics_of(job.target.task)
-    rows = [(name, value, spans.get(name), known[name].meaning) for name, value in job.metrics.fused.items()]
+    rows = [(name, value, job.intervals.get(name), known[name].meaning) for name, value in job.metrics.fused.items()]
     return Section("How good it is", "scores", {"rows": rows})
 
 

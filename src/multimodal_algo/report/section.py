@@ -18,6 +18,7 @@ from typing import Any
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.core.labels import Target
 from multimodal_algo.report.importance import Importance
+from multimodal_algo.report.intervals import intervals
 from multimodal_algo.report.metrics import HeldOutResults, Metrics
 
 
@@ -56,9 +57,9 @@ class ReportedJob:
         return self.hyperparameters.column_names.own(column)
 
     @cached_property
-    def columns(self) -> tuple[str, ...]:
-        """The feature columns by the names of the user's table."""
-        return tuple(map(self.own, self.results.dataset.schema.features))
+    def intervals(self) -> Mapping[str, tuple[float, float]]:
+        """The 95 % interval of each metric, see `intervals.intervals`."""
+        return intervals(self.results.targets, self.results.predictions, self.target.task)
 
 
 @dataclass(frozen=True)

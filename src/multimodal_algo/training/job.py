@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from multimodal_algo.ingest.column_kinds import find_kinds, names_of_previous
 from multimodal_algo.ingest.groups import with_group_keys
 from multimodal_algo.ingest.sources import TableFormat
 from multimodal_algo.predictors.finetune.start import Starts
+from multimodal_algo.report.importance import Importance
 from multimodal_algo.report.metrics import (
     Metrics,
     log_metrics,
@@ -46,6 +47,7 @@ from multimodal_algo.training.data import TrainingData, ValidationRows, log_labe
 from multimodal_algo.training.distillation import NoTeacher, Teacher, Teaching
 from multimodal_algo.training.fitting import FittedBranches, Fitting
 from multimodal_algo.training.fusing import Fused, fuse, selector_of
+from multimodal_algo.training.importance import FittedModel, column_importance
 from multimodal_algo.training.languages import describe_languages
 from multimodal_algo.training.output import NewArtifact
 from multimodal_algo.training.rows import ChannelPaths, RowReader
@@ -93,7 +95,7 @@ def train(
         trained = _train(channels, data, start, teaching, backbones, context)
         outcome = start.choose(_measure(trained, data, context), data.target, trained.selector, hyperparameters)
         start.ship(outcome, directories.model, _artifact(trained, data, start, backbones, context).write)
-        _report(outcome, data, context)
+        _report(outcome, trained, data, context)
         return outcome.metrics
 
 
@@ -295,8 +297,8 @@ def _artifact(
     )  # fmt: skip
 
 
-def _report(outcome: Outcome, data: TrainingData, context: JobContext) -> None:
-    """Log the metrics, and write metrics, predictions and the report into the output directory."""
+def _report(outcome: Outcome, trained: _Trained, data: TrainingData, context: JobContext) -> None:
+    """Write metrics, predictions and the report into the output directory, and log the metrics."""
     directory = context.output_dir
     log_metrics(outcome.metrics)
     # The model is there. A disk that does not take the rest does not cost it.
@@ -305,8 +307,21 @@ def _report(outcome: Outcome, data: TrainingData, context: JobContext) -> None:
     with may_fail("predictions.csv", directory):
         write_predictions(outcome.results, data.target, directory)
     with may_fail(PAGE, directory):
-        rows = len(data.dataset)
-        reported = ReportedJob(
-            outcome.results, data.target, outcome.metrics, context.hyperparameters, rows, data.warnings
-        )
-        write_page(reported, directory)
+        write_page(
+            ReportedJob(
+                outcome.results, data.target, outcome.metrics, context.hyperparameters, len(data.dataset),
+                data.warnings, _importance(outcome, trained, data, context),
+            ),
+            directory,
+        )  # fmt: skip
+
+
+def _importance(outcome: Outcome, trained: _Trained, data: TrainingData, context: JobContext) -> Sequence[Importance]:
+    """Measure the importance of each column. Without a result where the models of this job do not ship."""
+    if outcome.ships_previous:
+        return ()
+    model = FittedModel(trained.fitted, trained.fused.fusion, context.hyperparameters.min_completeness)
+    return column_importance(
+        model, outcome.results, data.target.task, outcome.metrics.eval_metric, context.hyperparameters.column_names,
+        fit_s=trained.seconds,
+    )  # fmt: skip

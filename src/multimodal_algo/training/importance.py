@@ -1,0 +1,143 @@
+"""Importance of each column for the report, in a small share of the job's time."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from multimodal_algo.core.column_names import ColumnNames
+from multimodal_algo.core.metrics import metrics_of
+from multimodal_algo.core.schema import modality_of
+from multimodal_algo.core.task import Task
+from multimodal_algo.fusion.fusion import Fusion
+from multimodal_algo.fusion.votes import Votes
+from multimodal_algo.ingest.features import Features
+from multimodal_algo.report.importance import Importance, importances
+from multimodal_algo.report.metrics import HeldOutResults
+from multimodal_algo.training.fitting import FittedBranches
+
+_LOG = logging.getLogger(__name__)
+
+_ROWS = 300
+_PROBED_ROWS = 32
+_VALUES = ["importance", "low", "high"]
+_LEAST_REPEATS, _MOST_REPEATS = 2, 5
+# The share of the fitting time that the measurement may take, and the seconds that it may take in a short job.
+_SHARE, _SHORT_S = 0.02, 1.0
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """The models of a job, as one model of features.
+
+    Parameters
+    ----------
+    branches
+        The fitted branches.
+    fusion
+        The fusion of their votes.
+    min_completeness
+        The hyperparameter.
+    """
+
+    branches: FittedBranches
+    fusion: Fusion
+    min_completeness: float
+
+
+@dataclass(frozen=True)
+class _Predictions:
+    """Predictions of rows whose columns are replaced one after the other.
+
+    Parameters
+    ----------
+    model
+        The model.
+    features
+        The rows before a column is replaced. Branches that do not read the column vote as they did on these rows.
+    """
+
+    model: FittedModel
+    features: Features
+
+    @cached_property
+    def _votes(self) -> list[np.ndarray]:
+        return [
+            model.predict(self.features, min_completeness=self.model.min_completeness)
+            for _, model in self.model.branches.models
+        ]
+
+    def __call__(self, features: Features) -> np.ndarray:
+        """Return predictions, float (rows, n)."""
+        votes = [
+            vector
+            if all(self._is_same(features, column) for column in model.columns)
+            else model.predict(features, min_completeness=self.model.min_completeness)
+            for vector, (_, model) in zip(self._votes, self.model.branches.models, strict=True)
+        ]
+        return self.model.fusion.predict(Votes.stack(votes))
+
+    def _is_same(self, features: Features, column: str) -> bool:
+        old, new = self.features, features
+        return old.cells.get(column) is new.cells.get(column) and old.vectors.get(column) is new.vectors.get(column)
+
+
+def column_importance(
+    model: FittedModel, results: HeldOutResults, task: Task, eval_metric: str, names: ColumnNames, *, fit_s: float
+) -> list[Importance]:
+    """Return the importance of each column on a sample of the held-out rows, the most important first.
+
+    Parameters
+    ----------
+    model
+        The models of the job.
+    results
+        The held-out rows. The models have seen those that are training rows.
+    task
+        Kind of the prediction.
+    eval_metric
+        The metric by which training chose.
+    names
+        The user's own names of the columns.
+    fit_s
+        Seconds that fitting took. The measurement may take a fiftieth of that, or 1 s. The result is empty if it would
+        take longer.
+    """
+    columns = results.dataset.schema.features
+    chosen = np.sort(np.random.default_rng(0).permutation(len(results.rows))[:_ROWS])
+    features = results.dataset.features.take(results.rows[chosen])
+    allowed_s = max(_SHORT_S, _SHARE * fit_s)
+    started = time.monotonic()
+    seconds = _seconds(model, features, allowed_s)
+    readers = sum(column in branch.columns for column in columns for _, branch in model.branches.models)
+    repeats = int(allowed_s / max(seconds * readers / len(model.branches.models), 1e-9))
+    if repeats < _LEAST_REPEATS:
+        _LOG.info("report: the importance of columns is left out, since it would take more than %.0f s", allowed_s)
+        return []
+    frame = importances(
+        _Predictions(model, features), features, results.targets[chosen], {column: [column] for column in columns},
+        metrics_of(task)[eval_metric], repeats=min(repeats, _MOST_REPEATS), seed=0,
+    )  # fmt: skip
+    _LOG.info("report: the importance of %d columns took %.1f s", len(columns), time.monotonic() - started)
+    measured = [
+        Importance(names.own(column), str(modality_of(column)), *map(float, frame.loc[column, _VALUES]))
+        for column in columns
+    ]
+    return sorted(measured, key=lambda each: -each.loss)
+
+
+def _seconds(model: FittedModel, features: Features, allowed_s: float) -> float:
+    """Return the seconds of one prediction of all rows. A slow model predicts a few rows, from which they follow."""
+    few = features.take(np.arange(min(_PROBED_ROWS, len(features))))
+    seconds = 0.0
+    for rows in (few, features):
+        started = time.monotonic()
+        _ = _Predictions(model, rows)(rows)
+        seconds = time.monotonic() - started
+        if seconds * len(features) / len(rows) > allowed_s:
+            return seconds * len(features) / len(rows)
+    return seconds
