@@ -33,8 +33,8 @@ async function measure(frame) {
     is_dark: view.matchMedia("(prefers-color-scheme: dark)").matches,
     page: page.documentElement.scrollWidth,
     wide: all.filter(each => each.getBoundingClientRect().right > view.innerWidth + 1 && !scrolls(each)).map(name),
-    cut: all.filter(each => view.getComputedStyle(each).overflowX === "hidden" && each.scrollWidth > each.clientWidth + 1)
-      .map(name),
+    cut: all.filter(each => view.getComputedStyle(each).overflowX === "hidden")
+      .filter(each => each.scrollWidth > each.clientWidth + 1).map(name),
     violations: [],
   };
   if (frame.dataset.axe) {

@@ -213,11 +213,10 @@ class ColumnNames:
                 for name in missing
                 if (near := difflib.get_close_matches(name, header, n=1, cutoff=0.6))
             ]
-            verb = "is" if len(missing) == 1 else "are"
-            noun = "no column" if len(missing) == 1 else "no columns"
+            noun, verb = ("column", "is") if len(missing) == 1 else ("columns", "are")
             wanted = ", ".join(f"'{name[:60]}'" for name in missing)
             shown = ", ".join(f"'{name[:60]}'" for name in header[:12]) + (", …" if len(header) > 12 else "")
-            raise UserError(f"{where}: there {verb} {noun} {wanted} among {shown}.{''.join(hints)}")
+            raise UserError(f"{where}: there {verb} no {noun} {wanted} among {shown}.{''.join(hints)}")
 
     @property
     def as_json(self) -> str:

@@ -45,7 +45,7 @@ def _worse_than_prior(job: ReportedJob) -> Iterator[str]:
     most = np.bincount(job.results.targets).max() / len(job.results.targets)
     if job.metrics.fused["accuracy"] <= most:
         yield (
-            f"The most frequent class alone has {most:.1%} of the rows, which is no worse than the model. If rare "
+            f"The most frequent class alone has {most:.1%} of the rows, which is as good as the model. If rare "
             "classes matter, set class_weights=balanced. Otherwise check that the columns have to do with the label."
         )
 
