@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -50,6 +51,9 @@ def serve(model: Location, runner: Runner, *, lines: Path | None = None, report:
         config = read_description(artifact_folder(base / "model"))
         report("starting the server …")
         with LocalServer(runner, base, {}, log) as server, suppress(KeyboardInterrupt):
+            # A shell starts background commands deaf to SIGINT, and SIGTERM alone would leave the server behind.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.default_int_handler)
             report(f"The server is ready at {server.url}, and its log is {log}. Ask it from another terminal:")
             report("")
             report(_curl(server.url, "application/json", f"-d {shlex.quote(example_row(config))}"))
