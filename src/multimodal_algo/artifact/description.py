@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from multimodal_algo import __version__
+from multimodal_algo.config.decision_entry import DecisionEntry
 from multimodal_algo.config.inference import on_one_line
 from multimodal_algo.core.column_names import ColumnNames
 from multimodal_algo.core.errors import UserError
@@ -18,7 +19,7 @@ from multimodal_algo.core.schema import ID, LABEL, FeatureSchema
 from multimodal_algo.core.task import ProblemType, Task
 from multimodal_algo.ingest.image_input import IMAGENET, ImageInput
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 CONFIG = "model_config.json"
 SIGNATURE = "model_config.sig"
 FUSION = Path("wholistic/fusion.safetensors")
@@ -62,7 +63,7 @@ class ModelConfig(BaseModel):
 
     ``classes`` is empty for a regression. ``largest_row`` is the number of characters of the largest training row, or 0
     if it is not known. ``number_categories`` are the category columns whose values are numbers: there, ``1`` and
-    ``1.0`` are the same value. ``files`` maps the path of every other file in the artifact to its SHA-256.
+    ``1.0`` are the same value. ``decision`` is the rule by which rows are answered, or None for a regression. ``files`` maps the path of every other file in the artifact to its SHA-256.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,12 +81,14 @@ class ModelConfig(BaseModel):
     metrics: dict[str, Any]
     largest_row: int = 0
     number_categories: tuple[str, ...] = ()
+    decision: DecisionEntry | None = None
     files: dict[str, str] = {}
 
     @property
     def task(self) -> Task:
         """Problem type and number of outputs of the model."""
-        return Task.of(self.problem_type, len(self.classes))
+        sought = None if self.decision is None else self.decision.positive_class
+        return Task.of(self.problem_type, len(self.classes), self.classes.index(sought) if sought else 1)
 
     @property
     def names(self) -> ColumnNames:

@@ -9,7 +9,8 @@ from typing import Any
 
 from multimodal_algo.config.automm_keys import checked, defaults, nearest
 from multimodal_algo.config.automm_networks import NetworkKeys, check_networks
-from multimodal_algo.config.hyperparameters import Customised, HyperParameters
+from multimodal_algo.config.choices import Customised
+from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.config.recipes import DEFAULT_NETWORK, Branch, ModelSettings, NetworkSettings, Recipe
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import Modality

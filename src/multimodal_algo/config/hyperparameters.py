@@ -7,15 +7,26 @@ default and description. A new hyperparameter is one field.
 from __future__ import annotations
 
 import contextlib
-import difflib
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
-from pydantic.fields import FieldInfo
 
+from multimodal_algo.config.choices import (
+    CsvDelimiter,
+    Customised,
+    DistillFrom,
+    Distribution,
+    EvalMetric,
+    OnBadRow,
+    OnCheckpointMismatch,
+    ProblemTypes,
+    Quality,
+    Switch,
+)
 from multimodal_algo.config.client_values import read_object, unquoted
-from multimodal_algo.config.fields import as_string, bounds, choices, kind_of, type_of
+from multimodal_algo.config.decisions import read_settings
+from multimodal_algo.config.fields import choices, kind_of
 from multimodal_algo.config.inference import (
     BadRows,
     Engine,
@@ -25,22 +36,12 @@ from multimodal_algo.config.inference import (
     missing_texts,
     parse_fields,
 )
+from multimodal_algo.config.refusals import invalid_value, unknown_name
+from multimodal_algo.core.aims import REVIEW, DecisionSettings
 from multimodal_algo.core.column_names import ColumnNames
 from multimodal_algo.core.errors import UserError
+from multimodal_algo.core.metrics import REGRESSION
 from multimodal_algo.core.schema import ID, LABEL
-
-Quality = Literal["toy", "very_light", "light", "default", "high", "best"]
-Customised = Literal[
-    "text_hyperparameters", "image_hyperparameters", "tabular_hyperparameters", "fusion_hyperparameters"
-]
-ProblemTypes = Literal["auto", "binary", "multiclass", "regression"]
-EvalMetric = Literal["auto", "accuracy", "log_loss", "f1_macro", "roc_auc", "balanced_accuracy", "rmse", "mae", "r2"]
-OnBadRow = Literal["error", "skip"]
-OnCheckpointMismatch = Literal["error", "restart"]
-Switch = Literal["true", "false"]
-Distribution = Literal["auto", "off"]
-CsvDelimiter = Literal[",", ";", "|", "tab", "\\t"]
-DistillFrom = Literal["none", "model"]
 
 _UNSET = frozenset({"", "none", "null"})
 _DEFAULT_BUDGET_S = 300.0
@@ -80,6 +81,37 @@ class HyperParameters(BaseModel):
         "auto",
         description="Metric with which training chooses how to combine the modalities. auto is log_loss for classes "
         "and rmse for a regression.",
+    )
+    positive_class: str = Field(
+        "",
+        description="The class that is sought, of two: precision, recall, f1 and average_precision are of it, and so "
+        "is a decision_threshold without a class. The default is the rarer class.",
+    )
+    decision_threshold: str = Field(
+        "",
+        description="Probability from which on the positive class is answered: a number, f1, precision>=0.95, "
+        'recall>=0.9, or cost:{"false_positive":1,"false_negative":20}. Or JSON by class, for example '
+        '{"rare": "recall>=0.9"}. Held-out rows choose it. DECISION_THRESHOLD overrides it in inference.',
+    )
+    abstain_below: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description="Least probability of an answer. Rows below it are answered with review_label. "
+        "ABSTAIN_BELOW overrides it in inference.",
+    )
+    target_accuracy: float = Field(
+        0,
+        ge=0,
+        le=0.9999,
+        description="Share of right rows among those that are answered, for example 0.98. Held-out rows choose the "
+        "least probability for it, and other rows are answered with review_label. 0 answers all rows. TARGET_ACCURACY "
+        "overrides it in inference.",
+    )
+    review_label: str = Field(
+        REVIEW,
+        description="Answer to rows that a person should look at, because they do not reach a threshold. It is not a "
+        "class of the data. REVIEW_LABEL overrides it in inference.",
     )
     class_weights: str = Field(
         "even",
@@ -193,8 +225,8 @@ class HyperParameters(BaseModel):
     inference_output: str = Field(
         "",
         description="Fields of an answer, separated by commas: id, predicted_label, probability, probabilities, "
-        "labels, modality_weights, error. The default is id if the data has one, predicted_label, and probability for "
-        "classes. The artifact stores this setting. The environment variable SAGEMAKER_INFERENCE_OUTPUT overrides it.",
+        "labels, modality_weights, best_guess, error. The default is id if the data has one, predicted_label, and "
+        "probability for classes. The artifact stores this setting. The environment variable SAGEMAKER_INFERENCE_OUTPUT overrides it.",
     )
     bad_rows: BadRows = Field(
         BadRows.AUTO,
@@ -249,6 +281,13 @@ class HyperParameters(BaseModel):
         """The user's own column names, from the hyperparameters `label`, `id` and `columns`."""
         return ColumnNames.parse(self.label, self.id, self.columns)
 
+    @property
+    def decisions(self) -> DecisionSettings:
+        """The settings of decisions: the positive class, thresholds and abstention."""
+        return read_settings(
+            self.positive_class, self.decision_threshold, self.abstain_below, self.target_accuracy, self.review_label
+        )
+
     def with_names(self, names: ColumnNames) -> HyperParameters:
         """Return the hyperparameters with the names and kinds of `names`."""
         return self.model_copy(update={"label": names.label, "id": names.id, "columns": names.as_json})
@@ -288,7 +327,7 @@ class HyperParameters(BaseModel):
         )
 
     def _check_metric(self) -> None:
-        is_for_numbers = self.eval_metric in ("rmse", "mae", "r2")
+        is_for_numbers = self.eval_metric in REGRESSION
         if (
             self.eval_metric == "auto"
             or self.problem_type == "auto"
@@ -318,7 +357,7 @@ class HyperParameters(BaseModel):
             if name == "_tuning_objective_metric" or name.startswith("sagemaker_"):
                 continue
             if name not in cls.model_fields:
-                raise UserError(_unknown(name, list(cls.model_fields)))
+                raise UserError(unknown_name(name, list(cls.model_fields)))
             plain = unquoted(_visible_tab(value) if name == "csv_delimiter" else value)
             if choices(cls.model_fields[name]) == ["true", "false"]:
                 plain = plain.lower()
@@ -327,10 +366,10 @@ class HyperParameters(BaseModel):
         try:
             parsed = cls(**given)
         except ValidationError as error:
-            raise UserError(_invalid(error, cls.model_fields)) from None
+            raise UserError(invalid_value(error, cls.model_fields)) from None
         parsed.class_weights_by_label()
         parsed._check_metric()
-        _ = parsed.missing_texts, parsed.column_names, parsed.group_columns
+        _ = parsed.missing_texts, parsed.column_names, parsed.group_columns, parsed.decisions
         parse_fields(parsed.inference_output, "The hyperparameter inference_output")
         if parsed.budget_s <= 0:
             raise UserError(
@@ -357,24 +396,3 @@ def _integral(text: str) -> str:
     except ValueError:
         return text
     return str(int(number)) if number.is_integer() else text
-
-
-def _unknown(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}."
-    return f"Unknown hyperparameter '{name[:60]}': {hint}"
-
-
-def _invalid(error: ValidationError, fields: Mapping[str, FieldInfo]) -> str:
-    first = error.errors()[0]
-    name = str(first["loc"][0])
-    field = fields[name]
-    if type_of(field) == "Categorical":
-        values = choices(field)
-        close = difflib.get_close_matches(str(first["input"]).lower(), values, n=1, cutoff=0.5)
-        wanted = f"one of {', '.join(values)}" + (f" (did you mean '{close[0]}'?)" if close else "")
-    else:
-        low, high = bounds(field)
-        kind = "an integer" if kind_of(field) is int else "a number"
-        wanted = f"{kind} from {as_string(low)} to {as_string(high)}"
-    return f"The hyperparameter {name} is '{str(first['input'])[:60]}': it must be {wanted}."

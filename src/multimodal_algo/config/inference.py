@@ -67,7 +67,7 @@ class UnknownKeys(StrEnum):
 
 
 class Field(StrEnum):
-    """A field of an answer. The names are those of SageMaker Autopilot, except `ID`, `MODALITY_WEIGHTS` and `ERROR`."""
+    """A field of an answer. SageMaker Autopilot has the same names, except `ID` and those after `LABELS`."""
 
     ID = "id"
     PREDICTED_LABEL = "predicted_label"
@@ -78,6 +78,8 @@ class Field(StrEnum):
     LABELS = "labels"
     MODALITY_WEIGHTS = "modality_weights"
     """Share of each modality in the prediction."""
+    BEST_GUESS = "best_guess"
+    """The class that the row would be answered with, where ``predicted_label`` leaves it to a person."""
     ERROR = "error"
     """Reason why the row cannot be read."""
 
@@ -88,7 +90,7 @@ class Field(StrEnum):
 
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
-_OF_CLASSES = frozenset({Field.PROBABILITY, Field.PROBABILITIES, Field.LABELS})
+_OF_CLASSES = frozenset({Field.PROBABILITY, Field.PROBABILITIES, Field.LABELS, Field.BEST_GUESS})
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ class InferenceOptions:
         schema: FeatureSchema,
         task: Task,
         is_batch: bool,
+        may_review: bool = False,
     ) -> InferenceOptions:
         """Read the options from the artifact's hyperparameters. Environment variables override them.
 
@@ -142,6 +145,8 @@ class InferenceOptions:
             Columns and task of the model.
         is_batch
             Whether a batch transform job started the server.
+        may_review
+            Whether rows may be left to a person. By default their answers then have the best guess.
 
         Raises
         ------
@@ -166,7 +171,7 @@ class InferenceOptions:
         inference_id = parse_choice(InferenceId, *setting("INFERENCE_ID", "inference_id"))
         unknown_keys = parse_choice(UnknownKeys, *setting("UNKNOWN_KEYS", "unknown_keys"))
         return cls(
-            fields or _default_fields(schema, task),
+            fields or _default_fields(schema, task, may_review=may_review),
             refuse,
             engine,
             id_absent=inference_id is InferenceId.ABSENT,
@@ -261,6 +266,8 @@ def parse_choice(kind: type[_Choice], text: str, where: str) -> _Choice:
         raise UserError(f"{where} is '{text[:60]}': it must be one of {', '.join(kind)}.") from None
 
 
-def _default_fields(schema: FeatureSchema, task: Task) -> tuple[Field, ...]:
+def _default_fields(schema: FeatureSchema, task: Task, *, may_review: bool) -> tuple[Field, ...]:
     fields = (Field.PREDICTED_LABEL,) if task.is_regression else (Field.PREDICTED_LABEL, Field.PROBABILITY)
+    if may_review:
+        fields = (*fields, Field.BEST_GUESS)
     return (Field.ID, *fields) if schema.has_id else fields

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from multimodal_algo.core.aims import CONFIDENCE, Aim, DecisionSettings
 from multimodal_algo.core.labels import binary_problem, detect_problem_type, number_of
 from multimodal_algo.core.memory import available_bytes
-from multimodal_algo.core.metrics import metrics_of
+from multimodal_algo.core.metrics import IMBALANCED, metrics_of
+from multimodal_algo.core.proportions import least_rows
 from multimodal_algo.core.schema import FeatureSchema, Modality
 from multimodal_algo.core.task import Task
 from multimodal_algo.core.values import classes_of, label_keys
@@ -30,12 +32,15 @@ class LabelSettings:
         ``even``, ``balanced``, or weights by label.
     known_classes
         Classes of the previous model. The job uses them if they include all labels. Empty without a previous model.
+    decisions
+        Settings of thresholds and abstention.
     """
 
     problem_type: str = "auto"
     eval_metric: str = "auto"
     class_weights: Mapping[str, float] | str = "even"
     known_classes: Sequence[str] = ()
+    decisions: DecisionSettings = field(default_factory=DecisionSettings)
 
 
 def label_problems(counts: Mapping[str, int], schema: FeatureSchema, settings: LabelSettings) -> list[str]:
@@ -60,10 +65,49 @@ def label_problems(counts: Mapping[str, int], schema: FeatureSchema, settings: L
         binary_problem(len(classes)) if kind == "binary" else None,
         metric_problem(settings.eval_metric, task),
         weights_problem(settings.class_weights, () if task.is_regression else classes),
+        settings.decisions.problem(() if task.is_regression else classes),
     ]
     if not task.is_regression:
         problems.append(memory_problem(counts, len(classes), schema))
     return [problem for problem in problems if problem is not None]
+
+
+def decision_warnings(counts: Mapping[str, int], settings: DecisionSettings) -> list[str]:
+    """Return warnings about classes whose decisions will be uncertain, as sentences.
+
+    Parameters
+    ----------
+    counts
+        Number of rows by class, the largest first. Empty for a regression.
+    settings
+        Settings of thresholds and abstention.
+    """
+    rows = sum(counts.values())
+    warnings = []
+    if len(counts) > 1 and max(counts.values()) >= IMBALANCED * rows:
+        largest, *rare = counts
+        rest = rows - counts[largest]
+        have = f"'{rare[0][:40]}' has" if len(rare) == 1 else f"the other {len(rare)} classes have"
+        warnings.append(
+            f"column label: {counts[largest] / rows:.1%} of the rows are of '{largest[:40]}', so that accuracy says "
+            f"little: {have} {rest:,} of {rows:,} rows. Look at average_precision and f1, and set decision_threshold, "
+            "for example to f1 or recall>=0.9."
+        )
+    if settings.problem(tuple(counts)) is None:
+        labels = sorted(counts, key=counts.__getitem__)  # of two classes, the rarer one is first
+        positive = labels.index(settings.positive_class) if settings.positive_class in labels else 0
+        for index, aim in settings.aims_by_index(labels, positive).items():
+            if (needed := rows_needed(aim)) > counts[labels[index]]:
+                warnings.append(
+                    f"decision_threshold: {aim.text} cannot be promised for '{labels[index][:40]}', which has "
+                    f"{counts[labels[index]]} rows. It needs at least {needed}, if all of them are right."
+                )
+    return warnings
+
+
+def rows_needed(aim: Aim) -> int:
+    """Return the number of rows of a class from which on an aim may be promised. 0 where nothing is promised."""
+    return least_rows(aim.value, CONFIDENCE) if aim.kind.is_promise else 0
 
 
 def metric_problem(metric: str, task: Task) -> str | None:

@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -75,6 +75,21 @@ def detect_problem_type(counts: Mapping[str, int]) -> ProblemType:
 def binary_problem(classes: int) -> str | None:
     """Return a sentence if ``problem_type=binary`` does not suit this number of classes. Otherwise return None."""
     return None if classes == 2 else f"problem_type is binary, but there are {classes} different labels, not 2."
+
+
+def positive_problem(wanted: str, classes: Sequence[str]) -> str | None:
+    """Return the problem of the hyperparameter ``positive_class`` with these classes. None where it is not set."""
+    if not wanted:
+        return None
+    if len(classes) != 2:
+        return (
+            f"positive_class is '{wanted[:60]}', which needs two classes, but there are {len(classes)}. Leave it out."
+        )
+    keys = label_keys(classes)
+    if label_keys([wanted], are_like=keys.values())[wanted] in keys.values():
+        return None
+    shown = " and ".join(f"'{label[:60]}'" for label in classes)
+    return f"positive_class is '{wanted[:60]}', which is not a label of the data. The labels are {shown}."
 
 
 def class_counts(counts: Mapping[str, int]) -> Mapping[str, int]:
@@ -156,6 +171,32 @@ class Target:
         index_of = {key: index for index, key in enumerate(keys.values())}
         key_of = label_keys(labels, are_like=keys.values())
         return np.array([index_of.get(key_of[label], -1) for label in labels], dtype=np.int64)
+
+    def with_positive(self, wanted: str) -> Target:
+        """Return the target with its positive class: the `wanted` one, or the rarer of two classes.
+
+        Of two classes with the same number of rows it is the second one. Other tasks have none.
+
+        Raises
+        ------
+        UserError
+            `wanted` is not one of two classes.
+        """
+        if problem := positive_problem(wanted, self.classes):
+            raise UserError(problem)
+        if len(self.classes) != 2:
+            return self
+        if wanted:
+            positive = int(self.values_of([wanted])[0])
+        else:
+            first, second = np.bincount(self.values, minlength=2)
+            positive = int(first >= second)
+        return replace(self, task=Task.of_classes(2, positive))
+
+    @property
+    def positive_class(self) -> str | None:
+        """The name of the positive class. None where there are not two classes."""
+        return self.classes[self.task.positive] if len(self.classes) == 2 else None
 
     @property
     def present(self) -> tuple[str, ...]:

@@ -7,14 +7,24 @@ The metric definitions and objectives of ``CreateAlgorithm`` and the table in ``
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from multimodal_algo.core.class_scores import (
+    ClassCounts,
+    average_precision,
+    average_precisions,
+    brier_scores,
+    matthews_correlation,
+)
 from multimodal_algo.core.task import ProblemType, Task
 
-_Score = Callable[[np.ndarray, np.ndarray], float]
+_Score = Callable[..., float]
+
+# From this share of the rows of one class on, the share of right rows says little about the other classes.
+IMBALANCED = 0.8
 
 _TINY = 1e-9
 _BINS = 15
@@ -42,6 +52,13 @@ class Metric:
         the true numbers, float (rows,), and the predicted ones, float (rows,).
     is_objective
         Whether a tuning job may optimise the metric.
+    is_for_rare
+        Whether the metric is shown first where one class has most of the rows, because it shows what is learnt of the
+        others.
+    of_positive
+        Whether the function has a third argument: the index of the positive class, which counts in binary problems.
+    positive
+        Index of the positive class.
     """
 
     name: str
@@ -50,10 +67,14 @@ class Metric:
     greater_is_better: bool
     function: _Score
     is_objective: bool = True
+    is_for_rare: bool = False
+    of_positive: bool = False
+    positive: int = 1
 
     def __call__(self, truth: np.ndarray, predictions: np.ndarray) -> float:
         """Return the value of the metric: `truth` has the true label of each row, `predictions` are float (rows, n)."""
-        return float(self.function(truth, predictions[:, 0] if predictions.shape[1] == 1 else predictions))
+        more = (self.positive,) if self.of_positive else ()
+        return float(self.function(truth, predictions[:, 0] if predictions.shape[1] == 1 else predictions, *more))
 
     @property
     def platform_name(self) -> str:
@@ -112,14 +133,58 @@ def _sklearn(name: str) -> Any:
     return getattr(metrics, name)
 
 
-def _f1_macro(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    return float(_sklearn("f1_score")(truth, probabilities.argmax(axis=1), average="macro"))
-
-
 def _balanced_accuracy(truth: np.ndarray, probabilities: np.ndarray) -> float:
     # As scikit-learn's, which warns of predicted classes that these rows do not have.
-    predicted = probabilities.argmax(axis=1)
-    return float(np.mean([(predicted[truth == label] == label).mean() for label in np.unique(truth)]))
+    counts = ClassCounts.of(truth, probabilities)
+    return float(counts.recall[counts.true > 0].mean())
+
+
+def _mean_of(score: str) -> _Score:
+    """Return the metric that is the mean of a score of `ClassCounts` over the classes."""
+
+    def mean(truth: np.ndarray, probabilities: np.ndarray) -> float:
+        counts = ClassCounts.of(truth, probabilities)
+        return float(getattr(counts, score)[counts.present].mean())
+
+    return mean
+
+
+def _weighted(score: str) -> _Score:
+    """Return the metric that is the mean of a score of `ClassCounts`, weighted by the rows of each class."""
+
+    def weighted(truth: np.ndarray, probabilities: np.ndarray) -> float:
+        counts = ClassCounts.of(truth, probabilities)
+        return float(getattr(counts, score) @ counts.true / len(truth))
+
+    return weighted
+
+
+def _of_positive(score: str) -> _Score:
+    """Return the metric that is a score of the positive class. With more than two classes it is their mean."""
+    mean = _mean_of(score)
+
+    def of_positive(truth: np.ndarray, probabilities: np.ndarray, positive: int) -> float:
+        if probabilities.shape[1] != 2:
+            return mean(truth, probabilities)
+        return float(getattr(ClassCounts.of(truth, probabilities), score)[positive])
+
+    return of_positive
+
+
+def _average_precision(truth: np.ndarray, probabilities: np.ndarray, positive: int) -> float:
+    if probabilities.shape[1] == 2:
+        return average_precision(truth == positive, probabilities[:, positive])
+    values = average_precisions(truth, probabilities)
+    return float(values[~np.isnan(values)].mean())
+
+
+def _mcc(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    return matthews_correlation(ClassCounts.of(truth, probabilities))
+
+
+def _brier(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    scores = brier_scores(truth, probabilities)
+    return float(scores.mean() if len(scores) == 2 else scores.sum())
 
 
 def _roc_auc(truth: np.ndarray, probabilities: np.ndarray) -> float:
@@ -164,37 +229,77 @@ def _r2(truth: np.ndarray, predictions: np.ndarray) -> float:
     return float(_sklearn("r2_score")(truth, predictions))
 
 
-METRICS = (
+METRICS: tuple[Metric, ...] = (
     Metric("accuracy", "share of rows whose likeliest class is the true one", _CLASSES, True, accuracy),
     Metric("log_loss", "mean negative logarithm of the true class's probability", _CLASSES, False, log_loss),
-    Metric("f1_macro", "mean of the F1 scores of all classes", _CLASSES, True, _f1_macro),
+    Metric("f1_macro", "mean of the F1 scores of all classes", _CLASSES, True, _mean_of("f1")),
     Metric("balanced_accuracy", "mean over the classes of the share of right rows", _CLASSES, True, _balanced_accuracy),
     Metric("roc_auc", "mean over the classes of the area under the ROC curve", _CLASSES, True, _roc_auc),
     Metric(
-        "calibration_error",
-        "mean difference between the predicted probability and the share of right rows",
-        _CLASSES,
-        False,
-        calibration_error,
-        is_objective=False,
+        "calibration_error", "mean difference between the predicted probability and the share of right rows",
+        _CLASSES, False, calibration_error, is_objective=False,
+    ),
+    Metric(
+        "average_precision",
+        "area under the precision-recall curve of the positive class, or its mean over more than two classes",
+        _CLASSES, True, _average_precision, is_for_rare=True, of_positive=True,
+    ),
+    Metric(
+        "f1", "F1 score of the positive class, or its mean over more than two classes",
+        _CLASSES, True, _of_positive("f1"), is_for_rare=True, of_positive=True,
+    ),
+    Metric(
+        "precision",
+        "share of right rows among those predicted as the positive class, or its mean over more than two classes",
+        _CLASSES, True, _of_positive("precision"), is_for_rare=True, of_positive=True,
+    ),
+    Metric(
+        "recall",
+        "share of the rows of the positive class that are predicted as such, or its mean over more than two classes",
+        _CLASSES, True, _of_positive("recall"), is_for_rare=True, of_positive=True,
+    ),
+    Metric("mcc", "Matthews correlation coefficient over all classes", _CLASSES, True, _mcc, is_for_rare=True),
+    Metric(
+        "brier", "mean squared error of the positive class's probability, or the sum over more than two classes",
+        _CLASSES, False, _brier,
+    ),
+    Metric("f1_weighted", "mean of the F1 scores, weighted by the rows of a class", _CLASSES, True, _weighted("f1")),
+    Metric("precision_macro", "mean of the precisions of all classes", _CLASSES, True, _mean_of("precision")),
+    Metric(
+        "precision_weighted", "mean of the precisions, weighted by the rows of a class",
+        _CLASSES, True, _weighted("precision"),
+    ),
+    Metric("recall_macro", "mean of the recalls of all classes", _CLASSES, True, _mean_of("recall")),
+    Metric(
+        "recall_weighted", "mean of the recalls, weighted by the rows of a class",
+        _CLASSES, True, _weighted("recall"),
     ),
     Metric("rmse", "root of the mean squared error", _NUMBERS, False, _rmse),
     Metric("mae", "mean absolute error", _NUMBERS, False, _mae),
     Metric("r2", "share of the variance that the predictions explain", _NUMBERS, True, _r2),
-)
+)  # fmt: skip
 
 CLASSIFICATION: Mapping[str, Metric] = {m.name: m for m in METRICS if m.problem_types == _CLASSES}
+_OF_FIRST: Mapping[str, Metric] = {name: replace(metric, positive=0) for name, metric in CLASSIFICATION.items()}
 REGRESSION: Mapping[str, Metric] = {m.name: m for m in METRICS if m.problem_types == _NUMBERS}
 
 
 def metrics_of(task: Task) -> Mapping[str, Metric]:
-    """Return the metrics that suit a task, each under its name."""
-    return REGRESSION if task.is_regression else CLASSIFICATION
+    """Return the metrics that suit a task, by name. Those of the positive class are of the task's positive class."""
+    if task.is_regression:
+        return REGRESSION
+    return CLASSIFICATION if task.positive else _OF_FIRST
 
 
 def scores_of(task: Task, truth: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-    """Return the values of all metrics that suit a task, each under its name. The predictions are float (rows, n)."""
-    return {name: metric(truth, predictions) for name, metric in metrics_of(task).items()}
+    """Return the values of all metrics that suit a task for predictions, float (rows, n).
+
+    The first ones are those to look at: where one class has at least 80 % of the rows, metrics of the other classes.
+    """
+    metrics = metrics_of(task)
+    is_imbalanced = not task.is_regression and np.bincount(truth).max() >= IMBALANCED * len(truth)
+    order = sorted(metrics, key=lambda name: not metrics[name].is_for_rare) if is_imbalanced else metrics
+    return {name: metrics[name](truth, predictions) for name in order}
 
 
 def default_metric(task: Task) -> str:

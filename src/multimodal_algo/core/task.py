@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 ProblemType = Literal["binary", "multiclass", "regression"]
@@ -18,15 +18,18 @@ class Task:
         AutoGluon's name for the kind: ``binary``, ``multiclass`` or ``regression``.
     outputs
         Length n of a prediction: the number of classes, or 1 for a regression.
+    positive
+        Index of the class that is sought, of two. It is not a difference between tasks: only metrics depend on it.
     """
 
     problem_type: ProblemType
     outputs: int
+    positive: int = field(default=1, compare=False)
 
     @classmethod
-    def of_classes(cls, count: int) -> Task:
-        """Return the task of classification into `count` classes."""
-        return cls("binary" if count == 2 else "multiclass", count)
+    def of_classes(cls, count: int, positive: int = 1) -> Task:
+        """Return the task of classification into `count` classes. `positive` is an index of two classes."""
+        return cls("binary", 2, positive) if count == 2 else cls("multiclass", count)
 
     @classmethod
     def regression(cls) -> Task:
@@ -34,9 +37,9 @@ class Task:
         return cls("regression", 1)
 
     @classmethod
-    def of(cls, problem_type: ProblemType, n_classes: int) -> Task:
-        """Return the task with this problem type and number of classes. A regression ignores `n_classes`."""
-        return cls.regression() if problem_type == "regression" else cls.of_classes(n_classes)
+    def of(cls, problem_type: ProblemType, n_classes: int, positive: int = 1) -> Task:
+        """Return the task with this problem type. A regression ignores `n_classes` and `positive`, the class that is sought."""
+        return cls.regression() if problem_type == "regression" else cls.of_classes(n_classes, positive)
 
     @property
     def is_regression(self) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from multimodal_algo.core.column_names import AS_WRITTEN, ColumnNames
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.headers import header_warnings
-from multimodal_algo.core.label_checks import LabelSettings, label_problems
+from multimodal_algo.core.label_checks import LabelSettings, decision_warnings, label_problems
 from multimodal_algo.core.labels import amount_of, number_of
 from multimodal_algo.core.schema import LABEL, FeatureSchema, Modality, modality_of
 from multimodal_algo.core.task import ProblemType
@@ -249,6 +249,8 @@ class Findings:
             labels = labels or LabelSettings(self._problem_type)
             errors += self._statistics_errors(schema, labels if is_training else None, bool(errors))
             warnings += statistics.warnings(schema)
+            if is_training and statistics.problem_type != "regression":
+                warnings += decision_warnings(statistics.sorted_classes(), labels.decisions)
         elif not errors:
             errors.append(NO_HEADER)
         return Inspection(

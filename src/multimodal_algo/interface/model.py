@@ -25,6 +25,7 @@ from multimodal_algo.core.schema import ID, LABEL, modality_of
 from multimodal_algo.core.storage import Location, local_file
 from multimodal_algo.core.values import trimmed
 from multimodal_algo.ingest.features import Features
+from multimodal_algo.interface.decisions import answers_of, decider_of
 from multimodal_algo.interface.frames import cells_of, frame_of, table_of
 from multimodal_algo.report.importance import importances
 from multimodal_algo.serving.loaded_model import LoadedModel
@@ -81,8 +82,11 @@ class Model:
         """The metrics of the training job, measured on held-out rows, as in ``metrics.json``."""
         return self._model.config.metrics
 
-    def predict(self, data: Any, *, on_bad_row: str = "error") -> pd.Series:
-        """Return the most likely class of each row, or the predicted number.
+    def predict(self, data: Any, *, on_bad_row: str = "error", **rule: Any) -> pd.Series:
+        """Return the class, or the number, of each row.
+
+        The class is the likeliest one, unless the model has thresholds. Rows that it leaves to a person have the answer
+        ``__review__``, or what ``review_label`` names.
 
         Parameters
         ----------
@@ -91,6 +95,9 @@ class Model:
         on_bad_row
             What to do if a cell cannot be read: ``error`` raises an error, and ``empty`` returns None or NaN for this
             row.
+        rule
+            Other thresholds than those of the model: ``decision_threshold``, ``abstain_below``, ``target_accuracy``
+            and ``review_label``, as the hyperparameters of these names.
 
         Returns
         -------
@@ -100,15 +107,35 @@ class Model:
         Raises
         ------
         UserError
-            A column is missing, or a row cannot be read.
+            A column is missing, a row cannot be read, or a threshold does not suit the model.
         """
+        decider = decider_of(self._model.config, rule)
         predictions, index = self._predictions(data, on_bad_row)
         if not self.classes:
             return pd.Series(predictions[:, 0], index=index, name=self.label)
-        is_bad = np.isnan(predictions[:, 0])
-        best = np.where(is_bad[:, None], 0.0, predictions).argmax(axis=1)
-        labels = [None if bad else self.classes[number] for number, bad in zip(best, is_bad, strict=True)]
+        labels, _ = answers_of(predictions, self.classes, decider)
         return pd.Series(labels, index=index, name=self.label, dtype=object)
+
+    def decide(self, data: Any, *, on_bad_row: str = "error", **rule: Any) -> pd.DataFrame:
+        """Return the answer to each row, the best guess, and the probability of the best guess. See `predict`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            With the index of the data: ``predicted_label``, ``best_guess`` and ``probability``.
+
+        Raises
+        ------
+        UserError
+            See `predict`. Or the model predicts numbers.
+        """
+        decider = decider_of(self._model.config, rule)
+        probabilities = self.predict_proba(data, on_bad_row=on_bad_row)
+        labels, guesses = answers_of(probabilities.to_numpy(), self.classes, decider)
+        positions = [0 if guess is None else self.classes.index(guess) for guess in guesses]
+        certainty = probabilities.to_numpy()[np.arange(len(positions)), positions]
+        columns = {"predicted_label": labels, "best_guess": guesses, "probability": certainty}
+        return pd.DataFrame(columns, index=probabilities.index)
 
     def predict_proba(self, data: Any, *, on_bad_row: str = "error") -> pd.DataFrame:
         """Return the calibrated probability of each class for each row. Each class has a column. See `predict`.

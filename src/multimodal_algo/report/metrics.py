@@ -6,12 +6,13 @@ import csv
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from multimodal_algo.core.class_scores import scores_by_class
 from multimodal_algo.core.labels import Target
 from multimodal_algo.core.metrics import scores_of
 from multimodal_algo.core.schema import FeatureSchema, Modality, modality_of
@@ -21,6 +22,9 @@ from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.statistics import modality_groups
 
 _LOG = logging.getLogger(__name__)
+
+# With more classes, their scores would make the artifact's description large.
+_MOST_CLASSES = 1000
 
 Scores = Mapping[str, float]
 """Values by the name of the metric."""
@@ -85,6 +89,10 @@ class Metrics:
         Seconds of each stage.
     previous
         Comparison with the previous model, see `comparison`. None if the job has no previous model.
+    classes
+        Scores of each class against the rest, of the most frequent classes. Empty for a regression.
+    decision
+        The rule by which rows are answered, with its figures on the held-out rows. None for a regression.
     """
 
     measured_on: str
@@ -97,6 +105,8 @@ class Metrics:
     fit_s: float
     seconds: Mapping[str, float]
     previous: Mapping[str, Any] | None = None
+    classes: Mapping[str, Scores] = field(default_factory=dict)
+    decision: Mapping[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of ``metrics.json``. There the field `previous` has the public name ``earlier``."""
@@ -147,7 +157,15 @@ def measure(
         without={name: score(fusion.predict(votes)) for name, votes in emptied},
         fit_s=fit_s,
         seconds=seconds,
+        classes={} if target.task.is_regression else _scores_by_class(results, target),
     )
+
+
+def _scores_by_class(results: HeldOutResults, target: Target) -> dict[str, Scores]:
+    """Return the scores of the classes by name, the most frequent ones first."""
+    scores = scores_by_class(results.targets, results.predictions)
+    order = np.argsort(-np.bincount(results.targets, minlength=len(scores)), kind="stable")[:_MOST_CLASSES]
+    return {target.classes[label]: scores[label] for label in order if scores[label]}
 
 
 def _without_each_modality(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
@@ -16,6 +18,7 @@ from multimodal_algo.report.mistakes import mistakes
 from multimodal_algo.report.predicted import predicted
 from multimodal_algo.report.scores import branches, modalities, scores
 from multimodal_algo.report.section import ReportedJob, SectionMaker
+from multimodal_algo.report.thresholds import thresholds
 
 PAGE = "report.html"
 """Name of the report in the platform's output directory."""
@@ -28,6 +31,7 @@ SECTIONS: tuple[SectionMaker, ...] = (
     columns,
     confusion,
     calibration,
+    thresholds,
     frequent_mistakes,
     classes,
     predicted,
@@ -49,6 +53,10 @@ def render_page(job: ReportedJob) -> str:
         loader=PackageLoader("multimodal_algo.report"), autoescape=select_autoescape(["html"]),
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"number": number, "percent": percent, "shortened": shortened}
+    environment.filters |= {"number": number, "percent": percent, "shortened": shortened, "zip": _zipped}
     made = [section for make in SECTIONS if (section := make(job)) is not None]
     return environment.get_template("page.html").render(facts=facts(job), sections=made)
+
+
+def _zipped(first: Iterable[Any], second: Iterable[Any]) -> list[tuple[Any, Any]]:
+    return list(zip(first, second, strict=True))

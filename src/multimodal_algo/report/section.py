@@ -17,6 +17,7 @@ from typing import Any
 
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.core.labels import Target
+from multimodal_algo.fusion.decisions import ChosenRule
 from multimodal_algo.report.importance import Importance
 from multimodal_algo.report.intervals import intervals
 from multimodal_algo.report.metrics import HeldOutResults, Metrics
@@ -42,6 +43,8 @@ class ReportedJob:
         Warnings about the training rows.
     importance
         Importance of each column, the most important first. Empty where it was not measured.
+    decision
+        The rule by which rows are answered. None for a regression, and where its rows are not known.
     """
 
     results: HeldOutResults
@@ -51,6 +54,7 @@ class ReportedJob:
     training_rows: int
     warnings: Sequence[str] = ()
     importance: Sequence[Importance] = ()
+    decision: ChosenRule | None = None
 
     def own(self, column: str) -> str:
         """Return the name that a column has in the user's table."""

@@ -17,7 +17,10 @@ from multimodal_algo.config.transform import (
 from multimodal_algo.core.errors import PlatformError
 from multimodal_algo.sagemaker.paths import MLPaths
 
-_INFERENCE = ("SAGEMAKER_INFERENCE_OUTPUT", "BAD_ROWS", "INFERENCE_ENGINE", "INFERENCE_ID", "UNKNOWN_KEYS")
+_INFERENCE = (
+    "SAGEMAKER_INFERENCE_OUTPUT", "BAD_ROWS", "INFERENCE_ENGINE", "INFERENCE_ID", "UNKNOWN_KEYS",
+    "DECISION_THRESHOLD", "ABSTAIN_BELOW", "TARGET_ACCURACY", "REVIEW_LABEL",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Settings:
     hosts_timeout_s
         Seconds that the hosts of a training job wait for each other (``HOSTS_TIMEOUT_S``, default 900).
     inference
-        Environment variables for `InferenceOptions.of`, such as ``BAD_ROWS``.
+        Environment variables for `InferenceOptions.of` and `Decider.of`, such as ``BAD_ROWS``.
     """
 
     paths: MLPaths

@@ -47,10 +47,16 @@ class RowAnswer:
         Calibrated probabilities in the order of the class list, float32 (n,), or the number, float64 (1,).
     weights
         How much each modality moved the answer, as shares, float (modalities,). None if nobody asked for this.
+    guess
+        Index of the class by the rule of the model. None where it is the likeliest class.
+    is_reviewed
+        Whether the rule leaves the row to a person.
     """
 
     answer: np.ndarray
     weights: np.ndarray | None = None
+    guess: int | None = None
+    is_reviewed: bool = False
 
 
 class LoadedModel:

@@ -176,22 +176,25 @@ class Server(BaseApplication):
         allow = self._settings.allow_cpu_fallback
         require_usable(self._devices, allow_cpu_fallback=allow)
         require_torch_sees_gpus(self._devices, allow_cpu_fallback=allow)
+        from multimodal_algo.serving.deciding import Decider
         from multimodal_algo.serving.loaded_model import LoadedModel
 
         directory = artifact_folder(self._settings.paths.model)
         if directory != self._settings.paths.model:
             _LOG.info("the artifact is in the folder %s", directory)
         config = read_description(directory)
+        decider = Decider.of(config.decision, config.classes, self._settings.inference)
         options = InferenceOptions.of(
             config.hyperparameters,
             self._settings.inference,
             schema=config.schema_,
             task=config.task,
             is_batch=self._settings.is_batch,
+            may_review=decider is not None and decider.may_review,
         )
         rows = batch_rows(config, has_gpu=self._devices.gpus > 0, is_batch=self._settings.is_batch)
         model = LoadedModel.load(directory, options.engine)
-        return ServedModel(model, options, rows, self._settings.is_batch, self._settings.single_record)
+        return ServedModel(model, options, rows, self._settings.is_batch, self._settings.single_record, decider)
 
 
 def _assign_gpu(arbiter: Any, worker: Any) -> None:

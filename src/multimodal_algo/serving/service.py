@@ -24,6 +24,7 @@ from multimodal_algo.serving.unseen import UnseenCategories, UnseenLog
 
 if TYPE_CHECKING:
     from multimodal_algo.ingest.features import Features
+    from multimodal_algo.serving.deciding import Decider
     from multimodal_algo.serving.loaded_model import LoadedModel, RowAnswer
 
 _LOG = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ class ServedModel:
         Whether a batch transform job started the server.
     single_record
         Whether each request of that job has only one row.
+    decider
+        Rule of the answers. None where each row is answered with its likeliest class.
     """
 
     model: LoadedModel
@@ -63,6 +66,7 @@ class ServedModel:
     batch_rows: int = 64
     is_batch: bool = False
     single_record: bool = False
+    decider: Decider | None = None
 
     def reading(self, request: Reading, most_bytes: int) -> Reading:
         """Return how to read a request body: what the request says, completed by the server's options."""
@@ -221,7 +225,7 @@ class ModelService:
         predictions, problems = self._predict(served, records, is_gone)
         self._report(records, problems, refuse=served.options.refuse_bad_rows)
         fields = served.options.fields_of(id_absent=bool(reading.id_absent))
-        answer_of = partial(_answer_of, served.model, fields)
+        answer_of = partial(_answer_of, served, fields)
         answers = (
             {} if record.is_header else answer_of(record, predictions.get(index), problems.get(index))
             for index, record in enumerate(records)
@@ -287,7 +291,12 @@ def _unseen_of(served: ServedModel) -> UnseenCategories | None:
 
 def _batcher_of(served: ServedModel) -> Batcher[Any, Features, RowAnswer]:
     model, with_weights = served.model, Field.MODALITY_WEIGHTS in served.options.fields
-    return Batcher(model.encode, lambda features: model.answer(features, with_weights=with_weights), served.batch_rows)
+
+    def answer(features: Features) -> list[RowAnswer]:
+        answers = model.answer(features, with_weights=with_weights)
+        return answers if served.decider is None else served.decider.decide(answers)
+
+    return Batcher(model.encode, answer, served.batch_rows)
 
 
 def _log_problems(records: Sequence[Record], problems: Mapping[int, str]) -> None:
@@ -300,7 +309,7 @@ def _log_problems(records: Sequence[Record], problems: Mapping[int, str]) -> Non
 
 
 def _answer_of(
-    model: LoadedModel, fields: Sequence[Field], record: Record, row: RowAnswer | None, problem: str | None
+    served: ServedModel, fields: Sequence[Field], record: Record, row: RowAnswer | None, problem: str | None
 ) -> Answer:
     """Return the fields of the answer to `record`. They are empty if there is no prediction."""
     answer: Answer = dict.fromkeys(fields)
@@ -310,11 +319,12 @@ def _answer_of(
         elif field is Field.ERROR:
             answer[field] = problem
         elif row is not None:
-            answer[field] = _value_of(field, row, model)
+            answer[field] = _value_of(field, row, served)
     return answer
 
 
-def _value_of(field: Field, row: RowAnswer, model: LoadedModel) -> Any:
+def _value_of(field: Field, row: RowAnswer, served: ServedModel) -> Any:
+    model = served.model
     if field is Field.MODALITY_WEIGHTS:
         assert row.weights is not None
         shares = zip(model.modalities, row.weights, strict=True)
@@ -325,8 +335,13 @@ def _value_of(field: Field, row: RowAnswer, model: LoadedModel) -> Any:
         return list(model.classes)
     if field is Field.PROBABILITIES:
         return [_rounded(value) for value in row.answer]
-    winner = int(row.answer.argmax())
-    return model.classes[winner] if field is Field.PREDICTED_LABEL else _rounded(row.answer[winner])
+    guess = int(row.answer.argmax()) if row.guess is None else row.guess
+    if field is Field.PROBABILITY:
+        return _rounded(row.answer[guess])
+    if row.is_reviewed and field is Field.PREDICTED_LABEL:
+        assert served.decider is not None
+        return served.decider.review_label
+    return model.classes[guess]
 
 
 def _rounded(value: Any) -> float:

@@ -64,7 +64,12 @@ def print_inspection(data: Path, images: Path | None = None, hyperparameters: Hy
         bad_rows=BadRowPolicy(settings.on_bad_row == "skip", settings.max_bad_row_fraction),
         problem_type=settings.problem_type,
         min_completeness=settings.min_completeness,
-        labels=LabelSettings(settings.problem_type, settings.eval_metric, settings.class_weights_by_label()),
+        labels=LabelSettings(
+            settings.problem_type,
+            settings.eval_metric,
+            settings.class_weights_by_label(),
+            decisions=settings.decisions,
+        ),
     )
     for error in inspection.errors:
         console.print(f"[red]error[/red]   {_plain(error)}")

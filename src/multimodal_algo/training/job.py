@@ -44,6 +44,7 @@ from multimodal_algo.training.continuing.continued import ContinuedModel
 from multimodal_algo.training.continuing.export import Networks, pretrained_networks
 from multimodal_algo.training.continuing.previous import PreviousModel
 from multimodal_algo.training.data import TrainingData, ValidationRows, log_labels
+from multimodal_algo.training.deciding import decided, positive_target
 from multimodal_algo.training.distillation import NoTeacher, Teacher, Teaching
 from multimodal_algo.training.fitting import FittedBranches, Fitting
 from multimodal_algo.training.fusing import Fused, fuse, selector_of
@@ -94,6 +95,7 @@ def train(
         data = _read_data(channels, start, backbones, context)
         trained = _train(channels, data, start, teaching, backbones, context)
         outcome = start.choose(_measure(trained, data, context), data.target, trained.selector, hyperparameters)
+        outcome = decided(outcome, data.target, hyperparameters.decisions)
         start.ship(outcome, directories.model, _artifact(trained, data, start, backbones, context).write)
         _report(outcome, trained, data, context)
         return outcome.metrics
@@ -245,7 +247,7 @@ def _read_data(channels: ChannelPaths, start: Start, backbones: Backbones, conte
             languages = describe_languages(dataset, backbones.text_languages(dataset.schema))
             dataset = replace(dataset, warnings=(*dataset.warnings, *languages))
         dataset = with_group_keys(dataset.with_number_categories(start.number_categories(dataset)), groups)
-        target = start.target(dataset.labels, hyperparameters)
+        target = positive_target(start.target(dataset.labels, hyperparameters), hyperparameters.decisions)
         validation = None
         if channels.validation is not None:
             validation = reader.read("validation", channels.validation, dataset.schema, target.task.problem_type)
@@ -311,6 +313,7 @@ def _report(outcome: Outcome, trained: _Trained, data: TrainingData, context: Jo
             ReportedJob(
                 outcome.results, data.target, outcome.metrics, context.hyperparameters, len(data.dataset),
                 data.warnings, _importance(outcome, trained, data, context),
+                outcome.decision,
             ),
             directory,
         )  # fmt: skip

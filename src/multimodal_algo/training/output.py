@@ -28,12 +28,12 @@ from multimodal_algo.ingest.categories import KnownCategories
 from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.features import Encoders, build_features, image_input
 from multimodal_algo.predictors.base import TargetScale
-from multimodal_algo.report.metrics import Metrics
 from multimodal_algo.training.backbones import Backbones
 from multimodal_algo.training.fitting import FittedBranches
 
 if TYPE_CHECKING:
     from multimodal_algo.fusion.fusion import Fusion
+    from multimodal_algo.training.start import Outcome
 
 _LOG = logging.getLogger(__name__)
 
@@ -71,14 +71,14 @@ class NewArtifact:
     known_categories: KnownCategories
     private: tuple[Path, ...] = ()
 
-    def write(self, model_dir: Path, metrics: Metrics) -> None:
-        """Write the artifact into the platform's model directory. Its description has the `metrics`."""
+    def write(self, model_dir: Path, outcome: Outcome) -> None:
+        """Write the artifact into the platform's model directory, with metrics and rule of `outcome`."""
         size = self.backbones.stored_bytes
         _LOG.info(
             "artifact: %d branches and %.0f MB of networks take about %.0f s, which the budget does not count",
             len(self.fitted.models), size / 1e6, _FIRST_S + size / _BYTES_PER_S,
         )  # fmt: skip
-        ship(model_dir, self._config(metrics), self._write_files, self.private)
+        ship(model_dir, self._config(outcome), self._write_files, self.private)
 
     def _write_files(self, directory: Path) -> None:
         for _, model in self.fitted.models:
@@ -101,7 +101,7 @@ class NewArtifact:
         predictions = self.fusion.predict(self.fitted.predict(features, self.hyperparameters.min_completeness))
         return TargetScale.of(self.target.values, self.target.task).standardised(predictions)
 
-    def _config(self, metrics: Metrics) -> ModelConfig:
+    def _config(self, outcome: Outcome) -> ModelConfig:
         return ModelConfig(
             format_version=FORMAT_VERSION,
             columns=self.dataset.schema.columns,
@@ -116,9 +116,10 @@ class NewArtifact:
             recipe=self.hyperparameters.quality,
             hyperparameters=self.hyperparameters.model_dump(),
             versions=current_versions(),
-            metrics=metrics.as_dict(),
+            metrics=outcome.metrics.as_dict(),
             largest_row=self.dataset.largest_row,
             number_categories=tuple(sorted(self.dataset.number_categories)),
+            decision=outcome.decision_entry,
         )
 
 

@@ -161,6 +161,7 @@ class RowReader:
                 hyperparameters.eval_metric,
                 hyperparameters.class_weights_by_label(),
                 self.known_classes,
+                hyperparameters.decisions,
             ),
         )
         encoders_of = encoders_for(self.backbones, executor)

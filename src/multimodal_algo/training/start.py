@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from multimodal_algo.config.decision_entry import DecisionEntry
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.core.labels import Target
 from multimodal_algo.core.schema import FeatureSchema
+from multimodal_algo.fusion.decisions import ChosenRule
 from multimodal_algo.fusion.selection import Selector
 from multimodal_algo.fusion.votes import Votes
 from multimodal_algo.ingest.categories import KnownCategories
@@ -22,9 +24,6 @@ from multimodal_algo.training.context import JobContext
 from multimodal_algo.training.continuing.export import Networks
 from multimodal_algo.training.data import TrainingData
 from multimodal_algo.training.fitting import FittedBranches
-
-NewModel = Callable[[Path, Metrics], None]
-"""Writes the artifact of the new model into the model directory, with these metrics."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +38,36 @@ class Outcome:
         Scores of the chosen model.
     ships_previous
         Whether the previous model is the chosen one, because it is better than the new one.
+    is_measured
+        Whether `results` are of the model that ships. Otherwise only its metrics are known.
+    decision
+        The rule by which the model that ships answers. None for a regression, and before it is chosen.
     """
 
     results: HeldOutResults
     metrics: Metrics
     ships_previous: bool = False
+    is_measured: bool = True
+    decision: ChosenRule | None = None
+
+    @property
+    def decision_entry(self) -> DecisionEntry | None:
+        """The entry ``decision`` of the artifact."""
+        chosen = self.decision
+        if chosen is None:
+            return None
+        rule, classes = chosen.rule, chosen.rows.classes
+        return DecisionEntry(
+            positive_class=chosen.positive_class,
+            thresholds={classes[label]: threshold for label, threshold in rule.thresholds.items()},
+            abstain_below=rule.abstain_below,
+            review_label=chosen.settings.review_label,
+            curves=chosen.curves(),
+        )
+
+
+NewModel = Callable[[Path, Outcome], None]
+"""Writes the artifact of the new model into the model directory, with the metrics and the rule of an outcome."""
 
 
 class Start(ABC):
@@ -184,7 +208,7 @@ class FreshStart(Start):
 
     def ship(self, outcome: Outcome, model_dir: Path, new_model: NewModel) -> None:
         """Write the artifact of the new model. See `Start.ship`."""
-        new_model(model_dir, outcome.metrics)
+        new_model(model_dir, outcome)
 
     def known_keys(self, keys: np.ndarray) -> np.ndarray:
         """Return the keys (hashes) of the training rows as they are. See `Start.known_keys`."""

@@ -104,6 +104,11 @@ def test_a_tuning_job_may_optimise_every_metric_but_the_calibration_error() -> N
         "validation:accuracy": "Maximize", "validation:balanced_accuracy": "Maximize",
         "validation:f1_macro": "Maximize", "validation:roc_auc": "Maximize", "validation:log_loss": "Minimize",
         "validation:rmse": "Minimize", "validation:mae": "Minimize", "validation:r2": "Maximize",
+        "validation:average_precision": "Maximize", "validation:f1": "Maximize", "validation:precision": "Maximize",
+        "validation:recall": "Maximize", "validation:mcc": "Maximize", "validation:brier": "Minimize",
+        "validation:f1_weighted": "Maximize", "validation:precision_macro": "Maximize",
+        "validation:precision_weighted": "Maximize", "validation:recall_macro": "Maximize",
+        "validation:recall_weighted": "Maximize",
     }  # fmt: skip
     with pytest.raises(UserError, match="'calibration_error' is not one of accuracy"):
         find_objective("calibration_error")

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -180,7 +181,7 @@ class ContinuedModel(Start):
         if results is None:
             measured = self.previous.config.metrics
             same = {name: measured[name] for name in ("fused", "modalities", "without")}
-            return Outcome(new.results, replace(metrics, **same), ships_previous=True)
+            return Outcome(new.results, replace(metrics, **same), ships_previous=True, is_measured=False)
         branches = {entry.name: entry.columns for entry in self.previous.config.branches}
         own: Metrics = measure(
             results, target, self.previous.fusion, branches,
@@ -191,7 +192,7 @@ class ContinuedModel(Start):
     def ship(self, outcome: Outcome, model_dir: Path, new_model: NewModel) -> None:
         """Write the artifact of the chosen model. The previous model gets the metrics of this job. See `Start.ship`."""
         if not outcome.ships_previous:
-            new_model(model_dir, outcome.metrics)
+            new_model(model_dir, outcome)
             return
         previous = self.previous
 
@@ -201,7 +202,10 @@ class ContinuedModel(Start):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(previous.directory / name, target)
 
-        config = previous.config.model_copy(update={"metrics": outcome.metrics.as_dict()})
+        changes: dict[str, Any] = {"metrics": outcome.metrics.as_dict()}
+        if outcome.decision is not None:
+            changes["decision"] = outcome.decision_entry
+        config = previous.config.model_copy(update=changes)
         ship(model_dir, config, write_files)
 
     def known_keys(self, keys: np.ndarray) -> np.ndarray:

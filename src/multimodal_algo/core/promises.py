@@ -1,0 +1,146 @@
+"""Choice of a threshold on held-out rows, so that what is promised holds on new rows.
+
+A promised share holds with 95 % confidence: of all jobs that make such a promise, at most 5 % give a model that breaks
+it. The rows must be a sample of the new ones, and they must not have been learnt from.
+
+- A share of right rows, which is a precision or an accuracy: candidates are tested one after the other, from a start
+  that the scores alone choose, down to the first one that fails (fixed-sequence testing: Angelopoulos et al., 2021,
+  "Learn then Test: Calibrating Predictive Algorithms to Achieve Risk Control"). Each test is the exact binomial one.
+- A recall: the threshold lies at an order statistic of the scores of the class (Wilks, 1941, "Determination of Sample
+  Sizes for Setting Tolerance Limits").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from multimodal_algo.core.aims import CONFIDENCE, Aim, AimKind
+from multimodal_algo.core.proportions import chance_of, least_rows, lower_bound
+from multimodal_algo.core.threshold_curve import ThresholdCurve
+
+# The first start gets this share of the chance to be wrong, and the others, where it fails, share the rest.
+_OF_FIRST_START = 0.8
+_OTHER_STARTS = (2, 4, 8)
+
+
+@dataclass(frozen=True)
+class ChosenThreshold:
+    """A threshold with the held-out rows that it was chosen on.
+
+    Parameters
+    ----------
+    threshold
+        The threshold.
+    reached, right
+        Number of rows that reach it, and of the right ones among them.
+    positives, rows
+        Number of rows that should reach it, and of all rows.
+    is_promised
+        Whether the promise holds. None where nothing is promised.
+    """
+
+    threshold: float
+    reached: int
+    right: int
+    positives: int
+    rows: int
+    is_promised: bool | None = None
+
+    @property
+    def precision(self) -> float:
+        """The share of right rows among those that reach the threshold. NaN without any."""
+        return self.right / self.reached if self.reached else float("nan")
+
+    @property
+    def recall(self) -> float:
+        """The share of right rows among those that should reach the threshold. NaN without any."""
+        return self.right / self.positives if self.positives else float("nan")
+
+    @property
+    def flagged(self) -> float:
+        """The share of all rows that reach the threshold. NaN without any row."""
+        return self.reached / self.rows if self.rows else float("nan")
+
+    @property
+    def least_precision(self) -> float:
+        """The bound that the precision is above with 95 % confidence."""
+        return float(lower_bound(np.array([self.right]), np.array([self.reached]), CONFIDENCE)[0])
+
+    @property
+    def least_recall(self) -> float:
+        """The bound that the recall is above with 95 % confidence."""
+        return float(lower_bound(np.array([self.right]), np.array([self.positives]), CONFIDENCE)[0])
+
+
+def choose_threshold(curve: ThresholdCurve, aim: Aim) -> ChosenThreshold:
+    """Choose the threshold that an aim asks for.
+
+    Where a promise cannot be made with these rows, it is the threshold with the greatest bound of the precision, or the
+    greatest threshold with the recall that is possible at all.
+    """
+    if aim.kind is AimKind.NUMBER:
+        return _chosen(curve, aim.value)
+    if not len(curve):
+        return _chosen(curve, 1.0, is_promised=False if aim.kind.is_promise else None)
+    if aim.kind is AimKind.PRECISION:
+        return share_of_right(curve, aim.value)
+    if aim.kind is AimKind.RECALL:
+        return _recall(curve, aim.value)
+    wrong, missed = curve.reached - curve.right, curve.positives - curve.right
+    if aim.kind is AimKind.F1:
+        return _chosen(curve, curve.thresholds[np.argmax(2 * curve.right / (curve.reached + curve.positives))])
+    costs = aim.false_positive * wrong + aim.false_negative * missed
+    if costs.min() >= aim.false_negative * curve.positives:
+        return _chosen(curve, (1 + curve.thresholds[0]) / 2)
+    return _chosen(curve, curve.thresholds[np.argmin(costs)])
+
+
+def share_of_right(curve: ThresholdCurve, share: float) -> ChosenThreshold:
+    """Choose the lowest threshold for which a share of right rows can be promised, see the module."""
+    if not len(curve):
+        return _chosen(curve, 1.0, is_promised=False)
+    risk = 1 - CONFIDENCE
+    chances = chance_of(curve.right, curve.reached, share)
+    start = _start(curve, share)
+    if start is not None:
+        failing = np.flatnonzero(chances[start:] > _OF_FIRST_START * risk)
+        passed = int(failing[0]) if len(failing) else len(chances) - start
+        if passed:
+            return _chosen(curve, curve.thresholds[start + passed - 1], is_promised=True)
+        for divisor in _OTHER_STARTS:
+            other = int(np.searchsorted(curve.reached, curve.reached[start] / divisor))
+            if chances[other] <= (1 - _OF_FIRST_START) * risk / len(_OTHER_STARTS):
+                return _chosen(curve, curve.thresholds[other], is_promised=True)
+    best = int(np.argmax(lower_bound(curve.right, curve.reached, CONFIDENCE)))
+    return _chosen(curve, curve.thresholds[best], is_promised=False)
+
+
+def _start(curve: ThresholdCurve, share: float) -> int | None:
+    """Return the candidate that is most likely to pass by its scores. None where too few rows reach any threshold."""
+    first = int(np.searchsorted(curve.reached, least_rows(share, 1 - _OF_FIRST_START * (1 - CONFIDENCE))))
+    if first == len(curve):
+        return None
+    reached = curve.reached[first:]
+    margin = (curve.expected[first:] / reached - share) * np.sqrt(reached)
+    return first + int(np.argmax(margin))
+
+
+def _recall(curve: ThresholdCurve, share: float) -> ChosenThreshold:
+    """Choose the greatest threshold for which a recall can be promised, see the module."""
+    from scipy.special import bdtr
+
+    missed = np.arange(curve.positives + 1)
+    # With this number of missed rows among the positives, the chance that the recall is lower is at most 5 %.
+    may_miss = int(np.searchsorted(bdtr(missed, curve.positives, 1 - share), 1 - CONFIDENCE, side="right")) - 1
+    enough = np.flatnonzero(curve.right >= curve.positives - may_miss)
+    if may_miss >= 0 and len(enough):
+        return _chosen(curve, curve.thresholds[enough[0]], is_promised=True)
+    return _chosen(curve, curve.thresholds[np.argmax(curve.right)], is_promised=False)
+
+
+def _chosen(curve: ThresholdCurve, threshold: float, *, is_promised: bool | None = None) -> ChosenThreshold:
+    if len(curve) and threshold <= curve.thresholds[-1] and curve.reached[-1] == curve.rows:
+        threshold = 0.0  # new rows below all of these rows reach it as well
+    return ChosenThreshold(float(threshold), *curve.at(threshold), curve.positives, curve.rows, is_promised)
