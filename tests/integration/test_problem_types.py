@@ -102,8 +102,21 @@ def test_balanced_weights_find_more_of_the_rare_class(write_csv: WriteCsv, tmp_p
     _, balanced = fit(data, tmp_path / "balanced", eval_metric="balanced_accuracy", class_weights="balanced")
     assert balanced.fused["balanced_accuracy"] > even.fused["balanced_accuracy"] + 0.05
     assert balanced.fused["accuracy"] < even.fused["accuracy"]
-    _, named = fit(data, tmp_path / "named", class_weights='{"rare": 9}')
+    model, named = fit(data, tmp_path / "named", class_weights='{"rare": 9}', decision_threshold="recall>=0.6")
     assert named.fused["balanced_accuracy"] > even.fused["balanced_accuracy"] + 0.05
+    # The rule of the rarer class is chosen on held-out rows, and the artifact and the report have it.
+    assert next(iter(named.fused)) == "average_precision"
+    assert named.classes["rare"]["rows"] == 60
+    assert named.decision is not None
+    chosen = named.decision["thresholds"]["rare"]
+    assert chosen["promised"]
+    assert chosen["least_recall"] >= 0.6
+    assert model.config.decision is not None
+    assert model.config.decision.thresholds == {"rare": chosen["threshold"]}
+    output = tmp_path / "named/output"
+    assert "Thresholds of rare" in (output / "report.html").read_text(encoding="utf-8")
+    held_out = list(csv.DictReader((output / "predictions.csv").open(encoding="utf-8", newline="")))
+    assert sum(row["predicted_label"] == "rare" for row in held_out) == chosen["reached"]
 
 
 def test_a_validation_channel_of_a_regression(write_csv: WriteCsv, tmp_path: Path) -> None:

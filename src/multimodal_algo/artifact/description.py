@@ -63,7 +63,8 @@ class ModelConfig(BaseModel):
 
     ``classes`` is empty for a regression. ``largest_row`` is the number of characters of the largest training row, or 0
     if it is not known. ``number_categories`` are the category columns whose values are numbers: there, ``1`` and
-    ``1.0`` are the same value. ``decision`` is the rule by which rows are answered, or None for a regression. ``files`` maps the path of every other file in the artifact to its SHA-256.
+    ``1.0`` are the same value. ``decision`` is the rule by which rows are answered, or None for a regression. ``files``
+    maps the path of every other file in the artifact to its SHA-256.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -244,14 +244,17 @@ def sample(output: Path, own_names: bool) -> None:
     show_default=True,
     help="Kind of the predictions. By default their content decides.",
 )
-def score(predictions: Path, truth: Path, label: str, identity: str, problem_type: str) -> None:
+@click.option("--review-label", default="__review__", show_default=True, help="Answer to rows left to a person.")
+def score(predictions: Path, truth: Path, label: str, identity: str, problem_type: str, review_label: str) -> None:
     """Compare predictions with the labels in another file, and show how many are right.
 
     The predictions are the output of a transform, or the predictions.csv of a training job.
     """
     from multimodal_algo.tools.score import score_predictions
 
-    outcome = score_predictions(predictions, truth, ColumnNames(label, identity), problem_type=problem_type)
+    outcome = score_predictions(
+        predictions, truth, ColumnNames(label, identity), problem_type=problem_type, review_label=review_label
+    )
     click.echo(outcome.sentence)
 
 

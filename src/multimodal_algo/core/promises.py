@@ -23,6 +23,8 @@ from multimodal_algo.core.threshold_curve import ThresholdCurve
 # The first start gets this share of the chance to be wrong, and the others, where it fails, share the rest.
 _OF_FIRST_START = 0.8
 _OTHER_STARTS = (2, 4, 8)
+# No probability reaches it.
+_NEVER = float(np.nextafter(1.0, 2.0))
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def choose_threshold(curve: ThresholdCurve, aim: Aim) -> ChosenThreshold:
         return _chosen(curve, curve.thresholds[np.argmax(2 * curve.right / (curve.reached + curve.positives))])
     costs = aim.false_positive * wrong + aim.false_negative * missed
     if costs.min() >= aim.false_negative * curve.positives:
-        return _chosen(curve, (1 + curve.thresholds[0]) / 2)
+        return _chosen(curve, _NEVER)
     return _chosen(curve, curve.thresholds[np.argmin(costs)])
 
 
@@ -141,6 +143,6 @@ def _recall(curve: ThresholdCurve, share: float) -> ChosenThreshold:
 
 
 def _chosen(curve: ThresholdCurve, threshold: float, *, is_promised: bool | None = None) -> ChosenThreshold:
-    if len(curve) and threshold <= curve.thresholds[-1] and curve.reached[-1] == curve.rows:
+    if is_promised and threshold <= curve.thresholds[-1] and curve.reached[-1] == curve.rows:
         threshold = 0.0  # new rows below all of these rows reach it as well
     return ChosenThreshold(float(threshold), *curve.at(threshold), curve.positives, curve.rows, is_promised)

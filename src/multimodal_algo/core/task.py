@@ -38,7 +38,7 @@ class Task:
 
     @classmethod
     def of(cls, problem_type: ProblemType, n_classes: int, positive: int = 1) -> Task:
-        """Return the task with this problem type. A regression ignores `n_classes` and `positive`, the class that is sought."""
+        """Return the task with this problem type. A regression ignores `n_classes` and the `positive` class."""
         return cls.regression() if problem_type == "regression" else cls.of_classes(n_classes, positive)
 
     @property

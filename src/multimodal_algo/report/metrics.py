@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from multimodal_algo.core.class_scores import scores_by_class
+from multimodal_algo.core.decision import DecisionRule
 from multimodal_algo.core.labels import Target
 from multimodal_algo.core.metrics import scores_of
 from multimodal_algo.core.schema import FeatureSchema, Modality, modality_of
+from multimodal_algo.fusion.decisions import ChosenRule
 from multimodal_algo.fusion.fusion import Fusion
 from multimodal_algo.fusion.votes import Votes
 from multimodal_algo.ingest.dataset import Dataset
@@ -218,7 +220,9 @@ def write_metrics(metrics: Metrics, directory: Path) -> None:
     (directory / "metrics.json").write_text(json.dumps(metrics.as_dict(), indent=2) + "\n", encoding="utf-8")
 
 
-def write_predictions(results: HeldOutResults, target: Target, directory: Path) -> None:
+def write_predictions(
+    results: HeldOutResults, target: Target, directory: Path, decision: ChosenRule | None = None
+) -> None:
     """Write ``predictions.csv``: the prediction of each held-out row. Rows whose label is least likely come first.
 
     A label that the model finds unlikely may be a mistake in the data.
@@ -231,8 +235,10 @@ def write_predictions(results: HeldOutResults, target: Target, directory: Path) 
         Classes or numbers that the job learns.
     directory
         Output directory of the job.
+    decision
+        The rule by which rows are answered. By default it is the likeliest class.
     """
-    lines = _regression_lines(results) if target.task.is_regression else _class_lines(results, target)
+    lines = _regression_lines(results) if target.task.is_regression else _class_lines(results, target, decision)
     with (directory / "predictions.csv").open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows(lines)
 
@@ -246,12 +252,17 @@ def _regression_lines(results: HeldOutResults) -> Iterator[Sequence[str]]:
         yield [names[row], *(repr(float(number)) for number in numbers)]
 
 
-def _class_lines(results: HeldOutResults, target: Target) -> Iterator[Sequence[str]]:
-    yield ["ID", "label", "predicted_label", "probability", "probability_of_label"]
+def _class_lines(results: HeldOutResults, target: Target, decision: ChosenRule | None) -> Iterator[Sequence[str]]:
+    may_review = decision is not None and decision.rule.may_review(len(target.classes))
+    yield ["ID", "label", "predicted_label", "probability", "probability_of_label", *(["best_guess"] * may_review)]
     names = results.names()
     label_probability = results.predictions[np.arange(len(names)), results.targets]
-    predicted = results.predictions.argmax(axis=1)
+    decisions = (DecisionRule({}) if decision is None else decision.rule).apply(results.predictions)
     for row in np.argsort(label_probability, kind="stable"):
-        probabilities = (results.predictions[row, predicted[row]], label_probability[row])
-        classes = (target.classes[results.targets[row]], target.classes[predicted[row]])
-        yield [names[row], *classes, *(f"{probability:.6f}" for probability in probabilities)]
+        guess = decisions.guesses[row]
+        label, answer = target.classes[results.targets[row]], target.classes[guess]
+        if decision is not None and decisions.is_reviewed[row]:
+            answer = decision.settings.review_label
+        probabilities = (results.predictions[row, guess], label_probability[row])
+        line = [names[row], label, answer, *(f"{probability:.6f}" for probability in probabilities)]
+        yield [*line, target.classes[guess]] if may_review else line

@@ -224,7 +224,7 @@ def _text(value: Any) -> str:
 
 
 def _of_lines(lines: list[list[str]], path: Path, truth: Truth) -> Answers:
-    """Return the answers in CSV lines without header. The fields are the default ones: ID, label, probability."""
+    """Return the answers in CSV lines without header. The default fields: ID, label, probability, best guess."""
     _check_count(len(lines), path, truth)
     widths = sorted({len(line) for line in lines})
     lines = _without_inputs(lines, widths, truth)
@@ -232,13 +232,22 @@ def _of_lines(lines: list[list[str]], path: Path, truth: Truth) -> Answers:
     ids = [line[0] for line in lines] if _has_ids(lines, width, truth) else None
     values = lines if ids is None else [line[1:] for line in lines]
     width -= ids is not None
-    is_default = len(widths) <= 1 and (width == 1 or (width == 2 and _are_probabilities(values, 1)))
+    is_default = len(widths) <= 1 and (
+        width == 1 or (width == 2 and _are_probabilities(values, 1)) or _have_guess(values)
+    )
     if not is_default:
         raise UserError(
             f"{path}: it cannot be known which field of a line is the predicted label. Transform again with a header "
             f"line in the input, or with Accept application/jsonlines, so that the fields have names."
         )
-    return Answers([line[0] for line in values], ids, width == 2)
+    return Answers([line[0] for line in values], ids, width > 1)
+
+
+def _have_guess(lines: list[list[str]]) -> bool:
+    """Whether lines are a label, a probability and a best guess, which differs from one label alone."""
+    if any(len(line) != 3 for line in lines) or not _are_probabilities(lines, 1):
+        return False
+    return len({line[0] for line in lines if line[0] != line[2]}) <= 1
 
 
 def _without_inputs(lines: list[list[str]], widths: Sequence[int], truth: Truth) -> list[list[str]]:
@@ -253,7 +262,7 @@ def _without_inputs(lines: list[list[str]], widths: Sequence[int], truth: Truth)
 
 def _has_ids(lines: list[list[str]], width: int, truth: Truth) -> bool:
     """Return whether the first field of a line is the ID of its row, or should be."""
-    if truth.ids is None or width == 1:
+    if truth.ids is None or width == 1 or _have_guess(lines):
         return False
     same = sum(canonical(line[0]) == canonical(known) for line, known in zip(lines, truth.ids, strict=True))
     if width != 2 or 2 * same >= len(lines):

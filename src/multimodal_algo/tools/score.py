@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from multimodal_algo.core.aims import REVIEW
 from multimodal_algo.core.column_names import AS_WRITTEN, ColumnNames
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.labels import number_of
@@ -24,12 +25,15 @@ class Outcome:
     summary
         The quality in words.
     accuracy
-        Share of the rows with the right class. None for a regression.
+        Share of the rows with the right class among those that are answered. None for a regression.
+    reviewed
+        Share of the rows that are left to a person.
     """
 
     predictions: Path
     summary: str
     accuracy: float | None
+    reviewed: float = 0.0
 
     @property
     def sentence(self) -> str:
@@ -38,7 +42,12 @@ class Outcome:
 
 
 def score_predictions(
-    predictions: Path, truth: Path, names: ColumnNames = AS_WRITTEN, *, problem_type: str = "auto"
+    predictions: Path,
+    truth: Path,
+    names: ColumnNames = AS_WRITTEN,
+    *,
+    problem_type: str = "auto",
+    review_label: str = REVIEW,
 ) -> Outcome:
     """Compare the predictions in a file with the true labels in another file.
 
@@ -52,6 +61,8 @@ def score_predictions(
         The user's own names of the label and ID column in `truth`.
     problem_type
         ``classes`` or ``regression``. With ``auto`` the content of the predictions decides.
+    review_label
+        The answer to rows that are left to a person.
 
     Raises
     ------
@@ -68,10 +79,25 @@ def score_predictions(
     if problem_type == "regression" or (problem_type == "auto" and _are_numbers(predictions, answers, pairs)):
         return Outcome(predictions, _regression_summary(pairs), None)
     by_value = all(number_of(b) is not None for _, b in pairs)
-    right = sum(canonical(a, by_value=by_value) == canonical(b, by_value=by_value) for a, b in pairs)
-    unanswered = sum(not a.strip() for a, _ in pairs)
+    answered = pairs if review_label in (b.strip() for _, b in pairs) else _answered(pairs, review_label)
+    right = sum(canonical(a, by_value=by_value) == canonical(b, by_value=by_value) for a, b in answered)
+    unanswered = sum(not a.strip() for a, _ in answered)
     more = f", {unanswered} of them without an answer" if unanswered else ""
-    return Outcome(predictions, f"{right} of {len(pairs)} right ({right / len(pairs):.1%}){more}", right / len(pairs))
+    if len(answered) == len(pairs):
+        summary = f"{right} of {len(pairs)} right ({right / len(pairs):.1%}){more}"
+        return Outcome(predictions, summary, right / len(pairs))
+    reviewed = len(pairs) - len(answered)
+    share = f" ({right / len(answered):.1%})" if answered else ""
+    summary = (
+        f"{right} of {len(answered)} answered rows right{share}{more}, "
+        f"{reviewed} of {len(pairs)} left to a person ({reviewed / len(pairs):.1%})"
+    )
+    return Outcome(predictions, summary, right / len(answered) if answered else None, reviewed / len(pairs))
+
+
+def _answered(pairs: Sequence[tuple[str, str]], review_label: str) -> list[tuple[str, str]]:
+    """Return the pairs of an answer and a label without those that are left to a person."""
+    return [(a, b) for a, b in pairs if a.strip() != review_label]
 
 
 def _labels_in_order(answers: Answers, predictions: Path, truth: Truth) -> list[str]:

@@ -307,7 +307,7 @@ def _report(outcome: Outcome, trained: _Trained, data: TrainingData, context: Jo
     with may_fail("metrics.json", directory):
         write_metrics(outcome.metrics, directory)
     with may_fail("predictions.csv", directory):
-        write_predictions(outcome.results, data.target, directory)
+        write_predictions(outcome.results, data.target, directory, outcome.decision)
     with may_fail(PAGE, directory):
         write_page(
             ReportedJob(

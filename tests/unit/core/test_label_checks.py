@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from multimodal_algo.config.decisions import read_settings
 from multimodal_algo.core import label_checks
-from multimodal_algo.core.label_checks import LabelSettings, branch_count, label_problems
+from multimodal_algo.core.aims import DecisionSettings
+from multimodal_algo.core.label_checks import LabelSettings, branch_count, decision_warnings, label_problems
 from multimodal_algo.core.schema import FeatureSchema
 
 SCHEMA = FeatureSchema(("label", "a_text", "b_num", "c_cat", "d_image"))
@@ -25,6 +29,8 @@ NUMBERS = {f"{n * 1.7}": 1 for n in range(50)}
             LabelSettings(class_weights={"pp": 2.0}),
             "class_weights names 'pp', which is not a label of the data. Did",
         ),
+        (NUMBERS, LabelSettings(decisions=DecisionSettings(abstain_below=0.5)), "but the labels are numbers."),
+        (TWO, LabelSettings(decisions=DecisionSettings("pp")), "positive_class is 'pp', which is not a label"),
         (NUMBERS, LabelSettings(class_weights="balanced"), "class_weights is set, but the labels are numbers"),
     ],
 )
@@ -50,6 +56,25 @@ def test_hyperparameters_that_do_not_suit_the_labels_are_named(
 )
 def test_labels_that_can_be_learnt_have_no_problem(counts: dict[str, int], settings: LabelSettings) -> None:
     assert label_problems(counts, SCHEMA, settings) == []
+
+
+def test_a_rare_class_is_a_warning() -> None:
+    [warning] = decision_warnings({"no": 90, "yes": 10}, DecisionSettings())
+    assert "90.0% of the rows are of 'no', so that accuracy says little: 'yes' has 10 of 100 rows" in warning
+    [warning] = decision_warnings({"a": 80, "b": 10, "c": 10}, DecisionSettings())
+    assert "the other 2 classes have 20 of 100 rows" in warning
+    assert decision_warnings({"a": 79, "b": 21}, DecisionSettings()) == []
+    assert decision_warnings({"a": 10}, DecisionSettings()) == []
+
+
+def test_a_promise_that_needs_more_rows_is_a_warning() -> None:
+    settings = read_settings("", "recall>=0.9", 0, 0, "__review__")
+    [warning] = decision_warnings({"no": 40, "yes": 28}, settings)
+    assert warning.startswith(
+        "decision_threshold: recall>=0.9 cannot be promised for 'yes', which has 28 rows. It needs"
+    )
+    assert decision_warnings({"no": 40, "yes": 29}, settings) == []
+    assert decision_warnings({"no": 40, "yes": 28}, replace(settings, positive_class="no")) == []
 
 
 def test_the_limit_of_classes_follows_from_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:

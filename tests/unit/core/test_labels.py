@@ -66,3 +66,15 @@ def test_classes_of_a_previous_model_keep_their_names() -> None:
     assert target.classes == ("1", "2", "3")
     assert target.present == ("1", "2")
     assert Target.of(["1.0", "4"], "multiclass", classes=("1", "2")).classes == ("1", "4")
+
+
+def test_the_positive_class_is_the_rarer_one_or_the_one_that_is_named() -> None:
+    target = Target.of(["yes", "no", "no"], "auto")
+    assert target.with_positive("").positive_class == "yes"
+    assert target.with_positive("no").task.positive == 0
+    assert Target.of(["yes", "no", "no", "yes", "yes"], "auto").with_positive("").positive_class == "no"
+    assert Target.of(["yes", "no"], "auto").with_positive("").positive_class == "yes", "the second of equal ones"
+    assert Target.of(["1.0", "2.0", "2.0"], "auto").with_positive("2").positive_class == "2.0"
+    assert Target.of(["a", "b", "c"], "auto").with_positive("").positive_class is None
+    with pytest.raises(UserError, match="positive_class is 'maybe', which is not a label of the data"):
+        target.with_positive("maybe")

@@ -11,10 +11,12 @@ import pytest
 
 from multimodal_algo.config.inference import InferenceOptions
 from multimodal_algo.core.column_names import AS_WRITTEN
+from multimodal_algo.core.decision import DecisionRule
 from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.core.task import Task
 from multimodal_algo.ingest.rows import RowParser
+from multimodal_algo.serving.deciding import Decider
 from multimodal_algo.serving.decoding import Kind, Reading
 from multimodal_algo.serving.loaded_model import RowAnswer
 from multimodal_algo.serving.service import ModelService, ServedModel
@@ -68,6 +70,19 @@ def test_each_record_has_an_answer_and_headers_have_the_names() -> None:
         "2,,",
         "ID,predicted_label,probability",
         "3,few,1.000000",
+    ]
+
+
+def test_a_rule_leaves_rows_to_a_person_and_gives_its_best_guess() -> None:
+    options = InferenceOptions.of({}, {}, schema=SCHEMA, task=Stand.task, is_batch=True, may_review=True)
+    decider = Decider(DecisionRule({}, 0.8), Stand.classes, "bitte")
+    model = ModelService(lambda: ServedModel(Stand(), options, is_batch=True, decider=decider), lambda: 0.0)  # type: ignore[arg-type]
+    assert model.load()
+    assert lines(model, b"ID,a_text,b_num\n1,x,2\n2,y,0\n3,z,many\n") == [
+        "ID,predicted_label,probability,best_guess",
+        "1,bitte,0.750000,many",
+        "2,few,1.000000,few",
+        "3,,,",
     ]
 
 

@@ -183,3 +183,24 @@ def test_what_may_be_numbers_or_classes_is_asked_for(tmp_path: Path) -> None:
         score_predictions(predictions, truth)
     assert score_predictions(predictions, truth, problem_type="classes").summary == "2 of 3 right (66.7%)"
     assert "root mean squared error" in score_predictions(predictions, truth, problem_type="regression").summary
+
+
+REVIEWED = [("good", 0.9, "good"), ("__review__", 0.5, "good"), ("good", 1.0, "good"), ("", "", "")]
+
+
+@pytest.mark.parametrize("with_ids", [True, False])
+@pytest.mark.parametrize("with_header", [True, False])
+def test_rows_left_to_a_person_are_counted_apart(
+    truth: Path, tmp_path: Path, with_ids: bool, with_header: bool
+) -> None:
+    lines = [[*([str(number)] if with_ids else []), *map(str, row)] for number, row in enumerate(REVIEWED, start=1)]
+    if with_header:
+        lines.insert(0, [*(["ID"] if with_ids else []), "predicted_label", "probability", "best_guess"])
+    path = tmp_path / "lines.csv.out"
+    path.write_text("".join(",".join(line) + "\n" for line in lines))
+    outcome = score_predictions(path, truth)
+    assert outcome.summary == (
+        "2 of 3 answered rows right (66.7%), 1 of them without an answer, 1 of 4 left to a person (25.0%)"
+    )
+    assert (outcome.accuracy, outcome.reviewed) == (2 / 3, 1 / 4)
+    assert score_predictions(path, truth, review_label="bitte").accuracy == 2 / 4
