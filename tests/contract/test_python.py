@@ -53,14 +53,16 @@ def test_answers_are_those_of_the_server(
     assert model.evaluate(frame, ["accuracy"]) == {"accuracy": (labels == frame["label"]).mean()}
 
 
-def test_rules_are_the_models_own_or_those_of_the_call(model: multimodal_algo.Model, frame: pd.DataFrame) -> None:
-    plain, probabilities = model.predict(frame), model.predict_proba(frame)
+def test_rules_are_the_models_own_or_those_of_the_call(
+    model: multimodal_algo.Model, frame: pd.DataFrame, probabilities: pd.DataFrame
+) -> None:
+    frame, probabilities = frame.head(8), probabilities.head(8)
+    plain = model.predict(frame)
     certain = probabilities.max(axis=1)
     limit = float(certain.median())
     decided = model.decide(frame, abstain_below=limit, review_label="bitte")
     assert list(decided["best_guess"]) == list(plain)
     assert list(decided["predicted_label"] == "bitte") == list(certain < limit)
-    assert list(model.predict(frame, abstain_below=limit)[certain < limit].unique()) == ["__review__"]
     name = model.classes[0]
     flagged = model.predict(frame, decision_threshold={name: 0.05})
     assert list(flagged == name) == list(probabilities[name] >= 0.05)

@@ -37,8 +37,10 @@ def intervals(truth: np.ndarray, predictions: np.ndarray, task: Task) -> dict[st
             continue
         if name == "average_precision" and task.outputs > 2:  # slow
             continue
-        values = [metric(truth[rows], predictions[rows]) for rows in drawn]
-        # A sample may have no row of the positive class.
-        low, high = np.nanpercentile(values, [2.5, 97.5])
+        values = np.array([metric(truth[rows], predictions[rows]) for rows in drawn])
+        values = values[~np.isnan(values)]  # a sample may have no row of the positive class
+        if not len(values):
+            continue
+        low, high = np.percentile(values, [2.5, 97.5])
         spans[name] = (float(low), float(high))
     return spans
