@@ -101,6 +101,20 @@ def test_every_kind_of_data_gets_the_same_answers(
     np.testing.assert_allclose(answers, probabilities.head(12).to_numpy(), atol=0.02 if convert is opened else 1e-5)
 
 
+def test_sets_hold_the_label_of_most_rows(
+    model: multimodal_algo.Model, frame: pd.DataFrame, probabilities: pd.DataFrame
+) -> None:
+    sets = model.predict_set(frame, coverage=0.8)
+    assert list(sets.index) == list(frame.index)
+    assert list(sets.str[0]) == list(probabilities.idxmax(axis=1))
+    assert np.mean([label in labels for label, labels in zip(frame["label"], sets, strict=True)]) >= 0.65
+    assert model.predict_set(frame, coverage=0.99).str.len().sum() >= sets.str.len().sum()
+    with pytest.raises(UserError, match=r"coverage is '90': it must be a number from 0.5 to 0.999"):
+        model.predict_set(frame, coverage=90)
+    with pytest.raises(UserError, match="The model predicts classes, which have no intervals"):
+        model.predict_interval(frame)
+
+
 def test_images_may_be_paths(model: multimodal_algo.Model, frame: pd.DataFrame, tmp_path: Path) -> None:
     row = frame[frame["photo_image"].notna()].iloc[:1]
     path = tmp_path / "photo.jpg"

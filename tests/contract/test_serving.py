@@ -326,21 +326,24 @@ def test_one_json_object_per_line_is_answered_with_one_object_per_line(batch: Se
 
 
 def test_the_environment_chooses_the_fields_of_an_answer(artifact: Path, sample: Path, tmp_path: Path) -> None:
-    fields = ["predicted_label", "probabilities", "labels", "modality_weights", "error"]
+    fields = ["predicted_label", "probabilities", "labels", "modality_weights", "prediction_set", "error"]
     environment = {
         "SAGEMAKER_BATCH": "true",
         "SAGEMAKER_INFERENCE_OUTPUT": ",".join(fields),
         "INFERENCE_ENGINE": "torch",
+        "COVERAGE": "0.8",
     }
     with serving(artifact, sample, tmp_path, environment) as served:
         good, bad = served.rows(served.lines[0] + b"\n" + BAD_LINES["number"] + b"\n")
-        label, probabilities, labels, weights, error = good
+        label, probabilities, labels, weights, members, error = good
+        assert json.loads(members)[0] == label
+        assert set(json.loads(members)) <= set(json.loads(labels))
         assert json.loads(labels)[int(np.argmax(json.loads(probabilities)))] == label
         assert sum(json.loads(probabilities)) == pytest.approx(1, abs=1e-4)
         assert set(json.loads(weights)) == {"text", "num", "cat", "image"}
         assert sum(json.loads(weights).values()) == pytest.approx(1, abs=1e-4)
         assert error == ""
-        assert bad == ["", "", "", "", "column price_num: '12kg' is not a finite number"]
+        assert bad == ["", "", "", "", "", "column price_num: '12kg' is not a finite number"]
         served.server.process.send_signal(signal.SIGTERM)
         assert served.server.process.wait(timeout=30) == 0
         assert "served 2 rows of 1 requests, 1 of them bad" in served.server.log_text()

@@ -66,6 +66,17 @@ def test_numbers_are_predicted_as_numbers(write_csv: WriteCsv, tmp_path: Path) -
     assert [row[0] for row in answered] == [row[0] for row in test[:5]] + ["H9"]
     np.testing.assert_allclose([float(row[1]) for row in answered[:5]], answers[:5], rtol=1e-5)
     assert answered[5] == ["H9", ""]
+    fields = {"SAGEMAKER_INFERENCE_OUTPUT": "prediction_interval,quantiles", "QUANTILES": "0.05,0.95"}
+    options = InferenceOptions.of({}, fields, schema=model.schema, task=model.task, is_batch=True)
+    service = ModelService(lambda: ServedModel(model, options), lambda: 0.0)
+    assert service.load()
+    lines = service.answer("\n".join(",".join(row[:-1]) for row in test).encode(), Kind.CSV, Kind.JSON_LINES)
+    answered_rows = [json.loads(line) for line in lines.splitlines()]
+    bounds = np.array([row["prediction_interval"] for row in answered_rows])
+    assert np.mean((bounds[:, 0] <= truth) & (truth <= bounds[:, 1])) >= 0.8
+    assert (bounds[:, 0] < answers).all()
+    assert (answers < bounds[:, 1]).all()
+    assert list(answered_rows[0]["quantiles"].values()) == pytest.approx(bounds[0])
     held_out = list(csv.DictReader((tmp_path / "output/predictions.csv").open(encoding="utf-8", newline="")))
     errors = [abs(float(row["error"])) for row in held_out]
     assert errors == sorted(errors, reverse=True)

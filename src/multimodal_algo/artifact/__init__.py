@@ -8,7 +8,7 @@
     table/  joint/          the models of several modalities, if the recipe has them
     text/backbone/<n>/      the text networks, see `networks.stored`
     img/backbone/           the image network, which all image columns share
-    wholistic/              the fusion network and the calibration
+    wholistic/              the fusion network, the calibration, and what sets and intervals need
     earlier/                branches of the previous model, if the job continued one
     rows.npy                hashes of the training rows
     model_config.sig        signature of model_config.json, if training had a key
@@ -27,6 +27,7 @@ from typing import TypeVar
 from multimodal_algo.artifact.description import (
     CATEGORIES,
     CONFIG,
+    CONFORMAL,
     FORMAT_VERSION,
     FUSION,
     IMAGE_BACKBONE,
@@ -50,6 +51,7 @@ from multimodal_algo.sagemaker.signing import KEY_VARIABLE, is_signature, is_sig
 __all__ = [
     "CATEGORIES",
     "CONFIG",
+    "CONFORMAL",
     "FORMAT_VERSION",
     "FUSION",
     "IMAGE_BACKBONE",

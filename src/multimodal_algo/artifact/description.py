@@ -23,6 +23,7 @@ FORMAT_VERSION = 7
 CONFIG = "model_config.json"
 SIGNATURE = "model_config.sig"
 FUSION = Path("wholistic/fusion.safetensors")
+CONFORMAL = Path("wholistic/conformal.npz")
 ROW_KEYS = Path("rows.npy")
 CATEGORIES = Path("categories.npz")
 IMAGE_BACKBONE = Path("img/backbone")

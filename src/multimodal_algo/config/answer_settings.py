@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from multimodal_algo.config.inference import BadRows, Engine, InferenceId, UnknownKeys
+from multimodal_algo.config.inference import (
+    GREATEST_COVERAGE,
+    LEAST_COVERAGE,
+    BadRows,
+    Engine,
+    InferenceId,
+    UnknownKeys,
+)
 from multimodal_algo.core.aims import REVIEW
 
 _TUNABLE = {"tunable": True}
@@ -49,9 +56,21 @@ class AnswerSettings(BaseModel):
     inference_output: str = Field(
         "",
         description="Fields of an answer, separated by commas: id, predicted_label, probability, probabilities, "
-        "labels, modality_weights, best_guess, error. The default is id if the data has one, predicted_label, and "
+        "labels, modality_weights, prediction_set, prediction_interval, quantiles, best_guess, error. The default is id if the data has one, predicted_label, and "
         "probability for classes. The artifact stores this setting. The environment variable "
         "SAGEMAKER_INFERENCE_OUTPUT overrides it.",
+    )
+    coverage: float = Field(
+        0.9,
+        ge=LEAST_COVERAGE,
+        le=GREATEST_COVERAGE,
+        description="Share of new rows whose true label is to be in the answer's prediction_set or "
+        "prediction_interval. The artifact stores this setting. The environment variable COVERAGE overrides it.",
+    )
+    quantiles: str = Field(
+        "0.1,0.5,0.9",
+        description="Levels of the field quantiles of a regression, separated by commas, each above 0 and below 1. The "
+        "artifact stores this setting. The environment variable QUANTILES overrides it.",
     )
     bad_rows: BadRows = Field(
         BadRows.AUTO,

@@ -23,6 +23,7 @@ from multimodal_algo.config.inference import (
     listed_texts,
     missing_texts,
     parse_fields,
+    parse_quantiles,
 )
 from multimodal_algo.config.refusals import invalid_value, unknown_name
 from multimodal_algo.config.training_settings import TrainingSettings
@@ -156,6 +157,7 @@ class HyperParameters(AnswerSettings, TrainingSettings):
         parsed._check_metric()
         _ = parsed.missing_texts, parsed.column_names, parsed.group_columns, parsed.decisions
         parse_fields(parsed.inference_output, "The hyperparameter inference_output")
+        parse_quantiles(parsed.quantiles, "The hyperparameter quantiles")
         if parsed.budget_s <= 0:
             raise UserError(
                 "The hyperparameters n_hours, n_mins and n_secs add up to 0 seconds. Set one of them above 0."

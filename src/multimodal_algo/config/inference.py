@@ -78,6 +78,12 @@ class Field(StrEnum):
     LABELS = "labels"
     MODALITY_WEIGHTS = "modality_weights"
     """Share of each modality in the prediction."""
+    PREDICTION_SET = "prediction_set"
+    """Labels that hold the true one in the share of rows that is called coverage, the likeliest first."""
+    PREDICTION_INTERVAL = "prediction_interval"
+    """Bounds that hold the true number in that share of rows."""
+    QUANTILES = "quantiles"
+    """Numbers that the true one is below with a chosen probability, by that probability."""
     BEST_GUESS = "best_guess"
     """The class that the row would be answered with, where ``predicted_label`` leaves it to a person."""
     ERROR = "error"
@@ -90,7 +96,9 @@ class Field(StrEnum):
 
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
-_OF_CLASSES = frozenset({Field.PROBABILITY, Field.PROBABILITIES, Field.LABELS, Field.BEST_GUESS})
+_OF_CLASSES = frozenset({Field.PROBABILITY, Field.PROBABILITIES, Field.LABELS, Field.PREDICTION_SET, Field.BEST_GUESS})
+_OF_NUMBERS = frozenset({Field.PREDICTION_INTERVAL, Field.QUANTILES})
+LEAST_COVERAGE, GREATEST_COVERAGE = 0.5, 0.999
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,10 @@ class InferenceOptions:
         Whether a JSON row with a key that is not a column is a bad row.
     has_default_fields
         Whether no setting lists the fields. Answers to lines without ID then have no ID.
+    coverage
+        Share of new rows whose truth sets and intervals are to hold.
+    quantiles
+        Levels of the field ``quantiles``, each above 0 and below 1.
     """
 
     fields: tuple[Field, ...]
@@ -119,6 +131,8 @@ class InferenceOptions:
     id_absent: bool = False
     refuse_unknown_keys: bool = False
     has_default_fields: bool = False
+    coverage: float = 0.9
+    quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
 
     @classmethod
     def of(
@@ -137,10 +151,10 @@ class InferenceOptions:
         ----------
         hyperparameters
             Hyperparameters of the artifact, with ``inference_output``, ``bad_rows``, ``inference_engine``,
-            ``inference_id`` and ``unknown_keys``. One that is missing means the default.
+            ``inference_id``, ``unknown_keys``, ``coverage`` and ``quantiles``. One that is missing means the default.
         environment
             Environment variables: ``SAGEMAKER_INFERENCE_OUTPUT``, ``BAD_ROWS``, ``INFERENCE_ENGINE``,
-            ``INFERENCE_ID`` and ``UNKNOWN_KEYS``, if set.
+            ``INFERENCE_ID``, ``UNKNOWN_KEYS``, ``COVERAGE`` and ``QUANTILES``, if set.
         schema, task
             Columns and task of the model.
         is_batch
@@ -163,6 +177,8 @@ class InferenceOptions:
         fields = parse_fields(output, where)
         if wrong := [field.value for field in fields if field in _OF_CLASSES and task.is_regression]:
             raise UserError(f"{where} asks for {', '.join(wrong)}, but this model predicts numbers.")
+        if wrong := [field.value for field in fields if field in _OF_NUMBERS and not task.is_regression]:
+            raise UserError(f"{where} asks for {', '.join(wrong)}, but this model predicts classes.")
         if Field.ID in fields and not schema.has_id:
             raise UserError(f"{where} asks for id, but the model was trained without an {ID} column.")
         bad_rows = parse_choice(BadRows, *setting("BAD_ROWS", "bad_rows"))
@@ -177,7 +193,14 @@ class InferenceOptions:
             id_absent=inference_id is InferenceId.ABSENT,
             refuse_unknown_keys=unknown_keys is UnknownKeys.ERROR,
             has_default_fields=not fields,
+            coverage=parse_coverage(*setting("COVERAGE", "coverage")),
+            quantiles=parse_quantiles(*setting("QUANTILES", "quantiles")),
         )
+
+    @property
+    def quantile_names(self) -> tuple[str, ...]:
+        """The levels of the quantiles as an answer names them."""
+        return tuple(f"{level:g}" for level in self.quantiles)
 
     def fields_of(self, *, id_absent: bool) -> tuple[Field, ...]:
         """Return the fields of the answers to lines with or without ID. Without ID, the ID field is left out.
@@ -264,6 +287,52 @@ def parse_choice(kind: type[_Choice], text: str, where: str) -> _Choice:
         return kind(text.strip().lower() or next(iter(kind)))
     except ValueError:
         raise UserError(f"{where} is '{text[:60]}': it must be one of {', '.join(kind)}.") from None
+
+
+def parse_coverage(text: str, where: str) -> float:
+    """Return the coverage that `text` spells. An empty text means the default.
+
+    Raises
+    ------
+    UserError
+        It is not a number from 0.5 to 0.999. The message begins with `where`, the name of the setting.
+    """
+    if not text.strip():
+        return InferenceOptions.coverage
+    coverage = _number(text)
+    if not LEAST_COVERAGE <= coverage <= GREATEST_COVERAGE:
+        raise UserError(
+            f"{where} is '{text[:60]}': it must be a number from {LEAST_COVERAGE:g} to {GREATEST_COVERAGE:g}."
+        )
+    return coverage
+
+
+def parse_quantiles(text: str, where: str) -> tuple[float, ...]:
+    """Return the levels that `text` lists, separated by commas, in ascending order. An empty text means the default.
+
+    Raises
+    ------
+    UserError
+        One is not a number above 0 and below 1. The message begins with `where`, the name of the setting.
+    """
+    if not text.strip():
+        return InferenceOptions.quantiles
+    levels = sorted({_number(part) for part in text.split(",")})
+    if not all(0 < level < 1 for level in levels):
+        raise UserError(
+            f"{where} is '{text[:60]}': it must list numbers above 0 and below 1, separated by commas, for example "
+            "0.1,0.5,0.9."
+        )
+    return tuple(levels)
+
+
+def _number(text: str) -> float:
+    """Return the number that a text spells, or -1."""
+    try:
+        number = float(text)
+    except ValueError:
+        return -1.0
+    return number if number == number else -1.0
 
 
 def _default_fields(schema: FeatureSchema, task: Task, *, may_review: bool) -> tuple[Field, ...]:

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from multimodal_algo.artifact import artifact_at
-from multimodal_algo.config.inference import Engine
+from multimodal_algo.config.inference import Engine, parse_coverage, parse_quantiles
 from multimodal_algo.core.column_names import DATE
 from multimodal_algo.core.disks import size_of
 from multimodal_algo.core.errors import UserError
@@ -24,10 +24,14 @@ from multimodal_algo.core.metrics import Metric, metrics_of
 from multimodal_algo.core.schema import ID, LABEL, modality_of
 from multimodal_algo.core.storage import Location, local_file
 from multimodal_algo.core.values import trimmed
+from multimodal_algo.fusion.conformal.intervals import PredictionIntervals
+from multimodal_algo.fusion.conformal.sets import PredictionSets
+from multimodal_algo.fusion.votes import Votes
 from multimodal_algo.ingest.features import Features
 from multimodal_algo.interface.decisions import answers_of, decider_of
 from multimodal_algo.interface.frames import cells_of, frame_of, table_of
 from multimodal_algo.report.importance import importances
+from multimodal_algo.serving.guarantees import sets_of
 from multimodal_algo.serving.loaded_model import LoadedModel
 
 _BATCH = 256
@@ -150,6 +154,65 @@ class Model:
         predictions, index = self._predictions(data, on_bad_row)
         return pd.DataFrame(predictions, index=index, columns=list(self.classes))
 
+    def predict_set(self, data: Any, coverage: float | None = None, *, on_bad_row: str = "error") -> pd.Series:
+        """Return a list of classes for each row, which holds the true one with a chosen probability.
+
+        Parameters
+        ----------
+        data, on_bad_row
+            See `predict`.
+        coverage
+            Share of new rows whose class is to be in their list, from 0.5 to 0.999. None for that of the training job.
+
+        Raises
+        ------
+        UserError
+            See `predict`. Or the model predicts numbers, or the coverage is out of range.
+        """
+        sets = self._model.calibrated
+        if not isinstance(sets, PredictionSets):
+            raise UserError("The model predicts numbers, which have no sets. Use predict_interval.")
+        share, frame = self._coverage(coverage), frame_of(data)
+        answers: list[list[str] | None] = [None] * len(frame)
+        for rows, votes in self._votes(frame, on_bad_row):
+            for row, labels in zip(rows, sets_of(sets, self._model.fuse(votes), share), strict=True):
+                answers[row] = [self.classes[label] for label in labels]
+        return pd.Series(answers, index=frame.index, name="prediction_set", dtype=object)
+
+    def predict_interval(self, data: Any, coverage: float | None = None, *, on_bad_row: str = "error") -> pd.DataFrame:
+        """Return bounds of the number of each row, ``low`` and ``high``, that hold it with a chosen probability.
+
+        A bound is infinite where training had too few rows to know it. See `predict_set` for the parameters.
+
+        Raises
+        ------
+        UserError
+            See `predict`. Or the model predicts classes, or the coverage is out of range.
+        """
+        tail = (1 - self._coverage(coverage)) / 2
+        bounds = self.predict_quantiles(data, (tail, 1 - tail), on_bad_row=on_bad_row)
+        return bounds.set_axis(["low", "high"], axis=1)
+
+    def predict_quantiles(
+        self, data: Any, quantiles: Sequence[float] = (0.1, 0.5, 0.9), *, on_bad_row: str = "error"
+    ) -> pd.DataFrame:
+        """Return the numbers that the true number of each row is below with these probabilities, one column for each.
+
+        Raises
+        ------
+        UserError
+            See `predict`. Or the model predicts classes, or a probability is not between 0 and 1.
+        """
+        intervals = self._model.calibrated
+        if not isinstance(intervals, PredictionIntervals):
+            raise UserError("The model predicts classes, which have no intervals. Use predict_set.")
+        levels = parse_quantiles(",".join(map(repr, map(float, quantiles))), "quantiles")
+        frame = frame_of(data)
+        numbers = np.full((len(frame), len(levels)), np.nan)
+        for rows, votes in self._votes(frame, on_bad_row):
+            numbers[rows] = intervals.quantiles(self._model.fuse(votes), votes, levels)
+        return pd.DataFrame(numbers, index=frame.index, columns=list(levels))
+
     def evaluate(self, data: Any, metrics: Sequence[str] | None = None) -> dict[str, float]:
         """Return the value of each metric on labelled rows.
 
@@ -268,9 +331,21 @@ class Model:
             raise UserError(f"on_bad_row is '{on_bad_row}': it must be error or empty.")
         frame = frame_of(data)
         predictions = np.full((len(frame), self._model.task.outputs), np.nan)
-        for rows, features in self._read(table_of(frame, self._names), refuse=on_bad_row == "error"):
-            predictions[rows] = self._model.fuse(self._model.votes(features))
+        for rows, votes in self._votes(frame, on_bad_row):
+            predictions[rows] = self._model.fuse(votes)
         return predictions, frame.index
+
+    def _votes(self, frame: pd.DataFrame, on_bad_row: str) -> Iterator[tuple[np.ndarray, Votes]]:
+        """Yield batches of readable rows: their positions, int (n,), and the votes for them."""
+        if on_bad_row not in ("error", "empty"):
+            raise UserError(f"on_bad_row is '{on_bad_row}': it must be error or empty.")
+        for rows, features in self._read(table_of(frame, self._names), refuse=on_bad_row == "error"):
+            yield rows, self._model.votes(features)
+
+    def _coverage(self, coverage: float | None) -> float:
+        """Return the coverage, or that of the training job where it is None."""
+        wanted = self._model.config.hyperparameters.get("coverage", "") if coverage is None else coverage
+        return parse_coverage(str(wanted), "coverage")
 
     def _labelled(self, data: Any) -> tuple[pa.Table, np.ndarray]:
         """Return the rows as a table, and their labels: class indices, int64 (rows,), or numbers, float64 (rows,)."""

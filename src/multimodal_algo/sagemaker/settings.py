@@ -18,7 +18,7 @@ from multimodal_algo.core.errors import PlatformError
 from multimodal_algo.sagemaker.paths import MLPaths
 
 _INFERENCE = (
-    "SAGEMAKER_INFERENCE_OUTPUT", "BAD_ROWS", "INFERENCE_ENGINE", "INFERENCE_ID", "UNKNOWN_KEYS",
+    "SAGEMAKER_INFERENCE_OUTPUT", "BAD_ROWS", "INFERENCE_ENGINE", "INFERENCE_ID", "UNKNOWN_KEYS", "COVERAGE", "QUANTILES",
     "DECISION_THRESHOLD", "ABSTAIN_BELOW", "TARGET_ACCURACY", "REVIEW_LABEL",
 )  # fmt: skip
 

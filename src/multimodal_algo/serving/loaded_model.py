@@ -7,17 +7,28 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from multimodal_algo.artifact import CATEGORIES, FUSION, IMAGE_BACKBONE, TEXT_BACKBONE, ModelConfig, read_config
-from multimodal_algo.config.inference import Engine, missing_texts
+from multimodal_algo.artifact import (
+    CATEGORIES,
+    CONFORMAL,
+    FUSION,
+    IMAGE_BACKBONE,
+    TEXT_BACKBONE,
+    ModelConfig,
+    read_config,
+)
+from multimodal_algo.config.inference import Engine, Field, InferenceOptions, missing_texts
+from multimodal_algo.core.errors import UserError
 from multimodal_algo.core.schema import FeatureSchema, Modality
 from multimodal_algo.core.task import Task
+from multimodal_algo.fusion.conformal.stored import Calibrated, load_calibrated
 from multimodal_algo.fusion.fusion import Fusion
 from multimodal_algo.fusion.votes import Votes, votes_of
 from multimodal_algo.ingest.categories import KnownCategories
@@ -26,6 +37,7 @@ from multimodal_algo.ingest.features import Encoder, Encoders, Features, build_f
 from multimodal_algo.ingest.rows import PendingRow, RowParser
 from multimodal_algo.networks.engines import Unavailable, choose_engine
 from multimodal_algo.networks.stored import GRAPH
+from multimodal_algo.serving.guarantees import FIELDS, Guarantees
 
 if TYPE_CHECKING:
     from multimodal_algo.branches.base import BranchModel
@@ -47,6 +59,8 @@ class RowAnswer:
         Calibrated probabilities in the order of the class list, float32 (n,), or the number, float64 (1,).
     weights
         How much each modality moved the answer, as shares, float (modalities,). None if nobody asked for this.
+    guarantees
+        The set, or the interval and the quantiles, by field. Empty if the server does not give them.
     guess
         Index of the class by the rule of the model. None where it is the likeliest class.
     is_reviewed
@@ -55,6 +69,7 @@ class RowAnswer:
 
     answer: np.ndarray
     weights: np.ndarray | None = None
+    guarantees: Mapping[Field, Any] = field(default_factory=dict)
     guess: int | None = None
     is_reviewed: bool = False
 
@@ -74,6 +89,8 @@ class LoadedModel:
         The artifact's frozen networks, which turn texts and images into vectors.
     categories
         The category values that training saw. None if the artifact does not list them.
+    conformal
+        File with what sets and intervals need. It is read when they are asked for.
     """
 
     def __init__(
@@ -83,6 +100,7 @@ class LoadedModel:
         fusion: Fusion,
         encoders: Encoders,
         categories: KnownCategories | None = None,
+        conformal: Path | None = None,
     ) -> None:
         self.config = config
         self.schema: FeatureSchema = config.schema_
@@ -109,6 +127,7 @@ class LoadedModel:
         self._picture_side = rules.image_input.side if needs_pictures(branches) else 0
         self.encoders = encoders
         self.categories = categories
+        self._conformal = conformal
 
     @classmethod
     def load(cls, directory: Path, engine: Engine = Engine.AUTO) -> LoadedModel:
@@ -130,7 +149,8 @@ class LoadedModel:
         encoders = loading.result()
         path = directory / CATEGORIES
         categories = KnownCategories.load(path, config.schema_) if path.is_file() else None
-        return cls(config, models, Fusion.load(directory / FUSION), encoders, categories)
+        fusion = Fusion.load(directory / FUSION)
+        return cls(config, models, fusion, encoders, categories, directory / CONFORMAL)
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -160,15 +180,44 @@ class LoadedModel:
         cells = {column: [row[column] for row in rows] for column in self.schema.features}
         return build_features(self.schema, cells, len(rows), self.encoders, self._picture_side)
 
-    def answer(self, features: Features, *, with_weights: bool = False) -> list[RowAnswer]:
+    def answer(
+        self, features: Features, *, with_weights: bool = False, guarantees: Guarantees | None = None
+    ) -> list[RowAnswer]:
         """Return the prediction for each row.
 
-        With `with_weights`, each also has the share that each modality had in it.
+        With `with_weights`, each also has the share that each modality had in it. With `guarantees`, each also has the
+        fields of sets, intervals and quantiles.
         """
         votes = self.votes(features)
         answers = self.fuse(votes)
         weights = self._weights(votes, answers) if with_weights else [None] * len(answers)
-        return [RowAnswer(answer, weight) for answer, weight in zip(answers, weights, strict=True)]
+        held: Sequence[Mapping[Field, Any]] = (
+            [{}] * len(answers) if guarantees is None else guarantees.of(answers, votes)
+        )
+        return [RowAnswer(*each) for each in zip(answers, weights, held, strict=True)]
+
+    def guarantees(self, options: InferenceOptions) -> Guarantees | None:
+        """Return what computes the fields with a guarantee. None where the options list no such field.
+
+        Raises
+        ------
+        UserError
+            See `calibrated`.
+        """
+        return Guarantees(self.calibrated, options, self.classes) if FIELDS.intersection(options.fields) else None
+
+    @cached_property
+    def calibrated(self) -> Calibrated:
+        """The prediction sets or intervals of the artifact.
+
+        Raises
+        ------
+        UserError
+            The artifact does not have them.
+        """
+        if self._conformal is None or not self._conformal.is_file():
+            raise UserError("The artifact has no prediction sets or intervals. Train again.")
+        return load_calibrated(self._conformal, self.task)
 
     def predict(self, rows: Sequence[Sequence[Any]]) -> np.ndarray:
         """Return the predictions for rows of raw cells, see `fuse`. Every cell must be readable."""

@@ -291,9 +291,10 @@ def _unseen_of(served: ServedModel) -> UnseenCategories | None:
 
 def _batcher_of(served: ServedModel) -> Batcher[Any, Features, RowAnswer]:
     model, with_weights = served.model, Field.MODALITY_WEIGHTS in served.options.fields
+    guarantees = model.guarantees(served.options)
 
     def answer(features: Features) -> list[RowAnswer]:
-        answers = model.answer(features, with_weights=with_weights)
+        answers = model.answer(features, with_weights=with_weights, guarantees=guarantees)
         return answers if served.decider is None else served.decider.decide(answers)
 
     return Batcher(model.encode, answer, served.batch_rows)
@@ -329,6 +330,8 @@ def _value_of(field: Field, row: RowAnswer, served: ServedModel) -> Any:
         assert row.weights is not None
         shares = zip(model.modalities, row.weights, strict=True)
         return {modality.value: _rounded(share) for modality, share in shares}
+    if field in row.guarantees:
+        return row.guarantees[field]
     if model.task.is_regression:
         return float(row.answer[0])
     if field is Field.LABELS:

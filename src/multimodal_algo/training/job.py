@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from multimodal_algo.artifact import peek_description
@@ -29,6 +30,7 @@ from multimodal_algo.ingest.sources import TableFormat
 from multimodal_algo.predictors.finetune.start import Starts
 from multimodal_algo.report.importance import Importance
 from multimodal_algo.report.metrics import (
+    HeldOutResults,
     Metrics,
     log_metrics,
     measure,
@@ -38,6 +40,7 @@ from multimodal_algo.report.metrics import (
 from multimodal_algo.report.page import PAGE, write_page
 from multimodal_algo.report.section import ReportedJob
 from multimodal_algo.training.backbones import Backbones
+from multimodal_algo.training.calibrating import calibrate
 from multimodal_algo.training.checkpoints import Checkpoints
 from multimodal_algo.training.context import OUTPUT, JobContext, JobDirectories, StageTimes
 from multimodal_algo.training.continuing.continued import ContinuedModel
@@ -94,9 +97,11 @@ def train(
         backbones = start.backbones(context, _pretrained(channels, context))
         data = _read_data(channels, start, backbones, context)
         trained = _train(channels, data, start, teaching, backbones, context)
-        outcome = start.choose(_measure(trained, data, context), data.target, trained.selector, hyperparameters)
+        new = _measure(trained, data, context)
+        outcome = start.choose(new, data.target, trained.selector, hyperparameters)
         outcome = decided(outcome, data.target, hyperparameters.decisions)
-        start.ship(outcome, directories.model, _artifact(trained, data, start, backbones, context).write)
+        artifact = _artifact(trained, data, start, backbones, context, new.results)
+        start.ship(outcome, directories.model, artifact.write)
         _report(outcome, trained, data, context)
         return outcome.metrics
 
@@ -290,12 +295,20 @@ def _measure(trained: _Trained, data: TrainingData, context: JobContext) -> Outc
 
 
 def _artifact(
-    trained: _Trained, data: TrainingData, start: Start, backbones: Backbones, context: JobContext
+    trained: _Trained,
+    data: TrainingData,
+    start: Start,
+    backbones: Backbones,
+    context: JobContext,
+    results: HeldOutResults,
 ) -> NewArtifact:
-    """Return the content of the new model's artifact. Nothing is written yet."""
+    """Return the content of the new model's artifact. Nothing is written yet. `results` are those of the new model."""
+    hyperparameters, fusion = context.hyperparameters, trained.fused.fusion
     return NewArtifact(
-        data.dataset, data.target, trained.fitted, trained.fused.fusion, backbones, context.hyperparameters,
-        start.known_keys(data.groups.keys), start.known_categories(data.dataset), (context.directories.checkpoints,),
+        data.dataset, data.target, trained.fitted, fusion, backbones, hyperparameters,
+        start.known_keys(data.groups.keys), start.known_categories(data.dataset),
+        partial(calibrate, results, data, data.target.task, fusion.prior, hyperparameters.coverage),
+        (context.directories.checkpoints,),
     )  # fmt: skip
 
 

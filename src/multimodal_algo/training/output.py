@@ -13,6 +13,7 @@ import numpy as np
 
 from multimodal_algo.artifact import (
     CATEGORIES,
+    CONFORMAL,
     FORMAT_VERSION,
     FUSION,
     ROW_KEYS,
@@ -24,6 +25,7 @@ from multimodal_algo.artifact import (
 from multimodal_algo.branches.registry import needs_pictures
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.core.labels import Target
+from multimodal_algo.fusion.conformal.stored import Calibrated, save_calibrated
 from multimodal_algo.ingest.categories import KnownCategories
 from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.features import Encoders, build_features, image_input
@@ -57,6 +59,8 @@ class NewArtifact:
         Keys (hashes) of all rows that the model was trained on, uint32, sorted.
     known_categories
         All category values that the model was trained on.
+    calibrate
+        Function that returns the prediction sets or intervals.
     private
         Paths of this machine that are removed from the artifact's files.
     """
@@ -69,6 +73,7 @@ class NewArtifact:
     hyperparameters: HyperParameters
     known_keys: np.ndarray
     known_categories: KnownCategories
+    calibrate: Callable[[], Calibrated]
     private: tuple[Path, ...] = ()
 
     def write(self, model_dir: Path, outcome: Outcome) -> None:
@@ -88,6 +93,7 @@ class NewArtifact:
         self.fusion.save(directory / FUSION)
         np.save(directory / ROW_KEYS, self.known_keys)
         self.known_categories.save(directory / CATEGORIES)
+        save_calibrated(self.calibrate(), directory / CONFORMAL)
 
     def _probe_predictions(self, encoders: Encoders) -> np.ndarray:
         """Return the model's predictions for the first training rows, (rows, n), with vectors from these encoders.

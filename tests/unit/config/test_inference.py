@@ -42,6 +42,14 @@ def test_the_environment_overrides_what_the_artifact_keeps() -> None:
     assert options(kept, environment) == InferenceOptions((Field.LABELS, Field.PROBABILITIES), False, Engine.ONNX)
 
 
+def test_coverage_and_quantiles_come_from_the_artifact_or_the_environment() -> None:
+    kept = options({"coverage": "0.8", "quantiles": "0.9,0.1"}, {})
+    assert (kept.coverage, kept.quantiles, kept.quantile_names) == (0.8, (0.1, 0.9), ("0.1", "0.9"))
+    wanted = options({"coverage": "0.8"}, {"COVERAGE": "0.95", "QUANTILES": " 0.25, 0.75"})
+    assert (wanted.coverage, wanted.quantiles) == (0.95, (0.25, 0.75))
+    assert options({}, {}).coverage == 0.9
+
+
 def test_answers_to_lines_without_id_have_none_unless_a_setting_lists_it() -> None:
     assert options({}, {}).fields_of(id_absent=True) == (Field.PREDICTED_LABEL, Field.PROBABILITY)
     listed = options({}, {"SAGEMAKER_INFERENCE_OUTPUT": "id,predicted_label"})
@@ -59,6 +67,10 @@ def test_answers_to_lines_without_id_have_none_unless_a_setting_lists_it() -> No
         ({"BAD_ROWS": "ignore"}, SCHEMA, CLASSES, "BAD_ROWS is 'ignore': it must be one of auto, report, error"),
         ({"INFERENCE_ENGINE": "tflite"}, SCHEMA, CLASSES, "INFERENCE_ENGINE is 'tflite'"),
         ({"INFERENCE_ID": "none"}, SCHEMA, CLASSES, "INFERENCE_ID is 'none': it must be one of present, absent"),
+        ({"SAGEMAKER_INFERENCE_OUTPUT": "prediction_set"}, SCHEMA, Task.regression(), "predicts numbers"),
+        ({"SAGEMAKER_INFERENCE_OUTPUT": "quantiles"}, SCHEMA, CLASSES, "asks for quantiles, but"),
+        ({"COVERAGE": "90"}, SCHEMA, CLASSES, "COVERAGE is '90': it must be a number from 0.5 to 0.999."),
+        ({"QUANTILES": "0.5,1"}, SCHEMA, CLASSES, "QUANTILES is '0.5,1': it must list numbers above 0 and below 1"),
         ({"UNKNOWN_KEYS": "drop"}, SCHEMA, CLASSES, "UNKNOWN_KEYS is 'drop': it must be one of ignore, error"),
     ],
 )

@@ -46,7 +46,10 @@ class Stand:
     def encode(self, rows: Sequence[dict[str, Any]]) -> Any:
         return SimpleNamespace(numbers=[row["b_num"] for row in rows])
 
-    def answer(self, features: Any, *, with_weights: bool = False) -> list[RowAnswer]:
+    def guarantees(self, options: InferenceOptions) -> None:
+        return None
+
+    def answer(self, features: Any, *, with_weights: bool = False, guarantees: None = None) -> list[RowAnswer]:
         return [RowAnswer(np.array([0.25, 0.75] if number > 1 else [1.0, 0.0])) for number in features.numbers]
 
 

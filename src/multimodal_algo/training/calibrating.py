@@ -1,0 +1,76 @@
+"""The calibration of prediction sets and intervals on the held-out rows of a job."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from multimodal_algo.core.task import Task
+from multimodal_algo.fusion.conformal.intervals import PredictionIntervals
+from multimodal_algo.fusion.conformal.rows import CalibrationRows, weights_of
+from multimodal_algo.fusion.conformal.sets import PredictionSets
+from multimodal_algo.fusion.conformal.stored import Calibrated
+from multimodal_algo.report.metrics import HeldOutResults
+from multimodal_algo.training.data import TrainingData
+
+_LOG = logging.getLogger(__name__)
+
+# Folds of the rows of a validation channel, which has none.
+_FOLDS = 5
+# Rows of the validation channel that no training row equals. With fewer of them, the others count too.
+_LEAST_NEW_ROWS = 20
+
+
+def calibrate(
+    results: HeldOutResults, data: TrainingData, task: Task, prior: np.ndarray, coverage: float
+) -> Calibrated:
+    """Rank the scores of held-out rows, and log the size of the sets or intervals that they give.
+
+    Parameters
+    ----------
+    results
+        Held-out rows with their predictions by the fusion that ships, or by fits of it without the rows.
+    data
+        The rows of the job, with their folds and groups.
+    task
+        The kind of problem.
+    prior
+        The prediction for a row without any vote, (n,).
+    coverage
+        Share of new rows whose truth the sets or intervals are to hold.
+    """
+    rows = calibration_rows(results, data)
+    if task.is_regression:
+        intervals = PredictionIntervals.fit(rows, float(prior[0]))
+        bounds = intervals.intervals(rows.predictions, rows.votes, coverage)
+        _LOG.info(
+            "intervals: at coverage %g, half of them are narrower than %.4g (%d held-out rows)",
+            coverage, float(np.median(bounds[:, 1] - bounds[:, 0])), len(bounds),
+        )  # fmt: skip
+        return intervals
+    sets = PredictionSets.fit(rows, coverage)
+    sizes = sets.members(rows.predictions, coverage).sum(axis=1)
+    _LOG.info(
+        "sets: at coverage %g, they have %.2f of %d classes on average, and %.0f %% have one class (%d held-out rows)",
+        coverage, sizes.mean(), rows.predictions.shape[1], 100 * (sizes == 1).mean(), len(sizes),
+    )  # fmt: skip
+    return sets
+
+
+def calibration_rows(results: HeldOutResults, data: TrainingData) -> CalibrationRows:
+    """Return the held-out rows with weights by which duplicate rows count once.
+
+    Rows of the validation channel that equal a training row are left out: their votes are not held out.
+    """
+    keys = results.dataset.keys[results.rows, 0]
+    if data.validation is None:
+        groups, folds = data.groups.groups, data.folds
+    else:
+        groups = np.unique(keys, return_inverse=True)[1]
+        folds = groups % _FOLDS
+    rows = CalibrationRows(results.predictions, results.votes, results.targets, weights_of(keys), groups, folds)
+    if data.validation is None:
+        return rows
+    is_new = ~np.isin(keys, data.dataset.keys[:, 0])
+    return rows.take(is_new) if is_new.sum() >= _LEAST_NEW_ROWS else rows
