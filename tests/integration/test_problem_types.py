@@ -81,7 +81,8 @@ def test_numbers_are_predicted_as_numbers(write_csv: WriteCsv, tmp_path: Path) -
     errors = [abs(float(row["error"])) for row in held_out]
     assert errors == sorted(errors, reverse=True)
     page = (tmp_path / "output/report.html").read_text(encoding="utf-8")
-    assert "Predicted against true" in page
+    for heading in ("Predicted against true", "Errors against predicted", "Errors by range of the label"):
+        assert heading in page
 
 
 def test_labels_of_a_regression_must_be_numbers(write_csv: WriteCsv, tmp_path: Path) -> None:

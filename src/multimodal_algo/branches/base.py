@@ -11,7 +11,7 @@ import copy
 import logging
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -41,11 +41,14 @@ class TrainingRows:
         Class index of each row, int (rows,), or its number, float (rows,).
     folds
         Fold of each row, int (rows,). All branches have the same folds.
+    logarithm
+        Whether predictors learn the logarithms of the numbers. Votes are numbers all the same.
     """
 
     features: Features
     targets: np.ndarray
     folds: np.ndarray
+    logarithm: bool = False
 
 
 class BranchModel(ABC):
@@ -145,6 +148,7 @@ class BranchModel(ABC):
         if len(np.unique(targets)) < 2:
             raise UserError(too_few_to_distinguish(self.columns, len(targets), len(informed)))
         inputs = self.inputs(rows.features.take(np.flatnonzero(informed)))
+        settings = replace(settings, logarithm=rows.logarithm)
         self._predictor, out_of_fold = self.predictor_class.fit(inputs.frame(), targets, rows.folds[informed], settings)
         seconds = time.monotonic() - started
         _LOG.info("%s: fitted on %d of %d rows in %.1f s", self.name, len(inputs), len(informed), seconds)

@@ -12,8 +12,9 @@ ProblemTypes = Literal["auto", "binary", "multiclass", "regression"]
 EvalMetric = Literal[
     "auto", "accuracy", "log_loss", "f1_macro", "roc_auc", "balanced_accuracy", "average_precision", "f1", "precision",
     "recall", "mcc", "brier", "f1_weighted", "precision_macro", "precision_weighted", "recall_macro", "recall_weighted",
-    "rmse", "mae", "r2",
+    "rmse", "mae", "r2", "median_absolute_error", "mape", "pearson", "spearman",
 ]  # fmt: skip
+TargetTransform = Literal["auto", "none", "log"]
 OnBadRow = Literal["error", "skip"]
 OnCheckpointMismatch = Literal["error", "restart"]
 Switch = Literal["true", "false"]

@@ -147,7 +147,7 @@ class HyperParameters(AnswerSettings, TrainingSettings):
             plain = unquoted(_visible_tab(value) if name == "csv_delimiter" else value)
             if choices(cls.model_fields[name]) == ["true", "false"]:
                 plain = plain.lower()
-            if plain.lower() not in _UNSET:
+            if plain.lower() not in _UNSET or plain in choices(cls.model_fields[name]):
                 given[name] = _integral(plain) if kind_of(cls.model_fields[name]) is int else plain
         try:
             parsed = cls(**given)

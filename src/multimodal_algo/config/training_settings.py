@@ -14,6 +14,7 @@ from multimodal_algo.config.choices import (
     ProblemTypes,
     Quality,
     Switch,
+    TargetTransform,
 )
 from multimodal_algo.core.schema import ID, LABEL
 
@@ -53,6 +54,12 @@ class TrainingSettings(BaseModel):
         "auto",
         description="Metric with which training chooses how to combine the modalities. auto is log_loss for classes "
         "and rmse for a regression.",
+    )
+    target_transform: TargetTransform = Field(
+        "auto",
+        description="Numbers that the models of a regression learn. log: the logarithms of the labels, for example of "
+        "prices. none: the labels. auto: log if all labels are positive and skewed, and held-out rows are predicted "
+        "better with it.",
     )
     class_weights: str = Field(
         "even",

@@ -27,6 +27,8 @@ _Score = Callable[..., float]
 IMBALANCED = 0.8
 
 _TINY = 1e-9
+# A smaller deviation, as a share of the largest number, is rounding.
+_CONSTANT = 1e-14
 _BINS = 15
 _NUMBER = r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?"
 _CLASSES: tuple[ProblemType, ...] = ("binary", "multiclass")
@@ -229,6 +231,37 @@ def _r2(truth: np.ndarray, predictions: np.ndarray) -> float:
     return float(_sklearn("r2_score")(truth, predictions))
 
 
+def _median_absolute_error(truth: np.ndarray, predictions: np.ndarray) -> float:
+    return float(np.median(np.abs(truth - predictions)))
+
+
+def _mape(truth: np.ndarray, predictions: np.ndarray) -> float:
+    """Return the mean over rows whose number is not 0. Without such a row it is NaN."""
+    rows = truth != 0
+    return float(np.mean(np.abs(predictions[rows] / truth[rows] - 1))) if rows.any() else float("nan")
+
+
+def _pearson(truth: np.ndarray, predictions: np.ndarray) -> float:
+    """Return the correlation. It is 0 where the numbers or the predictions are all equal."""
+    first, other = (_standardised(numbers) for numbers in (truth, predictions))
+    return float((first * other).mean())
+
+
+def _spearman(truth: np.ndarray, predictions: np.ndarray) -> float:
+    from scipy.stats import rankdata
+
+    return _pearson(rankdata(truth), rankdata(predictions))
+
+
+def _standardised(numbers: np.ndarray) -> np.ndarray:
+    """Return numbers with mean 0 and deviation 1, or 0 where all are equal, float64 (rows,)."""
+    largest = float(np.abs(numbers).max()) or 1.0  # the squares of huge numbers are infinite
+    shares = numbers / largest
+    shares = shares - shares.mean()
+    deviation = float(shares.std())
+    return np.asarray(shares / deviation) if deviation > _CONSTANT else np.zeros(len(numbers))
+
+
 METRICS: tuple[Metric, ...] = (
     Metric("accuracy", "share of rows whose likeliest class is the true one", _CLASSES, True, accuracy),
     Metric("log_loss", "mean negative logarithm of the true class's probability", _CLASSES, False, log_loss),
@@ -277,6 +310,10 @@ METRICS: tuple[Metric, ...] = (
     Metric("rmse", "root of the mean squared error", _NUMBERS, False, _rmse),
     Metric("mae", "mean absolute error", _NUMBERS, False, _mae),
     Metric("r2", "share of the variance that the predictions explain", _NUMBERS, True, _r2),
+    Metric("median_absolute_error", "median absolute error", _NUMBERS, False, _median_absolute_error),
+    Metric("mape", "mean absolute error as a share of the number, without rows of number 0", _NUMBERS, False, _mape),
+    Metric("pearson", "correlation of predictions and numbers (Pearson)", _NUMBERS, True, _pearson),
+    Metric("spearman", "correlation of the ranks of predictions and numbers (Spearman)", _NUMBERS, True, _spearman),
 )  # fmt: skip
 
 CLASSIFICATION: Mapping[str, Metric] = {m.name: m for m in METRICS if m.problem_types == _CLASSES}

@@ -21,6 +21,8 @@ _STRENGTH = 0.03
 _ROUNDS = 100
 # Most numbers of votes that a pool is fitted to, and the rows of each class that its bias then needs.
 _MOST_FITTED, _ROWS_PER_BIAS = 20_000_000, 20
+# Errors of more deviations than these are outliers. The median of normal errors, times the factor, is a deviation.
+_HUBER, _TO_DEVIATION, _HUBER_STEPS = 1.345, 1.4826, 20
 # Weights alone need no more.
 _MOST_FOR_WEIGHTS = 5_000_000
 
@@ -125,6 +127,36 @@ class Mean(Combiner):
     def from_tensors(cls, tensors: Tensors) -> Self:
         """Return the combiner that is stored in `tensors`, see `Combiner.from_tensors`."""
         return cls(tensors["weights"], tensors["bias"])
+
+
+class HuberMean(Mean):
+    """The weighted mean of numbers, plus a constant, with the least Huber loss: outliers count by their error alone.
+
+    Huber, 1964, "Robust Estimation of a Location Parameter".
+    """
+
+    name = "huber mean"
+
+    @classmethod
+    def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
+        """See `Combiner.fit`. Rows are weighted again and again by their errors. `Mean` is where this begins."""
+        numbers = vectors[:, :, 0].astype(np.float64)
+        even = np.full(numbers.shape[1], 1.0 / numbers.shape[1])
+        fitted = Mean.fit(vectors, labels)
+        weights, bias = fitted._weights, float(fitted._bias[0])
+        for _ in range(_HUBER_STEPS):
+            errors = np.abs(labels - numbers @ weights - bias)
+            unit = _TO_DEVIATION * float(np.median(errors))
+            if not unit:
+                break
+            shares = np.minimum(1.0, _HUBER * unit / np.maximum(errors, unit * _HUBER))
+            mean, center = np.average(numbers, axis=0, weights=shares), float(np.average(labels, weights=shares))
+            centered, rest = numbers - mean, labels - center
+            pull = _PULL * (float(np.average(rest**2, weights=shares)) or 1.0) * np.eye(len(even))
+            weighted = centered * shares[:, None]
+            weights = even + np.linalg.solve(weighted.T @ centered + pull, weighted.T @ (rest - centered @ even))
+            bias = center - float(mean @ weights)
+        return cls(weights, np.array([bias]))
 
 
 class Average(Combiner):

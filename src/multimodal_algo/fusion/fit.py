@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from multimodal_algo.core.budget import Budget
 from multimodal_algo.fusion.calibration import log_loss
-from multimodal_algo.fusion.combiners import Average, BestBranch, Combiner, Mean, Pool, Stacker
+from multimodal_algo.fusion.combiners import Average, BestBranch, Combiner, HuberMean, Mean, Pool, Stacker
 from multimodal_algo.fusion.folds import HeldOut, OutOfFold
 from multimodal_algo.fusion.fusion import COMBINERS, Fusion
 from multimodal_algo.fusion.known import KnownRows, with_fallbacks
@@ -28,10 +28,10 @@ from multimodal_algo.predictors.threads import one_thread
 
 __all__ = ["Choice", "FusionSettings", "fit_fusion"]
 
-_FOR_NUMBERS: tuple[type[Combiner], ...] = (BestBranch, Mean)
+_FOR_NUMBERS: tuple[type[Combiner], ...] = (BestBranch, Mean, HuberMean)
 _BLENDS = (
     (BestBranch.name,), (Average.name,), (Pool.name,), (Stacker.name,), (Network.name,), (Mean.name,),
-    (Pool.name, Stacker.name), (Stacker.name, Network.name), (Pool.name, Stacker.name, Network.name),
+    (HuberMean.name,), (Pool.name, Stacker.name), (Stacker.name, Network.name), (Pool.name, Stacker.name, Network.name),
 )  # fmt: skip
 # With more classes the stacker has too many weights: it learns noise, slowly.
 _MOST_STACKER_WEIGHTS = 250_000

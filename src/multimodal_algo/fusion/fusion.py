@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from multimodal_algo.fusion.combiners import Average, BestBranch, Combiner, Mean, Pool, Stacker
+from multimodal_algo.fusion.combiners import Average, BestBranch, Combiner, HuberMean, Mean, Pool, Stacker
 from multimodal_algo.fusion.network import Network
 from multimodal_algo.fusion.patterns import Pattern, patterns_of, rows_of
 from multimodal_algo.fusion.selection import Finish
 from multimodal_algo.fusion.votes import Votes
 
 COMBINERS: Mapping[str, type[Combiner]] = {
-    combiner.name: combiner for combiner in (BestBranch, Average, Pool, Stacker, Network, Mean)
+    combiner.name: combiner for combiner in (BestBranch, Average, Pool, Stacker, Network, Mean, HuberMean)
 }
 """All combiners by name."""
 

@@ -49,6 +49,8 @@ class FitSettings:
     teacher
         Directory of a fitted predictor of the same branch. Its predictions are learned in addition to the labels. Only
         `FineTunedPredictor` uses a teacher.
+    logarithm
+        Whether the logarithm of numbers is learned, see `TargetScale`.
     """
 
     name: str
@@ -61,6 +63,7 @@ class FitSettings:
     stop: StopRequest | None = None
     parallelism: Parallelism | None = None
     teacher: SentDirectory | None = None
+    logarithm: bool = False
 
 
 class BranchPredictor(ABC):
@@ -131,31 +134,49 @@ class TargetScale:
     Parameters
     ----------
     mean, deviation
-        Mean and standard deviation. With 0 and 1, nothing is scaled.
+        Mean and standard deviation of the numbers, or of their logarithms. With 0 and 1 nothing changes.
+    logarithm
+        Whether models learn the logarithms of the numbers, which are above 0.
+    least, greatest
+        Bounds of standardised predictions, one deviation beyond the labels. Without them, a logarithm that is too great
+        by 10 gives a number that is too great by a factor of 22,000. None where the numbers themselves are learned.
     """
 
     mean: float = 0.0
     deviation: float = 1.0
+    logarithm: bool = False
+    least: float | None = None
+    greatest: float | None = None
 
     @classmethod
-    def of(cls, targets: np.ndarray, task: Task) -> TargetScale:
-        """Return the scale of the numbers `targets`, float64 (rows,).
+    def of(cls, targets: np.ndarray, task: Task, *, logarithm: bool = False) -> TargetScale:
+        """Return the scale of the numbers `targets`, float64 (rows,). For class indices, it changes nothing.
 
-        For class indices, it is the scale that changes nothing.
+        With `logarithm`, models learn the logarithms of the numbers, all of which are above 0.
         """
         if not task.is_regression:
             return cls()
+        if logarithm:
+            logarithms = np.log(targets)
+            plain = cls.of(logarithms, task)
+            bounds = plain.standardised(np.array([logarithms.min(), logarithms.max()]))
+            return cls(plain.mean, plain.deviation, True, float(bounds[0]) - 1, float(bounds[1]) + 1)
         largest = float(np.abs(targets).max()) or 1.0  # the squares of huge numbers are infinite, those of tiny ones 0
         shares = targets / largest
         return cls(float(shares.mean()) * largest, float(shares.std()) * largest or 1.0)
 
     def standardised(self, targets: np.ndarray) -> np.ndarray:
         """Return the numbers with mean 0 and deviation 1, float64 (rows,). Class indices are returned as they are."""
-        return targets if self == TargetScale() else (targets - self.mean) / self.deviation
+        if self == TargetScale():
+            return targets
+        return ((np.log(targets) if self.logarithm else targets) - self.mean) / self.deviation
 
     def restored(self, predictions: np.ndarray) -> np.ndarray:
         """Return predictions of standardised numbers in the original unit, float64 of the same shape."""
-        return np.asarray(predictions, dtype=np.float64) * self.deviation + self.mean
+        numbers = np.asarray(predictions, dtype=np.float64)
+        if self.logarithm:
+            return np.asarray(np.exp(np.clip(numbers, self.least, self.greatest) * self.deviation + self.mean))
+        return numbers * self.deviation + self.mean
 
 
 def prior_of(targets: np.ndarray, task: Task) -> np.ndarray:

@@ -70,7 +70,7 @@ class AutoGluonPredictor(BranchPredictor):
         """
         from multimodal_algo.predictors.tabular_fit import fit_models  # serving does without AutoGluon
 
-        scale = TargetScale.of(targets, settings.task)
+        scale = TargetScale.of(targets, settings.task, logarithm=settings.logarithm)
         nothing = cls(None, prior_of(targets, settings.task), scale if settings.task.is_regression else None)
         several = len(np.unique(targets)) > 1
         fitted = fit_models(inputs, scale.standardised(targets), folds, settings) if several else None

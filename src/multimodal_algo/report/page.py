@@ -16,6 +16,7 @@ from multimodal_algo.report.formats import number, percent, shortened
 from multimodal_algo.report.job_facts import data, facts, time_spent
 from multimodal_algo.report.mistakes import mistakes
 from multimodal_algo.report.predicted import predicted
+from multimodal_algo.report.regression import ranges, residuals
 from multimodal_algo.report.scores import branches, modalities, scores
 from multimodal_algo.report.section import ReportedJob, SectionMaker
 from multimodal_algo.report.thresholds import thresholds
@@ -35,6 +36,8 @@ SECTIONS: tuple[SectionMaker, ...] = (
     frequent_mistakes,
     classes,
     predicted,
+    residuals,
+    ranges,
     mistakes,
     data,
     time_spent,

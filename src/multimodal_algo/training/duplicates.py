@@ -28,6 +28,8 @@ _LEAST_DISTINCT, _LEAST_DISTINCT_NAMES = 0.3, 0.5
 _LONG_BYTES, _SURELY_LONG_BYTES = 50, 120
 # Repeated short texts name one thing each where most of them occur this often, and their rows have one label.
 _ROWS_OF_A_THING, _MOST_THINGS, _LEAST_AGREEMENT = 3, 0.9, 0.95
+# With fewer different rows, a table whose rows are mostly equal is one of few categories.
+_LEAST_DIFFERENT = 50
 _NOTHING = 0
 
 
@@ -92,7 +94,8 @@ def _linking_cells(dataset: Dataset, targets: np.ndarray) -> Iterator[tuple[str,
     The key of a cell that groups no rows is 0.
     """
     whole = dataset.keys[:, 0]
-    yield WHOLE_ROWS, _content(whole)
+    content = _content(whole)
+    yield WHOLE_ROWS, content if content.any() or not _were_repeated(whole, targets) else whole
     columns = vector_columns(dataset.schema)
     for column, keys in zip(columns, dataset.keys.T[1:], strict=False):
         if column in dataset.group_columns:
@@ -120,6 +123,17 @@ def _content(keys: np.ndarray) -> np.ndarray:
     return np.where(np.isin(keys, phrases), np.uint32(_NOTHING), keys)
 
 
+def _were_repeated(keys: np.ndarray, targets: np.ndarray) -> bool:
+    """Whether most rows are equal to another one since the file has them several times.
+
+    In a table of few categories there are few different rows, or some rows occur very often, or rows that are equal
+    have different labels.
+    """
+    _, counts = np.unique(keys[keys != _NOTHING], return_counts=True)
+    is_repeated = len(counts) >= _LEAST_DIFFERENT and counts.max() <= _MOST_DUPLICATES
+    return bool(is_repeated) and _agree(keys, targets)
+
+
 def _are_long(dataset: Dataset, column: str) -> np.ndarray:
     """Return which cells have a text that is too long to be a name, bool (rows,)."""
     texts = dataset.features.cells[column]
@@ -137,6 +151,11 @@ def _names_things(keys: np.ndarray, targets: np.ndarray) -> bool:
     repeated = counts[value] > 1
     if (counts[value][repeated] <= _ROWS_OF_A_THING).mean() < _MOST_THINGS:
         return False
+    return _agree(keys, targets)
+
+
+def _agree(keys: np.ndarray, targets: np.ndarray) -> bool:
+    """Whether rows of one key have one label, nearly all."""
     first, other = _pairs(keys)
     if targets.dtype.kind == "f":
         return bool(np.mean((targets[first] - targets[other]) ** 2) <= (1 - _LEAST_AGREEMENT) * 2 * targets.var())

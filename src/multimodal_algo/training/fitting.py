@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from multimodal_algo.training.context import JobContext
 from multimodal_algo.training.continuing.previous import PreviousModel
 from multimodal_algo.training.fit_progress import FitProgress
 from multimodal_algo.training.scheduling import BranchPlan, FitBranch
+from multimodal_algo.training.target_transform import learns_logarithm
 
 _LOG = logging.getLogger(__name__)
 
@@ -152,6 +153,8 @@ class Fitting:
         votes = {n: restored for n, (_, model) in enumerate(models) if (restored := self._restored(model)) is not None}
         fits = [BranchFit(n, SPECS[branch], model) for n, (branch, model) in enumerate(models) if n not in votes]
         rows = TrainingRows(dataset.features, target.values, folds)
+        if fits:
+            rows = replace(rows, logarithm=learns_logarithm(rows, models, self.hyperparameters))
         votes |= self.fit_branches(fits, rows, budget, teacher, finished=len(votes))
         return FittedBranches(models, Votes.stack([votes[n] for n in range(len(models))])), budget
 

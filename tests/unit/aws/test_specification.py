@@ -109,6 +109,8 @@ def test_a_tuning_job_may_optimise_every_metric_but_the_calibration_error() -> N
         "validation:f1_weighted": "Maximize", "validation:precision_macro": "Maximize",
         "validation:precision_weighted": "Maximize", "validation:recall_macro": "Maximize",
         "validation:recall_weighted": "Maximize",
+        "validation:median_absolute_error": "Minimize", "validation:mape": "Minimize",
+        "validation:pearson": "Maximize", "validation:spearman": "Maximize",
     }  # fmt: skip
     with pytest.raises(UserError, match="'calibration_error' is not one of accuracy"):
         find_objective("calibration_error")

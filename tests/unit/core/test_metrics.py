@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 import sklearn.metrics
 
 from multimodal_algo.core.class_scores import scores_by_class
@@ -99,5 +100,27 @@ def test_the_area_under_the_curve_counts_equal_probabilities_as_scikit_learn_doe
 def test_metrics_of_numbers_are_those_of_scikit_learn() -> None:
     truth, predictions = np.array([1.0, 2.0, 4.0]), np.array([[1.5], [2.0], [3.0]])
     assert {name: metric(truth, predictions) for name, metric in REGRESSION.items()} == pytest.approx(
-        {"rmse": (1.25 / 3) ** 0.5, "mae": 0.5, "r2": 1 - 1.25 / (14 / 3)}
+        {
+            "rmse": (1.25 / 3) ** 0.5,
+            "mae": 0.5,
+            "r2": 1 - 1.25 / (14 / 3),
+            "median_absolute_error": 0.5,
+            "mape": 0.25,
+            "pearson": np.corrcoef(truth, predictions[:, 0])[0, 1],
+            "spearman": 1.0,
+        }
     )
+
+
+def test_correlations_are_those_of_scipy_also_with_equal_numbers() -> None:
+    rng = np.random.default_rng(0)
+    truth, predictions = rng.integers(0, 9, 80) * 1e200, rng.integers(0, 9, 80) * 1e-200
+    values = {name: REGRESSION[name](truth, predictions[:, None]) for name in ("pearson", "spearman")}
+    shares = (truth / 1e200, predictions / 1e-200)
+    assert values["pearson"] == pytest.approx(scipy.stats.pearsonr(*shares).statistic)
+    assert values["spearman"] == pytest.approx(scipy.stats.spearmanr(*shares).statistic)
+    assert REGRESSION["pearson"](truth, np.full((80, 1), 0.1)) == 0
+
+
+def test_a_percentage_leaves_out_rows_whose_number_is_zero() -> None:
+    assert REGRESSION["mape"](np.array([0.0, 2.0]), np.array([[5.0], [1.0]])) == 0.5

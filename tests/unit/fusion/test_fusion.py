@@ -12,7 +12,7 @@ from multimodal_algo.core.budget import Budget
 from multimodal_algo.core.metrics import CLASSIFICATION
 from multimodal_algo.core.task import Task
 from multimodal_algo.fusion.calibration import fit_temperature, log_loss
-from multimodal_algo.fusion.combiners import Combiner, Pool, Stacker
+from multimodal_algo.fusion.combiners import Combiner, HuberMean, Mean, Pool, Stacker
 from multimodal_algo.fusion.fit import Choice, FusionSettings, fit_fusion
 from multimodal_algo.fusion.folds import OutOfFold, stratified_folds
 from multimodal_algo.fusion.fusion import Fusion
@@ -237,3 +237,14 @@ def test_a_teacher_that_knows_better_than_the_labels_is_believed() -> None:
         return CLASSIFICATION["log_loss"](truth, fusion.predict(new))
 
     assert loss(soft_labels=soft_labels) < loss()
+
+
+def test_the_huber_mean_is_not_bent_by_outliers() -> None:
+    generator = np.random.default_rng(0)
+    truth = generator.normal(size=400)
+    vectors = truth[:, None, None] + generator.normal(size=(400, 2, 1)) * np.array([[[0.1], [1.0]]])
+    labels = np.where(np.arange(400) % 20 == 0, 1000.0, truth)
+    bent, robust = (mean.fit(vectors, labels).predict(vectors)[:, 0] - truth for mean in (Mean, HuberMean))
+    assert np.abs(robust).mean() < 0.2 < 10 < np.abs(bent).mean()
+    clean = [mean.fit(vectors, truth).predict(vectors)[:, 0] for mean in (Mean, HuberMean)]
+    np.testing.assert_allclose(*clean, atol=0.05)

@@ -32,6 +32,15 @@ def test_class_indices_stay_as_they_are() -> None:
     assert TargetScale.of(indices, Task.of_classes(3)).standardised(indices) is indices
 
 
+def test_logarithms_are_undone_and_stay_near_the_labels() -> None:
+    prices = np.array([0.5, 3.0, 20.0, 9_999.99])
+    scale = TargetScale.of(prices, Task.regression(), logarithm=True)
+    np.testing.assert_allclose(scale.restored(scale.standardised(prices)), prices, rtol=1e-14)
+    assert scale.standardised(prices).std() == pytest.approx(1)
+    assert 0 < scale.restored(np.array([-1e9]))[0] < 0.5 < 9_999.99 < scale.restored(np.array([1e9]))[0] < 1e7
+    assert read_state(json.loads(json.dumps(state_of(np.array([7.0]), scale))))[1] == scale
+
+
 def test_equal_numbers_have_a_scale() -> None:
     scale = TargetScale.of(np.full(3, 7.0), Task.regression())
     assert scale.restored(scale.standardised(np.array([7.0, 8.0]))).tolist() == [7.0, 8.0]

@@ -63,6 +63,15 @@ def test_equal_rows_are_linked_but_not_where_rows_mostly_repeat() -> None:
     assert not groups_of(dataset(a_cat=["x", "y", "z"] * 9, b_cat=["u"] * 27)).linked
 
 
+def test_a_file_that_has_every_row_five_times_is_held_out_by_row() -> None:
+    numbers, labels = np.tile(np.arange(80.0), 5), np.tile(np.arange(80) % 3, 5)
+    found = groups_of(dataset(a_num=numbers.tolist()), labels)
+    assert found.linked == {"whole rows": 400}
+    assert len(np.unique(found.groups)) == 80
+    # Equal rows with different labels are a table of few categories.
+    assert not groups_of(dataset(a_num=numbers.tolist()), np.arange(400) % 3).linked
+
+
 @pytest.mark.parametrize("text", ["no description", LONG.format("Template:")])
 def test_a_text_that_many_rows_share_links_nothing(text: str) -> None:
     assert not groups_of(dataset(a_text=[LONG.format(n) for n in range(300)] + [text] * 11)).linked.get("a_text")

@@ -38,17 +38,22 @@ class Difficulty:
     scale
         Mean absolute error of the calibration rows, the unit of the spread.
     knots
-        Predicted numbers where the slope may change, float64 (knots,), and before them their mean and deviation.
+        Predicted numbers where the slope may change, float64 (knots,), in units of their deviation, and before them
+        their mean and deviation. Where `floor` is above 0, all are of their logarithms.
     coefficients
         float64 (1 + features,), or (1,) where every row has the same difficulty.
     bounds
         Least and greatest logarithm of the difficulty of a calibration row, float64 (2,).
+    floor
+        The least label where all labels are above 0. Errors of amounts grow with the amount, and then depend on the
+        logarithm of the predicted number. Otherwise 0.
     """
 
     scale: float
     knots: np.ndarray
     coefficients: np.ndarray
     bounds: np.ndarray
+    floor: float = 0.0
 
     @classmethod
     def fit(cls, rows: CalibrationRows) -> tuple[Difficulty, np.ndarray]:
@@ -63,9 +68,11 @@ class Difficulty:
         """
         numbers, errors = rows.predictions[:, 0], np.abs(rows.targets - rows.predictions[:, 0])
         scale = float(np.average(errors, weights=rows.weights)) or 1.0
-        spans = np.array([numbers.mean(), numbers.std() or 1.0])
-        knots = np.concatenate([spans, (np.quantile(numbers, _KNOTS) - spans[0]) / spans[1]])
-        even = cls(scale, knots, np.array([np.log(scale)]), np.full(2, np.log(scale)))
+        floor = max(0.0, float(rows.targets.min()))
+        levels = _levels(numbers, floor)
+        spans = np.array([levels.mean(), levels.std() or 1.0])
+        knots = np.concatenate([spans, (np.quantile(levels, _KNOTS) - spans[0]) / spans[1]])
+        even = cls(scale, knots, np.array([np.log(scale)]), np.full(2, np.log(scale)), floor)
         if len(np.unique(rows.groups)) < _LEAST_ROWS or len(np.unique(rows.folds)) < 2:
             return even, np.full(len(errors), scale)
         inputs = even._inputs(numbers, rows.votes)
@@ -83,7 +90,8 @@ class Difficulty:
         coefficients = _fitted(inputs, shares, rows.weights)
         fitted = inputs @ coefficients + np.log(scale)
         coefficients[0] += np.log(scale)
-        return cls(scale, knots, coefficients, np.array([fitted.min(), fitted.max()])), scale * np.exp(held_out)
+        bounds = np.array([fitted.min(), fitted.max()])
+        return cls(scale, knots, coefficients, bounds, floor), scale * np.exp(held_out)
 
     def of(self, predictions: np.ndarray, votes: Votes) -> np.ndarray:
         """Return the difficulty of rows, float64 (rows,), in the unit of the label.
@@ -102,7 +110,7 @@ class Difficulty:
     def _inputs(self, predictions: np.ndarray, votes: Votes) -> np.ndarray:
         """Return what the difficulty depends on, float64 (rows, 1 + features)."""
         mean, deviation, *knots = self.knots
-        number = np.clip((predictions - mean) / deviation, -4, 4)
+        number = np.clip((_levels(predictions, self.floor) - mean) / deviation, -4, 4)
         bent = np.maximum(0, number[:, None] - np.array(knots))
         spread = np.log(np.maximum(_spread(votes) / self.scale, _LEAST_SPREAD))
         return np.column_stack([np.ones(len(number)), number, bent, spread, ~votes.speaking])
@@ -114,12 +122,19 @@ class Difficulty:
             "knots": self.knots,
             "coefficients": self.coefficients,
             "bounds": self.bounds,
+            "floor": np.array(self.floor),
         }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Difficulty:
         """Return the difficulty that has these arrays."""
-        return cls(float(arrays["scale"]), arrays["knots"], arrays["coefficients"], arrays["bounds"])
+        scale, floor = float(arrays["scale"]), float(arrays["floor"])
+        return cls(scale, arrays["knots"], arrays["coefficients"], arrays["bounds"], floor)
+
+
+def _levels(numbers: np.ndarray, floor: float) -> np.ndarray:
+    """Return predicted numbers, or their logarithms where `floor` is above 0, float64 (rows,)."""
+    return np.log(np.maximum(numbers, floor)) if floor > 0 else numbers
 
 
 def _spread(votes: Votes) -> np.ndarray:

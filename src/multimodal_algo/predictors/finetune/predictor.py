@@ -58,7 +58,8 @@ class FineTunedPredictor(BranchPredictor):
         settings
             Settings of the fit. Its model settings are AutoMM's dotted hyperparameters, which override our defaults.
         """
-        prior, scale = prior_of(targets, settings.task), TargetScale.of(targets, settings.task)
+        prior = prior_of(targets, settings.task)
+        scale = TargetScale.of(targets, settings.task, logarithm=settings.logarithm)
         restores = settings.task.is_regression
         out_of_fold = np.tile(prior, (len(inputs), 1))
         networks = {}
