@@ -20,7 +20,7 @@ FLOORS = (
     {"local", "aws"},
     {"tools"},
     {"training", "serving"},
-    {"report"},
+    {"report", "monitoring"},
     {"artifact"},
     {"fusion"},
     {"branches"},

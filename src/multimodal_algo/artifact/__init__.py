@@ -11,6 +11,7 @@
     wholistic/              the fusion network, the calibration, and what sets and intervals need
     earlier/                branches of the previous model, if the job continued one
     rows.npy                hashes of the training rows
+    sketches.npz            sketches of the columns, with which new rows are compared
     model_config.sig        signature of model_config.json, if training had a key
 """
 
@@ -33,6 +34,7 @@ from multimodal_algo.artifact.description import (
     IMAGE_BACKBONE,
     ROW_KEYS,
     SIGNATURE,
+    SKETCHES,
     TEXT_BACKBONE,
     BackboneEntry,
     BranchEntry,
@@ -57,6 +59,7 @@ __all__ = [
     "IMAGE_BACKBONE",
     "ROW_KEYS",
     "SIGNATURE",
+    "SKETCHES",
     "TEXT_BACKBONE",
     "BackboneEntry",
     "BranchEntry",

@@ -26,6 +26,7 @@ FUSION = Path("wholistic/fusion.safetensors")
 CONFORMAL = Path("wholistic/conformal.npz")
 ROW_KEYS = Path("rows.npy")
 CATEGORIES = Path("categories.npz")
+SKETCHES = Path("sketches.npz")
 IMAGE_BACKBONE = Path("img/backbone")
 TEXT_BACKBONE = Path("text/backbone")
 # Hyperparameters with the user's own names of the columns, and their defaults.

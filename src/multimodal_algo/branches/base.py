@@ -40,7 +40,8 @@ class TrainingRows:
     targets
         Class index of each row, int (rows,), or its number, float (rows,).
     folds
-        Fold of each row, int (rows,). All branches have the same folds.
+        Fold of each row, int (rows,). All branches have the same folds. No model is fitted to rows with a
+        fold below 0.
     logarithm
         Whether predictors learn the logarithms of the numbers. Votes are numbers all the same.
     """
@@ -120,6 +121,8 @@ class BranchModel(ABC):
     def fit(self, rows: TrainingRows, settings: FitSettings, *, min_completeness: float) -> np.ndarray:
         """Fit the branch's models. Return votes on the training rows, each by a model that was not fitted to the row.
 
+        Rows without a fold, which have a fold below 0, get the votes of the last fit.
+
         Parameters
         ----------
         rows
@@ -143,7 +146,7 @@ class BranchModel(ABC):
             A stop was requested, and the state of the fit is saved.
         """
         started = time.monotonic()
-        informed = self.informed(rows.features, min_completeness)
+        informed = self.informed(rows.features, min_completeness) & (rows.folds >= 0)
         targets = rows.targets[informed]
         if len(np.unique(targets)) < 2:
             raise UserError(too_few_to_distinguish(self.columns, len(targets), len(informed)))
@@ -152,7 +155,10 @@ class BranchModel(ABC):
         self._predictor, out_of_fold = self.predictor_class.fit(inputs.frame(), targets, rows.folds[informed], settings)
         seconds = time.monotonic() - started
         _LOG.info("%s: fitted on %d of %d rows in %.1f s", self.name, len(inputs), len(informed), seconds)
-        return self._votes(out_of_fold, informed)
+        votes = self._votes(out_of_fold, informed)
+        if len(without_fold := np.flatnonzero(rows.folds < 0)):
+            votes[without_fold] = self.predict(rows.features.take(without_fold), min_completeness=min_completeness)
+        return votes
 
     def predict(self, features: Features, *, min_completeness: float) -> np.ndarray:
         """Return the votes on new rows, float32 (rows, n + 1), or float64 (rows, 2) for a regression."""

@@ -12,6 +12,7 @@ import click
 from multimodal_algo import __version__
 from multimodal_algo.cli.aws import aws
 from multimodal_algo.cli.local import local
+from multimodal_algo.cli.monitoring import drift
 from multimodal_algo.cli.options import (
     FILE_OR_FOLDER,
     FOLDER,
@@ -57,6 +58,7 @@ def main() -> None:
 
 main.add_command(local)
 main.add_command(aws)
+main.add_command(drift)
 
 
 @main.command()

@@ -15,6 +15,7 @@ EvalMetric = Literal[
     "rmse", "mae", "r2", "median_absolute_error", "mape", "pearson", "spearman",
 ]  # fmt: skip
 TargetTransform = Literal["auto", "none", "log"]
+LabelNoise = Literal["keep", "auto", "drop"]
 OnBadRow = Literal["error", "skip"]
 OnCheckpointMismatch = Literal["error", "restart"]
 Switch = Literal["true", "false"]

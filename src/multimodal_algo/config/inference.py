@@ -86,6 +86,8 @@ class Field(StrEnum):
     """Numbers that the true one is below with a chosen probability, by that probability."""
     BEST_GUESS = "best_guess"
     """The class that the row would be answered with, where ``predicted_label`` leaves it to a person."""
+    NOVELTY = "novelty"
+    """Share of training rows that are less unlike the others than the row, from 0 to 1."""
     ERROR = "error"
     """Reason why the row cannot be read."""
 

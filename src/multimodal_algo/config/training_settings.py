@@ -9,6 +9,7 @@ from multimodal_algo.config.choices import (
     DistillFrom,
     Distribution,
     EvalMetric,
+    LabelNoise,
     OnBadRow,
     OnCheckpointMismatch,
     ProblemTypes,
@@ -60,6 +61,12 @@ class TrainingSettings(BaseModel):
         description="Numbers that the models of a regression learn. log: the logarithms of the labels, for example of "
         "prices. none: the labels. auto: log if all labels are positive and skewed, and held-out rows are predicted "
         "better with it.",
+    )
+    label_noise: LabelNoise = Field(
+        "keep",
+        description="Treatment of training rows with a doubtful label. keep: models are fitted to all rows. drop: a "
+        "linear model finds doubtful labels, and no model is fitted to their rows. auto: drop if that linear model then "
+        "predicts held-out rows better. label_issues.csv lists doubtful labels in any case.",
     )
     class_weights: str = Field(
         "even",

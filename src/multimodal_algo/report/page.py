@@ -12,6 +12,7 @@ from multimodal_algo.report.advice import advice
 from multimodal_algo.report.calibration import calibration
 from multimodal_algo.report.classes import classes, confusion, frequent_mistakes
 from multimodal_algo.report.columns import columns
+from multimodal_algo.report.doubtful import doubtful
 from multimodal_algo.report.formats import number, percent, shortened
 from multimodal_algo.report.job_facts import data, facts, time_spent
 from multimodal_algo.report.mistakes import mistakes
@@ -39,6 +40,7 @@ SECTIONS: tuple[SectionMaker, ...] = (
     residuals,
     ranges,
     mistakes,
+    doubtful,
     data,
     time_spent,
 )

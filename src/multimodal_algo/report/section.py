@@ -20,6 +20,7 @@ from multimodal_algo.core.labels import Target
 from multimodal_algo.fusion.decisions import ChosenRule
 from multimodal_algo.report.importance import Importance
 from multimodal_algo.report.intervals import intervals
+from multimodal_algo.report.labels import LabelIssues
 from multimodal_algo.report.metrics import HeldOutResults, Metrics
 
 
@@ -45,6 +46,8 @@ class ReportedJob:
         Importance of each column, the most important first. Empty where it was not measured.
     decision
         The rule by which rows are answered. None for a regression, and where its rows are not known.
+    label_issues
+        Labels that are probably wrong. None if nobody looked for them.
     """
 
     results: HeldOutResults
@@ -55,6 +58,7 @@ class ReportedJob:
     warnings: Sequence[str] = ()
     importance: Sequence[Importance] = ()
     decision: ChosenRule | None = None
+    label_issues: LabelIssues | None = None
 
     def own(self, column: str) -> str:
         """Return the name that a column has in the user's table."""

@@ -20,6 +20,7 @@ from multimodal_algo.artifact import (
     CONFORMAL,
     FUSION,
     IMAGE_BACKBONE,
+    SKETCHES,
     TEXT_BACKBONE,
     ModelConfig,
     read_config,
@@ -35,6 +36,9 @@ from multimodal_algo.ingest.categories import KnownCategories
 from multimodal_algo.ingest.cells import CellRules
 from multimodal_algo.ingest.features import Encoder, Encoders, Features, build_features, image_input
 from multimodal_algo.ingest.rows import PendingRow, RowParser
+from multimodal_algo.monitoring.measuring import Meter
+from multimodal_algo.monitoring.novelty import Novelty
+from multimodal_algo.monitoring.sketches import Sketches
 from multimodal_algo.networks.engines import Unavailable, choose_engine
 from multimodal_algo.networks.stored import GRAPH
 from multimodal_algo.serving.guarantees import FIELDS, Guarantees
@@ -65,6 +69,8 @@ class RowAnswer:
         Index of the class by the rule of the model. None where it is the likeliest class.
     is_reviewed
         Whether the rule leaves the row to a person.
+    novelty
+        Share of training rows that are less unlike the others than this row. None if the request does not ask for it.
     """
 
     answer: np.ndarray
@@ -72,6 +78,7 @@ class RowAnswer:
     guarantees: Mapping[Field, Any] = field(default_factory=dict)
     guess: int | None = None
     is_reviewed: bool = False
+    novelty: float | None = None
 
 
 class LoadedModel:
@@ -91,6 +98,8 @@ class LoadedModel:
         The category values that training saw. None if the artifact does not list them.
     conformal
         File with what sets and intervals need. It is read when they are asked for.
+    sketches
+        Sketches of the training rows. None if the artifact does not have them.
     """
 
     def __init__(
@@ -101,6 +110,7 @@ class LoadedModel:
         encoders: Encoders,
         categories: KnownCategories | None = None,
         conformal: Path | None = None,
+        sketches: Sketches | None = None,
     ) -> None:
         self.config = config
         self.schema: FeatureSchema = config.schema_
@@ -128,6 +138,7 @@ class LoadedModel:
         self.encoders = encoders
         self.categories = categories
         self._conformal = conformal
+        self.sketches = sketches
 
     @classmethod
     def load(cls, directory: Path, engine: Engine = Engine.AUTO) -> LoadedModel:
@@ -149,8 +160,9 @@ class LoadedModel:
         encoders = loading.result()
         path = directory / CATEGORIES
         categories = KnownCategories.load(path, config.schema_) if path.is_file() else None
+        sketches = Sketches.load(directory / SKETCHES) if (directory / SKETCHES).is_file() else None
         fusion = Fusion.load(directory / FUSION)
-        return cls(config, models, fusion, encoders, categories, directory / CONFORMAL)
+        return cls(config, models, fusion, encoders, categories, directory / CONFORMAL, sketches)
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -218,6 +230,19 @@ class LoadedModel:
         if self._conformal is None or not self._conformal.is_file():
             raise UserError("The artifact has no prediction sets or intervals. Train again.")
         return load_calibrated(self._conformal, self.task)
+
+    @cached_property
+    def _novelty(self) -> tuple[Meter, Novelty] | None:
+        if self.sketches is None:
+            return None
+        return Meter.of(self.sketches, self.categories), Novelty.of(self.sketches)
+
+    def novelty(self, features: Features) -> np.ndarray | None:
+        """Return the novelty of each row, float64 (rows,), from 0 to 1. None without sketches."""
+        if self._novelty is None:
+            return None
+        meter, novelty = self._novelty
+        return novelty(meter.bins(features))
 
     def predict(self, rows: Sequence[Sequence[Any]]) -> np.ndarray:
         """Return the predictions for rows of raw cells, see `fuse`. Every cell must be readable."""

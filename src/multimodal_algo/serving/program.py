@@ -164,6 +164,8 @@ class Server(BaseApplication):
         counts = self._service.counts
         if counts.requests:
             _LOG.info("served %d rows of %d requests, %d of them bad", counts.rows, counts.requests, counts.bad_rows)
+        if drift := self._service.drift():
+            _LOG.info("drift: %s", drift)
 
     def _log_memory(self, arbiter: Any, worker: Any) -> None:
         """Log if a process was killed because memory ran out. Gunicorn calls this method in its parent process."""

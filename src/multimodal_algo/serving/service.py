@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from multimodal_algo.ingest.features import Features
     from multimodal_algo.serving.deciding import Decider
     from multimodal_algo.serving.loaded_model import LoadedModel, RowAnswer
+    from multimodal_algo.serving.watching import RowWatch
 
 _LOG = logging.getLogger(__name__)
 
@@ -112,6 +113,7 @@ class ModelService:
         self._counting = threading.Lock()
         self.counts = ServedCounts()
         self._unseen = UnseenLog()
+        self._watch: RowWatch | None = None
         self._rows_memory: MemoryGate
         self._image_memory: MemoryGate
 
@@ -129,7 +131,8 @@ class ModelService:
         """Load the model. If that fails, log the reason and return False."""
         try:
             self._served = self._load_model()
-            self._batcher = _batcher_of(self._served)
+            self._watch = _watch_of(self._served)
+            self._batcher = _batcher_of(self._served, self._watch)
             # The model has its memory now.
             self._rows_memory, self._image_memory = (MemoryGate(available_bytes() // _SHARE) for _ in range(2))
             gc.collect()
@@ -145,6 +148,10 @@ class ModelService:
             _LOG.exception("The model cannot be served: a bug")
         self._loaded.set()
         return self._failure is None
+
+    def drift(self) -> str | None:
+        """Return which columns of the answered rows differ from the training rows. None where nothing is known."""
+        return None if self._watch is None else self._watch.sentence()
 
     def wait(self) -> ServedModel:
         """Wait until the model is loaded, and return it.
@@ -289,12 +296,25 @@ def _unseen_of(served: ServedModel) -> UnseenCategories | None:
     return UnseenCategories(known, columns) if columns and known is not None else None
 
 
-def _batcher_of(served: ServedModel) -> Batcher[Any, Features, RowAnswer]:
-    model, with_weights = served.model, Field.MODALITY_WEIGHTS in served.options.fields
+def _watch_of(served: ServedModel) -> RowWatch | None:
+    from multimodal_algo.serving.watching import RowWatch  # it imports numpy, which /ping does without
+
+    model = served.model
+    return None if model.sketches is None else RowWatch(model.sketches, model.categories)
+
+
+def _batcher_of(served: ServedModel, watch: RowWatch | None) -> Batcher[Any, Features, RowAnswer]:
+    model, fields = served.model, served.options.fields
+    with_weights, with_novelty = Field.MODALITY_WEIGHTS in fields, Field.NOVELTY in fields
+
     guarantees = model.guarantees(served.options)
 
     def answer(features: Features) -> list[RowAnswer]:
         answers = model.answer(features, with_weights=with_weights, guarantees=guarantees)
+        if watch is not None:
+            watch.add(features)
+        if with_novelty and (novelty := model.novelty(features)) is not None:
+            answers = [replace(row, novelty=float(value)) for row, value in zip(answers, novelty, strict=True)]
         return answers if served.decider is None else served.decider.decide(answers)
 
     return Batcher(model.encode, answer, served.batch_rows)
@@ -332,6 +352,8 @@ def _value_of(field: Field, row: RowAnswer, served: ServedModel) -> Any:
         return {modality.value: _rounded(share) for modality, share in shares}
     if field in row.guarantees:
         return row.guarantees[field]
+    if field is Field.NOVELTY:
+        return None if row.novelty is None else _rounded(row.novelty)
     if model.task.is_regression:
         return float(row.answer[0])
     if field is Field.LABELS:

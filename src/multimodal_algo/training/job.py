@@ -27,8 +27,13 @@ from multimodal_algo.fusion.selection import Selector
 from multimodal_algo.ingest.column_kinds import find_kinds, names_of_previous
 from multimodal_algo.ingest.groups import with_group_keys
 from multimodal_algo.ingest.sources import TableFormat
+from multimodal_algo.monitoring.making import sketch
+from multimodal_algo.monitoring.model_monitor import STATISTICS, write_baseline
+from multimodal_algo.monitoring.sketches import Sketches
 from multimodal_algo.predictors.finetune.start import Starts
+from multimodal_algo.report.evaluation import EVALUATION, write_evaluation
 from multimodal_algo.report.importance import Importance
+from multimodal_algo.report.labels import LABEL_ISSUES, LabelIssues, find_label_issues
 from multimodal_algo.report.metrics import (
     HeldOutResults,
     Metrics,
@@ -52,6 +57,7 @@ from multimodal_algo.training.distillation import NoTeacher, Teacher, Teaching
 from multimodal_algo.training.fitting import FittedBranches, Fitting
 from multimodal_algo.training.fusing import Fused, fuse, selector_of
 from multimodal_algo.training.importance import FittedModel, column_importance
+from multimodal_algo.training.label_noise import folds_for_fits
 from multimodal_algo.training.languages import describe_languages
 from multimodal_algo.training.output import NewArtifact
 from multimodal_algo.training.rows import ChannelPaths, RowReader
@@ -97,12 +103,13 @@ def train(
         backbones = start.backbones(context, _pretrained(channels, context))
         data = _read_data(channels, start, backbones, context)
         trained = _train(channels, data, start, teaching, backbones, context)
+        issues = _label_issues(trained, data, context)
         new = _measure(trained, data, context)
         outcome = start.choose(new, data.target, trained.selector, hyperparameters)
         outcome = decided(outcome, data.target, hyperparameters.decisions)
-        artifact = _artifact(trained, data, start, backbones, context, new.results)
+        artifact = _artifact(trained, data, start, backbones, context, new.results, _sketches(data, context))
         start.ship(outcome, directories.model, artifact.write)
-        _report(outcome, trained, data, context)
+        _report(outcome, trained, data, issues, context)
         return outcome.metrics
 
 
@@ -277,7 +284,8 @@ def _train(
     soft_labels = teaching.soft_labels(channels, data, context)
     started = time.monotonic()
     fitting = Fitting.of(context, backbones.fine_tuned(context.recipe))
-    fitted, budget = fitting.fit(data.dataset, data.target, data.folds, teaching.model)
+    folds = folds_for_fits(data, context)
+    fitted, budget = fitting.fit(data.dataset, data.target, folds, teaching.model)
     fitted = start.adopt(fitted, data, context.hyperparameters.min_completeness)
     fused = fuse(fitted, data, start, selector, soft_labels, budget, context)
     return _Trained(fitted, fused, selector, time.monotonic() - started)
@@ -294,6 +302,12 @@ def _measure(trained: _Trained, data: TrainingData, context: JobContext) -> Outc
     return Outcome(results, metrics)
 
 
+def _sketches(data: TrainingData, context: JobContext) -> Sketches:
+    """Make the sketches of the training rows, with which new rows are compared."""
+    with context.times.stage("sketches"):
+        return sketch(data.dataset, data.folds, data.groups.groups)
+
+
 def _artifact(
     trained: _Trained,
     data: TrainingData,
@@ -301,6 +315,7 @@ def _artifact(
     backbones: Backbones,
     context: JobContext,
     results: HeldOutResults,
+    sketches: Sketches,
 ) -> NewArtifact:
     """Return the content of the new model's artifact. Nothing is written yet. `results` are those of the new model."""
     hyperparameters, fusion = context.hyperparameters, trained.fused.fusion
@@ -308,11 +323,22 @@ def _artifact(
         data.dataset, data.target, trained.fitted, fusion, backbones, hyperparameters,
         start.known_keys(data.groups.keys), start.known_categories(data.dataset),
         partial(calibrate, results, data, data.target.task, fusion.prior, hyperparameters.coverage),
+        sketches,
         (context.directories.checkpoints,),
     )  # fmt: skip
 
 
-def _report(outcome: Outcome, trained: _Trained, data: TrainingData, context: JobContext) -> None:
+def _label_issues(trained: _Trained, data: TrainingData, context: JobContext) -> LabelIssues:
+    """Find the training labels that out-of-fold predictions contradict, and log their number."""
+    with context.times.stage("label issues"):
+        fused = trained.fused
+        predictions = fused.predictions if fused.held_out is None else fused.fusion.predict(trained.fitted.votes)
+        issues = find_label_issues(data.dataset, data.target, predictions)
+    issues.log()
+    return issues
+
+
+def _report(outcome: Outcome, trained: _Trained, data: TrainingData, issues: LabelIssues, context: JobContext) -> None:
     """Write metrics, predictions and the report into the output directory, and log the metrics."""
     directory = context.output_dir
     log_metrics(outcome.metrics)
@@ -321,12 +347,18 @@ def _report(outcome: Outcome, trained: _Trained, data: TrainingData, context: Jo
         write_metrics(outcome.metrics, directory)
     with may_fail("predictions.csv", directory):
         write_predictions(outcome.results, data.target, directory, outcome.decision)
+    with may_fail(LABEL_ISSUES, directory):
+        issues.write(directory)
+    with may_fail(EVALUATION, directory):
+        write_evaluation(outcome.metrics, data.target.task, directory)
+    with may_fail(STATISTICS, directory):
+        write_baseline(data.dataset, context.hyperparameters.column_names, directory)
     with may_fail(PAGE, directory):
         write_page(
             ReportedJob(
                 outcome.results, data.target, outcome.metrics, context.hyperparameters, len(data.dataset),
                 data.warnings, _importance(outcome, trained, data, context),
-                outcome.decision,
+                outcome.decision, issues,
             ),
             directory,
         )  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
-from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,26 +16,18 @@ from multimodal_algo.core.schema import Modality, modality_of
 from multimodal_algo.ingest.channel_files import find_files
 from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.sources import Source, TableFormat, read_rows
+from multimodal_algo.ingest.text_language import language_of, shows_language
 from multimodal_algo.networks.texts.library import E5, EMBEDDED
 
 _LOG = logging.getLogger(__name__)
 
 _MOST_TEXTS = 500
 _SAMPLED_ROWS = 1000
-# Shorter texts, such as names, do not show their language. Scripts of syllables and of words need fewer letters.
-_FEWEST_LETTERS, _FEWEST_WIDE = 30, 10
-_CHARACTERS = 400
 # A language with a smaller share is a mistake of the identifier more often than not.
 _LEAST_SHARE = 0.05
 _LEAST_TEXTS = 10
-_LEAST_CONFIDENCE = 0.8
 # Names of people and titles look like many languages at once.
 _LEAST_WARNED = 0.2
-# Varieties that the identifier distinguishes and networks do not. zxx is a text in no language, und an unsure answer.
-_VARIETIES = {
-    "ary": "ar", "arz": "ar", "grc": "el", "hbo": "he", "nb": "no", "nn": "no", "sdh": "ku", "uzs": "uz", "wuu": "zh",
-    "yue": "zh", "zxx": "", "und": "",
-}  # fmt: skip
 _REMEDY = f"text_backbone={E5}"
 
 
@@ -134,26 +125,10 @@ def languages_of(texts: Sequence[str] | np.ndarray) -> Mapping[str, float]:
 
     The result is empty if fewer than 10 texts are long enough to recognise their language. At most 500 texts are read.
     """
-    long = [text for text in texts if text and _is_long(text)]
+    long = [text for text in texts if text and shows_language(text)]
     if len(long) < _LEAST_TEXTS:
         return {}
     chosen = [long[row] for row in np.linspace(0, len(long) - 1, min(len(long), _MOST_TEXTS)).astype(int)]
-    identifier = _identifier()
-    names = [identifier.classify(text[:_CHARACTERS])[0] for text in chosen]
-    counts = Counter(_VARIETIES.get(name, name) for name in names)
+    counts = Counter(map(language_of, chosen))
     shares = {name: count / len(chosen) for name, count in counts.most_common() if name}
     return {name: share for name, share in shares.items() if share >= _LEAST_SHARE}
-
-
-def _is_long(text: str) -> bool:
-    letters = [character for character in text[:_CHARACTERS] if character.isalpha()]
-    return len(letters) >= _FEWEST_LETTERS or sum(character >= "\u0900" for character in letters) >= _FEWEST_WIDE
-
-
-@cache
-def _identifier() -> Any:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    identifier.min_confidence = _LEAST_CONFIDENCE
-    return identifier

@@ -17,6 +17,7 @@ from multimodal_algo.artifact import (
     FORMAT_VERSION,
     FUSION,
     ROW_KEYS,
+    SKETCHES,
     BranchEntry,
     ModelConfig,
     current_versions,
@@ -29,6 +30,7 @@ from multimodal_algo.fusion.conformal.stored import Calibrated, save_calibrated
 from multimodal_algo.ingest.categories import KnownCategories
 from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.features import Encoders, build_features, image_input
+from multimodal_algo.monitoring.sketches import Sketches
 from multimodal_algo.predictors.base import TargetScale
 from multimodal_algo.training.backbones import Backbones
 from multimodal_algo.training.fitting import FittedBranches
@@ -61,6 +63,8 @@ class NewArtifact:
         All category values that the model was trained on.
     calibrate
         Function that returns the prediction sets or intervals.
+    sketches
+        Sketches of the training rows.
     private
         Paths of this machine that are removed from the artifact's files.
     """
@@ -74,6 +78,7 @@ class NewArtifact:
     known_keys: np.ndarray
     known_categories: KnownCategories
     calibrate: Callable[[], Calibrated]
+    sketches: Sketches
     private: tuple[Path, ...] = ()
 
     def write(self, model_dir: Path, outcome: Outcome) -> None:
@@ -94,6 +99,7 @@ class NewArtifact:
         np.save(directory / ROW_KEYS, self.known_keys)
         self.known_categories.save(directory / CATEGORIES)
         save_calibrated(self.calibrate(), directory / CONFORMAL)
+        self.sketches.save(directory / SKETCHES)
 
     def _probe_predictions(self, encoders: Encoders) -> np.ndarray:
         """Return the model's predictions for the first training rows, (rows, n), with vectors from these encoders.

@@ -32,6 +32,7 @@ class Stand:
     task = Task.of_classes(2)
     classes = ("few", "many")
     categories = None
+    sketches = None
     names = AS_WRITTEN
 
     def __init__(self) -> None:

@@ -40,7 +40,7 @@ def test_names_show_no_language() -> None:
 
 
 def test_networks_declare_languages_by_codes_of_the_identifier() -> None:
-    from multimodal_algo.training.languages import _identifier
+    from multimodal_algo.ingest.text_language import _identifier
 
     labels = set(_identifier().labels)
     for name, entry in EMBEDDED.items():

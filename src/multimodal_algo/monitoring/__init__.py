@@ -1,0 +1,1 @@
+"""Sketches of the training rows, and what differs in new rows."""

@@ -1,0 +1,156 @@
+"""Makes the sketches of the training rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from multimodal_algo.core.schema import Modality, modality_of
+from multimodal_algo.ingest.dataset import Dataset
+from multimodal_algo.ingest.features import Features
+from multimodal_algo.ingest.text_language import SCRIPTS, language_of, shows_language
+from multimodal_algo.monitoring.measuring import MOST_LANGUAGES, UNSURE, Meter, count_bins
+from multimodal_algo.monitoring.novelty import Novelty, ranks_of
+from multimodal_algo.monitoring.sketches import Measure, Projection, Property, Sketches
+
+# Most rows that make the bins, whose vectors make the directions, and that are counted.
+_BIN_ROWS, _VECTOR_ROWS, _COUNTED_ROWS = 10_000, 1_000, 20_000
+# Bins of numbers, and values of a category with a bin of their own and their longest name.
+_QUANTILES, _MOST_NAMES, _LONGEST_NAME, _LEAST_NAMED = 33, 32, 60, 2
+# Directions of a column, and the bytes that those of all columns may take.
+_DIRECTIONS, _DIRECTION_BYTES = 6, 120_000
+# Rows and bytes of the sample.
+_SAMPLE_ROWS, _SAMPLE_BYTES = 300, 40_000
+# A language with a smaller share of the texts has no bin of its own.
+_LEAST_LANGUAGE = 0.03
+_SEED = 0
+
+
+def sketch(dataset: Dataset, folds: np.ndarray, groups: np.ndarray) -> Sketches:
+    """Make the sketches of all columns.
+
+    Parameters
+    ----------
+    dataset
+        The training rows.
+    folds
+        Fold of each row, int (rows,). One half of the folds makes the bins, and the other half is counted.
+    groups
+        Group of each row, int (rows,). Duplicate rows are in one group, and in one fold.
+    """
+    generator = np.random.default_rng(_SEED)
+    makes_bins = folds <= np.median(np.unique(folds)) - 0.5
+    binned = _some(np.flatnonzero(makes_bins), _BIN_ROWS, generator)
+    counted = _some(np.flatnonzero(~makes_bins), _COUNTED_ROWS, generator)
+    features = dataset.features.take(binned)
+    projections = _projections(features, generator)
+    measures = [each for column in dataset.schema.features for each in _measures(column, features, projections)]
+    meter = Meter(measures, projections, with_languages=True)
+    bins = meter.bins(dataset.features.take(counted))
+    measures = [
+        replace(each, counts=_new_values(dataset, each.column, groups) if each.kind is Property.NEW else counts)
+        for each, counts in zip(measures, count_bins(bins, measures), strict=True)
+    ]
+    bins[:, [n for n, each in enumerate(measures) if each.kind is Property.NEW]] = 0
+    rows = min(_SAMPLE_ROWS, _SAMPLE_BYTES // max(1, len(measures)), len(bins))
+    ranks = ranks_of(Novelty(measures, np.zeros(2), own_rows=True).distances(bins))
+    return Sketches(len(counted), tuple(measures), projections, bins[:rows], ranks)
+
+
+def _some(rows: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:
+    """Return at most `most` of the rows, in random order."""
+    return generator.permutation(rows)[:most]
+
+
+def _projections(features: Features, generator: np.random.Generator) -> dict[str, Projection]:
+    """Return the main directions of each column of vectors."""
+    projections = {}
+    for column, vectors in features.vectors.items():
+        rows = _some(vectors.index[vectors.present], _VECTOR_ROWS, generator)
+        width = vectors.vectors.shape[1]
+        most = max(1, min(_DIRECTIONS, _DIRECTION_BYTES // (2 * width * len(features.vectors)) - 1))
+        if len(rows) > 1 and width:
+            projections[column] = _main_directions(vectors.vectors[rows].astype(np.float32), most)
+    return projections
+
+
+def _main_directions(vectors: np.ndarray, most: int) -> Projection:
+    center = vectors.mean(axis=0)
+    centered = vectors - center
+    # The directions of rows are cheaper to find than those of columns where there are fewer rows.
+    values, rows = np.linalg.eigh(centered @ centered.T)
+    kept = [n for n in range(len(values) - 1, -1, -1) if values[n] > 1e-6 * max(values[-1], 1e-12)][:most]
+    directions = (rows[:, kept].T @ centered) / np.sqrt(values[kept])[:, None]
+    return Projection(center.astype(np.float16), directions.astype(np.float16))
+
+
+def _measures(column: str, features: Features, projections: dict[str, Projection]) -> Iterator[Measure]:
+    """Yield the measures of a column, whose counts are empty bins."""
+    yield _named(column, Property.MISSING, ("filled", "missing"))
+    modality = modality_of(column)
+    if modality in (Modality.TEXT, Modality.IMAGE) and column in projections:
+        yield from _vector_measures(column, features, projections[column])
+    if modality is Modality.IMAGE:
+        return
+    cells = features.cells[column][features.filled(column)]
+    if modality is Modality.NUM:
+        yield _ordered(column, Property.VALUE, cells)
+    elif modality is Modality.CAT:
+        names = [
+            value
+            for value, count in Counter(cells.tolist()).most_common(_MOST_NAMES)
+            if count >= _LEAST_NAMED and len(value) <= _LONGEST_NAME
+        ]
+        yield _named(column, Property.VALUE, (*names, ""))
+        yield _named(column, Property.NEW, ("known", "new"))
+    else:
+        yield _ordered(column, Property.LENGTH, np.fromiter(map(len, cells), np.float64, len(cells)))
+        yield _named(column, Property.SCRIPT, SCRIPTS)
+        yield _named(column, Property.LANGUAGE, (*_languages(cells), UNSURE, ""))
+
+
+def _vector_measures(column: str, features: Features, projection: Projection) -> Iterator[Measure]:
+    vectors = features.vectors[column]
+    present = vectors.vectors[vectors.index[vectors.present]]
+    along, distance = projection(present)
+    for number in range(1, along.shape[1] + 1):
+        yield _ordered(column, Property.DIRECTION, along[:, number - 1], number)
+    # Vectors that did not make the directions lie farther from them, but seldom farther than from the center.
+    farthest = np.linalg.norm(present.astype(np.float32) - projection.center.astype(np.float32), axis=1)
+    yield _ordered(column, Property.DISTANCE, np.concatenate([distance, farthest]))
+
+
+def _ordered(column: str, name: Property, values: np.ndarray, number: int = 0) -> Measure:
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, _QUANTILES), method="lower")) if len(values) else values
+    return Measure(column, name, np.zeros(len(edges) + 1, dtype=np.int64), edges.astype(np.float64), number=number)
+
+
+def _named(column: str, name: Property, names: tuple[str, ...]) -> Measure:
+    return Measure(column, name, np.zeros(len(names), dtype=np.int64), names=names)
+
+
+def _languages(cells: np.ndarray) -> list[str]:
+    """Return the languages of at least 3 % of the texts that show theirs."""
+    long = [text for text in cells if shows_language(text)][:MOST_LANGUAGES]
+    counts = Counter(map(language_of, long))
+    return [name for name, count in counts.most_common() if name and count >= max(2, _LEAST_LANGUAGE * len(long))]
+
+
+def _new_values(dataset: Dataset, column: str, groups: np.ndarray) -> np.ndarray:
+    """Return how many rows have a value that the rows of other groups have too, and how many have not, int64 (2,).
+
+    The share of rows with a value of their own is the share of new rows whose value training did not see (Good: The
+    Population Frequencies of Species and the Estimation of Population Parameters. Biometrika 40, 1953).
+    """
+    rows = np.flatnonzero(dataset.features.filled(column))
+    of_value: dict[str, int] = {}
+    counts: Counter[str] = Counter()
+    for value, group in zip(dataset.features.cells[column][rows].tolist(), groups[rows].tolist(), strict=True):
+        counts[value] += 1
+        if of_value.setdefault(value, group) != group:
+            of_value[value] = -1
+    own = sum(counts[value] for value, group in of_value.items() if group >= 0)
+    return np.array([len(rows) - own, own], dtype=np.int64)
