@@ -20,6 +20,8 @@ from multimodal_algo.monitoring.sketches import Measure, Projection, Property, S
 _BIN_ROWS, _VECTOR_ROWS, _COUNTED_ROWS = 10_000, 1_000, 20_000
 # Bins of numbers, and values of a category with a bin of their own and their longest name.
 _QUANTILES, _MOST_NAMES, _LONGEST_NAME, _LEAST_NAMED = 33, 32, 60, 2
+# Bins of the values of a category that have no bin of their own.
+_OTHERS = ("",) * 16
 # Directions of a column, and the bytes that those of all columns may take.
 _DIRECTIONS, _DIRECTION_BYTES = 6, 120_000
 # Rows and bytes of the sample.
@@ -104,7 +106,7 @@ def _measures(column: str, features: Features, projections: dict[str, Projection
             for value, count in Counter(cells.tolist()).most_common(_MOST_NAMES)
             if count >= _LEAST_NAMED and len(value) <= _LONGEST_NAME
         ]
-        yield _named(column, Property.VALUE, (*names, ""))
+        yield _named(column, Property.VALUE, (*names, *_OTHERS))
         yield _named(column, Property.NEW, ("known", "new"))
     else:
         yield _ordered(column, Property.LENGTH, np.fromiter(map(len, cells), np.float64, len(cells)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from zlib import crc32
 
 import numpy as np
 
@@ -46,7 +47,7 @@ class Meter:
         self._projections = projections
         self._known = known
         self._with_languages = with_languages
-        self._bins = [{name: number for number, name in enumerate(measure.names)} for measure in measures]
+        self._bins = [{name: number for number, name in enumerate(measure.names) if name} for measure in measures]
         self._vectors = {
             column: [n for n, each in enumerate(measures) if each.column == column and each.kind in _OF_VECTORS]
             for column in projections
@@ -97,10 +98,15 @@ class Meter:
         chosen = [long[n] for n in np.linspace(0, len(long) - 1, min(len(long), MOST_LANGUAGES)).astype(int)]
         return rows[chosen], self._named(number, (language_of(cells[place]) or UNSURE for place in chosen))
 
-    def _named(self, number: int, values: object) -> list[int]:
-        bins = self._bins[number]
-        rest = len(bins) - 1
-        return [bins.get(value, rest) for value in values]  # type: ignore[attr-defined]
+    def _named(self, number: int, values: Iterable[str]) -> list[int]:
+        bins, size = self._bins[number], len(self.measures[number].names)
+        named, rest = len(bins), size - len(bins)
+        if rest == 0:
+            return [bins.get(value, size - 1) for value in values]
+        # Values without a bin of their own share the rest. One that became frequent stands out in its bin.
+        return [
+            bins[value] if value in bins else named + crc32(value.encode("utf-8", "replace")) % rest for value in values
+        ]
 
     def _add_vectors(self, column: str, numbers: Sequence[int], features: Features, bins: np.ndarray) -> None:
         """Write the bins of the vectors of one column into `bins`."""

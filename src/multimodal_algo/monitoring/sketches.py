@@ -57,7 +57,8 @@ class Measure:
         Upper ends of ordered bins but the last, float64 (bins - 1,). A value at an end lies in the bin below it. Empty
         for bins without order.
     names
-        Names of bins without order. The last bin has all values without a bin of their own. Empty for ordered bins.
+        Names of bins without order. Bins with the name ``""`` share the values without a bin of their own, by hash.
+        Empty for ordered bins.
     number
         Number of the direction, from 1. 0 for other properties.
     """

@@ -106,7 +106,10 @@ class _Look:
         context, target = self.context, self.data.target
         _, model = new_models(self.data.dataset.schema, target.task, [self.branch])[0]
         recipe = replace(context.recipe, models={self.branch: _LOOKS[self.branch]})
-        fitting = Fitting.of(context, recipe)
+        # An executor makes directories of its own for the parts of a fit.
+        scratch = context.scratch / "label_noise" / name
+        scratch.mkdir(parents=True)
+        fitting = replace(Fitting.of(context, recipe), scratch=scratch)
         rows = TrainingRows(self.data.dataset.features, target.values, folds)
         budget = Budget.starting_now(_SHARE * context.hyperparameters.budget_s)
         fit = BranchFit(0, SPECS[self.branch], model.renamed(f"label_noise_{name}"))

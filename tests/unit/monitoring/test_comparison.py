@@ -7,10 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.ingest.categories import KnownCategories
 from multimodal_algo.ingest.features import Features
 from multimodal_algo.monitoring.adversary import separate
 from multimodal_algo.monitoring.comparison import Drift, certain, compare
+from multimodal_algo.monitoring.making import sketch
 from multimodal_algo.monitoring.measuring import Meter, count_bins
 from multimodal_algo.monitoring.sketches import Property, Sketches
 
@@ -63,6 +65,22 @@ def test_another_language_is_found_by_script_and_language(
     assert {Property.SCRIPT, Property.LANGUAGE} <= {each.measure.kind for each in differences}
     sentences = [each.sentence for each in differences]
     assert "script 'Cyrillic' in 100% of the rows, in training 0%" in sentences
+
+
+def test_a_new_value_is_found_in_a_category_whose_values_hardly_repeat() -> None:
+    schema = FeatureSchema(("x_cat", "label"))
+    cells = np.array([f"value {row}" for row in range(1200)], dtype=object)
+
+    class MadeRows:
+        def __init__(self) -> None:
+            self.features, self.schema = Features({"x_cat": cells[:1000]}, 1000, {}), schema
+
+    rows = np.arange(1000)
+    sketches = sketch(MadeRows(), rows % 4, rows)  # type: ignore[arg-type]
+    known = KnownCategories.of(MadeRows())  # type: ignore[arg-type]
+    assert not drift_of(Features({"x_cat": cells[1000:]}, 200, {}), sketches, known).columns
+    planted = np.where(np.arange(200) % 3, cells[1000:], "planted")
+    assert list(drift_of(Features({"x_cat": planted}, 200, {}), sketches, known).columns) == ["x_cat"]
 
 
 def test_too_few_rows_are_not_compared(rows: Rows, sketches: Sketches, known: KnownCategories) -> None:
