@@ -65,8 +65,8 @@ class TrainingSettings(BaseModel):
     label_noise: LabelNoise = Field(
         "keep",
         description="Treatment of training rows with a doubtful label. keep: models are fitted to all rows. drop: a "
-        "linear model finds doubtful labels, and no model is fitted to their rows. auto: drop if that linear model then "
-        "predicts held-out rows better. label_issues.csv lists doubtful labels in any case.",
+        "linear model finds doubtful labels, and no model is fitted to their rows. auto: drop if the linear model "
+        "then predicts held-out rows better. label_issues.csv lists doubtful labels in any case.",
     )
     class_weights: str = Field(
         "even",
