@@ -5,36 +5,29 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from multimodal_algo.artifact import artifact_at
 from multimodal_algo.config.inference import Engine, parse_coverage, parse_quantiles
 from multimodal_algo.core.column_names import DATE
 from multimodal_algo.core.disks import size_of
 from multimodal_algo.core.errors import UserError
-from multimodal_algo.core.labels import Target
 from multimodal_algo.core.metrics import Metric, metrics_of
-from multimodal_algo.core.schema import ID, LABEL, modality_of
+from multimodal_algo.core.schema import modality_of
 from multimodal_algo.core.storage import Location, local_file
-from multimodal_algo.core.values import trimmed
 from multimodal_algo.fusion.conformal.intervals import PredictionIntervals
 from multimodal_algo.fusion.conformal.sets import PredictionSets
-from multimodal_algo.fusion.votes import Votes
-from multimodal_algo.ingest.features import Features
 from multimodal_algo.interface.decisions import answers_of, decider_of
-from multimodal_algo.interface.frames import cells_of, frame_of, table_of
+from multimodal_algo.interface.frames import frame_of, table_of
+from multimodal_algo.interface.reading import RowReader
 from multimodal_algo.report.importance import importances
 from multimodal_algo.serving.guarantees import sets_of
 from multimodal_algo.serving.loaded_model import LoadedModel
-
-_BATCH = 256
 
 
 class Model:
@@ -55,6 +48,7 @@ class Model:
         self._model = model
         self._folder = folder
         self._names = model.names
+        self._reader = RowReader(model)
 
     def __repr__(self) -> str:
         what = f"{len(self.classes)} classes" if self.classes else "a number"
@@ -174,7 +168,7 @@ class Model:
             raise UserError("The model predicts numbers, which have no sets. Use predict_interval.")
         share, frame = self._coverage(coverage), frame_of(data)
         answers: list[list[str] | None] = [None] * len(frame)
-        for rows, votes in self._votes(frame, on_bad_row):
+        for rows, votes in self._reader.votes(frame, on_bad_row):
             for row, labels in zip(rows, sets_of(sets, self._model.fuse(votes), share), strict=True):
                 answers[row] = [self.classes[label] for label in labels]
         return pd.Series(answers, index=frame.index, name="prediction_set", dtype=object)
@@ -209,7 +203,7 @@ class Model:
         levels = parse_quantiles(",".join(map(repr, map(float, quantiles))), "quantiles")
         frame = frame_of(data)
         numbers = np.full((len(frame), len(levels)), np.nan)
-        for rows, votes in self._votes(frame, on_bad_row):
+        for rows, votes in self._reader.votes(frame, on_bad_row):
             numbers[rows] = intervals.quantiles(self._model.fuse(votes), votes, levels)
         return pd.DataFrame(numbers, index=frame.index, columns=list(levels))
 
@@ -228,11 +222,11 @@ class Model:
         UserError
             See `predict`. Or a label is not a class of the model, or a metric is unknown.
         """
-        table, targets = self._labelled(data)
+        table, targets = self._reader.labelled(data)
         known = metrics_of(self._model.task)
         if unknown := [name for name in metrics or () if name not in known]:
             raise UserError(f"There is no metric '{unknown[0]}' for {self.problem_type}. Known are {', '.join(known)}.")
-        predictions = self._model.fuse(self._model.votes(self._features(table)))
+        predictions = self._model.fuse(self._model.votes(self._reader.features(table)))
         return {name: known[name](targets, predictions) for name in metrics or known}
 
     def leaderboard(self, data: Any = None) -> pd.DataFrame:
@@ -263,8 +257,8 @@ class Model:
             index=pd.Index([*(entry.name for entry in branches), "fusion"], name=metric.name),
         )
         if data is not None:
-            table, targets = self._labelled(data)
-            votes, seconds = self._model.timed_votes(self._features(table))
+            table, targets = self._reader.labelled(data)
+            votes, seconds = self._model.timed_votes(self._reader.features(table))
             prior = self._model.prior
             predictions = [*(votes.alone(number, prior) for number in range(votes.branches)), self._model.fuse(votes)]
             board.insert(0, "score_test", [metric(targets, values) for values in predictions])
@@ -296,9 +290,9 @@ class Model:
             ``stddev`` is its deviation over permutations, and ``low`` and ``high`` bound its 95 % interval.
             ``modality`` is the kind of the column.
         """
-        table, targets = self._labelled(data)
+        table, targets = self._reader.labelled(data)
         chosen = np.sort(np.random.default_rng(seed).permutation(table.num_rows)[:rows])
-        features = self._features(table.take(chosen))
+        features = self._reader.features(table.take(chosen))
         groups = self._groups(by)
         metric = self._metric
         importance = importances(
@@ -317,7 +311,7 @@ class Model:
             The numbers of the vectors, float32, in columns such as ``title_text_0``. An empty cell has NaN.
         """
         frame = frame_of(data)
-        features = self._features(table_of(frame, self._names))
+        features = self._reader.features(table_of(frame, self._names))
         columns: dict[str, np.ndarray] = {}
         for name, column in features.vectors.items():
             values = np.full((len(features), column.vectors.shape[1]), np.nan, dtype=np.float32)
@@ -327,60 +321,16 @@ class Model:
 
     def _predictions(self, data: Any, on_bad_row: str) -> tuple[np.ndarray, pd.Index]:
         """Return the predictions for all rows and the index of the data. Rows that cannot be read have NaN."""
-        if on_bad_row not in ("error", "empty"):
-            raise UserError(f"on_bad_row is '{on_bad_row}': it must be error or empty.")
         frame = frame_of(data)
         predictions = np.full((len(frame), self._model.task.outputs), np.nan)
-        for rows, votes in self._votes(frame, on_bad_row):
+        for rows, votes in self._reader.votes(frame, on_bad_row):
             predictions[rows] = self._model.fuse(votes)
         return predictions, frame.index
-
-    def _votes(self, frame: pd.DataFrame, on_bad_row: str) -> Iterator[tuple[np.ndarray, Votes]]:
-        """Yield batches of readable rows: their positions, int (n,), and the votes for them."""
-        if on_bad_row not in ("error", "empty"):
-            raise UserError(f"on_bad_row is '{on_bad_row}': it must be error or empty.")
-        for rows, features in self._read(table_of(frame, self._names), refuse=on_bad_row == "error"):
-            yield rows, self._model.votes(features)
 
     def _coverage(self, coverage: float | None) -> float:
         """Return the coverage, or that of the training job where it is None."""
         wanted = self._model.config.hyperparameters.get("coverage", "") if coverage is None else coverage
         return parse_coverage(str(wanted), "coverage")
-
-    def _labelled(self, data: Any) -> tuple[pa.Table, np.ndarray]:
-        """Return the rows as a table, and their labels: class indices, int64 (rows,), or numbers, float64 (rows,)."""
-        table = table_of(frame_of(data), self._names)
-        labels = [trimmed(str(label)) for (label,) in cells_of(table, [LABEL], self._names)]
-        target = Target(self._model.task, self.classes, np.empty(0))
-        targets = target.values_of(labels)
-        if self.classes and (unknown := [label for label, number in zip(labels, targets, strict=True) if number < 0]):
-            raise UserError(f"The label '{unknown[0][:60]}' is not a class of the model.")
-        return table, targets
-
-    def _read(self, table: pa.Table, *, refuse: bool) -> Iterator[tuple[np.ndarray, Features]]:
-        """Yield the readable rows in batches, each with its row positions, int (n,), and its features."""
-        rows = enumerate(self._rows(table))
-        while batch := list(islice(rows, _BATCH)):
-            features, problems = self._model.features([cells for _, cells in batch])
-            if refuse and any(problems):
-                row = next(number for number, problem in enumerate(problems) if problem)
-                raise UserError(f"Row {batch[row][0]}: {problems[row]}. on_bad_row='empty' answers the other rows.")
-            readable = [number for (number, _), problem in zip(batch, problems, strict=True) if problem is None]
-            if readable:
-                yield np.array(readable), features
-
-    def _rows(self, table: pa.Table) -> Iterator[list[Any]]:
-        """Yield the cells of each row in the order of the server's request lines. The ID is empty."""
-        schema = self._model.schema
-        for cells in cells_of(table, schema.features, self._names):
-            values = iter(cells)
-            yield ["" if column == ID else next(values) for column in schema.inference_columns]
-
-    def _features(self, table: pa.Table) -> Features:
-        """Return the features of all rows. Raise an error if one cannot be read."""
-        if not table.num_rows:
-            raise UserError("The data have no row.")
-        return Features.joined([features for _, features in self._read(table, refuse=True)])
 
     @property
     def _metric(self) -> Metric:
