@@ -27,6 +27,7 @@ _LOG = logging.getLogger(__name__)
 
 # With more classes, their scores would make the artifact's description large.
 _MOST_CLASSES = 1000
+_TABLE_METRICS = 6
 
 Scores = Mapping[str, float]
 """Values by the name of the metric."""
@@ -203,11 +204,15 @@ def log_metrics(metrics: Metrics) -> None:
 
 
 def _table(metrics: Metrics, digits: str) -> Iterator[str]:
-    """Yield the lines of a table with the scores of each branch and of all together."""
+    """Yield the lines of a table with the scores of each branch and of all together.
+
+    It has the metric of the job and the first six others. A line with all of them is too long for a terminal.
+    """
     scores = {**metrics.modalities, "together": metrics.fused}
+    shown = list(dict.fromkeys([metrics.eval_metric, *metrics.fused]))[: 1 + _TABLE_METRICS]
     rows = [
-        ["held-out scores", *metrics.fused],
-        *([name, *(format(value, digits) for value in values.values())] for name, values in scores.items()),
+        ["held-out scores", *shown],
+        *([name, *(format(values[metric], digits) for metric in shown)] for name, values in scores.items()),
     ]
     first, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
     for name, *values in rows:
