@@ -9,16 +9,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from multimodal_algo.config.decisions import read_settings
 from multimodal_algo.config.hyperparameters import HyperParameters
 from multimodal_algo.core.labels import Target
 from multimodal_algo.core.metrics import scores_of
 from multimodal_algo.core.schema import FeatureSchema
 from multimodal_algo.core.task import Task
+from multimodal_algo.fusion.decisions import HeldOutProbabilities, choose_rule
 from multimodal_algo.fusion.votes import Votes
 from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.features import Features
 from multimodal_algo.ingest.pictures import PictureColumn
 from multimodal_algo.report.importance import Importance
+from multimodal_algo.report.labels import LabelIssue, LabelIssues
 from multimodal_algo.report.metrics import HeldOutResults, Metrics
 from multimodal_algo.report.section import ReportedJob
 
@@ -69,7 +72,15 @@ def _job(
     )
     importance = [Importance(hyperparameters.column_names.own(name), "num", 0.5, 0.4, 0.6) for name in COLUMNS[1:]]
     target = Target(task, classes, truth)
-    return ReportedJob(results, target, metrics, hyperparameters, len(truth), warnings, importance)
+    issue = LabelIssue(
+        "row-1", 1, classes[0] if classes else "1", "another " * 30, 0.9, 0.01, 0.1, "strong", "a reason " * 30
+    )
+    issues = LabelIssues((issue,) * 3, doubtful=3, conflicting=0, rows=len(truth))
+    decision = None
+    if classes:
+        settings = read_settings("", "", 0, 0, "__review__")
+        decision = choose_rule(settings, HeldOutProbabilities(predictions, truth, classes))
+    return ReportedJob(results, target, metrics, hyperparameters, len(truth), warnings, importance, decision, issues)
 
 
 def _dataset(rows: int) -> Dataset:
@@ -83,7 +94,8 @@ def _dataset(rows: int) -> Dataset:
     pictures = {COLUMNS[4]: PictureColumn(np.frombuffer(jpeg, dtype=np.uint8), spans)}
     features = Features(cells, rows, {}, pictures)
     labels = tuple(map(str, range(rows)))
-    return Dataset(FeatureSchema(COLUMNS), features, labels, Path("no table"), {}, 0, np.empty((rows, 0)))
+    keys = np.arange(1, 1 + 3 * rows, dtype=np.uint32).reshape(rows, 3)  # no two rows are alike
+    return Dataset(FeatureSchema(COLUMNS), features, labels, Path("no table"), {}, 0, keys)
 
 
 def _jpeg() -> bytes:

@@ -204,10 +204,13 @@ def _sentence_of_threshold(name: str, aim: Aim, chosen: ChosenThreshold) -> tupl
 
 
 def _sentence_of_abstention(settings: DecisionSettings, chosen: ChosenThreshold) -> tuple[bool, str]:
-    start = f"rows are answered from probability {chosen.threshold:.4f} on"
+    start = (
+        f"rows are answered from probability {chosen.threshold:.4f} on" if chosen.threshold else "all rows are answered"
+    )
     if not settings.target_accuracy:
         return False, f"{start} (abstain_below)"
     target = f"target_accuracy={settings.target_accuracy:g}"
     if chosen.is_promised:
         return False, f"{start}, which promises {target} with 95 % confidence"
-    return True, f"{target} cannot be promised with these rows. {start}, which has the greatest proven accuracy"
+    best = "which has the greatest proven accuracy"
+    return True, f"{target} cannot be promised with these rows. {start.capitalize()}, {best}"

@@ -9,15 +9,18 @@ from multimodal_algo.core.metrics import metrics_of
 from multimodal_algo.report.metrics import Scores
 from multimodal_algo.report.section import ReportedJob, Section
 
-# A page is too narrow for the six metrics of each branch. The others are in metrics.json.
+# A page is too narrow for all metrics of each branch. The others are in metrics.json.
 _SHOWN = 2
+# The metric of the job and six others are read first.
+_FIRST = 7
 
 
 def scores(job: ReportedJob) -> Section:
-    """Return the metrics of the fusion with their intervals."""
+    """Return the metrics of the fusion with their intervals: the first ones, and the others to unfold."""
     known = metrics_of(job.target.task)
-    rows = [(name, value, job.intervals.get(name), known[name].meaning) for name, value in job.metrics.fused.items()]
-    return Section("How good it is", "scores", {"rows": rows})
+    names = list(dict.fromkeys([job.metrics.eval_metric, *job.metrics.fused]))
+    rows = [(name, job.metrics.fused[name], job.intervals.get(name), known[name].meaning) for name in names]
+    return Section("How good it is", "scores", {"rows": rows[:_FIRST], "more": rows[_FIRST:]})
 
 
 def branches(job: ReportedJob) -> Section:

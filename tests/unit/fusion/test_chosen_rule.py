@@ -8,7 +8,6 @@ import pytest
 from multimodal_algo.config.decisions import read_settings
 from multimodal_algo.core.aims import DecisionSettings
 from multimodal_algo.fusion.decisions import ChosenRule, HeldOutProbabilities, choose_rule
-from multimodal_algo.report.thresholds import threshold_section
 
 
 def rows(classes: int, count: int = 3000, seed: int = 0) -> HeldOutProbabilities:
@@ -91,23 +90,6 @@ def test_a_least_probability_is_part_of_what_is_promised() -> None:
     chosen = choose_rule(settings("recall>=0.8", abstain_below=0.4), rows(2))
     assert measured(chosen, rows(2, 50_000, seed=1), 1)[1] >= 0.8
     assert chosen.rule.abstain_below == 0.4
-
-
-def test_the_report_has_curves_and_tables() -> None:
-    page = threshold_section(choose_rule(settings("recall>=0.8"), rows(2)))
-    for part in ("How rows are answered", "Precision and recall", "ROC", "Thresholds of b", "What a target costs"):
-        assert part in page
-    assert page.count("<polyline") == 3
-    page = threshold_section(choose_rule(settings(target=0.97), rows(4)))
-    assert page.count("<polyline") == 4 + 4 + 1
-    assert "<b>0.97</b>" in page
-    assert "Thresholds of" not in page
-
-
-def test_names_of_classes_cannot_break_the_report() -> None:
-    held_out = rows(2)
-    named = HeldOutProbabilities(held_out.probabilities, held_out.targets, ("a", "<script>"))
-    assert "<script>" not in threshold_section(choose_rule(settings("f1"), named))
 
 
 def test_few_bytes_are_stored() -> None:
