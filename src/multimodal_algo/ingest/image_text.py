@@ -44,7 +44,10 @@ def names_a_file(cell: str) -> bool:
 
 
 def texts_of(cell: str) -> list[str]:
-    """Split a cell into the texts of its images, which ``;`` separates. A ``;`` inside a data URL does not separate."""
+    """Split a cell of an image column at each ``;`` into one text for each image: base64, a data URL or a file name.
+
+    A ``;`` inside a data URL does not split the cell.
+    """
     if ":" in cell:
         cell = _DATA_URL.sub(lambda match: f"data:{match[1]}," if _is_other(match[1]) else "", cell)
     return [part for part in map(str.strip, cell.split(";")) if part]

@@ -55,7 +55,8 @@ class LinearSearch:
     ) -> tuple[LinearSetting, Linear]:
         """Return the setting with the least held-out loss among those that were tried, and its model.
 
-        First the strength is lowered as long as the loss falls. Then the factor `plain` is lowered in the same way.
+        First the strength of the regularisation is lowered as long as the loss falls. Then `plain`, the factor by which
+        columns other than texts are scaled, is lowered in the same way.
 
         Parameters
         ----------

@@ -128,7 +128,7 @@ def _as_if_in_s3(value: Any) -> Any:
 
 
 def declared(request: Request) -> list[Mapping[str, Any]]:
-    """Return the hyperparameters that the request declares."""
+    """Return the specifications of the hyperparameters (name, type, range) that a CreateAlgorithm request lists."""
     return request.get("TrainingSpecification", {}).get("SupportedHyperParameters", [])
 
 
