@@ -311,7 +311,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("mae", "mean absolute error", _NUMBERS, False, _mae),
     Metric("r2", "share of the variance that the predictions explain", _NUMBERS, True, _r2),
     Metric("median_absolute_error", "median absolute error", _NUMBERS, False, _median_absolute_error),
-    Metric("mape", "mean of the absolute error divided by the label, without rows whose label is 0", _NUMBERS, False, _mape),
+    Metric("mape", "mean of absolute error divided by label, without rows whose label is 0", _NUMBERS, False, _mape),
     Metric("pearson", "Pearson's correlation of predictions and labels", _NUMBERS, True, _pearson),
     Metric("spearman", "Spearman's rank correlation of predictions and labels", _NUMBERS, True, _spearman),
 )  # fmt: skip

@@ -63,7 +63,7 @@ class Shard:
     table: TableFormat = STANDARD
 
     def source(self, location: Path) -> Source:
-        """Return what this shard reads: a whole file of the channel in the folder `location`, or a range of its bytes."""
+        """Return what this shard reads: a whole file of the channel in folder `location`, or a range of its bytes."""
         path = location / self.name if self.name else location
         name = f"{location.name}/{self.name}" if self.name else location.name
         return Source(path, name, is_pipe=self.is_pipe, section=self.section, table=self.table)
