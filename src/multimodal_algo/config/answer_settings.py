@@ -1,4 +1,4 @@
-"""The hyperparameters of answers, which the artifact stores for inference."""
+"""The hyperparameters that change how a model answers. The artifact stores them for inference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values of hyperparameters that are one of a list."""
+"""The possible values of hyperparameters that accept one value of a list."""
 
 from __future__ import annotations
 

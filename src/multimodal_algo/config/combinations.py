@@ -1,6 +1,6 @@
 """Checks of hyperparameters against channels and hosts, before any data is read.
 
-Training makes them at its start. The requests of jobs make them too, before a job costs anything.
+Training makes these checks at its start. The commands that request a job make them before the job costs anything.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from multimodal_algo.core.errors import UserError
 
 @dataclass(frozen=True)
 class JobInput:
-    """The channels of a training job, how they arrive, and its hosts.
+    """The channels of a training job, the way in which each arrives, and the number of hosts.
 
     Parameters
     ----------
     channels
         Names of the channels.
     piped
-        Names of the channels that arrive by Pipe.
+        Names of the channels with the input mode Pipe.
     sharded
-        Names of the channels of which each host has a share.
+        Names of the channels that are split, so that each host has only a share of the files.
     hosts
         Number of hosts.
     """
@@ -69,7 +69,7 @@ def require_teacher(*, has_model: bool, is_piped: bool) -> None:
 
 
 def shared_pipe(channel: str) -> UserError:
-    """Return the error for a channel that arrives by Pipe on several hosts."""
+    """Return the error for a channel with the input mode Pipe in a job with several hosts."""
     return UserError(
         f"The channel '{channel}' comes by Pipe, which several instances cannot share: "
         "set its InputMode to File or FastFile, or distribution=off."

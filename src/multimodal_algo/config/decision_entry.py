@@ -1,4 +1,4 @@
-"""The entry of an artifact's description with the rule by which it answers."""
+"""The part of an artifact's description that holds its rule for answers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict
 
 
 class DecisionEntry(BaseModel):
-    """The rule by which probabilities become answers, and the held-out rows by which inference may choose another one.
+    """The rule that turns probabilities into answers, and the counts from which inference can choose another rule.
 
-    ``thresholds`` are by class. ``curves`` are `ThresholdCurve`s by class, and that of the answers has an empty name.
+    ``thresholds`` has a number for each class with a threshold, by the name of the class. ``curves`` has the
+    `ThresholdCurve` of each class, by name. The entry with an empty name is the curve of all answers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,4 +1,4 @@
-"""Reads the settings of decisions: thresholds and aims, as hyperparameters and environment variables spell them."""
+"""Reads the settings of thresholds and abstention from hyperparameters and environment variables."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def parse_aims(text: str, where: str) -> Aim | Mapping[str, Aim] | None:
     Raises
     ------
     UserError
-        The text is neither.
+        The text is neither an aim nor JSON of aims.
     """
     if not text.strip():
         return None
@@ -49,12 +49,12 @@ def parse_aims(text: str, where: str) -> Aim | Mapping[str, Aim] | None:
 def read_settings(
     positive_class: str, decision_threshold: str, abstain_below: float, target_accuracy: float, review_label: str
 ) -> DecisionSettings:
-    """Return the settings that the hyperparameters of these names spell.
+    """Return the settings of decisions from the values of the hyperparameters with these names.
 
     Raises
     ------
     UserError
-        See `parse_aims`.
+        `decision_threshold` cannot be read, see `parse_aims`.
     """
     aims = parse_aims(decision_threshold, "The hyperparameter decision_threshold")
     return DecisionSettings(

@@ -69,13 +69,13 @@ class HyperParameters(AnswerSettings, TrainingSettings):
 
     @property
     def decisions(self) -> DecisionSettings:
-        """The settings of decisions: the positive class, thresholds and abstention."""
+        """The settings that decide answers: the positive class, thresholds and abstention."""
         return read_settings(
             self.positive_class, self.decision_threshold, self.abstain_below, self.target_accuracy, self.review_label
         )
 
     def with_names(self, names: ColumnNames) -> HyperParameters:
-        """Return the hyperparameters with the names and kinds of `names`."""
+        """Return the hyperparameters with ``label``, ``id`` and ``columns`` set from `names`."""
         return self.model_copy(update={"label": names.label, "id": names.id, "columns": names.as_json})
 
     @property

@@ -79,15 +79,15 @@ class Field(StrEnum):
     MODALITY_WEIGHTS = "modality_weights"
     """Share of each modality in the prediction."""
     PREDICTION_SET = "prediction_set"
-    """Labels that hold the true one in the share of rows that is called coverage, the likeliest first."""
+    """Labels, the likeliest first. The true label is among them in a chosen share of rows, the coverage."""
     PREDICTION_INTERVAL = "prediction_interval"
-    """Bounds that hold the true number in that share of rows."""
+    """Lower and upper bound. The true number is between them in a chosen share of rows, the coverage."""
     QUANTILES = "quantiles"
-    """Numbers that the true one is below with a chosen probability, by that probability."""
+    """A number for each level, a probability. The true number is below it with that probability."""
     BEST_GUESS = "best_guess"
-    """The class that the row would be answered with, where ``predicted_label`` leaves it to a person."""
+    """The likely class, also if ``predicted_label`` leaves the row to a person."""
     NOVELTY = "novelty"
-    """Share of training rows that are less unlike the others than the row, from 0 to 1."""
+    """How unlike the training rows the row is: the share of them that are less unusual, from 0 to 1."""
     ERROR = "error"
     """Reason why the row cannot be read."""
 
@@ -122,7 +122,7 @@ class InferenceOptions:
     has_default_fields
         Whether no setting lists the fields. Answers to lines without ID then have no ID.
     coverage
-        Share of new rows whose truth sets and intervals are to hold.
+        Share of new rows whose true label is to be in the prediction set or the prediction interval.
     quantiles
         Levels of the field ``quantiles``, each above 0 and below 1.
     """
@@ -162,7 +162,7 @@ class InferenceOptions:
         is_batch
             Whether a batch transform job started the server.
         may_review
-            Whether rows may be left to a person. By default their answers then have the best guess.
+            Whether the model may leave rows to a person. By default, answers then have the field ``best_guess``.
 
         Raises
         ------
@@ -201,7 +201,7 @@ class InferenceOptions:
 
     @property
     def quantile_names(self) -> tuple[str, ...]:
-        """The levels of the quantiles as an answer names them."""
+        """The levels of the field ``quantiles`` as texts: their names in an answer."""
         return tuple(f"{level:g}" for level in self.quantiles)
 
     def fields_of(self, *, id_absent: bool) -> tuple[Field, ...]:
@@ -297,7 +297,7 @@ def parse_coverage(text: str, where: str) -> float:
     Raises
     ------
     UserError
-        It is not a number from 0.5 to 0.999. The message begins with `where`, the name of the setting.
+        The text is not a number from 0.5 to 0.999. The message begins with `where`, the name of the setting.
     """
     if not text.strip():
         return InferenceOptions.coverage
@@ -315,7 +315,7 @@ def parse_quantiles(text: str, where: str) -> tuple[float, ...]:
     Raises
     ------
     UserError
-        One is not a number above 0 and below 1. The message begins with `where`, the name of the setting.
+        A level is not a number above 0 and below 1. The message begins with `where`, the name of the setting.
     """
     if not text.strip():
         return InferenceOptions.quantiles
@@ -329,7 +329,7 @@ def parse_quantiles(text: str, where: str) -> tuple[float, ...]:
 
 
 def _number(text: str) -> float:
-    """Return the number that a text spells, or -1."""
+    """Return the number that a text spells. Return -1 if it spells none, or NaN."""
     try:
         number = float(text)
     except ValueError:

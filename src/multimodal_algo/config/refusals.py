@@ -1,4 +1,4 @@
-"""Sentences about hyperparameters that are unknown or out of range."""
+"""Error messages about hyperparameters that are unknown or have an invalid value."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from multimodal_algo.config.fields import as_string, bounds, choices, kind_of, t
 
 
 def unknown_name(name: str, known: Sequence[str]) -> str:
-    """Return the sentence about a name that is not a hyperparameter, with the nearest of the `known` ones."""
+    """Return the message about a name that is not a hyperparameter. It suggests the nearest of the `known` names."""
     close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
     hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}."
     return f"Unknown hyperparameter '{name[:60]}': {hint}"
 
 
 def invalid_value(error: ValidationError, fields: Mapping[str, FieldInfo]) -> str:
-    """Return the sentence about the first value that its field refuses."""
+    """Return the message about the first invalid value of a pydantic error, from the declared `fields` by name."""
     first = error.errors()[0]
     name = str(first["loc"][0])
     field = fields[name]

@@ -1,4 +1,4 @@
-"""Aims of a user for the decisions of a model: thresholds by class, a least probability, a promised accuracy."""
+"""Aims of a user for the decisions of a model: thresholds for classes, a least probability, a promised accuracy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REVIEW = "__review__"
 """The answer to rows that a person should look at, unless a setting names another one."""
 
 CONFIDENCE = 0.95
-"""The confidence of a promise: at least this share of all jobs that make it gives a model for which it holds."""
+"""The confidence of a promise: of all jobs that make a promise, at least this share gives a model that keeps it."""
 
 
 class AimKind(StrEnum):
@@ -29,29 +29,29 @@ class AimKind(StrEnum):
     RECALL = "recall"
     """The highest threshold whose recall is promised."""
     COST = "cost"
-    """The least cost of wrong rows on held-out rows."""
+    """The threshold at which the wrong answers on held-out rows cost least."""
 
     @property
     def is_promise(self) -> bool:
-        """Whether a share must hold on new rows."""
+        """Whether the aim promises a precision or a recall on new rows."""
         return self in (AimKind.PRECISION, AimKind.RECALL)
 
 
 @dataclass(frozen=True)
 class Aim:
-    """The aim of one threshold.
+    """The aim of the threshold of a class, for example a precision of at least 0.95.
 
     Parameters
     ----------
     kind
         The way in which the threshold is set.
     text
-        The aim in words, as a setting has it.
+        The aim as the user wrote it in a setting, for messages.
     value
-        The threshold, or the least precision or recall. Not used by other kinds.
+        The threshold for `AimKind.NUMBER`, or the least precision or recall for these kinds. Other kinds ignore it.
     false_positive, false_negative
-        Costs of a row that is wrongly answered with the class, and of one of the class that is not. Not used by kinds
-        other than `AimKind.COST`.
+        Cost of a row that is wrongly answered with the class, and cost of a row of the class that is answered with
+        another class. Only `AimKind.COST` uses them.
     """
 
     kind: AimKind
@@ -68,17 +68,18 @@ class DecisionSettings:
     Parameters
     ----------
     positive_class
-        The class that is sought, of two. Empty for the rarer one.
+        Name of the class that is sought, if there are two classes. Empty for the rarer class.
     aim
-        Aim for the positive class, or for every class where there are more than two. None where no setting has one.
+        Aim for the positive class. With more than two classes, it is the aim for every class. None if the user set no
+        such aim.
     aims
-        Aims by the name of the class. `aim` is None where there are any.
+        Aims by the name of the class. If there are any, `aim` is None.
     abstain_below
-        Least probability of an answer. 0 for none.
+        Least probability of an answer. 0 answers every row.
     target_accuracy
-        Share of right rows among those that are answered, which is promised. 0 for none.
+        Promised share of right answers among the rows that are answered. 0 promises nothing.
     review_label
-        The answer to rows that are not decided.
+        The answer to rows that are left to a person.
     """
 
     positive_class: str = ""
@@ -90,18 +91,18 @@ class DecisionSettings:
 
     @property
     def decides(self) -> bool:
-        """Whether anything but the likeliest class is answered."""
+        """Whether any setting can change an answer from the likeliest class."""
         return bool(self.aim or self.aims or self.abstain_below or self.target_accuracy)
 
     def aims_by_index(self, classes: Sequence[str], positive: int) -> dict[int, Aim]:
-        """Return the aim of each class that has one, by the index of the class.
+        """Return the aims by the index of their class. Classes without an aim are left out.
 
         Parameters
         ----------
         classes
             Names of all classes.
         positive
-            Index of the positive class of two.
+            Index of the positive class. Only used if there are two classes.
         """
         if self.aim is not None:
             indices = [positive] if len(classes) == 2 else range(len(classes))
@@ -111,12 +112,12 @@ class DecisionSettings:
         return {keys.index(named[label]): aim for label, aim in self.aims.items()}
 
     def may_review(self, classes: Sequence[str]) -> bool:
-        """Whether a row may be left without a decision."""
+        """Return whether some rows may be left to a person, if a job with these `classes` uses the settings."""
         aims = self.aims_by_index(classes, 0)
         return bool(self.abstain_below or self.target_accuracy) or len(aims) == len(classes)
 
     def problem(self, classes: Sequence[str]) -> str | None:
-        """Return the reason why these settings do not suit data with these classes, as a sentence.
+        """Return a sentence that says why these settings do not suit data with these classes. None if they do.
 
         `classes` is empty for a regression.
         """
@@ -154,7 +155,7 @@ class DecisionSettings:
 
 
 def review_problem(review_label: str, classes: Iterable[str]) -> str | None:
-    """Return the problem of an answer for undecided rows that is also the name of a class."""
+    """Return a sentence if `review_label`, the answer to undecided rows, is also a class. Otherwise return None."""
     if review_label not in classes:
         return None
     return (

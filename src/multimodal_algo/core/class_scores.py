@@ -1,7 +1,7 @@
 """Scores of single classes, each against the rest, as scikit-learn defines them.
 
-They are made from counts. With many classes, and in the many samples of a bootstrap, scikit-learn's functions take
-minutes.
+The scores are computed from counts of rows. With many classes, or for the many samples of a bootstrap, scikit-learn's
+functions take minutes.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """Numbers of rows by class.
+    """Numbers of rows of each of n classes, from which scores are computed.
 
     Parameters
     ----------
     true, predicted, right
-        Rows that are of each class, rows whose likeliest class it is, and rows for which both hold, int64 (n,).
+        For each class: the number of its rows, the number of rows that are predicted to be of the class, and the number
+        of rows that are both, int64 (n,).
     """
 
     true: np.ndarray
@@ -34,17 +35,20 @@ class ClassCounts:
 
     @property
     def present(self) -> np.ndarray:
-        """Whether a row is of the class, or is predicted to be, bool (n,). Means over classes leave out the others."""
+        """Whether any row is of the class or is predicted to be, bool (n,).
+
+        Means over the classes leave out classes without such a row.
+        """
         return np.asarray((self.true + self.predicted) > 0)
 
     @property
     def precision(self) -> np.ndarray:
-        """The share of right rows among those predicted to be of each class, float (n,). 0 for no row."""
+        """The share of right rows among those predicted to be of each class, float (n,). 0 without such rows."""
         return _share(self.right, self.predicted)
 
     @property
     def recall(self) -> np.ndarray:
-        """The share of right rows among those of each class, float (n,). 0 for no row."""
+        """The share of right rows among the rows of each class, float (n,). 0 without rows of the class."""
         return _share(self.right, self.true)
 
     @property
@@ -54,7 +58,7 @@ class ClassCounts:
 
     @property
     def correlation(self) -> np.ndarray:
-        """The Matthews correlation coefficient of each class against the rest, float (n,). 0 where it has no value."""
+        """The Matthews correlation coefficient of each class against the rest, float (n,). 0 if it is undefined."""
         rows = self.true.sum()
         moved = self.right * rows - self.true * self.predicted
         spread = np.sqrt(1.0 * self.true * (rows - self.true)) * np.sqrt(1.0 * self.predicted * (rows - self.predicted))
@@ -62,7 +66,7 @@ class ClassCounts:
 
 
 def matthews_correlation(counts: ClassCounts) -> float:
-    """Return the Matthews correlation coefficient over all classes (Gorodkin, 2004). 0 where it has no value."""
+    """Return the Matthews correlation coefficient over all classes (Gorodkin, 2004). 0 if it is undefined."""
     rows = float(counts.true.sum())
     moved = counts.right.sum() * rows - float(counts.true @ counts.predicted)
     spread = (rows**2 - float(counts.true @ counts.true)) * (rows**2 - float(counts.predicted @ counts.predicted))
@@ -70,7 +74,10 @@ def matthews_correlation(counts: ClassCounts) -> float:
 
 
 def brier_scores(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Return the mean squared error of the probability of each class, float64 (n,)."""
+    """Return the mean squared error of the probability of each class, float64 (n,).
+
+    `truth` has class indices, int (rows,), and `probabilities` are float (rows, n).
+    """
     squares = np.einsum("rn,rn->n", probabilities, probabilities, dtype=np.float64)
     true = probabilities[np.arange(len(truth)), truth].astype(np.float64)
     errors = 1.0 - 2.0 * true
@@ -78,7 +85,9 @@ def brier_scores(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def average_precision(is_class: np.ndarray, scores: np.ndarray) -> float:
-    """Return the mean over the rows of a class of the precision at their scores. NaN where no row is of the class.
+    """Return the average precision of one class, the area under its precision-recall curve. NaN without its rows.
+
+    Each row of the class counts with the precision of a threshold at the row's score.
 
     Parameters
     ----------
@@ -97,15 +106,15 @@ def average_precision(is_class: np.ndarray, scores: np.ndarray) -> float:
 
 
 def average_precisions(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Return the `average_precision` of each class, float64 (n,). NaN for a class without a row."""
+    """Return the `average_precision` of each class, float64 (n,). It is NaN for a class without rows."""
     columns = np.ascontiguousarray(probabilities.T)
     return np.array([average_precision(truth == label, column) for label, column in enumerate(columns)])
 
 
 def scores_by_class(truth: np.ndarray, probabilities: np.ndarray) -> list[dict[str, float]]:
-    """Return the scores of each class against the rest, by name, with the number of its ``rows``.
+    """Return a dict for each class: its scores against the rest by name, and the number of its ``rows``.
 
-    A class without a row has an empty dict.
+    The dict of a class without rows is empty.
 
     Parameters
     ----------

@@ -1,10 +1,10 @@
 """A user's own column names, and the names with suffixes that stand for them.
 
-Files and requests are read by own names. Behind that, a column has its name with the suffix of its modality:
+Files and requests use the user's own names. Inside, a column has its name with the suffix of its modality:
 ``price`` is ``price_num`` in the artifact, the log and the report.
 
-A column of dates becomes one number column for each of `dates.PARTS`. Files and requests hold the column of dates,
-whose name ends in ``_date`` where names with suffixes are used. Models have the number columns.
+A column of dates becomes one number column for each of `dates.PARTS`. Files and requests have the column of dates,
+and models have the number columns. The name with suffix of a column of dates ends in ``_date``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ KINDS = (*(modality.value for modality in Modality), DATE, DROPPED)
 """The kinds that a column may have."""
 _DATES = {f"{DATE}:{form}": form for form in DateForm}
 AUTO = "auto"
-"""The value of `columns` by which all kinds are found from the cells."""
+"""The value of ``columns`` with which the kinds of all columns are found from the cells."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class ColumnNames:
     id
         Name of the ID.
     kinds
-        Names and kinds of other columns, each kind one of `KINDS`. Columns that end in a suffix need none.
+        Names and kinds of other columns, each kind one of `KINDS`. A column that ends in a suffix needs no entry.
     finds_kinds
         Whether the kinds of all other columns are found from their cells.
     keeps_dates
-        Whether columns of dates stay what they are, as in lines for inference.
+        Whether columns of dates stay dates, as in lines for inference, and do not become numbers.
     """
 
     label: str = LABEL
@@ -95,7 +95,7 @@ class ColumnNames:
 
     @cached_property
     def _dates(self) -> Mapping[str, DateForm]:
-        """The form of each column of dates, by its name with ``_date``."""
+        """The form of the dates in each column of dates, by the column's name with the suffix ``_date``."""
         return {self.canonical(name): _DATES[kind] for name, kind in self.kinds if kind in _DATES}
 
     @cached_property
@@ -108,17 +108,17 @@ class ColumnNames:
         return self._known.get(name, name)
 
     def own(self, column: str) -> str:
-        """Return the own name of a column with suffix. A number of a date has the name of the column of dates."""
+        """Return the user's own name for a name with suffix. For a number of a date, it is the date column's name."""
         column = self._parts.get(column, column)
         return next((name for name, known in self._known.items() if known == column), column)
 
     @cached_property
     def _parts(self) -> Mapping[str, str]:
-        """The column of dates that each number column comes from."""
+        """The name of the date column from which a number column comes, by the name of the number column."""
         return {part: column for column in self._dates for part in _parts_of(column)}
 
     def in_words(self, sentence: str) -> str:
-        """Return a message about the data with own names in place of the columns that they stand for."""
+        """Return a message about the data with the user's own names in place of names with suffixes."""
         if self.are_suffixed:
             return sentence
         own = {known: name for name, known in self._known.items() if name != known}
@@ -129,17 +129,20 @@ class ColumnNames:
         return pattern.sub(lambda match: own[match[0]], sentence)
 
     def undecided(self, header: Sequence[str]) -> list[str]:
-        """Return the columns of a header that have neither a suffix nor a kind, and the dates without a form."""
+        """Return the columns of a header without a suffix and a kind, and the columns of dates without a `DateForm`."""
         known = self._known.keys() | self.dropped
         dates = {name for name, kind in self.kinds if kind == DATE}
         return [name for name in header if name in dates or (name not in known and modality_of(name) is None)]
 
     def with_kinds(self, kinds: Mapping[str, str]) -> ColumnNames:
-        """Return the names with the kinds of more columns. Nothing is left to find."""
+        """Return these names with the kinds of more columns added. No more kinds are then found from cells."""
         return ColumnNames(self.label, self.id, tuple((dict(self.kinds) | dict(kinds)).items()))
 
     def completed(self, previous: ColumnNames, header: Sequence[str]) -> ColumnNames:
-        """Return the names with those of a previous model for the columns of a header that have none."""
+        """Return these names with missing ones added from a previous model.
+
+        Names and kinds of the previous model are added for columns of `header` to which the user gave none.
+        """
         label = previous.label if LABEL not in header and self.label == LABEL else self.label
         identity = previous.id if ID not in header and self.id == ID else self.id
         given = {name for name, kind in self.kinds if kind != DATE} | {label, identity}
@@ -151,24 +154,24 @@ class ColumnNames:
 
     @property
     def for_lines(self) -> ColumnNames:
-        """The names for tables that become lines for inference.
+        """The names to read tables that become lines for inference.
 
-        They may lack the label and the columns that are not used, and dates stay dates.
+        These tables may lack the label and unused columns. Dates stay dates.
         """
         kinds = tuple((name, kind) for name, kind in self.kinds if kind != DROPPED)
         return replace(self, label=LABEL, kinds=kinds, keeps_dates=True)
 
     def in_tables(self, columns: Sequence[str]) -> tuple[str, ...]:
-        """Return the columns of a table: those of a model, with one column of dates in place of its numbers."""
+        """Return the columns that a table must have for the columns of a model: a date column replaces its numbers."""
         return tuple(dict.fromkeys(self._parts.get(column, column) for column in columns))
 
     def in_models(self, columns: Sequence[str]) -> list[str]:
-        """Return the columns of a model: those of a table, with numbers in place of dates."""
+        """Return the columns of a model for the columns of a table: number columns replace each date column."""
         dates = () if self.keeps_dates else self._dates
         return list(chain.from_iterable(_parts_of(name) if name in dates else (name,) for name in columns))
 
     def cells_in_models(self, columns: Sequence[str]) -> Callable[[Sequence[Any]], list[Any]] | None:
-        """Return the function that turns the cells of a table's row into those of a model.
+        """Return a function that turns the cells of a table's row into the cells of the model's row.
 
         Parameters
         ----------
@@ -178,7 +181,7 @@ class ColumnNames:
         Returns
         -------
         Callable | None
-            None where cells do not change, since there is no date.
+            None if no column has dates, so that cells stay as they are.
         """
         forms = [None if self.keeps_dates else self._dates.get(name) for name in columns]
         if not any(forms):
@@ -225,7 +228,7 @@ class ColumnNames:
 
 
 def _parts_of(column: str) -> list[str]:
-    """Return the number columns of a column of dates."""
+    """Return the names of the number columns that a column of dates becomes."""
     stem = column.removesuffix(f"_{DATE}")
     return [f"{stem}_{part}{Modality.NUM.suffix}" for part in PARTS]
 

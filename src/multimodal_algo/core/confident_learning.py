@@ -1,8 +1,8 @@
-"""Confident learning: the rows whose label is probably wrong, by predictions of models that did not see them.
+"""Confident learning: finds rows whose label is probably wrong, from predictions of models not fitted to these rows.
 
 Northcutt, Jiang and Chuang: Confident Learning: Estimating Uncertainty in Dataset Labels. Journal of Artificial
-Intelligence Research 70 (2021). The package cleanlab of the same authors has the licence AGPL-3.0, so this module has
-the method itself.
+Intelligence Research 70 (2021). The authors' package cleanlab has the licence AGPL-3.0, so this module implements the
+method itself.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 _RANGES, _LEAST_ROWS = 10, 50
 # The standard deviation of normal errors is this number of median absolute deviations.
 _DEVIATIONS = 1.4826
-# An error of this number of deviations is far outside, or may be.
+# From this number of deviations on, a label is doubtful, or may be wrong.
 _FAR_OUTSIDE, _OUTSIDE = 5.0, 3.5
-# A range whose errors are all small does not make each other error large: the least share of the deviation of all.
+# If all errors of a range are tiny, an ordinary error is not large: least deviation, as a share of that of all rows.
 _LEAST_SCALE = 0.2
 
 
@@ -30,12 +30,12 @@ class LabelDoubts:
     doubtful
         Whether each label is probably wrong, bool (rows,).
     possible
-        Whether each label may be wrong, bool (rows,). It is true for all doubtful ones.
+        Whether each label may be wrong, bool (rows,). True for every doubtful label, and for less certain ones.
     probable
         The probable label of each row: a class index, int (rows,), or a number, float (rows,).
     scores
-        How well each label suits its row, float (rows,). The lowest are the most doubtful. For classes from 0 to 1, for
-        numbers the error in deviations, times -1.
+        How well each label suits its row, float (rows,). The lowest score is the most doubtful. For classes, it is the
+        probability of the label. For numbers, it is minus the size of the error in standard deviations.
     """
 
     doubtful: np.ndarray
@@ -47,10 +47,10 @@ class LabelDoubts:
 def doubt_classes(probabilities: np.ndarray, labels: np.ndarray) -> LabelDoubts:
     """Find the labels that the predictions contradict with confidence.
 
-    A row counts for a class where its probability is at least the mean of that class's own rows. A label is doubtful
-    where its row counts for another class, which also has the greater probability. It may be wrong where any other
-    class has the greater probability. The score is the probability of the label. It finds planted labels better than
-    the margin to the best other class where classes are alike.
+    Each class has a threshold: the mean probability of the class over the rows that are labelled with it. A label is
+    doubtful if another class reaches its threshold and is likelier than the label. A label may be wrong if any other
+    class is likelier. The score is the probability of the label. If classes are alike, this score finds planted wrong
+    labels better than the margin to the best other class.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def doubt_classes(probabilities: np.ndarray, labels: np.ndarray) -> LabelDoubts:
 
 
 def doubt_numbers(predictions: np.ndarray, labels: np.ndarray) -> LabelDoubts:
-    """Find the numbers that lie far outside the errors of rows with a like prediction.
+    """Find the labels of a regression whose error is far larger than the errors of rows with a similar prediction.
 
     Parameters
     ----------
@@ -94,5 +94,5 @@ def doubt_numbers(predictions: np.ndarray, labels: np.ndarray) -> LabelDoubts:
 
 
 def _deviation(errors: np.ndarray) -> float:
-    """Return a standard deviation that a few large errors do not change."""
+    """Return an estimate of the standard deviation that a few large errors hardly change. 0 without errors."""
     return _DEVIATIONS * float(np.median(np.abs(errors - np.median(errors)))) if len(errors) else 0.0

@@ -37,7 +37,7 @@ _MONTHS = (
 
 
 class DateForm(StrEnum):
-    """The order of day and month where a date does not begin with its year."""
+    """The order of year, month and day in the dates of a column."""
 
     YEAR_FIRST = "ymd"
     DAY_FIRST = "dmy"
@@ -53,7 +53,7 @@ _FORMS = {
 
 
 def forms_of(cells: Sequence[str]) -> tuple[DateForm, ...]:
-    """Return the forms by which most cells of a column are dates.
+    """Return the forms of dates in which the cells of a column can be read.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ def forms_of(cells: Sequence[str]) -> tuple[DateForm, ...]:
     Returns
     -------
     tuple[DateForm, ...]
-        Empty where fewer than 95 % of the cells are dates in every form. Two forms where no
-        cell shows whether the day or the month comes first. Otherwise the form by which the most cells are dates.
+        Empty if no form reads at least 95 % of the cells. Two forms if no cell shows whether the day or the month
+        comes first. Otherwise the one form that reads the most cells.
     """
     counts = {form: sum(_parsed(cell, form) is not None for cell in cells) for form in DateForm}
     most = max(counts.values())
@@ -77,17 +77,17 @@ def forms_of(cells: Sequence[str]) -> tuple[DateForm, ...]:
 
 @lru_cache(maxsize=100_000)
 def numbers_of(cell: str, form: DateForm) -> tuple[str, ...]:
-    """Return the numbers of a date, one for each of `PARTS`, as cells. They are empty if the cell is not a date.
+    """Return the numbers of a date as texts, one for each of `PARTS`. The texts are empty if the cell is not a date.
 
-    Dates that begin with the year, and those with an English name of the month, are read in every form. The offset of a
-    time zone does not count: the day is the one that is written.
+    Every form reads dates that begin with the year, and dates with the English name of a month. The offset of a time
+    zone is ignored: the day and the time are those that are written.
 
     Parameters
     ----------
     cell
         Text of the cell.
     form
-        Order of day and month.
+        Order of year, month and day.
     """
     parsed = _parsed(cell, form)
     if parsed is None:
@@ -99,7 +99,7 @@ def numbers_of(cell: str, form: DateForm) -> tuple[str, ...]:
 
 
 def _parsed(cell: str, form: DateForm) -> tuple[date, int] | None:
-    """Return the day and the seconds since midnight. None for what is not a date."""
+    """Return the day and the seconds since midnight that a cell spells. Return None if the cell is not a date."""
     text = trimmed(cell) if isinstance(cell, str) and len(cell) <= _LONGEST else ""
     match = next((match for pattern in _FORMS[form] if (match := pattern.fullmatch(text))), None) if text else None
     if match is None:

@@ -1,4 +1,4 @@
-"""The rule that turns probabilities into answers. Training chooses with it, and serving answers by it."""
+"""The rule that turns probabilities into answers. Training chooses thresholds for it, and serving applies it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Decisions:
     Parameters
     ----------
     guesses
-        Index of the class that each row would be answered with, int64 (rows,).
+        Index of the class that answers each row, int64 (rows,). For a row that is left to a person, the best guess.
     is_reviewed
-        Whether a person should look at the row, because it does not reach a threshold, bool (rows,).
+        Whether the row is left to a person, because it does not reach a threshold, bool (rows,).
     """
 
     guesses: np.ndarray
@@ -26,16 +26,16 @@ class Decisions:
 
 @dataclass(frozen=True)
 class DecisionRule:
-    """The rule by which probabilities become answers.
+    """The rule that turns the probabilities of a row into an answer.
 
-    The likeliest of the classes that have a threshold is answered where it reaches its threshold. Otherwise the
-    likeliest of the other classes is answered. Where all classes have a threshold, the row is left to a person. So is a
-    row whose answer has a probability below `abstain_below`.
+    The rule takes the likeliest class among those with a threshold. If this class reaches its threshold, it is the
+    answer. Otherwise the answer is the likeliest class without a threshold. If every class has a threshold, the row is
+    left to a person. A row whose answer has a probability below `abstain_below` is left to a person too.
 
     Parameters
     ----------
     thresholds
-        Threshold by the index of the class.
+        Thresholds by the index of the class.
     abstain_below
         Least probability of an answer.
 
@@ -51,7 +51,7 @@ class DecisionRule:
     abstain_below: float = 0.0
 
     def may_review(self, classes: int) -> bool:
-        """Return whether a row of this number of classes may be left to a person."""
+        """Return whether the rule may leave rows to a person, for this number of classes."""
         return self.abstain_below > 0 or len(self.thresholds) == classes
 
     def apply(self, probabilities: np.ndarray) -> Decisions:
@@ -72,15 +72,16 @@ class DecisionRule:
 
 
 def strongest_of(probabilities: np.ndarray, labels: Sequence[int]) -> np.ndarray:
-    """Return the likeliest of the classes `labels` in each row, int64 (rows,)."""
+    """Return the index of the likeliest class of each row, int64 (rows,), among the class indices `labels`."""
     return np.asarray(np.asarray(labels)[probabilities[:, list(labels)].argmax(axis=1)])
 
 
 def scores_for(label: int, probabilities: np.ndarray, named: Collection[int], abstain_below: float = 0.0) -> np.ndarray:
-    """Return the score that the threshold of a class is compared with, float (rows,), -1 for rows that never get it.
+    """Return the score of each row that is compared with the threshold of a class, float (rows,).
 
-    It is the probability of the class, where no other class with a threshold is likelier and the rule does not abstain.
-    It does not depend on any threshold, so that each class keeps its promise whatever the others choose.
+    The score is the probability of the class. It is -1 if the rule cannot answer the row with the class: another class
+    with a threshold is likelier, or the probability is below `abstain_below`. Scores do not depend on any threshold, so
+    each class keeps its promise, whatever the thresholds of other classes are.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which of the package's extras are installed."""
+"""Checks whether the extra ``train`` of this package is installed."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def require_train(what: str, otherwise: str = "") -> None:
     Parameters
     ----------
     what
-        What needs the packages, at the beginning of the message.
+        The function or command that needs the packages. The message begins with it.
     otherwise
-        Another remedy, at the end of the message.
+        Another remedy. The message ends with it.
 
     Raises
     ------

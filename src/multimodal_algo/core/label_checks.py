@@ -27,13 +27,13 @@ class LabelSettings:
     Parameters
     ----------
     problem_type, eval_metric
-        The hyperparameters.
+        The hyperparameters of these names.
     class_weights
         ``even``, ``balanced``, or weights by label.
     known_classes
         Classes of the previous model. The job uses them if they include all labels. Empty without a previous model.
     decisions
-        Settings of thresholds and abstention.
+        The user's settings of thresholds and abstention.
     """
 
     problem_type: str = "auto"
@@ -73,7 +73,7 @@ def label_problems(counts: Mapping[str, int], schema: FeatureSchema, settings: L
 
 
 def decision_warnings(counts: Mapping[str, int], settings: DecisionSettings) -> list[str]:
-    """Return warnings about classes whose decisions will be uncertain, as sentences.
+    """Return warnings about classes that have too few rows for certain decisions, as sentences.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def decision_warnings(counts: Mapping[str, int], settings: DecisionSettings) -> 
 
 
 def rows_needed(aim: Aim) -> int:
-    """Return the number of rows of a class from which on an aim may be promised. 0 where nothing is promised."""
+    """Return the least number of rows of a class with which an aim can be promised. 0 if the aim promises nothing."""
     return least_rows(aim.value, CONFIDENCE) if aim.kind.is_promise else 0
 
 

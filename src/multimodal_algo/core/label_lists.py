@@ -1,4 +1,4 @@
-"""Labels that list several classes in one cell, for example ``Drama, Comedy``."""
+"""Detection of labels that list several classes in one cell, for example ``Drama, Comedy``."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ _REPEATED = 0.8
 def lists_of_classes(labels: Collection[str]) -> list[str]:
     """Return the labels that seem to list several classes.
 
-    They do where labels are made of few parts, and nearly every part stands in more than one label.
+    A separator splits labels into parts. Labels are lists if there are no more different parts than labels, and if at
+    least 80 % of the parts occur in more than one label.
 
     Parameters
     ----------
     labels
-        Different labels of the data.
+        The different labels of the data.
 
     Returns
     -------
     list[str]
-        Such labels in the order of `labels`. Empty where labels are single classes.
+        The labels that are lists, in the order of `labels`. Empty if all labels are single classes.
     """
     for separator in _SEPARATORS:
         parts = {label: {part.strip() for part in label.split(separator)} for label in labels}

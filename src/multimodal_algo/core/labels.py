@@ -30,7 +30,10 @@ _AMOUNT = re.compile(
 
 
 def amount_of(label: str) -> float | None:
-    """Return the number in a label that is an amount and not a number, or None: 31.79 for ``$31.79``."""
+    """Return the number in a label that is an amount: 31.79 for ``$31.79``. Otherwise return None.
+
+    An amount has a currency, a percent sign or separators of thousands, so that `number_of` does not read it.
+    """
     match = _AMOUNT.fullmatch(label.strip())
     if match is None or number_of(label) is not None:
         return None
@@ -78,7 +81,7 @@ def binary_problem(classes: int) -> str | None:
 
 
 def positive_problem(wanted: str, classes: Sequence[str]) -> str | None:
-    """Return the problem of the hyperparameter ``positive_class`` with these classes. None where it is not set."""
+    """Return a sentence if the `wanted` ``positive_class`` does not suit the classes. Otherwise return None."""
     if not wanted:
         return None
     if len(classes) != 2:
@@ -175,7 +178,8 @@ class Target:
     def with_positive(self, wanted: str) -> Target:
         """Return the target with its positive class: the `wanted` one, or the rarer of two classes.
 
-        Of two classes with the same number of rows it is the second one. Other tasks have none.
+        If two classes have the same number of rows, the second is the positive class. If there are not two classes, the
+        target is returned unchanged.
 
         Raises
         ------
@@ -195,7 +199,7 @@ class Target:
 
     @property
     def positive_class(self) -> str | None:
-        """The name of the positive class. None where there are not two classes."""
+        """The name of the positive class. None if there are not two classes."""
         return self.classes[self.task.positive] if len(self.classes) == 2 else None
 
     @property

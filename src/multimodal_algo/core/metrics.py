@@ -23,7 +23,7 @@ from multimodal_algo.core.task import ProblemType, Task
 
 _Score = Callable[..., float]
 
-# From this share of the rows of one class on, the share of right rows says little about the other classes.
+# If one class has at least this share of the rows, accuracy says little about the other classes.
 IMBALANCED = 0.8
 
 _TINY = 1e-9
@@ -37,7 +37,7 @@ _NUMBERS: tuple[ProblemType, ...] = ("regression",)
 
 @dataclass(frozen=True)
 class Metric:
-    """A measure of how good predictions are, such as the accuracy.
+    """A measure of how good predictions are, for example the accuracy.
 
     Parameters
     ----------
@@ -55,12 +55,11 @@ class Metric:
     is_objective
         Whether a tuning job may optimise the metric.
     is_for_rare
-        Whether the metric is shown first where one class has most of the rows, because it shows what is learnt of the
-        others.
+        Whether the metric is shown first if one class has most of the rows, because it depends on the other classes.
     of_positive
-        Whether the function has a third argument: the index of the positive class, which counts in binary problems.
+        Whether the function has a third argument: the index of the positive class. It is used if there are two classes.
     positive
-        Index of the positive class.
+        Index of the positive class, the value of that third argument.
     """
 
     name: str
@@ -142,7 +141,7 @@ def _balanced_accuracy(truth: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def _mean_of(score: str) -> _Score:
-    """Return the metric that is the mean of a score of `ClassCounts` over the classes."""
+    """Return a metric: the mean of a score over the classes. The score is a property of `ClassCounts`."""
 
     def mean(truth: np.ndarray, probabilities: np.ndarray) -> float:
         counts = ClassCounts.of(truth, probabilities)
@@ -152,7 +151,7 @@ def _mean_of(score: str) -> _Score:
 
 
 def _weighted(score: str) -> _Score:
-    """Return the metric that is the mean of a score of `ClassCounts`, weighted by the rows of each class."""
+    """Return a metric: the mean of a property of `ClassCounts`, weighted by the number of rows of each class."""
 
     def weighted(truth: np.ndarray, probabilities: np.ndarray) -> float:
         counts = ClassCounts.of(truth, probabilities)
@@ -162,7 +161,10 @@ def _weighted(score: str) -> _Score:
 
 
 def _of_positive(score: str) -> _Score:
-    """Return the metric that is a score of the positive class. With more than two classes it is their mean."""
+    """Return a metric: a property of `ClassCounts` for the positive class.
+
+    With more than two classes, the metric is the mean of the property over the classes.
+    """
     mean = _mean_of(score)
 
     def of_positive(truth: np.ndarray, probabilities: np.ndarray, positive: int) -> float:
@@ -236,13 +238,13 @@ def _median_absolute_error(truth: np.ndarray, predictions: np.ndarray) -> float:
 
 
 def _mape(truth: np.ndarray, predictions: np.ndarray) -> float:
-    """Return the mean over rows whose number is not 0. Without such a row it is NaN."""
+    """Return the mean absolute error as a share of the true number. Rows with the number 0 are left out."""
     rows = truth != 0
     return float(np.mean(np.abs(predictions[rows] / truth[rows] - 1))) if rows.any() else float("nan")
 
 
 def _pearson(truth: np.ndarray, predictions: np.ndarray) -> float:
-    """Return the correlation. It is 0 where the numbers or the predictions are all equal."""
+    """Return the correlation of predictions and true numbers. It is 0 if either are all equal."""
     first, other = (_standardised(numbers) for numbers in (truth, predictions))
     return float((first * other).mean())
 
@@ -254,7 +256,7 @@ def _spearman(truth: np.ndarray, predictions: np.ndarray) -> float:
 
 
 def _standardised(numbers: np.ndarray) -> np.ndarray:
-    """Return numbers with mean 0 and deviation 1, or 0 where all are equal, float64 (rows,)."""
+    """Return the numbers scaled to mean 0 and deviation 1, float64 (rows,). Return zeros if all are equal."""
     largest = float(np.abs(numbers).max()) or 1.0  # the squares of huge numbers are infinite
     shares = numbers / largest
     shares = shares - shares.mean()
@@ -322,16 +324,17 @@ REGRESSION: Mapping[str, Metric] = {m.name: m for m in METRICS if m.problem_type
 
 
 def metrics_of(task: Task) -> Mapping[str, Metric]:
-    """Return the metrics that suit a task, by name. Those of the positive class are of the task's positive class."""
+    """Return the metrics that suit a task, by name. They use the positive class of the task."""
     if task.is_regression:
         return REGRESSION
     return CLASSIFICATION if task.positive else _OF_FIRST
 
 
 def scores_of(task: Task, truth: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-    """Return the values of all metrics that suit a task for predictions, float (rows, n).
+    """Return the values of all metrics that suit a task, by name.
 
-    The first ones are those to look at: where one class has at least 80 % of the rows, metrics of the other classes.
+    `truth` has the true label of each row, and `predictions` are float (rows, n). The metrics to look at come first: if
+    one class has at least 80 % of the rows, they are the metrics that show how well the other classes are predicted.
     """
     metrics = metrics_of(task)
     is_imbalanced = not task.is_regression and np.bincount(truth).max() >= IMBALANCED * len(truth)

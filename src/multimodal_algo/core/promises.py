@@ -1,11 +1,12 @@
-"""Choice of a threshold on held-out rows, so that what is promised holds on new rows.
+"""Chooses a threshold on held-out rows, so that a promised precision, recall or accuracy holds on new rows.
 
-A promised share holds with 95 % confidence: of all jobs that make such a promise, at most 5 % give a model that breaks
-it. The rows must be a sample of the new ones, and they must not have been learnt from.
+A promised share holds with 95 % confidence: of all jobs that make a promise, at most 5 % give a model that breaks it.
+This is true if no model was fitted to the held-out rows, and if they are a random sample of the same kind as new rows.
 
-- A share of right rows, which is a precision or an accuracy: candidates are tested one after the other, from a start
-  that the scores alone choose, down to the first one that fails (fixed-sequence testing: Angelopoulos et al., 2021,
-  "Learn then Test: Calibrating Predictive Algorithms to Achieve Risk Control"). Each test is the exact binomial one.
+- A precision or an accuracy, which is a share of right rows: candidates for the threshold are tested in descending
+  order, until one fails. The scores alone choose the first candidate. Each test is an exact binomial test. The method
+  is fixed-sequence testing (Angelopoulos et al., 2021, "Learn then Test: Calibrating Predictive Algorithms to Achieve
+  Risk Control").
 - A recall: the threshold lies at an order statistic of the scores of the class (Wilks, 1941, "Determination of Sample
   Sizes for Setting Tolerance Limits").
 """
@@ -20,27 +21,27 @@ from multimodal_algo.core.aims import CONFIDENCE, Aim, AimKind
 from multimodal_algo.core.proportions import chance_of, least_rows, lower_bound
 from multimodal_algo.core.threshold_curve import ThresholdCurve
 
-# The first start gets this share of the chance to be wrong, and the others, where it fails, share the rest.
+# The first start may use this share of the 5 % chance of a broken promise. If it fails, other starts share the rest.
 _OF_FIRST_START = 0.8
 _OTHER_STARTS = (2, 4, 8)
-# No probability reaches it.
+# A threshold that no probability reaches.
 _NEVER = float(np.nextafter(1.0, 2.0))
 
 
 @dataclass(frozen=True)
 class ChosenThreshold:
-    """A threshold with the held-out rows that it was chosen on.
+    """A threshold, and counts of the held-out rows on which it was chosen.
 
     Parameters
     ----------
     threshold
         The threshold.
     reached, right
-        Number of rows that reach it, and of the right ones among them.
+        Number of rows that reach the threshold, and number of right rows among these.
     positives, rows
-        Number of rows that should reach it, and of all rows.
+        Number of rows that should reach the threshold, and number of all rows.
     is_promised
-        Whether the promise holds. None where nothing is promised.
+        Whether the wanted share can be promised. None if the user asked for no promise.
     """
 
     threshold: float
@@ -52,35 +53,35 @@ class ChosenThreshold:
 
     @property
     def precision(self) -> float:
-        """The share of right rows among those that reach the threshold. NaN without any."""
+        """The share of right rows among those that reach the threshold. NaN if no row reaches it."""
         return self.right / self.reached if self.reached else float("nan")
 
     @property
     def recall(self) -> float:
-        """The share of right rows among those that should reach the threshold. NaN without any."""
+        """The share of right rows among those that should reach the threshold. NaN without such rows."""
         return self.right / self.positives if self.positives else float("nan")
 
     @property
     def flagged(self) -> float:
-        """The share of all rows that reach the threshold. NaN without any row."""
+        """The share of all rows that reach the threshold. NaN without rows."""
         return self.reached / self.rows if self.rows else float("nan")
 
     @property
     def least_precision(self) -> float:
-        """The bound that the precision is above with 95 % confidence."""
+        """The lower bound of the precision on new rows, with 95 % confidence."""
         return float(lower_bound(np.array([self.right]), np.array([self.reached]), CONFIDENCE)[0])
 
     @property
     def least_recall(self) -> float:
-        """The bound that the recall is above with 95 % confidence."""
+        """The lower bound of the recall on new rows, with 95 % confidence."""
         return float(lower_bound(np.array([self.right]), np.array([self.positives]), CONFIDENCE)[0])
 
 
 def choose_threshold(curve: ThresholdCurve, aim: Aim) -> ChosenThreshold:
     """Choose the threshold that an aim asks for.
 
-    Where a promise cannot be made with these rows, it is the threshold with the greatest bound of the precision, or the
-    greatest threshold with the recall that is possible at all.
+    If these rows cannot support a promised precision, choose the threshold with the greatest lower bound of the
+    precision. If they cannot support a promised recall, choose the greatest threshold with the best possible recall.
     """
     if aim.kind is AimKind.NUMBER:
         return _chosen(curve, aim.value)
@@ -100,7 +101,7 @@ def choose_threshold(curve: ThresholdCurve, aim: Aim) -> ChosenThreshold:
 
 
 def share_of_right(curve: ThresholdCurve, share: float) -> ChosenThreshold:
-    """Choose the lowest threshold for which a share of right rows can be promised, see the module."""
+    """Choose the lowest threshold for which this share of right rows can be promised. The module has the method."""
     if not len(curve):
         return _chosen(curve, 1.0, is_promised=False)
     risk = 1 - CONFIDENCE
@@ -120,7 +121,7 @@ def share_of_right(curve: ThresholdCurve, share: float) -> ChosenThreshold:
 
 
 def _start(curve: ThresholdCurve, share: float) -> int | None:
-    """Return the candidate that is most likely to pass by its scores. None where too few rows reach any threshold."""
+    """Return the index of the candidate whose scores make it likeliest to pass. None if too few rows reach any."""
     first = int(np.searchsorted(curve.reached, least_rows(share, 1 - _OF_FIRST_START * (1 - CONFIDENCE))))
     if first == len(curve):
         return None
@@ -130,7 +131,7 @@ def _start(curve: ThresholdCurve, share: float) -> int | None:
 
 
 def _recall(curve: ThresholdCurve, share: float) -> ChosenThreshold:
-    """Choose the greatest threshold for which a recall can be promised, see the module."""
+    """Choose the greatest threshold for which this recall can be promised. The module has the method."""
     from scipy.special import bdtr
 
     missed = np.arange(curve.positives + 1)

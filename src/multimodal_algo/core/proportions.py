@@ -1,4 +1,4 @@
-"""Bounds of a share that was counted on a sample, exact for independent rows (Clopper and Pearson, 1934)."""
+"""Exact confidence bounds of a share that was counted on independent rows (Clopper and Pearson, 1934)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 
 
 def lower_bound(right: np.ndarray, rows: np.ndarray, confidence: float) -> np.ndarray:
-    """Return the bound that the true share is above with this confidence, float (n,). 0 for no rows.
+    """Return the lower bound of the true share with this confidence, float (n,). It is 0 without rows.
 
     Parameters
     ----------
     right, rows
-        Numbers of rows that count, and of all rows, int (n,).
+        Number of right rows, and number of all rows, int (n,).
     confidence
-        For example 0.95.
+        Probability with which the true share is above the bound, for example 0.95.
     """
     from scipy.special import betaincinv
 
@@ -24,14 +24,14 @@ def lower_bound(right: np.ndarray, rows: np.ndarray, confidence: float) -> np.nd
 
 
 def interval(right: np.ndarray, rows: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Return the bounds that the true share is between with this confidence, each float (n,). See `lower_bound`."""
+    """Return the lower and upper bound of the true share with this confidence, each float (n,). See `lower_bound`."""
     right, rows = np.asarray(right), np.asarray(rows)
     half = 1 - (1 - confidence) / 2
     return lower_bound(right, rows, half), 1 - lower_bound(rows - right, rows, half)
 
 
 def chance_of(right: np.ndarray, rows: np.ndarray, share: float) -> np.ndarray:
-    """Return the chance of at least `right` of `rows` where the true share is `share`, float (n,)."""
+    """Return the chance that at least `right` of `rows` rows are right if the true share is `share`, float (n,)."""
     from scipy.special import betainc
 
     right, rows = np.asarray(right), np.asarray(rows)
@@ -39,5 +39,5 @@ def chance_of(right: np.ndarray, rows: np.ndarray, share: float) -> np.ndarray:
 
 
 def least_rows(share: float, confidence: float) -> int:
-    """Return the number of rows from which on a share can be promised, if all of them are right."""
+    """Return the least number of rows that prove a share with this confidence, if all of them are right."""
     return int(np.ceil(np.log(1 - confidence) / np.log(share)))

@@ -19,7 +19,8 @@ class Task:
     outputs
         Length n of a prediction: the number of classes, or 1 for a regression.
     positive
-        Index of the class that is sought, of two. It is not a difference between tasks: only metrics depend on it.
+        Index of the positive class, the one of two classes that is sought. Only metrics depend on it, so two tasks that
+        differ in it are equal.
     """
 
     problem_type: ProblemType
@@ -28,7 +29,7 @@ class Task:
 
     @classmethod
     def of_classes(cls, count: int, positive: int = 1) -> Task:
-        """Return the task of classification into `count` classes. `positive` is an index of two classes."""
+        """Return the task of classification into `count` classes. Only two classes have a `positive` one, an index."""
         return cls("binary", 2, positive) if count == 2 else cls("multiclass", count)
 
     @classmethod

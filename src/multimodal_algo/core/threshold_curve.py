@@ -1,4 +1,4 @@
-"""Held-out rows by threshold: how many rows reach it, and how many of them are right."""
+"""Counts of held-out rows at each candidate for a threshold: how many reach it, and how many of these are right."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import numpy as np
 
 # With more candidates, neighbours differ by less than the held-out rows can show.
 _MOST_CANDIDATES = 1000
-# As many candidates as these at the top are not thinned: a rare class is there.
+# This number of the greatest candidates is not thinned, because the rows of a rare class are there.
 _DENSE = 300
 
 
 @dataclass(frozen=True)
 class ThresholdCurve:
-    """Candidates for a threshold, the greatest first, with the held-out rows that reach them.
+    """Candidates for a threshold, the greatest first, with counts of the held-out rows that reach each of them.
 
     Parameters
     ----------
     thresholds
         The candidates, float64 (m,).
     reached
-        Number of rows with at least this score, int64 (m,).
+        Number of rows that reach each candidate, int64 (m,).
     right
-        Number of rows among them that are right, int64 (m,).
+        Number of right rows among these, int64 (m,).
     expected
-        Number of right rows among them by their scores alone, float64 (m,).
+        Number of right rows to expect among these: the sum of their scores, float64 (m,).
     positives
         Number of rows that should reach a threshold.
     rows
@@ -52,11 +52,11 @@ class ThresholdCurve:
         scores
             Scores from 0 to 1, float (rows,). Rows with a negative score reach no threshold.
         is_right
-            Whether a row is right where it reaches the threshold, bool (rows,).
+            Whether the answer is right if the row reaches the threshold, bool (rows,).
         positives
             Number of rows that should reach a threshold.
         most
-            Most candidates.
+            Greatest number of candidates.
         """
         order = np.argsort(-scores, kind="stable")
         order = order[scores[order] >= 0]
@@ -73,9 +73,9 @@ class ThresholdCurve:
         return len(self.thresholds)
 
     def at(self, threshold: float) -> tuple[int, int]:
-        """Return the number of rows that reach a threshold, and of the right ones among them.
+        """Return the number of rows that reach a threshold, and the number of right rows among these.
 
-        A threshold between two candidates counts as the greater one.
+        A threshold between two candidates counts as the greater candidate.
         """
         candidates = int(np.searchsorted(-self.thresholds, -threshold, side="right"))
         if not candidates:
@@ -83,7 +83,7 @@ class ThresholdCurve:
         return int(self.reached[candidates - 1]), int(self.right[candidates - 1])
 
     def thinned(self, most: int) -> ThresholdCurve:
-        """Return the curve with at most `most` candidates."""
+        """Return the curve with at most `most` of its candidates."""
         rows = _thinned(len(self), most)
         thresholds, reached, right, expected = (
             values[rows] for values in (self.thresholds, self.reached, self.right, self.expected)
@@ -91,7 +91,7 @@ class ThresholdCurve:
         return ThresholdCurve(thresholds, reached, right, expected, self.positives, self.rows)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the curve for JSON."""
+        """Return the curve as a dict for JSON, which `from_dict` reads."""
         return {
             "thresholds": self.thresholds.tolist(),
             "reached": self.reached.tolist(),
@@ -103,14 +103,14 @@ class ThresholdCurve:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ThresholdCurve:
-        """Return the curve that `as_dict` wrote."""
+        """Return the curve from a dict that `as_dict` made."""
         names = ("thresholds", "reached", "right", "expected")
         thresholds, reached, right, expected = (np.asarray(values[name]) for name in names)
         return cls(thresholds, reached, right, expected, int(values["positives"]), int(values["rows"]))
 
 
 def _thinned(count: int, most: int) -> np.ndarray:
-    """Return the positions of at most `most` of `count` candidates: the first ones, and evenly spaced ones after."""
+    """Return at most `most` indices of `count` candidates: the first ones, and then evenly spaced ones."""
     if count <= most:
         return np.arange(count)
     dense = min(_DENSE, most // 2)
