@@ -130,16 +130,20 @@ class Mean(Combiner):
 
 
 class HuberMean(Mean):
-    """The weighted mean of numbers, plus a constant, with the least Huber loss: outliers count by their error alone.
+    """The combiner of a regression that takes a weighted mean of the votes, plus a constant, and resists outliers.
 
-    Huber, 1964, "Robust Estimation of a Location Parameter".
+    Weights and constant have the least Huber loss. A large error counts in proportion to its size, not to its square
+    (Huber, 1964, "Robust Estimation of a Location Parameter").
     """
 
     name = "huber mean"
 
     @classmethod
     def fit(cls, vectors: np.ndarray, labels: np.ndarray) -> Self:
-        """See `Combiner.fit`. Rows are weighted again and again by their errors. `Mean` is where this begins."""
+        """Fit weights and constant, see `Combiner.fit`.
+
+        The fit begins with the result of `Mean`. Each step gives rows with large errors less weight, and fits again.
+        """
         numbers = vectors[:, :, 0].astype(np.float64)
         even = np.full(numbers.shape[1], 1.0 / numbers.shape[1])
         fitted = Mean.fit(vectors, labels)

@@ -1,4 +1,4 @@
-"""The choice of a decision rule on held-out rows, and its figures there."""
+"""Chooses a decision rule on held-out rows, and computes its figures on these rows."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from multimodal_algo.core.decision import DecisionRule, scores_for
 from multimodal_algo.core.promises import ChosenThreshold, choose_threshold, share_of_right
 from multimodal_algo.core.threshold_curve import ThresholdCurve
 
-# Candidates that the artifact holds, of all classes together, and of one class.
+# Candidates for thresholds in the artifact: most for all classes together, and most and fewest for one class.
 _STORED, _MOST_STORED, _LEAST_STORED = 1000, 200, 20
 _ANSWERED = "answered"
 
 
 @dataclass(frozen=True)
 class HeldOutProbabilities:
-    """Held-out rows with their probabilities.
+    """Held-out rows with their probabilities and true classes.
 
     Parameters
     ----------
     probabilities
         Probabilities, float (rows, n).
     targets
-        Class indices, int (rows,).
+        True class indices, int (rows,).
     classes
         Names of the classes.
     positive
-        Index of the positive class, of two.
+        Index of the positive class. Only used if there are two classes.
     """
 
     probabilities: np.ndarray
@@ -41,16 +41,20 @@ class HeldOutProbabilities:
     positive: int = 1
 
     def curve_of(self, label: int, named: Sequence[int] = (), abstain_below: float = 0.0) -> ThresholdCurve:
-        """Return the rows that reach each threshold of a class, see `scores_for`.
+        """Count the rows that reach each candidate for the threshold of the class with the index `label`.
 
-        `named` are the indices of all classes that have a threshold. By default it is the class alone.
+        `named` are the indices of all classes that have a threshold, by default only this class. `scores_for` describes
+        the scores.
         """
         scores = scores_for(label, self.probabilities, named or (label,), abstain_below)
         is_class = self.targets == label
         return ThresholdCurve.of(scores, is_class, int(is_class.sum()))
 
     def answered_curve(self, rule: DecisionRule) -> ThresholdCurve:
-        """Return the rows whose answer by `rule` has at least each probability. All rows should have it."""
+        """Count the rows that `rule` answers with at least each candidate for the least probability of an answer.
+
+        Rows that the rule leaves to a person do not count. A row is right if its answer is the true class.
+        """
         decisions = rule.apply(self.probabilities)
         rows = np.arange(len(self.targets))
         scores = np.where(decisions.is_reviewed, -1.0, self.probabilities[rows, decisions.guesses])
@@ -59,20 +63,20 @@ class HeldOutProbabilities:
 
 @dataclass(frozen=True)
 class ChosenRule:
-    """A decision rule with the held-out rows that it was chosen on.
+    """A decision rule, and the held-out rows on which it was chosen.
 
     Parameters
     ----------
     settings
-        The settings that it follows.
+        The user's settings, from which the rule was chosen.
     rows
         The held-out rows.
     aims
-        Aim of each threshold by the index of the class.
+        Aims of the thresholds by the index of the class.
     thresholds
         Chosen thresholds by the index of the class.
     abstention
-        Least probability of an answer. None where all rows are answered.
+        Least probability of an answer. None if no setting asks for one.
     """
 
     settings: DecisionSettings
@@ -83,20 +87,20 @@ class ChosenRule:
 
     @property
     def rule(self) -> DecisionRule:
-        """The rule."""
+        """The rule as numbers alone, to apply it to rows."""
         thresholds = {label: chosen.threshold for label, chosen in self.thresholds.items()}
         return DecisionRule(thresholds, 0.0 if self.abstention is None else self.abstention.threshold)
 
     @cached_property
     def answered(self) -> tuple[int, int]:
-        """The number of held-out rows that the rule answers, and of the right ones among them."""
+        """The number of held-out rows that the rule answers, and the number of right answers among these."""
         decisions = self.rule.apply(self.rows.probabilities)
         right = decisions.guesses == self.rows.targets
         return int((~decisions.is_reviewed).sum()), int((right & ~decisions.is_reviewed).sum())
 
     @property
     def positive_class(self) -> str | None:
-        """The positive class. None where there are not two classes."""
+        """The name of the positive class. None if there are not two classes."""
         return self.rows.classes[self.rows.positive] if len(self.rows.classes) == 2 else None
 
     def as_dict(self) -> dict[str, Any]:
@@ -118,9 +122,9 @@ class ChosenRule:
         }
 
     def curves(self) -> dict[str, dict[str, Any]]:
-        """Return what the artifact holds to choose other thresholds in inference, by class.
+        """Return the threshold curves by name of the class, from which inference can choose other thresholds.
 
-        The curve of the answers has an empty name. With very many classes it is the only one.
+        The entry with an empty name is the curve of all answers. With very many classes, it is the only entry.
         """
         rows, classes = self.rows, self.rows.classes
         curves = {"": rows.answered_curve(DecisionRule({})).thinned(_MOST_STORED).as_dict()}
@@ -130,7 +134,7 @@ class ChosenRule:
         return curves
 
     def sentences(self) -> Iterator[tuple[bool, str]]:
-        """Yield what was decided in words, each with whether it is a warning."""
+        """Yield sentences about the chosen thresholds, each after whether it is a warning."""
         for label, chosen in self.thresholds.items():
             yield _sentence_of_threshold(self.rows.classes[label], self.aims[label], chosen)
         if self.abstention is not None:
@@ -149,14 +153,14 @@ class ChosenRule:
 
 
 def choose_rule(settings: DecisionSettings, rows: HeldOutProbabilities) -> ChosenRule:
-    """Choose the rule that the settings ask for.
+    """Choose the decision rule that a user's settings ask for.
 
     Parameters
     ----------
     settings
-        Settings that suit the classes.
+        The settings. They must suit the classes, see `DecisionSettings.problem`.
     rows
-        Held-out rows.
+        The held-out rows on which thresholds are chosen.
     """
     aims = settings.aims_by_index(rows.classes, rows.positive)
     thresholds = {

@@ -36,7 +36,7 @@ def shows_language(text: str) -> bool:
 
 
 def language_of(text: str) -> str:
-    """Return the code of a text's language. It is empty where the identifier is unsure."""
+    """Return the code of a text's language. It is empty if the identifier is unsure."""
     name = _identifier().classify(text[:_CHARACTERS])[0]
     return _VARIETIES.get(name, name)
 

@@ -1,1 +1,1 @@
-"""Sketches of the training rows, and what differs in new rows."""
+"""Sketches of the training rows, and the comparison of new rows with these sketches."""

@@ -1,4 +1,4 @@
-"""The separation by a linear model of new rows and training rows, by the bins of all columns together."""
+"""Tests whether a linear model can distinguish new rows from training rows, from the bins of all columns together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from multimodal_algo.monitoring.sketches import NO_BIN, Measure, Property
 
 LEAST_ROWS = 20
-"""Fewer rows of either kind are not separated."""
+"""Least number of new rows, and of training rows, for the test."""
 
 _FOLDS, _DRAWS, _RIDGE, _MOST_ROWS = 5, 99, 1.0, 1_000
 _SEED = 0
@@ -18,14 +18,14 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Adversary:
-    """The separation of new rows from training rows.
+    """How well a linear model distinguishes new rows from training rows.
 
     Parameters
     ----------
     auc
-        Area under the ROC curve on held-out rows: 0.5 where the two cannot be separated, 1 where they always can.
+        Area under the ROC curve on held-out rows: 0.5 if new rows look like training rows, 1 if they always differ.
     p_value
-        Probability of such an area by chance, by shuffled rows.
+        Probability that the area is at least as large by chance. It is measured with shuffled rows.
     """
 
     auc: float
@@ -33,16 +33,16 @@ class Adversary:
 
 
 def separate(measures: Sequence[Measure], sample: np.ndarray, bins: np.ndarray) -> Adversary | None:
-    """Separate new rows from training rows by ridge regression, in five folds. None for too few rows.
+    """Fit ridge regressions in five folds that distinguish new rows from training rows. None if rows are too few.
 
     Parameters
     ----------
     measures
-        The measures.
+        The measures, one for each column of the bins.
     sample
-        Bins of training rows, see `Sketches.sample`.
+        Bins of training rows, uint8 (rows, measures), see `Sketches.sample`.
     bins
-        Bins of new rows, see `Meter.bins`.
+        Bins of new rows, uint8 (rows, measures), see `Meter.bins`.
     """
     if min(len(sample), len(bins)) < LEAST_ROWS:
         return None
@@ -56,10 +56,10 @@ def separate(measures: Sequence[Measure], sample: np.ndarray, bins: np.ndarray) 
 
 
 def _inputs(measures: Sequence[Measure], bins: np.ndarray) -> np.ndarray:
-    """Return the columns of the linear model, float64 (rows, inputs)."""
+    """Return the inputs of the linear model for the bins of rows, float64 (rows, inputs)."""
     columns = [np.ones(len(bins))]
     for number, measure in enumerate(measures):
-        # Languages and new values of training rows are not known.
+        # These bins of the training rows are not known.
         if measure.kind in (Property.LANGUAGE, Property.NEW):
             continue
         own = bins[:, number]

@@ -1,10 +1,10 @@
 """Differences between new rows and the training rows, column by column, with few false alarms.
 
-Each measure of a sketch is a table of two lines: training rows and new rows by bin. Wherever nothing changed, the new
-rows are a random draw from both lines together. Draws by this rule give the probability of a difference at least as
-great by chance, which also holds for few rows and rare values. Holm's correction (A Simple Sequentially Rejective
-Multiple Test Procedure. Scandinavian Journal of Statistics 6, 1979) makes it hold for all columns together. A
-difference that is certain but small does not count either.
+Each measure of a sketch gives a table with two lines: the number of training rows and of new rows in each bin. If
+nothing changed, the new rows are a random draw from all rows of the table. Many such draws show how probable a
+difference of this size is by chance. This method is also right for few rows and for rare values. Holm's correction (A
+Simple Sequentially Rejective Multiple Test Procedure. Scandinavian Journal of Statistics 6, 1979) limits the false
+alarms of all columns together. A difference that is certain but small does not count.
 """
 
 from __future__ import annotations
@@ -17,42 +17,41 @@ import numpy as np
 from multimodal_algo.monitoring.sketches import Measure, Property, Sketches
 
 LEVEL = 0.02
-"""Probability that any column is reported where nothing changed, at most."""
+"""Greatest probability that any column is reported although nothing changed."""
 
 LEAST_ROWS = 10
-"""Fewer new rows are not compared."""
+"""Least number of new rows for a comparison."""
 
-# The least difference of each property that counts: the largest difference of cumulative shares of ordered bins, half
-# the sum of the differences of shares of others.
+# The least difference that counts, by property. `Difference.size` says how it is measured.
 _LEAST = {Property.MISSING: 0.05, Property.NEW: 0.05}
 _LEAST_OF_REST = 0.1
-# Draws at first, and at most. A measure gets more draws only while its difference is rare among them.
+# First and greatest number of draws, and the number of draws with as great a difference after which drawing stops.
 _DRAWS, _MOST_DRAWS, _ENOUGH = 50, 20_000, 10
 _SEED = 0
-# More rows of a line give no more certainty than is needed.
+# More rows would give more certainty than is needed.
 _MOST_ROWS = 1_000_000
 _PSI_BINS = 10
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference of one measure between training rows and new rows.
+    """The difference between new rows and training rows in one measure, a property of a column.
 
     Parameters
     ----------
     measure
         The measure.
     new
-        Number of new rows by bin, int64 (bins,).
+        Number of new rows in each bin, int64 (bins,).
     size
-        Largest difference of cumulative shares (the Kolmogorov-Smirnov distance) of ordered bins. Half the sum of the
-        differences of shares otherwise.
+        Size of the difference, from 0 to 1. For ordered bins, the largest difference of the cumulative shares of rows
+        (the Kolmogorov-Smirnov distance). For other bins, half the sum of the absolute differences of the shares.
     psi
-        Population stability index, over at most ten bins.
+        Population stability index. Ordered bins are joined to at most ten bins for it.
     p_value
-        Probability of such a difference by chance.
+        Probability of a difference of at least this size by chance.
     differs
-        Whether the difference is certain, after Holm's correction, and large enough.
+        Whether the difference counts: it is certain after Holm's correction, and it is large enough.
     """
 
     measure: Measure
@@ -64,7 +63,7 @@ class Difference:
 
     @property
     def sentence(self) -> str:
-        """The difference in words."""
+        """The difference in words, for the log and the page."""
         measure, before, after = self.measure, *map(_shares, (self.measure.counts, self.new))
         if measure.kind is Property.MISSING:
             return f"missing in {after[1]:.0%} of the rows, in training {before[1]:.0%}"
@@ -93,7 +92,7 @@ class Drift:
     rows
         Number of new rows.
     differences
-        The differences of all measures, the most certain of each column first.
+        The differences of all measures, by column. The most certain difference of each column comes first.
     """
 
     rows: int
@@ -101,7 +100,7 @@ class Drift:
 
     @property
     def columns(self) -> Mapping[str, Sequence[Difference]]:
-        """The differences that count, by column."""
+        """The differences that count, by the name of the column. Columns without one are left out."""
         columns: dict[str, list[Difference]] = {}
         for each in self.differences:
             if each.differs:
@@ -110,7 +109,7 @@ class Drift:
 
     @property
     def sentence(self) -> str:
-        """Which columns differ, in words."""
+        """A sentence that names the columns that differ."""
         if self.rows < LEAST_ROWS:
             return f"{self.rows} rows are too few to compare with the training rows"
         if not self.columns:
@@ -129,7 +128,7 @@ def compare(sketches: Sketches, counts: Sequence[np.ndarray], rows: int) -> Drif
     sketches
         The sketches of the training rows.
     counts
-        Number of new rows by bin of each measure, see `count_bins`.
+        Number of new rows in each bin, an array for each measure, see `count_bins`.
     rows
         Number of new rows.
     """
@@ -148,7 +147,7 @@ def compare(sketches: Sketches, counts: Sequence[np.ndarray], rows: int) -> Drif
 
 
 def certain(p_values: Sequence[float], level: float) -> list[bool]:
-    """Return which of several probabilities are too small for chance, by Holm's correction."""
+    """Return whether each of several p-values is too small for chance at this level, with Holm's correction."""
     kept = [False] * len(p_values)
     for rank, number in enumerate(np.argsort(p_values, kind="stable")):
         if p_values[number] * (len(p_values) - rank) > level:
@@ -170,7 +169,7 @@ def _difference(measure: Measure, new: np.ndarray, tests: int, generator: np.ran
 
 
 def _limited(counts: np.ndarray) -> np.ndarray:
-    """Return counts of at most a million rows with the same shares."""
+    """Return the counts scaled down to at most a million rows. The shares stay the same."""
     total = int(counts.sum())
     return counts if total <= _MOST_ROWS else np.asarray(counts * (_MOST_ROWS / total)).astype(np.int64)
 
@@ -178,7 +177,10 @@ def _limited(counts: np.ndarray) -> np.ndarray:
 def _p_value(
     measure: Measure, before: np.ndarray, after: np.ndarray, most: int, generator: np.random.Generator
 ) -> float:
-    """Return the share of draws whose difference is at least as great, counting the observed one."""
+    """Return the share of random draws whose difference is at least as great as the observed difference.
+
+    The observed difference counts as a draw, so the share is never 0. There are at most `most` draws.
+    """
     together, rows = before + after, int(after.sum())
     observed = _statistics(measure, before, after[None])[0]
     if measure.kind is Property.NEW and _shares(after)[1] <= _shares(before)[1]:
@@ -193,7 +195,10 @@ def _p_value(
 
 
 def _statistics(measure: Measure, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return the statistics of several tables, float64 (tables,). `before` is (bins,) or (tables, bins)."""
+    """Return a number for each of several tables that grows with the difference, float64 (tables,).
+
+    `before` has the counts of training rows, (bins,) or (tables, bins). `after` has those of new rows, (tables, bins).
+    """
     if measure.is_ordered:
         return _sizes(measure, before, after)
     # The chi-squared statistic of two lines, without the factors that all draws share.
@@ -214,7 +219,7 @@ def _shares(counts: np.ndarray) -> np.ndarray:
 
 
 def _psi(measure: Measure, before: np.ndarray, after: np.ndarray) -> float:
-    """Return the population stability index. Bins are joined to about ten, and half a row is added to each."""
+    """Return the population stability index. Ordered bins are joined to ten. Half a row is added to each bin."""
     if measure.is_ordered:
         levels = np.floor(np.clip(_shares(before).cumsum(), 0, 1 - 1e-9) * _PSI_BINS).astype(int)
         before, after = (np.bincount(levels, weights=counts) for counts in (before, after))
@@ -223,7 +228,7 @@ def _psi(measure: Measure, before: np.ndarray, after: np.ndarray) -> float:
 
 
 def _median(measure: Measure, shares: np.ndarray) -> str:
-    """Return the upper end of the bin with the median, in words."""
+    """Return the upper end of the bin that contains the median, in words."""
     place = int(np.searchsorted(shares.cumsum(), 0.5 - 1e-9))
     if place >= len(measure.edges):
         return f"above {measure.edges[-1]:.6g}"

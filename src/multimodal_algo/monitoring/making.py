@@ -1,4 +1,4 @@
-"""Makes the sketches of the training rows."""
+"""Makes the sketches of the training rows, with which new rows are later compared."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from multimodal_algo.monitoring.measuring import MOST_LANGUAGES, UNSURE, Meter, 
 from multimodal_algo.monitoring.novelty import Novelty, ranks_of
 from multimodal_algo.monitoring.sketches import Measure, Projection, Property, Sketches
 
-# Most rows that make the bins, whose vectors make the directions, and that are counted.
+# Greatest number of rows from which bins are made, from which directions are made, and which are counted.
 _BIN_ROWS, _VECTOR_ROWS, _COUNTED_ROWS = 10_000, 1_000, 20_000
-# Bins of numbers, and values of a category with a bin of their own and their longest name.
+# Quantiles that are ends of bins. A category value has its own bin up to this number, this length, and from this count.
 _QUANTILES, _MOST_NAMES, _LONGEST_NAME, _LEAST_NAMED = 33, 32, 60, 2
-# Bins of the values of a category that have no bin of their own.
+# Category values without a bin of their own share these bins.
 _OTHERS = ("",) * 16
-# Directions of a column, and the bytes that those of all columns may take.
+# Greatest number of directions of a column, and greatest size of the directions of all columns.
 _DIRECTIONS, _DIRECTION_BYTES = 6, 120_000
 # Rows and bytes of the sample.
 _SAMPLE_ROWS, _SAMPLE_BYTES = 300, 40_000
@@ -39,9 +39,9 @@ def sketch(dataset: Dataset, folds: np.ndarray, groups: np.ndarray) -> Sketches:
     dataset
         The training rows.
     folds
-        Fold of each row, int (rows,). One half of the folds makes the bins, and the other half is counted.
+        Fold of each row, int (rows,). Bins are made from one half of the folds, and rows of the other half are counted.
     groups
-        Group of each row, int (rows,). Duplicate rows are in one group, and in one fold.
+        Group of each row, int (rows,). Duplicate rows are in the same group and in the same fold.
     """
     generator = np.random.default_rng(_SEED)
     makes_bins = folds <= np.median(np.unique(folds)) - 0.5
@@ -63,12 +63,12 @@ def sketch(dataset: Dataset, folds: np.ndarray, groups: np.ndarray) -> Sketches:
 
 
 def _some(rows: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:
-    """Return at most `most` of the rows, in random order."""
+    """Return at most `most` of the row indices, in random order."""
     return generator.permutation(rows)[:most]
 
 
 def _projections(features: Features, generator: np.random.Generator) -> dict[str, Projection]:
-    """Return the main directions of each column of vectors."""
+    """Return the main directions of the vectors of each text or image column, by name of the column."""
     projections = {}
     for column, vectors in features.vectors.items():
         rows = _some(vectors.index[vectors.present], _VECTOR_ROWS, generator)
@@ -90,7 +90,7 @@ def _main_directions(vectors: np.ndarray, most: int) -> Projection:
 
 
 def _measures(column: str, features: Features, projections: dict[str, Projection]) -> Iterator[Measure]:
-    """Yield the measures of a column, whose counts are empty bins."""
+    """Yield the measures of a column with their bins. No rows are counted yet."""
     yield _named(column, Property.MISSING, ("filled", "missing"))
     modality = modality_of(column)
     if modality in (Modality.TEXT, Modality.IMAGE) and column in projections:
@@ -135,16 +135,16 @@ def _named(column: str, name: Property, names: tuple[str, ...]) -> Measure:
 
 
 def _languages(cells: np.ndarray) -> list[str]:
-    """Return the languages of at least 3 % of the texts that show theirs."""
+    """Return the languages that at least 3 % of the texts have. Texts with too few letters do not count."""
     long = [text for text in cells if shows_language(text)][:MOST_LANGUAGES]
     counts = Counter(map(language_of, long))
     return [name for name, count in counts.most_common() if name and count >= max(2, _LEAST_LANGUAGE * len(long))]
 
 
 def _new_values(dataset: Dataset, column: str, groups: np.ndarray) -> np.ndarray:
-    """Return how many rows have a value that the rows of other groups have too, and how many have not, int64 (2,).
+    """Return the number of rows whose value also occurs in other groups, and the number of other rows, int64 (2,).
 
-    The share of rows with a value of their own is the share of new rows whose value training did not see (Good: The
+    The share of the other rows estimates the share of new rows with a value that training did not see (Good: The
     Population Frequencies of Species and the Estimation of Population Parameters. Biometrika 40, 1953).
     """
     rows = np.flatnonzero(dataset.features.filled(column))

@@ -1,4 +1,4 @@
-"""The bins of rows: which bin of each measure of a sketch a row lies in. Training and new rows share this."""
+"""Sorts rows into the bins of the measures of a sketch. Training rows and new rows share this code."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from multimodal_algo.ingest.features import Features
 from multimodal_algo.ingest.text_language import language_of, script_of, shows_language
 from multimodal_algo.monitoring.sketches import NO_BIN, Measure, Projection, Property, Sketches
 
-# Languages of more texts than these are not looked for, since each takes about a millisecond.
+# The languages of at most this number of texts are identified, because each text takes about a millisecond.
 MOST_LANGUAGES = 250
 
 
 UNSURE = "unsure"
-"""The bin of texts whose language the identifier does not know."""
+"""The bin of texts whose language cannot be identified with confidence."""
 
 
 class Meter:
-    """Returns the bins of rows.
+    """Finds the bin of each row in each measure of a sketch.
 
     Parameters
     ----------
     measures
-        The measures.
+        The measures, each a property of a column with its bins.
     projections
-        Main directions by text or image column.
+        Main directions of the vectors, by name of the text or image column.
     known
-        Values of categories that training saw. None for the training rows themselves, and where they are not known.
+        Values of categories that training saw. None for the training rows themselves, or if the values are not known.
     with_languages
-        Whether the languages of up to 500 texts of a column are looked for.
+        Whether languages are identified, for up to 250 texts of each column.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class Meter:
 
     @classmethod
     def of(cls, sketches: Sketches, known: KnownCategories | None = None, *, with_languages: bool = False) -> Meter:
-        """Return the meter of an artifact's sketches."""
+        """Return the meter for the measures of an artifact's sketches."""
         return cls(sketches.measures, sketches.projections, known, with_languages=with_languages)
 
     def bins(self, features: Features) -> np.ndarray:
-        """Return the bin of each row by measure, uint8 (rows, measures). `NO_BIN` where a measure does not apply."""
+        """Return the bin of each row in each measure, uint8 (rows, measures). `NO_BIN` if a measure does not apply."""
         bins = np.full((len(features), len(self.measures)), NO_BIN, dtype=np.uint8)
         for number, measure in enumerate(self.measures):
             if measure.kind not in _OF_VECTORS:
@@ -70,7 +70,7 @@ class Meter:
         return bins
 
     def _bins_of(self, number: int, features: Features) -> tuple[np.ndarray, np.ndarray | Sequence[int]]:
-        """Return the rows that a measure applies to, and their bins."""
+        """Return the indices of the rows to which the measure with this number applies, and the bins of these rows."""
         measure = self.measures[number]
         filled = features.filled(measure.column)
         if measure.kind is Property.MISSING:
@@ -109,7 +109,7 @@ class Meter:
         ]
 
     def _add_vectors(self, column: str, numbers: Sequence[int], features: Features, bins: np.ndarray) -> None:
-        """Write the bins of the vectors of one column into `bins`."""
+        """Write the bins of the vectors of a column into `bins`. `numbers` are the indices of the column's measures."""
         vectors = features.vectors[column]
         rows = np.flatnonzero(vectors.present)
         if not len(rows):
@@ -125,7 +125,7 @@ _OF_VECTORS = frozenset({Property.DIRECTION, Property.DISTANCE})
 
 
 def count_bins(bins: np.ndarray, measures: Sequence[Measure]) -> list[np.ndarray]:
-    """Return the number of rows by bin of each measure, int64 (bins,)."""
+    """Return the number of rows in each bin, an array for each measure, int64 (bins,)."""
     counts = np.bincount(
         (bins.astype(np.int64) + 256 * np.arange(len(measures))).ravel(), minlength=256 * len(measures)
     ).reshape(-1, 256)

@@ -1,6 +1,6 @@
-"""The baseline for schedules of SageMaker Model Monitor: ``statistics.json`` and ``constraints.json``.
+"""The baseline for monitoring schedules of SageMaker Model Monitor: ``statistics.json`` and ``constraints.json``.
 
-The schemas are those of the pages "Schema for Statistics" and "Schema for Constraints" of SageMaker's documentation.
+The schemas follow the pages "Schema for Statistics" and "Schema for Constraints" of SageMaker's documentation.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from multimodal_algo.ingest.dataset import Dataset
 STATISTICS = "statistics.json"
 CONSTRAINTS = "constraints.json"
 
-# Parameters of the sketch of numbers, and the number of its buckets, as the platform's container has them.
+# Parameters of the sketch of numbers, and its number of buckets. The platform's own container uses the same values.
 _C, _K, _BUCKETS = 0.64, 2048, 10
-# Categories with more values do not get a list of those that are allowed.
+# A category with more values does not get a list of allowed values.
 _MOST_VALUES = 100
 _THRESHOLD = 0.1
 
@@ -64,7 +64,7 @@ _CONFIG = {
 
 
 def _statistics(dataset: Dataset, column: str) -> dict[str, Any]:
-    """Return the type and the statistics of a column."""
+    """Return the entry of a column in ``statistics.json``: its type and statistics, without its name."""
     rows = len(dataset)
     if column == ID:
         return _string_statistics(rows, rows, Counter(dataset.names()))
@@ -91,7 +91,7 @@ def _number_statistics(values: np.ndarray, rows: int) -> dict[str, Any]:
 
 
 def _buckets(values: np.ndarray) -> list[dict[str, float]]:
-    """Return ten buckets of equal width, with the number of values in each."""
+    """Return ten buckets of equal width, each with its bounds and the number of its values."""
     counts, edges = np.histogram(values, bins=_BUCKETS)
     return [
         {"lower_bound": float(low), "upper_bound": float(high), "count": float(count)}
@@ -100,7 +100,7 @@ def _buckets(values: np.ndarray) -> list[dict[str, float]]:
 
 
 def _sketch(values: np.ndarray) -> dict[str, Any]:
-    """Return a KLL sketch: level n has values that stand for 2**n each. At most 4,096 values are kept."""
+    """Return a KLL sketch of the values. Each value of level n stands for 2**n values. The last has at most 4,096."""
     ordered, level = np.sort(values), 0
     data: list[list[float]] = []
     while len(ordered) > 2 * _K:
@@ -123,7 +123,7 @@ def _string_statistics(present: int, rows: int, values: Counter[str]) -> dict[st
 
 
 def _constraints(dataset: Dataset, column: str, statistics: dict[str, Any]) -> dict[str, Any]:
-    """Return the constraints that the training rows suggest."""
+    """Return the entry of a column in ``constraints.json``, as the training rows suggest it, without its name."""
     kind = statistics["inferred_type"]
     own = statistics.get("numerical_statistics") or statistics["string_statistics"]
     constraints: dict[str, Any] = {

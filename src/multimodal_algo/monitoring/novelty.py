@@ -1,4 +1,4 @@
-"""Novelty: how unlike the training rows a row is, as the share of training rows that are less unlike."""
+"""Novelty of a row: how unusual it is, given as the share of the training rows that are less unusual."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ STEPS = 101
 
 
 class Novelty:
-    """Returns the novelty of rows.
+    """Computes the novelty of rows from their bins.
 
-    A row is surprising in a measure by the logarithm of the share of training rows that lie as far outside, or have a
-    value that is as rare. Squares are added up, so that one very strange cell counts more than many that are a little
-    strange. The rank among training rows that the bins were not made from makes the sum a number from 0 to 1.
+    The surprise of a row in one measure is minus the logarithm of a share: the share of training rows that lie at least
+    as far outside, or have a value that is at least as rare. The squares of the surprises in all measures are added, so
+    one very strange cell counts more than many slightly strange cells. The rank of this sum among the sums of training
+    rows is the novelty, a number from 0 to 1. The bins were not made from these training rows.
 
     Parameters
     ----------
     measures
-        The measures.
+        The measures with the counts of training rows.
     ranks
-        See `Sketches.ranks`.
+        Sums of squared surprise of training rows at equal steps of their rank, see `Sketches.ranks`.
     own_rows
-        Whether the rows are among those that the measures count. Each is then compared with the rest of them.
+        Whether the rows are themselves counted in the measures. A row is then compared with the other rows alone.
     """
 
     def __init__(self, measures: Sequence[Measure], ranks: np.ndarray, *, own_rows: bool = False) -> None:
@@ -40,33 +41,33 @@ class Novelty:
 
     @classmethod
     def of(cls, sketches: Sketches) -> Novelty:
-        """Return the novelty by an artifact's sketches."""
+        """Return the novelty that compares rows with an artifact's sketches."""
         return cls(sketches.measures, sketches.ranks)
 
     def distances(self, bins: np.ndarray) -> np.ndarray:
-        """Return the sums of squared surprise, float64 (rows,), from the bins of `Meter.bins`."""
+        """Return the sum of squared surprises of each row, float64 (rows,). `bins` come from `Meter.bins`."""
         if not self._used:
             return np.zeros(len(bins))
         return np.asarray(self._tables[np.arange(len(self._used)), bins[:, self._used]].sum(axis=1))
 
     def __call__(self, bins: np.ndarray) -> np.ndarray:
-        """Return the novelty of rows, float64 (rows,), from 0 to 1, from the bins of `Meter.bins`."""
+        """Return the novelty of each row, float64 (rows,), from 0 to 1. `bins` come from `Meter.bins`."""
         distances = self.distances(bins)
         steps = np.linspace(0.0, 1.0, len(self._ranks))
         return np.asarray(np.interp(distances, self._ranks, steps))
 
 
 def ranks_of(distances: np.ndarray) -> np.ndarray:
-    """Return the distances at equal steps of their rank, float64 (101,)."""
+    """Return the quantiles of distances at 0 %, 1 % and so on to 100 %, float64 (101,). Zeros without distances."""
     return np.asarray(np.quantile(distances, np.linspace(0, 1, STEPS))) if len(distances) else np.zeros(STEPS)
 
 
 def _surprise(measure: Measure, own: int) -> np.ndarray:
-    """Return the surprise of each bin, float64 (bins,). `own` rows of a bin are those that are compared."""
+    """Return the surprise of each bin, float64 (bins,). `own` is 1 if a compared row is in the counts, otherwise 0."""
     counts = measure.counts.astype(np.float64)
     total = max(1.0, counts.sum() + 1.0 - own)
     if measure.is_ordered:
-        # The share of rows that lie as far outside on this side, of half of all rows.
+        # The share of rows that lie at least as far outside on this side, times 2 for the two sides.
         below, above = np.cumsum(counts), np.cumsum(counts[::-1])[::-1]
         shares = np.minimum(1.0, 2 * (np.minimum(below, above) - own) / total)
     else:

@@ -1,4 +1,4 @@
-"""The page of a comparison of new rows with the training rows. It needs no other file."""
+"""The HTML page that shows how new rows differ from the training rows. It is a single file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def page_of(name: str, drift: Drift, sentences: Sequence[str]) -> str:
     drift
         The comparison.
     sentences
-        More results in words.
+        More results, as sentences.
     """
     environment = Environment(
         loader=PackageLoader("multimodal_algo.monitoring", "."), autoescape=select_autoescape(["html"]),
@@ -33,7 +33,7 @@ def page_of(name: str, drift: Drift, sentences: Sequence[str]) -> str:
 
 
 def _bars(difference: Difference) -> list[tuple[str, float, float]]:
-    """Return the name of each bin, with the share of training rows and that of new rows."""
+    """Return a tuple for each bin: its name, its share of the training rows, and its share of the new rows."""
     measure = difference.measure
     before, after = (counts / max(1, int(counts.sum())) for counts in (measure.counts, difference.new))
     if measure.is_ordered:

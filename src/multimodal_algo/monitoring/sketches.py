@@ -1,8 +1,8 @@
-"""Sketches of the training rows: the bins of each column with the share of rows in each, in an artifact of their own.
+"""Sketches of the training rows: bins for each column, with the number of rows in each bin. The artifact has them.
 
 A *measure* is one property of a column: whether cells are missing, the value of a number, the length of a text, its
-script, its language, or where its vector lies. The bins of a measure come from one half of the training rows and the
-counts from the other half. Counts of new rows are therefore drawn as those of the sketch are, wherever nothing changed.
+script, its language, or where its vector lies. The bins of a measure come from one half of the training rows, and the
+counts from the other half. Therefore, if nothing changed, new rows fall into the bins as the counted rows do.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from typing import Any
 import numpy as np
 
 NO_BIN = 255
-"""The bin of a cell that a measure does not apply to, for example the length of a missing text."""
+"""The bin of a row to which a measure does not apply, for example the length of a missing text."""
 
 
 class Property(StrEnum):
-    """The property of a column that a measure has bins for."""
+    """The property of a column for which a measure has bins."""
 
     MISSING = "missing"
     """Bins: filled cells, missing cells."""
     VALUE = "value"
-    """Value of a number, or of a category."""
+    """Value of a number or of a category."""
     NEW = "new values"
     """Bins: values of a category that training saw, and values that it did not see."""
     LENGTH = "length"
     """Characters of a text."""
     SCRIPT = "script"
-    """Script of most letters of a text."""
+    """Script of most letters of a text, for example Latin."""
     LANGUAGE = "language"
-    """Language of a text. It takes about a millisecond a text, so a server does not look for it."""
+    """Language of a text. Identification takes about a millisecond for each text, so a server does not use it."""
     DIRECTION = "direction"
-    """Vector of a text or image along a main direction of the training vectors."""
+    """Position of a vector of a text or image along a main direction of the training vectors."""
     DISTANCE = "distance"
     """Distance of a vector from the space of the main directions."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A property of a column in bins.
+    """A property of a column, with bins of its values and the number of training rows in each bin.
 
     Parameters
     ----------
@@ -52,15 +52,15 @@ class Measure:
     kind
         The property.
     counts
-        Number of training rows by bin, int64 (bins,).
+        Number of training rows in each bin, int64 (bins,).
     edges
-        Upper ends of ordered bins but the last, float64 (bins - 1,). A value at an end lies in the bin below it. Empty
-        for bins without order.
+        Upper ends of all ordered bins except the last, float64 (bins - 1,). A value that equals an end lies in the bin
+        below the end. Empty if bins have no order.
     names
-        Names of bins without order. Bins with the name ``""`` share the values without a bin of their own, by hash.
-        Empty for ordered bins.
+        Names of bins without an order. Values without a bin of their own share the bins with the name ``""``. A hash
+        of the value decides which bin. Empty for ordered bins.
     number
-        Number of the direction, from 1. 0 for other properties.
+        Number of the main direction, from 1. 0 if the property is not a direction.
     """
 
     column: str
@@ -92,7 +92,10 @@ class Projection:
     directions: np.ndarray
 
     def __call__(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return where vectors lie along the directions, float32 (rows, directions), and their distance, (rows,)."""
+        """Return the positions of vectors along the directions, and their distances from the space of the directions.
+
+        The positions are float32 (rows, directions), and the distances are float32 (rows,).
+        """
         centered = vectors.astype(np.float32) - self.center.astype(np.float32)
         along = centered @ self.directions.astype(np.float32).T
         rest = (centered**2).sum(axis=1) - (along**2).sum(axis=1)
@@ -101,20 +104,20 @@ class Projection:
 
 @dataclass(frozen=True)
 class Sketches:
-    """Light sketches of all columns of the training rows.
+    """The sketches of all columns of the training rows, a small part of the artifact.
 
     Parameters
     ----------
     rows
-        Number of training rows that the counts come from.
+        Number of training rows that were counted.
     measures
         The measures of all columns.
     projections
-        Main directions by text or image column.
+        Main directions of the vectors, by name of the text or image column.
     sample
-        Bins of a few training rows, uint8 (rows, measures). `NO_BIN` where a measure does not apply.
+        Bins of a few training rows, uint8 (rows, measures). `NO_BIN` if a measure does not apply.
     ranks
-        Distances of training rows at 101 equal steps of their rank, float64 (101,), see `novelty.novelty_of`.
+        Quantiles of the sums of squared surprise of training rows, float64 (101,), see `novelty.ranks_of`.
     """
 
     rows: int
@@ -138,7 +141,7 @@ class Sketches:
 
     @classmethod
     def load(cls, path: Path) -> Sketches:
-        """Read what `save` wrote."""
+        """Read the sketches from a file that `save` wrote."""
         with np.load(path) as stored:
             description = json.loads(stored["description"].tobytes().decode("utf-8", "surrogatepass"))
             counts, edges, measures = stored["counts"], stored["edges"], []

@@ -1,4 +1,4 @@
-"""The section that proposes what to do next."""
+"""The section of the report that proposes what the user may do next."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from multimodal_algo.report.section import ReportedJob, Section
 # A class with fewer held-out rows is predicted badly.
 _FEW_ROWS = 10
 _SHOWN = 5
-# Share of the rows of a class that are taken for one other class. Above it, the two may be the same.
+# If a larger share of the rows of a class is predicted as one other class, the two classes may be the same.
 _OFTEN = 0.25
-# Share of the fitting time. Above it, fits were cut off.
+# If fitting took a larger share of its budget, it was probably cut off.
 _USED_UP = 0.9
 
 
 def advice(job: ReportedJob) -> Section | None:
-    """Return proposals that follow from the results. None without any."""
+    """Return the section with proposals that follow from the results. Return None without proposals."""
     rules = (
         _worse_than_prior,
         _one_branch,
@@ -37,7 +37,7 @@ def advice(job: ReportedJob) -> Section | None:
 
 
 def _worse_than_prior(job: ReportedJob) -> Iterator[str]:
-    """Warn of a model that is not better than the same answer for every row."""
+    """Yield a warning if the model is not better than the same answer for every row."""
     if job.target.task.is_regression:
         if job.metrics.fused["r2"] <= 0:
             yield "The model is not better than the mean of all labels. Check that the columns have to do with it."
@@ -51,7 +51,7 @@ def _worse_than_prior(job: ReportedJob) -> Iterator[str]:
 
 
 def _one_branch(job: ReportedJob) -> Iterator[str]:
-    """Name a modality that is as good as all columns together."""
+    """Yield a proposal if one modality alone is as good as all columns together."""
     images = job.results.dataset.schema.of(Modality.IMAGE)
     modalities = {"text", "num", "cat", *(f"img/{column}" for column in images)}
     if len(modalities & job.metrics.modalities.keys()) < 2:
@@ -66,14 +66,14 @@ def _one_branch(job: ReportedJob) -> Iterator[str]:
 
 
 def _useless_modalities(job: ReportedJob) -> Iterator[str]:
-    """Name the modalities without which the score does not change."""
+    """Yield a proposal to leave out modalities without which the score hardly changes."""
     names = [job.own(name) for name, scores in job.metrics.without.items() if _is_as_good(job, scores)]
     if names and len(names) < len(job.metrics.without):
         yield f"Without {', '.join(names)} the score stays within its interval. Try a job without these columns."
 
 
 def _is_as_good(job: ReportedJob, scores: Scores) -> bool:
-    """Return whether scores are not worse than the interval of the fusion."""
+    """Return whether the job's metric in `scores` is at least as good as the worse end of the fusion's interval."""
     name = job.metrics.eval_metric
     span = job.intervals.get(name)
     if span is None:
@@ -83,7 +83,7 @@ def _is_as_good(job: ReportedJob, scores: Scores) -> bool:
 
 
 def _unique_columns(job: ReportedJob) -> Iterator[str]:
-    """Repeat the warning about categories that teach nothing."""
+    """Yield a proposal for each category column whose values are mostly unique."""
     for warning in job.warnings:
         if warning.startswith("column ") and ": mostly unique" in warning:
             name = warning.removeprefix("column ").partition(": mostly unique")[0]
@@ -91,7 +91,7 @@ def _unique_columns(job: ReportedJob) -> Iterator[str]:
 
 
 def _small_classes(job: ReportedJob) -> Iterator[str]:
-    """Name the classes with few rows."""
+    """Yield a proposal if some classes have few rows."""
     if job.target.task.is_regression:
         return
     counts = Counter(job.target.values.tolist())
@@ -103,7 +103,7 @@ def _small_classes(job: ReportedJob) -> Iterator[str]:
 
 
 def _confused(job: ReportedJob) -> Iterator[str]:
-    """Name the class that is taken for another one most often."""
+    """Yield a proposal about the class that is most often predicted as one other class."""
     if job.target.task.is_regression:
         return
     counts = np.bincount(job.results.targets, minlength=len(job.target.classes))
@@ -123,7 +123,7 @@ def _confused(job: ReportedJob) -> Iterator[str]:
 
 
 def _more_time(job: ReportedJob) -> Iterator[str]:
-    """Propose more time, or a better recipe where time is left."""
+    """Yield a proposal: more time if the budget was used up, otherwise a better recipe than the fastest ones."""
     if job.metrics.fit_s > _USED_UP * job.hyperparameters.budget_s:
         yield "The time for fitting was used up. More of it (n_mins, n_hours) may give a better model."
     elif job.hyperparameters.quality in ("toy", "very_light"):

@@ -1,4 +1,4 @@
-"""The section with the calibration: predicted probabilities against the share of right rows."""
+"""The section of the report that compares predicted probabilities with the share of right rows."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _ROWS_OF_A_BIN = 20
 
 @dataclass(frozen=True)
 class Bin:
-    """Rows with similar probabilities of their likeliest class.
+    """A group of rows whose likeliest classes have similar probabilities.
 
     Parameters
     ----------
     rows
         Number of rows.
     probability
-        Mean of the probabilities.
+        Mean probability of the likeliest class.
     right
-        Share of the rows whose likeliest class is the true one.
+        Share of the rows whose likeliest class is the true class.
     low, high
         Bounds of the 95 % interval of `right`.
     """
@@ -36,12 +36,12 @@ class Bin:
 
     @property
     def is_off(self) -> bool:
-        """Whether the mean probability lies outside of the interval."""
+        """Whether the mean probability lies outside the interval of the share of right rows."""
         return not self.low <= self.probability <= self.high
 
 
 def calibration(job: ReportedJob) -> Section | None:
-    """Return the calibration of the likeliest class. None for a regression."""
+    """Return the section with the calibration of the likeliest class. Return None if the job is a regression."""
     if job.target.task.is_regression:
         return None
     bins = bins_of(job.results.targets, job.results.predictions)
@@ -49,12 +49,12 @@ def calibration(job: ReportedJob) -> Section | None:
 
 
 def bins_of(targets: np.ndarray, probabilities: np.ndarray) -> list[Bin]:
-    """Return bins of equal counts, from the least to the greatest probability.
+    """Return bins with equal numbers of rows, from the least to the greatest probability.
 
     Parameters
     ----------
     targets
-        Class indices, int (rows,).
+        True class indices, int (rows,).
     probabilities
         Probabilities of the classes, float (rows, n).
     """

@@ -1,4 +1,4 @@
-"""Sections about classes: their scores, their confusion, and the most frequent mistakes."""
+"""Sections of the report about classes: scores of each class, confusion matrix, and most frequent mistakes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from multimodal_algo.report.section import ReportedJob, Section
 _MOST_IN_MATRIX = 25
 _MOST_LISTED = 60
 _WEAKEST = 15
-# Fewer rows of a class do not say which classes are weak.
+# A class with fewer rows is not listed as weak, because its scores are chance.
 _ROWS_OF_A_WEAK_CLASS = 5
 _MISTAKES = 15
 # Longer names above the columns of the matrix would make it higher than a screen.
@@ -21,7 +21,7 @@ _NAME_ABOVE = 24
 
 @dataclass(frozen=True)
 class ClassScores:
-    """The scores of one class.
+    """The scores of one class against the rest.
 
     Parameters
     ----------
@@ -41,7 +41,10 @@ class ClassScores:
 
 
 def classes(job: ReportedJob) -> Section | None:
-    """Return the scores of the most frequent classes, and of the weakest if there are many. None for a regression."""
+    """Return the section with the scores of the most frequent classes. Return None if the job is a regression.
+
+    If there are too many classes to show all, the section also has the classes with the least F1 scores.
+    """
     if job.target.task.is_regression:
         return None
     scored = _scored(job)
@@ -53,7 +56,7 @@ def classes(job: ReportedJob) -> Section | None:
 
 
 def confusion(job: ReportedJob) -> Section | None:
-    """Return the confusion matrix. None for a regression, and for many classes."""
+    """Return the section with the confusion matrix. Return None for a regression, or with more than 25 classes."""
     if job.target.task.is_regression:
         return None
     counts = np.bincount(job.results.targets, minlength=len(job.target.classes))
@@ -71,7 +74,7 @@ def confusion(job: ReportedJob) -> Section | None:
 
 
 def frequent_mistakes(job: ReportedJob) -> Section | None:
-    """Return the pairs of classes that are confused most often. None without any, and for a regression."""
+    """Return the section with the pairs of classes that are confused most often. Return None without such pairs."""
     if job.target.task.is_regression:
         return None
     counts = np.bincount(job.results.targets, minlength=len(job.target.classes))
@@ -83,7 +86,7 @@ def frequent_mistakes(job: ReportedJob) -> Section | None:
 
 
 def _scored(job: ReportedJob) -> Sequence[ClassScores]:
-    """Return the scores of the classes that held-out rows have, the most frequent first."""
+    """Return the scores of all classes that have held-out rows. The most frequent class is first."""
     predicted = job.results.predictions.argmax(axis=1)
     n_classes = len(job.target.classes)
     counts = np.bincount(job.results.targets, minlength=n_classes)
@@ -101,7 +104,7 @@ def _scored(job: ReportedJob) -> Sequence[ClassScores]:
 
 
 def _cells(job: ReportedJob) -> dict[tuple[int, int], int]:
-    """Return the number of rows of each true class and predicted class."""
+    """Return the number of rows for each pair of a true and a predicted class index. Pairs without rows are absent."""
     pairs = np.stack([job.results.targets, job.results.predictions.argmax(axis=1)])
     unique, times = np.unique(pairs, axis=1, return_counts=True)
     return {(int(a), int(b)): int(n) for (a, b), n in zip(unique.T, times, strict=True)}

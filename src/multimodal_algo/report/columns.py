@@ -1,4 +1,4 @@
-"""The section with the importance of each column."""
+"""The section of the report with the importance of columns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _SHOWN = 40
 
 
 def columns(job: ReportedJob) -> Section | None:
-    """Return the importance of the most important columns. None where it was not measured."""
+    """Return the section with the most important columns. Return None if importance was not measured."""
     if not job.importance:
         return None
     values = {

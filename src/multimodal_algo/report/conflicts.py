@@ -1,4 +1,4 @@
-"""Rows that share their content, or nearly, with a row of another label."""
+"""Finds rows whose content is the same as, or nearly the same as, that of a row with another label."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from multimodal_algo.core.schema import Modality, modality_of
 from multimodal_algo.ingest.dataset import Dataset
 from multimodal_algo.ingest.keys import vector_columns
 
-# Rows of one content whose numbers differ by less have one label: a share of the deviation of all numbers.
+# Labels of a regression that differ by less than this share of their standard deviation count as equal.
 _ALIKE = 0.1
-# A shorter text may be a name that several things share.
+# A shorter text may be a name that several things have.
 _LONG = 50
-# Vectors with this cosine belong to nearly the same text or image. As many pairs of rows are compared.
+# From this cosine on, vectors belong to nearly the same text or image. And the greatest number of compared pairs.
 _NEAR, _MOST_PAIRS = 0.985, 25_000_000
 
 
 @dataclass(frozen=True)
 class Conflict:
-    """A row with the content of another row, and another label than that row.
+    """The reason why the label of a row is doubtful: another row has the same content and a different label.
 
     Parameters
     ----------
     other
-        Position of the other row.
+        Index of the other row.
     column
-        Column whose cells are the same. Empty for whole rows.
+        Column whose cells are the same in both rows. Empty if the whole rows are the same.
     is_near
-        Whether the cells are only nearly the same.
+        Whether the cells are nearly the same, but not equal.
     """
 
     other: int
@@ -40,19 +40,24 @@ class Conflict:
 
 
 def find_conflicts(dataset: Dataset, target: Target, order: np.ndarray) -> Mapping[int, Conflict]:
-    """Return the rows with the content, an image or a long text of a row that has another label, by position.
+    """Find rows that have the same content, image or long text as a row with another label.
 
-    Case and spaces of texts do not count. Cells that are only nearly the same are found by their vectors. With more
-    than 5,000 rows, they are looked for among the first rows of `order` alone.
+    Case and spaces of texts do not count. Cells that are nearly the same are found from their vectors. With more than
+    5,000 rows, only the first rows of `order` are compared with all rows for this.
 
     Parameters
     ----------
     dataset
         The training rows.
     target
-        Their labels.
+        The labels of the rows.
     order
-        Positions of the rows, the most doubtful label first, int (rows,).
+        Indices of the rows, the row with the most doubtful label first, int (rows,).
+
+    Returns
+    -------
+    Mapping[int, Conflict]
+        A conflict for each such row, by the index of the row.
     """
     least = _ALIKE * float(target.values.std()) if target.task.is_regression else 0.0
     conflicts: dict[int, Conflict] = {}
@@ -71,7 +76,10 @@ def find_conflicts(dataset: Dataset, target: Target, order: np.ndarray) -> Mappi
 
 
 def _keys(dataset: Dataset) -> Mapping[str, np.ndarray]:
-    """Return the keys of whole rows, of images and of long texts, uint32 (rows,), by column. 0 does not count."""
+    """Return the keys of the cells of each image and text column, uint32 (rows,), by name of the column.
+
+    The entry with an empty name has the keys of whole rows. The key 0 means that a cell is not compared.
+    """
     keys = {"": dataset.keys[:, 0]}
     for number, column in enumerate(vector_columns(dataset.schema), start=1):
         keys[column] = np.where(_is_distinctive(dataset, column), dataset.keys[:, number], 0)
@@ -79,7 +87,7 @@ def _keys(dataset: Dataset) -> Mapping[str, np.ndarray]:
 
 
 def _is_distinctive(dataset: Dataset, column: str) -> np.ndarray:
-    """Find the cells that are filled and are not a short text, bool (rows,)."""
+    """Return whether each cell of a column is filled and is not a short text, bool (rows,)."""
     if modality_of(column) is Modality.IMAGE:
         return dataset.features.filled(column)
     cells = dataset.features.cells[column]
@@ -87,7 +95,7 @@ def _is_distinctive(dataset: Dataset, column: str) -> np.ndarray:
 
 
 def _rows_by_key(keys: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the positions of the rows of each key that several rows have. The key 0 is left out."""
+    """Yield the indices of the rows of each key that at least two rows have. The key 0 is left out."""
     order = np.argsort(keys, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(keys[order])) + 1):
         if len(rows) > 1 and keys[rows[0]]:
@@ -97,7 +105,11 @@ def _rows_by_key(keys: np.ndarray) -> Iterator[np.ndarray]:
 def _near_rows(
     dataset: Dataset, column: str, labels: np.ndarray, asked: np.ndarray, least: float
 ) -> Iterator[tuple[int, int]]:
-    """Yield each row of `asked`, with the row of another label whose vector is nearest, if it is near enough."""
+    """Yield pairs of rows that are nearly the same in a column and have different labels.
+
+    For each row of `asked`, the pair has the nearest row with another label, if this row is near enough. Labels that
+    differ by at most `least` count as equal.
+    """
     vectors = dataset.features.vectors[column]
     usable = np.flatnonzero(_is_distinctive(dataset, column) & vectors.present)
     asked = asked[np.isin(asked, usable)]

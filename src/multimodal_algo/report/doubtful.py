@@ -1,4 +1,4 @@
-"""The section that lists doubtful labels."""
+"""The section of the report that lists doubtful labels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from multimodal_algo.report.section import ReportedJob, Section
 
 
 def doubtful(job: ReportedJob) -> Section | None:
-    """Return the labels that are probably wrong, the most doubtful first. None if nobody looked for them."""
+    """Return the section with doubtful labels, the most doubtful first. Return None if they were not looked for."""
     if job.label_issues is None:
         return None
     return Section("Doubtful labels", "doubtful", {"issues": job.label_issues})

@@ -1,6 +1,6 @@
-"""Metrics as steps of SageMaker Pipelines read them: ``evaluation.json`` and ``model_quality_constraints.json``.
+"""The files of metrics for SageMaker Pipelines: ``evaluation.json`` and ``model_quality_constraints.json``.
 
-The groups of metrics have the names of Model Monitor's model quality, for example
+Metrics are grouped and named as in Model Monitor's monitoring of model quality, for example
 ``multiclass_classification_metrics.accuracy.value``.
 """
 
@@ -27,14 +27,14 @@ _PLATFORM_NAMES = {"accuracy": "accuracy", "rmse": "rmse", "mae": "mae", "r2": "
 
 
 def write_evaluation(metrics: Metrics, task: Task, directory: Path) -> None:
-    """Write both files into the platform's output directory.
+    """Write ``evaluation.json`` and ``model_quality_constraints.json`` into the output directory of the job.
 
     Parameters
     ----------
     metrics
         The metrics of the model that ships.
     task
-        The kind of problem.
+        The task of the model, which determines the group of the metrics.
     directory
         The platform's output directory.
     """

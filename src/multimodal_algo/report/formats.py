@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def number(value: float) -> str:
-    """Format a number with four significant digits, and all digits before the point."""
+    """Format a number with four significant digits. Digits before the decimal point are all shown."""
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
@@ -14,5 +14,5 @@ def percent(share: float, digits: int = 0) -> str:
 
 
 def shortened(text: str, most: int = 80) -> str:
-    """Return the first `most` characters of a text. The last one is an ellipsis where characters are missing."""
+    """Return a text with at most `most` characters. A longer text is cut, and its last character is an ellipsis."""
     return text if len(text) <= most else text[: most - 1] + "…"

@@ -26,9 +26,9 @@ class Importance:
     column
         Name of the column in the user's table.
     modality
-        Its modality.
+        Modality of the column.
     loss
-        How much worse the metric of the job becomes, above 0 if the column helps.
+        How much worse the job's metric becomes if the column is shuffled. It is above 0 if the column helps.
     low, high
         Bounds of the 95 % interval of `loss`.
     """

@@ -10,7 +10,7 @@ from multimodal_algo.report.section import ReportedJob, Section
 
 
 def facts(job: ReportedJob) -> list[tuple[str, str]]:
-    """Return what identifies the job, as pairs of a name and a value."""
+    """Return the facts that identify the job, as pairs of a name and a value."""
     schema, target = job.results.dataset.schema, job.target
     columns = [
         f"{len(names)} {modality.value}: {', '.join(map(job.own, names))}"
@@ -30,12 +30,12 @@ def facts(job: ReportedJob) -> list[tuple[str, str]]:
 
 
 def data(job: ReportedJob) -> Section | None:
-    """Return the warnings about the training rows. None without any."""
+    """Return the section with the warnings about the training rows. Return None without warnings."""
     return Section("The data", "data", {"warnings": job.warnings}) if job.warnings else None
 
 
 def time_spent(job: ReportedJob) -> Section | None:
-    """Return the seconds of each stage. None where nothing was measured."""
+    """Return the section with the seconds of each stage of the job. Return None if they were not measured."""
     seconds = job.metrics.seconds
     if not seconds:
         return None
@@ -43,7 +43,7 @@ def time_spent(job: ReportedJob) -> Section | None:
 
 
 def _settings(job: ReportedJob) -> str:
-    """Return the recipe, the metric, and the hyperparameters that differ from their defaults."""
+    """Return, as one text, the recipe, the metric, and the hyperparameters that differ from their defaults."""
     changed = job.hyperparameters.model_dump(exclude_defaults=True, exclude_none=True)
     changed |= {"quality": job.hyperparameters.quality, "eval_metric": job.metrics.eval_metric}
     return ", ".join(f"{name}={value}" for name, value in changed.items())

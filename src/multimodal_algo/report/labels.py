@@ -1,4 +1,4 @@
-"""Labels that are probably wrong, and rows with one content and different labels: ``label_issues.csv``."""
+"""Finds labels that are probably wrong, and rows with equal content but different labels. Writes them to a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOG = logging.getLogger(__name__)
 LABEL_ISSUES = "label_issues.csv"
 _HEADER = ("ID", "row", "label", "probable_label", "probability", "probability_of_label", "score", "doubt", "reason")
 _SHOWN = 20
-# The most doubtful of the labels that may be wrong are listed: as many as this share of the rows.
+# Of the labels that may be wrong, the most doubtful are listed, up to this share of all rows.
 _LISTED_SHARE = 0.12
 
 
@@ -31,18 +31,18 @@ class LabelIssue:
     Parameters
     ----------
     name
-        ID of the row, or its number where rows have no ID.
+        ID of the row. If rows have no ID, the number of the row.
     row
         Number of the row in the order of reading, from 1.
     label, probable
-        The label, and the probable one, as in the file. For a regression, numbers.
+        The label in the data, and the probable label. For a regression, both are numbers as texts.
     probability, label_probability
-        Held-out probabilities of both. None for a regression.
+        Held-out probability of the probable label, and of the label in the data. None for a regression.
     score
-        See `LabelDoubts.scores`.
+        How well the label suits the row, see `LabelDoubts.scores`.
     doubt
-        ``strong`` for a label that is probably wrong, ``possible`` for one that may be, ``duplicate`` for a row that
-        only shares its content with a row of another label.
+        ``strong`` for a label that is probably wrong, ``possible`` for a label that may be wrong. ``duplicate`` for a
+        label that is doubtful only because a row with the same content has another label.
     reason
         The reason in words.
     """
@@ -65,11 +65,11 @@ class LabelIssues:
     Parameters
     ----------
     issues
-        The doubtful labels, the most doubtful first. Rows with one content and different labels follow.
+        The doubtful labels, the most doubtful first. Rows that are doubtful only as duplicates come last.
     doubtful
         Number of rows whose label the held-out predictions contradict strongly.
     conflicting
-        Number of rows that share their content with a row of another label.
+        Number of rows whose content a row with another label has too.
     rows
         Number of training rows.
     """
@@ -81,7 +81,7 @@ class LabelIssues:
 
     @property
     def sentence(self) -> str:
-        """The counts in words."""
+        """The counts of doubtful labels in words, for the log and the report."""
         return (
             f"{self.doubtful:,} of {self.rows:,} rows have a label that held-out predictions strongly contradict, "
             f"{self.conflicting:,} rows share their content with a row of another label"
@@ -89,11 +89,11 @@ class LabelIssues:
 
     @property
     def shown(self) -> Sequence[LabelIssue]:
-        """The issues that the report shows."""
+        """The most doubtful labels, which the report shows."""
         return self.issues[:_SHOWN]
 
     def log(self) -> None:
-        """Log the counts."""
+        """Log the number of doubtful labels and the name of the file that lists them."""
         _LOG.info("labels: %s%s", self.sentence, f", see {LABEL_ISSUES}" if self.issues else "")
 
     def write(self, directory: Path) -> None:
@@ -105,16 +105,16 @@ class LabelIssues:
 
 
 def find_label_issues(dataset: Dataset, target: Target, predictions: np.ndarray) -> LabelIssues:
-    """Find the labels that are probably wrong.
+    """Find the labels that are probably wrong, and rows with equal content but different labels.
 
     Parameters
     ----------
     dataset
         The training rows.
     target
-        Their labels.
+        The labels of the rows.
     predictions
-        Predictions of models that were not fitted to the row, float (rows, n).
+        Held-out predictions: each comes from models that were not fitted to its row, float (rows, n).
     """
     doubts = (
         doubt_numbers(predictions[:, 0], target.values)
@@ -134,7 +134,7 @@ def find_label_issues(dataset: Dataset, target: Target, predictions: np.ndarray)
 
 @dataclass(frozen=True)
 class _Writer:
-    """Writes issues in words."""
+    """Describes the doubtful labels of a job in words."""
 
     target: Target
     predictions: np.ndarray
@@ -143,7 +143,7 @@ class _Writer:
     names: Sequence[str]
 
     def issue(self, row: int) -> LabelIssue:
-        """Return the issue of the row at the position `row`."""
+        """Return the description of the doubtful label of the row with the index `row`."""
         label, probable = self.target.values[row], self.doubts.probable[row]
         is_possible = bool(self.doubts.possible[row])
         doubt = "strong" if self.doubts.doubtful[row] else "possible" if is_possible else "duplicate"

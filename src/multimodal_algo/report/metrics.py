@@ -79,7 +79,7 @@ class Metrics:
     problem_type
         Kind of problem: binary, multiclass or regression.
     eval_metric
-        Name of the metric by which training chose among models.
+        Name of the metric with which training selected the model.
     fused
         Scores of the fusion, which is the model that answers later.
     modalities
@@ -93,9 +93,9 @@ class Metrics:
     previous
         Comparison with the previous model, see `comparison`. None if the job has no previous model.
     classes
-        Scores of each class against the rest, of the most frequent classes. Empty for a regression.
+        Scores of the most frequent classes, each against the rest, by name of the class. Empty for a regression.
     decision
-        The rule by which rows are answered, with its figures on the held-out rows. None for a regression.
+        The rule that decides answers, with its figures on the held-out rows. None for a regression.
     """
 
     measured_on: str
@@ -165,7 +165,7 @@ def measure(
 
 
 def _scores_by_class(results: HeldOutResults, target: Target) -> dict[str, Scores]:
-    """Return the scores of the classes by name, the most frequent ones first."""
+    """Return the scores of the most frequent classes, by name of the class."""
     scores = scores_by_class(results.targets, results.predictions)
     order = np.argsort(-np.bincount(results.targets, minlength=len(scores)), kind="stable")[:_MOST_CLASSES]
     return {target.classes[label]: scores[label] for label in order if scores[label]}
@@ -192,7 +192,7 @@ def _column_groups(schema: FeatureSchema) -> dict[str, tuple[str, ...]]:
 
 
 def log_metrics(metrics: Metrics) -> None:
-    """Log a table of all scores, and one line per metric in the form that the platform's metric definitions look for.
+    """Log a table of scores, and one line per metric that the metric definitions of SageMaker can read.
 
     The errors of a regression have the unit of the label. They may be tiny, so they are logged with six digits.
     """
@@ -204,9 +204,10 @@ def log_metrics(metrics: Metrics) -> None:
 
 
 def _table(metrics: Metrics, digits: str) -> Iterator[str]:
-    """Yield the lines of a table with the scores of each branch and of all together.
+    """Yield the lines of a table with the scores of each branch and of the fusion.
 
-    It has the metric of the job and the first six others. A line with all of them is too long for a terminal.
+    The columns are the metric of the job and the first six others. With all metrics, a line would be too long for a
+    terminal.
     """
     scores = {**metrics.modalities, "together": metrics.fused}
     shown = list(dict.fromkeys([metrics.eval_metric, *metrics.fused]))[: 1 + _TABLE_METRICS]
@@ -241,7 +242,7 @@ def write_predictions(
     directory
         Output directory of the job.
     decision
-        The rule by which rows are answered. By default it is the likeliest class.
+        The rule that decides answers. By default, the answer is the likeliest class.
     """
     lines = _regression_lines(results) if target.task.is_regression else _class_lines(results, target, decision)
     with (directory / "predictions.csv").open("w", encoding="utf-8", newline="") as stream:

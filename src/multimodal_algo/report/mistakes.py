@@ -1,4 +1,4 @@
-"""The section with the rows that the model gets most wrong."""
+"""The section of the report with the worst predictions."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _PICTURE_BYTES = 600_000
 
 @dataclass(frozen=True)
 class Mistake:
-    """A row that is predicted wrongly.
+    """A row with a wrong prediction, as the report shows it.
 
     Parameters
     ----------
     name
-        ID of the row, or its number.
+        ID of the row, or the number of the row if rows have no ID.
     label, predicted
-        Its label and its prediction.
+        Label and prediction of the row.
     detail
-        How far they are apart, in words.
+        The difference between label and prediction, in words.
     picture
-        Its first image as a data URI, or None.
+        First image of the row as a data URI. None if the row has no image, or if the page is too large already.
     cells
         Names and values of a few columns.
     """
@@ -46,7 +46,11 @@ class Mistake:
 
 
 def mistakes(job: ReportedJob) -> Section | None:
-    """Return the wrong rows whose label has the least probability, or the rows with the largest errors."""
+    """Return the section with the worst predictions. Return None if no prediction is wrong.
+
+    For classes, they are the wrong predictions with the least probability of the label. For a regression, they are the
+    predictions with the largest errors.
+    """
     order = _order(job)
     if not len(order):
         return None

@@ -48,7 +48,7 @@ SECTIONS: tuple[SectionMaker, ...] = (
 
 
 def write_page(job: ReportedJob, directory: Path) -> None:
-    """Write ``report.html`` into the platform's output directory."""
+    """Write the report of a job as ``report.html`` into the output directory."""
     (directory / PAGE).write_text(render_page(job), encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""The section that plots predicted numbers against true ones."""
+"""The section of the report that plots predicted numbers against true numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PLOTTED = 1500
 
 
 def predicted(job: ReportedJob) -> Section | None:
-    """Return the points of at most 1,500 rows, drawn at random. None for classes."""
+    """Return the section with the points of at most 1,500 random rows. Return None if the job predicts classes."""
     if not job.target.task.is_regression:
         return None
     rows = np.arange(len(job.results.targets))

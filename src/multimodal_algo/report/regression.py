@@ -1,4 +1,4 @@
-"""The sections about the errors of a regression: a plot against the predictions, and a table by range of the label."""
+"""Sections of the report about errors of a regression: a plot over the predictions, and a table by range of labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from multimodal_algo.report.section import ReportedJob, Section
 
 _PLOTTED, _RANGES = 1500, 5
-# Errors beyond this share of all absolute errors are drawn at the edge of their plot.
+# The plot shows the errors up to this quantile. Larger errors are drawn at its edge.
 _SHOWN_SHARE = 0.99
 
 
@@ -24,11 +24,11 @@ class RangeErrors:
     rows
         Number of rows.
     r2
-        Share of the variance within the range that the predictions explain. None where all labels are equal.
+        Share of the variance within the range that the predictions explain. None if all labels are equal.
     median_error
         Median absolute error.
     mean_error
-        Mean of prediction minus label. Above 0, predictions are too great.
+        Mean of prediction minus label. If it is above 0, predictions are too large on average.
     """
 
     low: float
@@ -40,10 +40,10 @@ class RangeErrors:
 
 
 def residuals(job: ReportedJob) -> Section | None:
-    """Return the errors of at most 1,500 rows against their predicted numbers. None for classes.
+    """Return the section that plots errors over predicted numbers. Return None if the job predicts classes.
 
-    The section has ``points``: predicted numbers from 0 to 1 between ``low`` and ``high``, and errors from -1 to 1 in
-    units of ``largest``.
+    The plot has at most 1,500 random rows. The value ``points`` of the section has two numbers for each: the predicted
+    number, where 0 stands for ``low`` and 1 for ``high``, and the error in units of ``largest``, from -1 to 1.
     """
     if not job.target.task.is_regression:
         return None
@@ -61,7 +61,7 @@ def residuals(job: ReportedJob) -> Section | None:
 
 
 def ranges(job: ReportedJob) -> Section | None:
-    """Return the errors by range of the label, see `range_errors`. None for classes."""
+    """Return the section with the result of `range_errors`. Return None if the job predicts classes."""
     if not job.target.task.is_regression:
         return None
     errors = range_errors(job.results.targets, job.results.predictions[:, 0])
@@ -69,9 +69,9 @@ def ranges(job: ReportedJob) -> Section | None:
 
 
 def range_errors(truth: np.ndarray, predictions: np.ndarray) -> list[RangeErrors]:
-    """Return the errors in fifths of the rows, from the smallest labels to the greatest.
+    """Return the errors for each fifth of the rows, from the rows with the smallest labels to those with the largest.
 
-    Rows of equal labels lie in one range, so there may be fewer ranges.
+    Rows with equal labels are in the same range, so there may be fewer than five ranges.
 
     Parameters
     ----------

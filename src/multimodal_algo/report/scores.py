@@ -1,4 +1,4 @@
-"""Sections with scores: of the fusion, of each branch alone, and without each modality."""
+"""Sections of the report with scores: of the fusion, of each branch alone, and of the fusion without a modality."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from multimodal_algo.core.metrics import metrics_of
 from multimodal_algo.report.metrics import Scores
 from multimodal_algo.report.section import ReportedJob, Section
 
-# A page is too narrow for all metrics of each branch. The others are in metrics.json.
+# A page is too narrow for all metrics of each branch. metrics.json has the others.
 _SHOWN = 2
 # The metric of the job and six others are read first.
 _FIRST = 7
 
 
 def scores(job: ReportedJob) -> Section:
-    """Return the metrics of the fusion with their intervals: the first ones, and the others to unfold."""
+    """Return the section with the metrics of the fusion and their intervals: the first ones, and others to unfold."""
     known = metrics_of(job.target.task)
     names = list(dict.fromkeys([job.metrics.eval_metric, *job.metrics.fused]))
     rows = [(name, job.metrics.fused[name], job.intervals.get(name), known[name].meaning) for name in names]
@@ -24,12 +24,12 @@ def scores(job: ReportedJob) -> Section:
 
 
 def branches(job: ReportedJob) -> Section:
-    """Return the scores of each branch alone, next to those of the fusion."""
+    """Return the section with the scores of each branch alone, next to the scores of the fusion."""
     return Section("Each branch alone", "branches", _table(job, job.metrics.modalities), is_half=True)
 
 
 def modalities(job: ReportedJob) -> Section | None:
-    """Return the scores without each modality. None where there is one modality alone."""
+    """Return the section with the scores without each modality. Return None if there is only one modality."""
     if not job.metrics.without:
         return None
     without = {job.own(name): scores for name, scores in job.metrics.without.items()}
@@ -43,7 +43,7 @@ def _table(job: ReportedJob, scores: Mapping[str, Scores]) -> dict[str, Any]:
 
 
 def _shown(job: ReportedJob) -> Sequence[str]:
-    """Return the metric of the job and the first ones of the others."""
+    """Return the names of the metrics that the tables show: the metric of the job comes first."""
     chosen = job.metrics.eval_metric
     names = sorted(job.metrics.fused, key=lambda name: name != chosen)
     return names[:_SHOWN]

@@ -1,4 +1,4 @@
-"""A section of the report, and what the sections are made from.
+"""A section of the report, and the results of a job from which sections are made.
 
 A new section is a function in a module of this folder, a template in ``templates``, and one entry in `page.SECTIONS`::
 
@@ -26,7 +26,7 @@ from multimodal_algo.report.metrics import HeldOutResults, Metrics
 
 @dataclass(frozen=True)
 class ReportedJob:
-    """The results of a job, as the sections of its report use them.
+    """The results of a job, from which the sections of its report are made.
 
     Parameters
     ----------
@@ -43,11 +43,11 @@ class ReportedJob:
     warnings
         Warnings about the training rows.
     importance
-        Importance of each column, the most important first. Empty where it was not measured.
+        Importance of each column, the most important first. Empty if it was not measured.
     decision
-        The rule by which rows are answered. None for a regression, and where its rows are not known.
+        The rule that decides answers. None for a regression, or if the held-out rows of the rule are not known.
     label_issues
-        Labels that are probably wrong. None if nobody looked for them.
+        Labels that are probably wrong. None if the job did not look for them.
     """
 
     results: HeldOutResults
@@ -61,7 +61,7 @@ class ReportedJob:
     label_issues: LabelIssues | None = None
 
     def own(self, column: str) -> str:
-        """Return the name that a column has in the user's table."""
+        """Return the user's own name for a `column` whose name has a suffix."""
         return self.hyperparameters.column_names.own(column)
 
     @cached_property
@@ -81,9 +81,9 @@ class Section:
     id
         Anchor of the section, and the name of its template without ``.html``.
     values
-        Values that the template takes, by name.
+        Values for the template, by name.
     is_half
-        Whether the section takes half of a wide screen. Its neighbour takes the other half.
+        Whether the section takes half of the width of a wide screen.
     """
 
     title: str
@@ -93,7 +93,7 @@ class Section:
 
     @property
     def template(self) -> str:
-        """File of the section's template in ``templates``."""
+        """Name of the file of the section's template, in the folder ``templates``."""
         return f"{self.id}.html"
 
 

@@ -1,6 +1,6 @@
-"""The part of ``report.html`` about thresholds and abstention.
+"""The section of the report about thresholds and abstention.
 
-`threshold_section` returns it as HTML that needs nothing but the styles of the page.
+It shows curves of classes, figures for several thresholds, and how many rows can be answered with a promised accuracy.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Share:
-    """A share of rows with its 95 % interval."""
+    """A share of rows, from 0 to 1, with the bounds of its 95 % interval."""
 
     value: float
     low: float
@@ -35,14 +35,14 @@ class Share:
 
     @classmethod
     def of(cls, right: int, rows: int) -> Share:
-        """Return the share `right` of `rows`, which are not 0."""
+        """Return the share of `right` rows among `rows` rows. `rows` is above 0."""
         low, high = interval(np.array([right]), np.array([rows]))
         return cls(right / rows, float(low[0]), float(high[0]))
 
 
 @dataclass(frozen=True)
 class ThresholdRow:
-    """A threshold with its figures. The precision of no row is None."""
+    """A threshold of a class with its figures on held-out rows. `precision` is None if no row reaches the threshold."""
 
     threshold: float
     is_chosen: bool
@@ -54,20 +54,20 @@ class ThresholdRow:
 
 @dataclass(frozen=True)
 class ClassCurves:
-    """The curves of a class against the rest.
+    """The curves of one class against the rest.
 
     Parameters
     ----------
     name
         Name of the class.
     precision_recall
-        Points of recall and precision.
+        Points of the precision-recall curve: recall and precision.
     roc
-        Points of the share of other rows that reach a threshold, and of recall.
+        Points of the ROC curve: the share of rows of other classes that reach a threshold, and recall.
     average_precision, area
-        Areas under both curves.
+        Areas under the precision-recall curve and under the ROC curve.
     table
-        Figures by threshold. Empty where only curves are shown.
+        Figures of several thresholds. Empty if only the curves are shown.
     """
 
     name: str
@@ -80,9 +80,10 @@ class ClassCurves:
 
 @dataclass(frozen=True)
 class TargetRow:
-    """The price of an accuracy: the share of rows that can be answered so that it is promised.
+    """A target accuracy, with the share of rows that can be answered if this accuracy is promised.
 
-    `coverage` and `accuracy` are None where it cannot be promised.
+    `coverage` is the share of answered rows, and `accuracy` is the share of right answers among these. Both are None if
+    the accuracy cannot be promised.
     """
 
     target: float
@@ -93,7 +94,7 @@ class TargetRow:
 
 
 def thresholds(job: ReportedJob) -> Section | None:
-    """Return curves, thresholds, and the accuracy by the share of rows that are answered. None without a rule."""
+    """Return the section about thresholds and abstention. Return None if the job has no decision rule."""
     if (chosen := job.decision) is None:
         return None
     rows = chosen.rows
@@ -108,7 +109,11 @@ def thresholds(job: ReportedJob) -> Section | None:
 
 
 def _shown_classes(chosen: ChosenRule) -> list[int]:
-    """Return the classes whose curves are shown: the positive one, few classes, or those that have a threshold."""
+    """Return the indices of the classes whose curves are shown.
+
+    With two classes, they are the positive class and the classes with a threshold. With more, they are the classes with
+    a threshold. If no class has a threshold, all classes are shown, provided that they are few.
+    """
     rows = chosen.rows
     if len(rows.classes) == 2:
         labels = sorted({rows.positive, *chosen.thresholds}, key=lambda label: label != rows.positive)
@@ -167,12 +172,12 @@ def _target(target: float, curve: ThresholdCurve, chosen: ChosenRule) -> TargetR
 
 
 def _coverage_points(curve: ThresholdCurve) -> list[Point]:
-    """Return points of the share of rows that are answered, and of the right ones among them."""
+    """Return points of a curve: the share of rows that are answered, and the share of right answers among these."""
     shown = _plotted(curve)
     covered, right = curve.reached[shown] / curve.rows, curve.right[shown] / curve.reached[shown]
     return list(zip(covered.tolist(), right.tolist(), strict=True))
 
 
 def _plotted(curve: ThresholdCurve) -> np.ndarray:
-    """Return the positions of the candidates that are drawn, int (n,)."""
+    """Return the indices of the candidates that a plot shows, evenly spaced, int (n,)."""
     return np.unique(np.linspace(0, len(curve) - 1, min(_PLOTTED, len(curve))).round().astype(int))

@@ -1,1 +1,1 @@
-"""Prediction sets and intervals that hold the truth of new rows with a chosen probability."""
+"""Prediction sets and intervals, which contain the true label of a new row with a chosen probability."""

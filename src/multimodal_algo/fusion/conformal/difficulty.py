@@ -1,7 +1,7 @@
-"""The difficulty of a row: the absolute error that is expected of its predicted number.
+"""The difficulty of a row: the absolute error to expect of its predicted number.
 
-Errors in units of the difficulty are comparable between rows, so intervals are wide where predictions are uncertain
-(Papadopoulos et al., 2011, "Regression Conformal Prediction with Nearest Neighbours"; Lei et al., 2018,
+Each error is divided by the difficulty of its row, so errors are comparable between rows. Uncertain predictions get
+wide intervals (Papadopoulos et al., 2011, "Regression Conformal Prediction with Nearest Neighbours"; Lei et al., 2018,
 "Distribution-Free Predictive Inference for Regression", section 5.2).
 """
 
@@ -15,12 +15,12 @@ import numpy as np
 from multimodal_algo.fusion.conformal.rows import CalibrationRows
 from multimodal_algo.fusion.votes import Votes
 
-# Where the slope of the difficulty over the predicted number may change, as shares of the calibration rows.
+# The slope of the difficulty over the predicted number may change at these quantiles of the predicted numbers.
 _KNOTS = (0.2, 0.4, 0.6, 0.8)
-# The pull of each coefficient towards 0, in rows.
+# The penalty that pulls each coefficient towards 0. It weighs as much as this number of rows.
 _PULL = 2.0
 _MOST_STEPS, _MOST_HALVINGS, _TOLERANCE = 50, 20, 1e-8
-# Spread of the votes that counts as none, as a share of the mean error.
+# A smaller spread of the votes counts as this one, a share of the mean error. Its logarithm stays finite.
 _LEAST_SPREAD = 0.01
 # With fewer rows, every row has the same difficulty.
 _LEAST_ROWS = 50
@@ -28,25 +28,25 @@ _LEAST_ROWS = 50
 
 @dataclass(frozen=True)
 class Difficulty:
-    """A linear model of the logarithm of the absolute error.
+    """A linear model that predicts the logarithm of the absolute error of a row.
 
-    It reads the predicted number, the spread of the votes, and which branches have a vote. Where these do not help,
-    every row has the same difficulty.
+    Its inputs are the predicted number, the spread of the votes, and which branches have a vote. If these inputs do not
+    predict errors better than a constant, every row has the same difficulty.
 
     Parameters
     ----------
     scale
-        Mean absolute error of the calibration rows, the unit of the spread.
+        Mean absolute error of the calibration rows. The spread of the votes is measured in this unit.
     knots
-        Predicted numbers where the slope may change, float64 (knots,), in units of their deviation, and before them
-        their mean and deviation. Where `floor` is above 0, all are of their logarithms.
+        Mean and standard deviation of the predicted numbers, and then the standardised numbers at which the slope may
+        change, float64 (2 + knots,). If `floor` is above 0, all of them are computed from logarithms.
     coefficients
-        float64 (1 + features,), or (1,) where every row has the same difficulty.
+        Coefficients of the linear model, float64 (1 + features,). If every row has the same difficulty, (1,).
     bounds
         Least and greatest logarithm of the difficulty of a calibration row, float64 (2,).
     floor
-        The least label where all labels are above 0. Errors of amounts grow with the amount, and then depend on the
-        logarithm of the predicted number. Otherwise 0.
+        The least label if all labels are above 0, otherwise 0. If it is above 0, the logarithm of the predicted number
+        is an input in place of the number, because errors of amounts grow with the amount.
     """
 
     scale: float
@@ -57,14 +57,14 @@ class Difficulty:
 
     @classmethod
     def fit(cls, rows: CalibrationRows) -> tuple[Difficulty, np.ndarray]:
-        """Fit to the rows.
+        """Fit the difficulty to the errors of calibration rows.
 
         Returns
         -------
         difficulty
-            The difficulty, which is fitted to all rows.
+            The difficulty, fitted to all rows.
         held_out
-            The difficulty of each row by a fit without its fold, float64 (rows,).
+            The difficulty of each row according to a model that is fitted without the row's fold, float64 (rows,).
         """
         numbers, errors = rows.predictions[:, 0], np.abs(rows.targets - rows.predictions[:, 0])
         scale = float(np.average(errors, weights=rows.weights)) or 1.0
@@ -108,7 +108,7 @@ class Difficulty:
         return np.asarray(np.exp(np.clip(self._inputs(predictions, votes) @ self.coefficients, *self.bounds)))
 
     def _inputs(self, predictions: np.ndarray, votes: Votes) -> np.ndarray:
-        """Return what the difficulty depends on, float64 (rows, 1 + features)."""
+        """Return the inputs of the linear model, float64 (rows, 1 + features)."""
         mean, deviation, *knots = self.knots
         number = np.clip((_levels(predictions, self.floor) - mean) / deviation, -4, 4)
         bent = np.maximum(0, number[:, None] - np.array(knots))
@@ -116,7 +116,7 @@ class Difficulty:
         return np.column_stack([np.ones(len(number)), number, bent, spread, ~votes.speaking])
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays that `from_arrays` takes."""
+        """Return the parameters as arrays by name, which `from_arrays` reads."""
         return {
             "scale": np.array(self.scale),
             "knots": self.knots,
@@ -127,13 +127,13 @@ class Difficulty:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Difficulty:
-        """Return the difficulty that has these arrays."""
+        """Return the difficulty from the arrays that `arrays` returned."""
         scale, floor = float(arrays["scale"]), float(arrays["floor"])
         return cls(scale, arrays["knots"], arrays["coefficients"], arrays["bounds"], floor)
 
 
 def _levels(numbers: np.ndarray, floor: float) -> np.ndarray:
-    """Return predicted numbers, or their logarithms where `floor` is above 0, float64 (rows,)."""
+    """Return the predicted numbers, float64 (rows,). If `floor` is above 0, return their logarithms."""
     return np.log(np.maximum(numbers, floor)) if floor > 0 else numbers
 
 
@@ -148,12 +148,15 @@ def _spread(votes: Votes) -> np.ndarray:
 
 
 def _loss(logarithms: np.ndarray, errors: np.ndarray, weights: np.ndarray) -> float:
-    """Return the mean negative log-likelihood of absolute errors that are exponentially distributed."""
+    """Return the weighted mean loss of predicted `logarithms` of absolute errors, each float (rows,).
+
+    The loss is the negative log-likelihood, up to a constant, if absolute errors have an exponential distribution.
+    """
     return float(np.average(errors * np.exp(-logarithms) + logarithms, weights=weights))
 
 
 def _fitted(inputs: np.ndarray, errors: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the coefficients with the least loss, which is convex, by Newton's method."""
+    """Return the coefficients with the least loss, found with Newton's method. The loss is convex."""
     shares = weights / weights.sum()
     pull = np.full(inputs.shape[1], _PULL / weights.sum())
     pull[0] = 0.0

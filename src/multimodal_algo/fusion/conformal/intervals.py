@@ -1,8 +1,8 @@
-"""Prediction intervals: bounds that hold the true number of a row with a chosen probability, and quantiles.
+"""Prediction intervals, whose two bounds contain the true number of a row with a chosen probability, and quantiles.
 
-The errors of the calibration rows, in units of the difficulty of their rows, are ranked with their signs. Bounds below
-and above have thresholds of their own, so intervals suit skewed errors (Linusson et al., 2014, "Signed-Error Conformal
-Regression"). The quantiles are those of the split-conformal predictive distribution (Vovk et al., 2020,
+The error of each calibration row is divided by the difficulty of the row. These errors are ranked with their signs. The
+lower and the upper bound have a threshold each, so intervals suit skewed errors (Linusson et al., 2014, "Signed-Error
+Conformal Regression"). The quantiles are those of the split-conformal predictive distribution (Vovk et al., 2020,
 "Computationally Efficient Versions of Conformal Predictive Distributions").
 """
 
@@ -18,26 +18,27 @@ from multimodal_algo.fusion.conformal.ranked import RankedScores
 from multimodal_algo.fusion.conformal.rows import CalibrationRows
 from multimodal_algo.fusion.votes import Votes
 
-# Most errors of each sign in an artifact.
+# Greatest number of errors of each sign in an artifact.
 _MOST_SCORES = 4_000
-# The level at which rows without a vote are made comparable to the others.
+# The difficulty of rows without a vote is chosen so that intervals with this coverage have the right width.
 _LEVEL = 0.9
 
 
 @dataclass(frozen=True)
 class PredictionIntervals:
-    """Ranked errors in units of the difficulty.
+    """Ranked errors of calibration rows, from which intervals and quantiles of new rows are computed.
 
     Parameters
     ----------
     difficulty
-        The difficulty of a row with a vote.
+        Predicts the difficulty of a row with a vote.
     prior_difficulty
         The difficulty of a row without any vote, whose prediction is the prior.
     above, below
-        Ranked errors, true number minus prediction, and the same errors with the other sign.
+        Ranked errors in units of the difficulty. For `above`, an error is the true number minus the prediction. For
+        `below`, it has the opposite sign.
     least
-        The least number that is possible. Minus infinity where every number is.
+        The least possible number: 0 or minus infinity.
     """
 
     difficulty: Difficulty
@@ -48,12 +49,12 @@ class PredictionIntervals:
 
     @classmethod
     def fit(cls, rows: CalibrationRows, prior: float) -> PredictionIntervals:
-        """Rank the errors of the rows. Where no label is below 0, no bound is.
+        """Rank the errors of the rows. If no label is below 0, bounds are not below 0 either.
 
         Parameters
         ----------
         rows
-            The calibration rows.
+            The held-out rows to calibrate on.
         prior
             The prediction for a row without any vote.
         """
@@ -69,7 +70,7 @@ class PredictionIntervals:
         return cls(difficulty, comparable, above.thinned(_MOST_SCORES), below.thinned(_MOST_SCORES), least)
 
     def intervals(self, predictions: np.ndarray, votes: Votes, coverage: float) -> np.ndarray:
-        """Return the bounds of each row, float64 (rows, 2). They are infinite where too few rows are known.
+        """Return the lower and upper bound of each row, float64 (rows, 2). Infinite with too few calibration rows.
 
         Parameters
         ----------
@@ -84,18 +85,21 @@ class PredictionIntervals:
         return self.quantiles(predictions, votes, (tail, 1 - tail))
 
     def quantiles(self, predictions: np.ndarray, votes: Votes, levels: tuple[float, ...]) -> np.ndarray:
-        """Return the number that the true one is below with the probability of each level, float64 (rows, levels)."""
+        """Return the quantiles of each row, float64 (rows, levels).
+
+        The true number of a row is below a quantile with the probability that its level names.
+        """
         numbers = predictions[:, 0]
         difficulty = np.where(votes.speaking.any(axis=1), self.difficulty.of(numbers, votes), self.prior_difficulty)
         thresholds = [self._threshold(level) for level in levels]
         return np.maximum(numbers[:, None] + difficulty[:, None] * np.array(thresholds), self.least)
 
     def _threshold(self, level: float) -> float:
-        """Return the error at a level, in units of the difficulty. Rounding goes away from the median."""
+        """Return the error at a level, in units of the difficulty. It is rounded away from the median, to be safe."""
         return self.above.threshold(level) if level >= 0.5 else -self.below.threshold(1 - level)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays that `from_arrays` takes."""
+        """Return the parameters as arrays by name, which `from_arrays` reads."""
         ranked = {"above": self.above, "below": self.below}
         return {
             **self.difficulty.arrays(),
@@ -108,7 +112,7 @@ class PredictionIntervals:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> PredictionIntervals:
-        """Return the intervals that have these arrays."""
+        """Return the intervals from the arrays that `arrays` returned."""
         above, below = (
             RankedScores(
                 arrays[f"{name}_values"].astype(np.float64),

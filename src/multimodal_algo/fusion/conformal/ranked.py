@@ -1,4 +1,4 @@
-"""Scores of calibration rows in ascending order, and the thresholds that they give.
+"""Scores of calibration rows in ascending order, and the thresholds that follow from them.
 
 A split-conformal threshold is the score of rank ``(n + 1) * level`` among the n scores of calibration rows (Vovk et
 al., 2005, "Algorithmic Learning in a Random World"; Lei et al., 2018, "Distribution-Free Predictive Inference for
@@ -12,23 +12,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Share of the stored scores that describe the lower half, which thresholds are rarely in.
+# Share of the stored scores that describe the lower half. Thresholds are rarely there.
 _LOWER_SHARE = 0.2
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class RankedScores:
-    """Scores in ascending order.
+    """Scores of calibration rows in ascending order.
 
     Parameters
     ----------
     values
-        Distinct scores, ascending, float64 (scores,). A float32 holds each of them exactly.
+        Distinct scores, ascending, float64 (scores,). Each is exact as a float32.
     weights
-        Weight of each score, float64 (scores,): the number of rows that have it, where duplicate rows count once.
+        Number of rows with each score, float64 (scores,). Duplicate rows count as one row.
     groups
-        Number of independent groups of rows.
+        Number of groups of rows. Rows of different groups are independent.
     """
 
     values: np.ndarray
@@ -52,16 +52,16 @@ class RankedScores:
 
     @classmethod
     def pooled(cls, parts: Sequence[RankedScores]) -> RankedScores:
-        """Rank the scores of several parts together."""
+        """Join the scores of several parts in one ranking."""
         values, row = np.unique(np.concatenate([part.values for part in parts]), return_inverse=True)
         weights = np.concatenate([part.weights for part in parts])
         total = np.bincount(row, weights=weights, minlength=len(values))
         return cls(values, total, sum(part.groups for part in parts))
 
     def threshold(self, level: float) -> float:
-        """Return the least score that at least the share `level` of new rows has or stays below.
+        """Return the least score that new rows do not exceed with at least the probability `level`.
 
-        It is infinite where there are too few rows to know it.
+        The score is infinite if there are too few calibration rows for this level.
         """
         if not self.groups:
             return float("inf")
@@ -71,9 +71,10 @@ class RankedScores:
         return float(self.values[rank]) if rank < len(self.values) else float("inf")
 
     def thinned(self, most: int) -> RankedScores:
-        """Return at most `most` scores. Each stands for the scores up to it, so that thresholds do not become smaller.
+        """Return a ranking with at most `most` scores. Thresholds stay the same or become larger.
 
-        Four fifths of them describe the upper half, which most thresholds are in.
+        Each score that is kept replaces the scores between it and the previous one. Four fifths of the scores describe
+        the upper half, because most thresholds are there.
         """
         if len(self.values) <= most:
             return self
@@ -85,7 +86,7 @@ class RankedScores:
 
 
 def _rounded_up(scores: np.ndarray) -> np.ndarray:
-    """Return the least numbers that a float32 holds and that are not below the scores, float64 of the same shape."""
+    """Round each score up to a number that is exact as a float32. Return float64 of the same shape."""
     rounded = np.asarray(scores, dtype=np.float32)
     up = np.where(rounded < scores, np.nextafter(rounded, np.float32(np.inf)), rounded)
     return up.astype(np.float64)

@@ -1,4 +1,4 @@
-"""The held-out rows that sets and intervals are calibrated on."""
+"""The held-out rows on which prediction sets and intervals are calibrated."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 
 from multimodal_algo.fusion.votes import Votes
 
-# Below this share of distinct rows, equal rows are no accident: new rows repeat them too, and each of them counts.
+# With a smaller share of distinct rows, equal rows are not an accident. New rows repeat them too, so each one counts.
 _LEAST_DISTINCT = 0.3
 
 
 @dataclass(frozen=True)
 class CalibrationRows:
-    """Held-out rows with their predictions.
+    """Held-out rows with their predictions, true labels and weights.
 
     Parameters
     ----------
@@ -23,13 +23,13 @@ class CalibrationRows:
     votes
         Votes of the branches for the rows.
     targets
-        Class indices, int (rows,), or numbers, float (rows,).
+        True labels: class indices, int (rows,), or numbers, float (rows,).
     weights
-        Weight of each row, float64 (rows,). Duplicate rows share the weight of one row.
+        Weight of each row, float64 (rows,). Duplicate rows together have the weight of one row.
     groups
-        Group of each row, int (rows,). Rows of one group are not independent of each other.
+        Group of each row, int (rows,). Rows of one group depend on each other.
     folds
-        Fold of each row, int (rows,). Rows of one group lie in one fold.
+        Fold of each row, int (rows,). Rows of one group are in the same fold.
     """
 
     predictions: np.ndarray
@@ -40,7 +40,7 @@ class CalibrationRows:
     folds: np.ndarray
 
     def take(self, rows: np.ndarray) -> CalibrationRows:
-        """Return the rows at these positions, or of this mask, alone."""
+        """Return only the rows with these indices, int, or those that the mask `rows`, bool (rows,), selects."""
         return CalibrationRows(
             self.predictions[rows],
             self.votes.take(rows),
@@ -52,9 +52,9 @@ class CalibrationRows:
 
 
 def weights_of(keys: np.ndarray) -> np.ndarray:
-    """Return the weight of each row, float64 (rows,): 1 divided by the number of its duplicate rows and itself.
+    """Return the weight of each row, float64 (rows,): 1 divided by the number of rows with its content.
 
-    All weights are 1 where most rows are equal to another one, as in a table of few categories.
+    If fewer than 30 % of the rows are distinct, for example in a table with few categories, all weights are 1.
 
     Parameters
     ----------

@@ -1,10 +1,11 @@
-"""Prediction sets: the classes of a row that hold the true class with a chosen probability.
+"""Prediction sets: sets of classes that contain the true class of a row with a chosen probability.
 
-The score of a class is the probability of all likelier classes of the row, plus a penalty for each of them (Romano,
-Sesia and Candès, 2020, "Classification with Valid and Adaptive Coverage"; Angelopoulos et al., 2021, "Uncertainty Sets
-for Image Classifiers using Conformal Prediction"). The likeliest class has score 0, so no set is empty. A class with
-enough rows has a threshold of its own, and the other classes share one (Vovk, 2012, "Conditional Validity of Inductive
-Conformal Predictors"). Coverage then holds for each frequent class, and for the rare ones together.
+The score of a class is the total probability of all likelier classes of the row, plus a penalty for each of these
+(Romano, Sesia and Candès, 2020, "Classification with Valid and Adaptive Coverage"; Angelopoulos et al., 2021,
+"Uncertainty Sets for Image Classifiers using Conformal Prediction"). A class is in the set if its score is at most the
+threshold of the class. The likeliest class has score 0, so no set is empty. A class with enough rows has a threshold of
+its own, and the other classes share one (Vovk, 2012, "Conditional Validity of Inductive Conformal Predictors").
+Therefore the coverage holds for each frequent class, and for all rare classes together.
 """
 
 from __future__ import annotations
@@ -18,25 +19,25 @@ from multimodal_algo.fusion.conformal.ranked import RankedScores
 from multimodal_algo.fusion.conformal.rows import CalibrationRows
 
 _PENALTIES = (0.0, 0.001, 0.01)
-# Most scores in an artifact, and the fewest of a class.
+# Greatest number of scores in an artifact, and least number of scores of a class.
 _MOST_SCORES, _LEAST_SCORES = 20_000, 8
-# A class has a threshold of its own where so many independent rows are expected beyond it.
+# A class has a threshold of its own if this number of its independent rows is expected above the threshold.
 _ROWS_BEYOND = 10
-# Most probabilities that are in memory at once, and most that choose the penalty.
+# Greatest number of probabilities in memory at once, and greatest number from which the penalty is chosen.
 _MOST_AT_ONCE, _MOST_FOR_PENALTY = 4_000_000, 1_000_000
 _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class PredictionSets:
-    """Scores by class, which give a threshold for each coverage.
+    """Ranked scores of calibration rows by class. They give the thresholds for any coverage.
 
     Parameters
     ----------
     penalty
-        Penalty of a class for each class that is likelier.
+        Number that is added to the score of a class for each likelier class.
     classes
-        Scores of the calibration rows of each class. A class may have none.
+        Scores of the calibration rows of each class. A class may have no rows.
     """
 
     penalty: float
@@ -44,7 +45,7 @@ class PredictionSets:
 
     @classmethod
     def fit(cls, rows: CalibrationRows, coverage: float) -> PredictionSets:
-        """Rank the scores of the true classes. The penalty is the one with the smallest sets at `coverage`."""
+        """Rank the scores of the true classes. Choose the penalty that gives the smallest sets at `coverage`."""
         before, ranks = _true_scores(rows.predictions, rows.targets)
         own = [np.flatnonzero(rows.targets == label) for label in range(rows.predictions.shape[1])]
         most = max(_LEAST_SCORES, _MOST_SCORES // max(1, sum(len(each) > 0 for each in own)))
@@ -58,7 +59,7 @@ class PredictionSets:
         return min(map(with_penalty, _PENALTIES), key=lambda sets: sets._inside(order, sums, coverage).sum())
 
     def thresholds(self, coverage: float) -> np.ndarray:
-        """Return the largest score of each class in sets of this coverage, float64 (n,)."""
+        """Return the threshold of each class, float64 (n,): the largest score with which it is in a set."""
         enough = np.ceil(_ROWS_BEYOND / (1 - coverage) - _ROUNDING)
         by_rows = sorted(range(len(self.classes)), key=lambda label: self.classes[label].groups)
         shared: list[int] = []
@@ -74,7 +75,7 @@ class PredictionSets:
         return thresholds
 
     def members(self, probabilities: np.ndarray, coverage: float) -> np.ndarray:
-        """Return which classes are in the set of each row, bool (rows, n).
+        """Return whether each class is in the set of a row, bool (rows, n).
 
         Parameters
         ----------
@@ -89,13 +90,13 @@ class PredictionSets:
         return members
 
     def _inside(self, order: np.ndarray, sums: np.ndarray, coverage: float) -> np.ndarray:
-        """Return which classes are in the set of each row, bool (rows, n), in the order that `_ordered` returns."""
+        """Return whether each class is in the set of its row, bool (rows, n), in the order that `_ordered` returns."""
         limits = self.thresholds(coverage)
         limits = limits + _ROUNDING * (1 + np.where(np.isfinite(limits), limits, 0.0))
         return np.asarray(sums + self.penalty * np.arange(order.shape[1]) <= limits[order])
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays that `from_arrays` takes."""
+        """Return the parameters as arrays by name, which `from_arrays` reads."""
         return {
             "penalty": np.array(self.penalty),
             "values": np.concatenate([scores.values for scores in self.classes]).astype(np.float32),
@@ -106,7 +107,7 @@ class PredictionSets:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> PredictionSets:
-        """Return the sets that have these arrays."""
+        """Return the sets from the arrays that `arrays` returned."""
         ends = np.cumsum(arrays["sizes"])[:-1]
         values, weights = (np.split(arrays[name].astype(np.float64), ends) for name in ("values", "weights"))
         groups = arrays["groups"].tolist()
@@ -116,9 +117,9 @@ class PredictionSets:
 
 
 def _ordered(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the classes of each row, the likeliest first, int (rows, n), and the sums before them, float64 (rows, n).
+    """Return the class indices of each row, the likeliest class first, int (rows, n), and a sum for each of them.
 
-    The sum before a class is the probability of all likelier classes of the row.
+    The sum is the total probability of all likelier classes of the row, float64 (rows, n).
     """
     order = np.argsort(-probabilities, axis=1, kind="stable")
     ordered = np.take_along_axis(probabilities, order, axis=1).astype(np.float64)
@@ -126,9 +127,9 @@ def _ordered(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _true_scores(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the probability of the classes that are likelier than the true one, and their number, each (rows,).
+    """Return the total probability of the classes that are likelier than the true class, and their number, (rows,).
 
-    Between equal probabilities the first class is the likelier one, as in `_ordered`.
+    Of two classes with equal probabilities, the one with the smaller index counts as likelier, as in `_ordered`.
     """
     rows, classes = probabilities.shape
     before, ranks = np.empty(rows), np.empty(rows, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""The file of an artifact with what sets and intervals need."""
+"""The file in an artifact that stores prediction sets or prediction intervals."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from multimodal_algo.fusion.conformal.intervals import PredictionIntervals
 from multimodal_algo.fusion.conformal.sets import PredictionSets
 
 Calibrated = PredictionSets | PredictionIntervals
-"""Sets of a classification, or intervals of a regression."""
+"""Prediction sets of a classification, or prediction intervals of a regression."""
 
 
 def save_calibrated(calibrated: Calibrated, path: Path) -> None:
-    """Write sets or intervals to an ``.npz`` file."""
+    """Write prediction sets or intervals to an ``.npz`` file. Its directory is made if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = calibrated.arrays()
     np.savez_compressed(path, **arrays)
 
 
 def load_calibrated(path: Path, task: Task) -> Calibrated:
-    """Read what `save_calibrated` wrote for a task."""
+    """Read the file that `save_calibrated` wrote: intervals if `task` is a regression, otherwise sets."""
     with np.load(path) as stored:
         arrays = {name: stored[name] for name in stored.files}
     return PredictionIntervals.from_arrays(arrays) if task.is_regression else PredictionSets.from_arrays(arrays)
