@@ -8,7 +8,7 @@
     table/  joint/          the models of several modalities, if the recipe has them
     text/backbone/<n>/      the text networks, see `networks.stored`
     img/backbone/           the image network, which all image columns share
-    wholistic/              the fusion network, the calibration, and what sets and intervals need
+    wholistic/              the fusion network, the calibration, and the prediction sets or intervals
     earlier/                branches of the previous model, if the job continued one
     rows.npy                hashes of the training rows
     sketches.npz            sketches of the columns, with which new rows are compared

@@ -65,7 +65,7 @@ class ModelConfig(BaseModel):
 
     ``classes`` is empty for a regression. ``largest_row`` is the number of characters of the largest training row, or 0
     if it is not known. ``number_categories`` are the category columns whose values are numbers: there, ``1`` and
-    ``1.0`` are the same value. ``decision`` is the rule by which rows are answered, or None for a regression. ``files``
+    ``1.0`` are the same value. ``decision`` is the rule that decides answers, or None for a regression. ``files``
     maps the path of every other file in the artifact to its SHA-256.
     """
 
@@ -95,7 +95,7 @@ class ModelConfig(BaseModel):
 
     @property
     def names(self) -> ColumnNames:
-        """The names that the user's own table has for the columns."""
+        """The user's own names of the columns."""
         own = {name: str(self.hyperparameters.get(name) or default) for name, default in _NAMES.items()}
         return ColumnNames.parse(own["label"], own["id"], own["columns"])
 

@@ -1,6 +1,6 @@
-"""The algorithm on SageMaker: requests are made from code, checked, and sent by boto3.
+"""Commands and Python interface for the algorithm on SageMaker. Requests are made and checked here, and sent by boto3.
 
-``CloudPredictor`` is the Python interface to it. It is of the folder ``interface``, and is named here too.
+``CloudPredictor`` is the Python interface. Its code is in the folder ``interface``, and it can be imported from here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """Take the Python interface from the package, when it is used. Its libraries take seconds."""
+    """Import ``CloudPredictor`` when it is first used, because the import of its libraries takes seconds."""
     if name == "CloudPredictor":
         import multimodal_algo
 

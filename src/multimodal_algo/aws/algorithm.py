@@ -20,7 +20,7 @@ def create(
     marketplace: bool = False,
     protection: Protection = UNPROTECTED,
 ) -> str | None:
-    """Create the algorithm. With `validation`, the platform validates it on the sample dataset, which is put there.
+    """Create the algorithm. With `validation`, upload the sample dataset, with which SageMaker validates the algorithm.
 
     Parameters
     ----------
@@ -31,11 +31,11 @@ def create(
     images
         Images in the registry. The algorithm names them by digest.
     validation
-        Jobs of the validation. None for no validation.
+        Jobs of the validation. None to create the algorithm without validation.
     marketplace
         Whether the platform certifies the algorithm for AWS Marketplace.
     protection
-        Tags of the algorithm. The other parts do not concern it.
+        Tags of the algorithm. The network and the keys in it are ignored.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Endpoints: real-time, serverless and asynchronous ones, with automatic scaling."""
+"""Requests for real-time, serverless and asynchronous endpoints, and for their automatic scaling."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class Scaling:
     Parameters
     ----------
     least, most
-        Limits of the number of instances. 0 instances are for asynchronous endpoints.
+        Least and greatest number of instances. Only asynchronous endpoints may have 0 instances.
     target
-        Load that one instance shall have: requests in a minute, or waiting requests of an asynchronous endpoint.
+        Wanted load of one instance: requests in a minute, or waiting requests if the endpoint is asynchronous.
     """
 
     least: int
@@ -67,15 +67,15 @@ class Endpoint:
     model
         Name of the model.
     instance, count
-        Type and number of the machines. A serverless endpoint does not have them.
+        Type and number of the instances. Not used for a serverless endpoint.
     serverless
-        Capacity of a serverless endpoint. None for instances.
+        Capacity of a serverless endpoint. None for an endpoint with instances.
     async_output
-        S3 URI of the prefix for answers of an asynchronous endpoint. None for answers to the caller.
+        S3 URI of the prefix for the answers of an asynchronous endpoint. None to answer the caller.
     scaling
         Automatic scaling. None for a fixed number of instances.
     protection
-        Keys and tags. The network is that of the model.
+        Keys and tags. The network in it is ignored, because an endpoint uses the network of its model.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Endpoint:
         Raises
         ------
         UserError
-            Endpoints do not take the instance type, or settings exclude each other.
+            Endpoints do not accept the instance type, or some settings exclude each other.
         """
         request: dict[str, Any] = {
             "EndpointConfigName": self.name,
@@ -108,11 +108,11 @@ class Endpoint:
         return request
 
     def request(self) -> dict[str, Any]:
-        """Return the request of ``CreateEndpoint``, and with the same two names of ``UpdateEndpoint``."""
+        """Return the request of ``CreateEndpoint``. It is also the request of ``UpdateEndpoint``."""
         return {"EndpointName": self.name, "EndpointConfigName": self.name, **self.protection.labels}
 
     def scaling_requests(self) -> dict[str, dict[str, Any]]:
-        """Return the requests to the scaling service by their operations. Empty for a fixed number of instances.
+        """Return the requests to the scaling service, by name of the operation. Empty if the endpoint does not scale.
 
         Raises
         ------
@@ -172,9 +172,9 @@ class Endpoint:
 
 
 def deploy(session: Session, endpoint: Endpoint, *, is_wanted: bool = True) -> None:
-    """Create an endpoint, wait until it is in service, and let it scale.
+    """Create an endpoint, wait until it is in service, and set up its scaling.
 
-    A configuration of the name that a previous call has left is replaced by this one.
+    If a previous call left a configuration with the same name, it is replaced.
 
     Parameters
     ----------
@@ -183,12 +183,13 @@ def deploy(session: Session, endpoint: Endpoint, *, is_wanted: bool = True) -> N
     endpoint
         The endpoint.
     is_wanted
-        Whether to wait. Without it, an endpoint does not scale, since the scaling service takes endpoints in service.
+        Whether to wait. An endpoint with scaling needs the wait, because only an endpoint in service can scale.
 
     Raises
     ------
     UserError
-        The service refuses the endpoint, or it fails. The message has the whole reason.
+        The service refuses the endpoint, the endpoint fails, or it has scaling and there is no wait. The message has
+        the complete reason.
     """
     scaling = endpoint.scaling_requests()
     if scaling and not is_wanted:
@@ -202,7 +203,7 @@ def deploy(session: Session, endpoint: Endpoint, *, is_wanted: bool = True) -> N
 
 
 def delete(session: Session, name: str) -> None:
-    """Delete an endpoint with its scaling and its configuration. What is gone already is passed over.
+    """Delete an endpoint with its scaling and its configuration. Scaling or a configuration may be missing already.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Requests to an endpoint in service."""
+"""Sends requests to an endpoint in service, and waits for asynchronous answers."""
 
 from __future__ import annotations
 
@@ -37,30 +37,31 @@ class Invocation:
         return {"EndpointName": self.endpoint, "ContentType": self.content_type, "Accept": self.accept}
 
     def send(self, session: Session, records: bytes) -> bytes:
-        """Send records, and return the answer. A dry run returns nothing, and shows the number of bytes alone.
+        """Send records, and return the answer. A dry run shows the number of bytes, and returns an empty answer.
 
         Raises
         ------
         UserError
-            The records are larger than a request may be, or the endpoint refuses them.
+            The records are too large for a request, or the endpoint refuses them.
         """
         answer = session.send("InvokeEndpoint", {**self._request(), "Body": records}, service=RUNTIME)
         return answer["Body"].read() if answer else b""
 
     def send_async(self, session: Session, records: str) -> tuple[str, str]:
-        """Let an asynchronous endpoint read records in S3.
+        """Ask an asynchronous endpoint to read records in S3, and return where its answer will be.
 
         Parameters
         ----------
         session
             Session with the account.
         records
-            S3 URI of an object.
+            S3 URI of the object with the records.
 
         Returns
         -------
         tuple
-            S3 URIs of the answer and of the reason of a failure. One of them will be there. Empty in a dry run.
+            S3 URI of the answer, and S3 URI of the reason for a failure. One of these two objects will appear. Both are
+            empty in a dry run.
         """
         answer = session.send("InvokeEndpointAsync", {**self._request(), "InputLocation": records}, service=RUNTIME)
         return answer.get("OutputLocation", ""), answer.get("FailureLocation", "")
@@ -69,23 +70,23 @@ class Invocation:
 def wait_for_answer(
     session: Session, locations: tuple[str, str], *, timeout_s: float = 3600, poll_s: float = _POLL_S
 ) -> bytes:
-    """Return the answer of an asynchronous endpoint when it is there.
+    """Wait for the answer of an asynchronous endpoint, and return it.
 
     Parameters
     ----------
     session
         Session with the account.
     locations
-        S3 URIs of the answer and of the reason of a failure.
+        S3 URI of the answer, and S3 URI of the reason for a failure, see `Invocation.send_async`.
     timeout_s
         Seconds after which the wait ends.
     poll_s
-        Seconds between two looks.
+        Seconds between two checks.
 
     Raises
     ------
     UserError
-        The endpoint failed, or nothing came in time.
+        The endpoint failed, or no answer came in time.
     """
     answer, failure = locations
     end = time.monotonic() + timeout_s
@@ -99,7 +100,7 @@ def wait_for_answer(
 
 
 def _object(session: Session, uri: str) -> bytes | None:
-    """Return the content of an object. None where it is not there."""
+    """Return the content of an object in S3. Return None if it does not exist."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     try:
         return session.call("GetObject", {"Bucket": bucket, "Key": key}, service="s3")["Body"].read()

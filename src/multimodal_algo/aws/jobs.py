@@ -39,7 +39,7 @@ class Kind:
     stop
         Operation that stops a resource. Empty for a kind that cannot be stopped.
     done
-        Status of a resource that is as it should be.
+        Status of a resource that is ready, or of a job that ended well.
     """
 
     title: str
@@ -64,7 +64,7 @@ _KINDS = (TRAINING, TRANSFORM, TUNING, ENDPOINT, ALGORITHM, PACKAGE)
 
 
 def new_name(prefix: str) -> str:
-    """Return a name for a job: `prefix` and the time."""
+    """Return a name for a new job: `prefix` and the time now."""
     return f"{prefix}-{datetime.now(UTC):%Y-%m-%d-%H-%M-%S}"
 
 
@@ -110,7 +110,7 @@ def wait(session: Session, kind: Kind, name: str, *, poll_s: float | None = None
     name
         Name or ARN of the resource.
     poll_s
-        Seconds between two looks. None for 15.
+        Seconds between two checks of the status. None for 15.
 
     Returns
     -------
@@ -143,8 +143,8 @@ def wait(session: Session, kind: Kind, name: str, *, poll_s: float | None = None
 def find(session: Session, name: str) -> tuple[Kind, dict[str, Any]]:
     """Find the resource called `name` in the account, and return its kind and description.
 
-    Where several resources have the name, the order is: training job, transform job, tuning job, endpoint, algorithm,
-    package.
+    If several resources have the name, the first of these is returned: training job, transform job, tuning job,
+    endpoint, algorithm, package.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def stop(session: Session, name: str) -> Kind:
     Raises
     ------
     UserError
-        No job has this name, or it has ended.
+        No job has this name, or the job has ended.
     """
     kind, described = find(session, name)
     if not kind.stop:

@@ -1,4 +1,4 @@
-"""Models in the account: the package of an algorithm and an artifact, and the model of the package."""
+"""Creates models in the account. A model is made from a package, which joins the algorithm and an artifact."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ _EXISTS = "already exist"
 
 @dataclass(frozen=True)
 class NewModel:
-    """A model of an algorithm and an artifact.
+    """The settings of a model that joins the algorithm and an artifact.
 
-    Its image may belong to another account, so the model consists of a model package.
+    The algorithm's image may belong to another account. Therefore the model is made from a model package.
 
     Parameters
     ----------
     name
-        Name of the package and of the model.
+        Name of the model and of its package.
     algorithm
         ARN or name of the algorithm.
     artifact
         S3 URI of ``model.tar.gz``.
     role
-        ARN of the role of the model's jobs and endpoints.
+        ARN of the role that the model's jobs and endpoints run as.
     reports
-        S3 URIs of the reports that the package names, by their place in ``ModelMetrics``. See `reports.write_reports`.
+        S3 URIs of the reports of the package, by their keys in ``ModelMetrics``. See `reports.write_reports`.
     is_isolated
-        Whether its containers have no network. Serverless endpoints do not take isolated models.
+        Whether the model's containers have no network. Serverless endpoints do not accept isolated models.
     protection
-        Network and tags. A transform job and an endpoint have keys of their own.
+        Network and tags. Its keys are ignored, because transform jobs and endpoints have their own settings of keys.
     """
 
     name: str
@@ -74,9 +74,9 @@ class NewModel:
 
 
 def create_model(session: Session, model: NewModel) -> None:
-    """Create the package of a model, wait for it, and create the model.
+    """Create the package of a model, wait until it is ready, and create the model.
 
-    What a previous call has created is used, so a call that was interrupted is repeated as it was.
+    A call that was interrupted may be repeated: a package or model that it created is used again.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def create_model(session: Session, model: NewModel) -> None:
 
 
 def _package(session: Session, model: NewModel) -> str:
-    """Return the ARN of the model's package, which may be there already. A dry run returns its name."""
+    """Create the model's package if it does not exist. Return its ARN, or in a dry run its name."""
     try:
         return session.send("CreateModelPackage", model.package_request()).get("ModelPackageArn", model.name)
     except Refused as refusal:

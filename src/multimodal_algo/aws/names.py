@@ -1,4 +1,4 @@
-"""Checks of names that are often mistyped: instance types, accounts and regions. A message has the nearest one."""
+"""Checks of names that are often mistyped: instance types, accounts and regions. Messages suggest the nearest name."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d")
 
 
 def instance_type(name: str, shape: str) -> str:
-    """Return an instance type after a check.
+    """Check an instance type, and return it.
 
     Parameters
     ----------
     name
         Name of the instance type.
     shape
-        Enumeration of the instance types that the operation takes, for example ``TransformInstanceType``.
+        Name in the API of the list of instance types that an operation accepts, for example ``TransformInstanceType``.
 
     Raises
     ------
     UserError
-        The operation does not take the type. The message has the nearest one.
+        The operation does not accept the instance type. The message suggests the nearest one.
     """
     known = enum_of(shape)
     if name not in known:
@@ -37,12 +37,12 @@ def instance_type(name: str, shape: str) -> str:
 
 
 def account_id(text: str) -> str:
-    """Return the number of an account after a check.
+    """Check the number of an AWS account, and return it.
 
     Raises
     ------
     UserError
-        It does not have 12 digits. Where it has other characters in between, the message has it without them.
+        The text is not 12 digits. If it has other characters between digits, the message suggests the digits alone.
     """
     if re.fullmatch(rf"[0-9]{{{_ACCOUNT_DIGITS}}}", text):
         return text
@@ -52,12 +52,12 @@ def account_id(text: str) -> str:
 
 
 def region_name(name: str) -> str:
-    """Return the name of a region after a check of its form. A region that is newer than botocore passes.
+    """Check the form of the name of a region, and return the name. Regions that are newer than botocore are accepted.
 
     Raises
     ------
     UserError
-        The name does not have the form of a region. The message has the nearest one.
+        The name does not have the form of a region. The message suggests the nearest region.
     """
     if _REGION.fullmatch(name):
         return name
@@ -73,7 +73,7 @@ def _regions() -> list[str]:
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    """Return the nearest instance type. ``g5`` and ``g5.xlarge`` lack the beginning, ``ml.g5`` the size."""
+    """Return the nearest known instance type. `name` may lack the size, as ``ml.g5``, or ``ml.``, as ``g5.xlarge``."""
     full = name.lower() if name.lower().startswith("ml.") else f"ml.{name.lower()}"
     family = [each for each in known if each.startswith(f"{full.rstrip('.')}.")]
     return family[0] if family else difflib.get_close_matches(full, known, n=1, cutoff=0)[0]

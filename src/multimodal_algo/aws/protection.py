@@ -1,4 +1,4 @@
-"""Network, keys and tags of what is created in the account."""
+"""Network, encryption keys and tags of the resources that are created in the account."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from multimodal_algo.core.errors import UserError
 
 @dataclass(frozen=True)
 class Protection:
-    """Network, keys and tags of a job, a model or an endpoint.
+    """Network, encryption keys and tags of a job, a model or an endpoint.
 
-    Each request takes the parts that its operation knows.
+    Each request uses only the parts that its operation accepts.
 
     Parameters
     ----------
     subnets, security_groups
         IDs of the VPC's subnets and security groups. Both are empty outside a VPC.
     volume_key
-        KMS key of the disks. None for the key of the service.
+        KMS key for the disks. None to use the key of the service.
     output_key
-        KMS key of artifacts and answers in S3. None for the key of the bucket.
+        KMS key for artifacts and answers in S3. None to use the key of the bucket.
     encrypt_traffic
         Whether the instances of a training job encrypt what they send to each other.
     tags
@@ -38,7 +38,7 @@ class Protection:
 
     @property
     def network(self) -> dict[str, Any]:
-        """``VpcConfig`` of a request. Empty outside a VPC.
+        """The key ``VpcConfig`` of a request with its value. Empty outside a VPC.
 
         Raises
         ------
@@ -54,33 +54,33 @@ class Protection:
 
     @property
     def traffic(self) -> dict[str, Any]:
-        """``EnableInterContainerTrafficEncryption`` of a request. Empty for the default."""
+        """The key ``EnableInterContainerTrafficEncryption`` of a request with its value. Empty without encryption."""
         return {"EnableInterContainerTrafficEncryption": True} if self.encrypt_traffic else {}
 
     @property
     def output(self) -> dict[str, Any]:
-        """``KmsKeyId`` of an output in S3. Empty for the default."""
+        """The key ``KmsKeyId`` of an output in S3 with its value. Empty if no key is set."""
         return {"KmsKeyId": self.output_key} if self.output_key else {}
 
     @property
     def labels(self) -> dict[str, Any]:
-        """``Tags`` of a request. Empty without tags."""
+        """The key ``Tags`` of a request with its value. Empty without tags."""
         return {"Tags": [{"Key": key, "Value": value} for key, value in self.tags.items()]} if self.tags else {}
 
     def volume(self, key: str, instance: str) -> dict[str, Any]:
-        """Return the key of the disks under the name that a request has for it. Empty for the default.
+        """Return the part of a request with the KMS key for the disks. Empty if no key is set.
 
         Parameters
         ----------
         key
-            Name in the request: ``VolumeKmsKeyId``, or ``KmsKeyId`` of an endpoint.
+            Name of the KMS key in the request: ``VolumeKmsKeyId``, or for an endpoint ``KmsKeyId``.
         instance
             Instance type.
 
         Raises
         ------
         UserError
-            The disks of the instance type are encrypted by its hardware, and the service refuses a key for them.
+            The hardware of the instance type encrypts its disks. For such disks, the service refuses a key.
         """
         if not self.volume_key:
             return {}
@@ -97,6 +97,6 @@ UNPROTECTED = Protection()
 
 
 def has_local_disks(instance: str) -> bool:
-    """Whether instances of a type have disks of their own, as those with GPUs do. Source: API, ``ResourceConfig``."""
+    """Return whether instances of a type have local disks, as those with GPUs do. Source: API, ``ResourceConfig``."""
     family = instance.split(".")[1]
     return family.startswith(("g", "p4", "p5", "p6")) or family.rstrip("n").endswith("d")

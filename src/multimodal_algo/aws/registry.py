@@ -41,12 +41,12 @@ def image_names(session: Session, tag: str, account: str | None) -> Images:
 
 
 def pinned(session: Session, images: Images) -> Images:
-    """Return the images by digest in place of a tag, which may name another image tomorrow. A dry run keeps the tags.
+    """Return the names of the images with digests in place of tags, because a tag may move. A dry run keeps the tags.
 
     Raises
     ------
     UserError
-        The registry does not have an image.
+        An image is not in the registry.
     """
     if session.dry_run:
         return images

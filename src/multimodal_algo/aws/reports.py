@@ -1,4 +1,4 @@
-"""The reports of a model package: what training measured, in the form that SageMaker's pages show."""
+"""The reports of a model package: results of the training job, in the form that SageMaker's pages show."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _GROUPS = {"regression": "regression_metrics", "binary": "binary_classification_
 
 
 def write_reports(session: Session, artifact: str) -> dict[str, str]:
-    """Write the reports of a training job next to its artifact, and return their S3 URIs by place in ``ModelMetrics``.
+    """Write the reports of a training job next to its artifact, and return their S3 URIs by key in ``ModelMetrics``.
 
-    They are made from ``metrics.json`` in the job's ``output.tar.gz``. A dry run writes nothing.
+    The reports are made from ``metrics.json`` in the job's ``output.tar.gz``. A dry run writes nothing.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def write_reports(session: Session, artifact: str) -> dict[str, str]:
     Returns
     -------
     dict
-        Empty where the job's ``output.tar.gz`` is not next to the artifact.
+        The S3 URIs. Empty if the job's ``output.tar.gz`` is not next to the artifact.
     """
     from multimodal_algo.core.storage import local_file, upload
 
@@ -67,7 +67,7 @@ def quality_report(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def explainability_report(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how much the job's metric changes when the columns of a modality are empty, by the modality."""
+    """Return how much the job's metric changes if the columns of a modality are empty, for each modality."""
     name = metrics["eval_metric"]
     whole = metrics["fused"].get(name)
     without = {modality: scores.get(name) for modality, scores in metrics["without"].items()}

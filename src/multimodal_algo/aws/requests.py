@@ -49,13 +49,14 @@ class Training:
     spot
         Whether the job runs on spot capacity.
     max_wait_s
-        Seconds of a job on spot capacity, with its waits. None for an hour more than `max_runtime_s`.
+        Seconds after which a job on spot capacity ends, with the time that it waits. None for `max_runtime_s` and an
+        hour.
     checkpoints
-        S3 URI with which SageMaker synchronises ``/opt/ml/checkpoints``. None for no checkpoints.
+        S3 URI with which SageMaker synchronises ``/opt/ml/checkpoints``. None to keep no checkpoints.
     sharded
         Whether each of several instances gets a share of the files with rows, instead of all.
     keep_alive_s
-        Seconds for which the instances wait for the next job (a warm pool). 0 for none.
+        Seconds for which the instances wait for the next job (a warm pool). With 0, they do not wait.
     protection
         Network, keys and tags.
     """
@@ -83,7 +84,7 @@ class Training:
         Raises
         ------
         UserError
-            Training would refuse the hyperparameters or the channels, or settings of the job exclude each other.
+            Training would refuse the hyperparameters or the channels, or some settings of the job exclude each other.
         """
         return {"TrainingJobName": name, **self.definition("HyperParameters"), **self.protection.labels}
 
@@ -268,7 +269,7 @@ class Transform:
     instance, count
         Type and number of the machines. A file is never split over several machines.
     protection
-        Keys and tags. The network is that of the model.
+        Keys and tags. The network in it is ignored, because the job uses the network of its model.
     """
 
     model: str
@@ -285,7 +286,7 @@ class Transform:
         Raises
         ------
         UserError
-            Transform jobs do not take the instance type, or it does not take a key for its disks.
+            Transform jobs do not accept the instance type, or the instance type does not accept a key for its disks.
         """
         resources = transform_resources(self.instance, self.count)
         settings = self.settings.request()

@@ -50,7 +50,7 @@ class Session:
         Raises
         ------
         UserError
-            Neither the session nor the environment nor the profile names a region, or its name is misspelled.
+            Neither the session nor the environment nor the profile names a region, or the name is misspelled.
         """
         from botocore.exceptions import BotoCoreError
 
@@ -103,12 +103,12 @@ class Session:
 
 
 def _size(body: Any) -> str:
-    """Return what a dry run shows of a body."""
+    """Return the size of the body of a request, as a dry run shows it."""
     return f"{len(body)} bytes"
 
 
 def _message(error: Any) -> str:
-    """Return the message of a botocore error. Servers that are not AWS answer calls that they lack with a web page."""
+    """Return the message of a botocore error. A web page, which servers other than AWS may send, is left out."""
     message = str(error.response["Error"].get("Message", ""))
     if not message.lstrip().startswith("<"):
         return message

@@ -58,7 +58,7 @@ class Validation:
 
     @classmethod
     def within(cls, prefix: str, role: str, training_instance: str, transform_instance: str) -> Validation:
-        """Return the validation whose data and results are below an S3 URI."""
+        """Return the validation jobs, with data and results below the S3 URI `prefix`."""
         root = prefix.rstrip("/")
         paths = (f"{root}/train/", f"{root}/lines/", f"{root}/output")
         return cls(role, *paths, training_instance, transform_instance)
@@ -112,8 +112,7 @@ def create_algorithm_request(
     validation
         Jobs that the platform runs before it accepts the algorithm. None for no jobs.
     marketplace
-        Whether the platform certifies the algorithm for AWS Marketplace, by its validation. This cannot be changed
-        later.
+        Whether SageMaker certifies the algorithm for AWS Marketplace with the validation. This cannot be changed later.
 
     Raises
     ------
@@ -234,19 +233,19 @@ def resources(instance: str, count: int, volume_gb: int) -> dict[str, Any]:
     Raises
     ------
     UserError
-        Training jobs do not take the instance type.
+        Training jobs do not accept the instance type.
     """
     instance = instance_type(instance, "TrainingInstanceType")
     return {"InstanceType": instance, "InstanceCount": count, "VolumeSizeInGB": volume_gb}
 
 
 def transform_resources(instance: str, count: int) -> dict[str, Any]:
-    """Return the ``TransformResources`` of a transform job. A GPU instance gets a host whose driver fits the image.
+    """Return the ``TransformResources`` of a transform job. They ask for a GPU driver that suits the image.
 
     Raises
     ------
     UserError
-        Transform jobs do not take the instance type.
+        Transform jobs do not accept the instance type.
     """
     instance = instance_type(instance, "TransformInstanceType")
     request: dict[str, Any] = {"InstanceType": instance, "InstanceCount": count}
@@ -256,7 +255,7 @@ def transform_resources(instance: str, count: int) -> dict[str, Any]:
 
 
 def has_gpu(instance: str) -> bool:
-    """Whether instances of a type have NVIDIA GPUs."""
+    """Return whether instances of a type have NVIDIA GPUs."""
     return instance.split(".")[1] in _GPU_FAMILIES
 
 

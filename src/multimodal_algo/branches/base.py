@@ -43,7 +43,7 @@ class TrainingRows:
         Fold of each row, int (rows,). All branches have the same folds. No model is fitted to rows with a
         fold below 0.
     logarithm
-        Whether predictors learn the logarithms of the numbers. Votes are numbers all the same.
+        Whether predictors learn the logarithms of the numbers. Votes are numbers, not logarithms, in both cases.
     """
 
     features: Features
@@ -121,7 +121,7 @@ class BranchModel(ABC):
     def fit(self, rows: TrainingRows, settings: FitSettings, *, min_completeness: float) -> np.ndarray:
         """Fit the branch's models. Return votes on the training rows, each by a model that was not fitted to the row.
 
-        Rows without a fold, which have a fold below 0, get the votes of the last fit.
+        No model is fitted to rows with a fold below 0. They get the votes of the last fit.
 
         Parameters
         ----------

@@ -180,8 +180,8 @@ def prepare(
 def split(data: Path, share: float, group: tuple[str, ...], seed: int, **options: Any) -> None:
     """Split DATA into NAME_train, NAME_test and NAME_test_noheader.csv next to it.
 
-    DATA is a CSV or Parquet file, or a folder of such files. Each class has its share of test rows. Rows with one
-    content are on one side.
+    DATA is a CSV or Parquet file, or a folder of such files. The test file has the same share of the rows of each
+    class. Rows with the same content go into the same file.
     """
     from multimodal_algo.config.hyperparameters import HyperParameters
     from multimodal_algo.ingest.sources import TableFormat

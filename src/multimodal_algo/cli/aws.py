@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def aws() -> None:
-    """Push images, create the algorithm, run jobs by its ARN, and serve models.
+    """Push images, create the algorithm, run jobs with it, and serve models.
 
     With --dry-run, requests are printed and not sent.
     """

@@ -38,7 +38,7 @@ tags_alone: tuple[Any, ...] = (_TAG,)
 
 
 def with_options(*options: Any) -> Callable[[COMMAND], COMMAND]:
-    """Add options to a command, in their order."""
+    """Return a decorator that adds options to a command, in this order."""
 
     def decorate(command: COMMAND) -> COMMAND:
         for option in reversed(options):
@@ -49,36 +49,36 @@ def with_options(*options: Any) -> Callable[[COMMAND], COMMAND]:
 
 
 def account_options(command: COMMAND) -> COMMAND:
-    """Add the options of a command that changes something in the account."""
+    """Add the options that every command has that changes something in the AWS account."""
     command = region_option(command)
     return click.option("--dry-run", is_flag=True, help="Print the requests, and send nothing.")(command)
 
 
 def region_option(command: COMMAND) -> COMMAND:
-    """Add the option of the region."""
+    """Add the option for the AWS region to a command."""
     return click.option("--region", help="Region. By default that of the environment or of the profile.")(command)
 
 
 def wait_option(help_text: str) -> Callable[[COMMAND], COMMAND]:
-    """Add the option of whether to wait."""
+    """Return a decorator that adds the option whether to wait for the result."""
     return click.option("--wait/--no-wait", default=True, show_default=True, help=help_text)
 
 
 def job_options(prefix: str) -> Callable[[COMMAND], COMMAND]:
-    """Add the options of a job whose name begins with `prefix` by default."""
+    """Return a decorator that adds the options of a job. By default, the job's name begins with `prefix`."""
     name = click.option("--name", help=f"Name of the job. By default {prefix} and the time.")
     return with_options(name, wait_option("Wait until the job is done."))
 
 
 def named(name: str | None, prefix: str) -> str:
-    """Return the name of a job: the given one, or `prefix` and the time."""
+    """Return the name of a job: the given name, or `prefix` and the time now."""
     from multimodal_algo.aws.jobs import new_name
 
     return name or new_name(prefix)
 
 
 def training_options(command: COMMAND) -> COMMAND:
-    """Add the options that a training job and a tuning job share."""
+    """Add the options that training jobs and tuning jobs have in common."""
     return with_options(
         click.option("--algorithm-arn", required=True, help=ALGORITHM_HELP),
         click.option("--role", required=True, help="ARN of the role of the job."),
@@ -123,7 +123,7 @@ def training_options(command: COMMAND) -> COMMAND:
 
 
 def protection_of(options: dict[str, Any]) -> Protection:
-    """Take the values of a command's options for network, keys and tags out of its options."""
+    """Return the network, keys and tags that the options of a command set, and remove these options."""
     from multimodal_algo.aws.protection import Protection
 
     return Protection(
@@ -137,14 +137,14 @@ def protection_of(options: dict[str, Any]) -> Protection:
 
 
 def session_of(options: dict[str, Any]) -> Session:
-    """Return the session of a command, and take the values of `account_options` out of its options."""
+    """Return the session that the options of a command set, and remove the options of `account_options`."""
     from multimodal_algo.aws.session import Session
 
     return Session(options.pop("region"), options.pop("dry_run", False), click.echo)
 
 
 def follow(session: Session, kind: Kind, name: str, is_wanted: bool) -> None:
-    """Wait for a resource, or say how to look at it."""
+    """Wait for a resource. If no wait is wanted, print the command that shows its status."""
     from multimodal_algo.aws.jobs import wait
 
     if session.dry_run:

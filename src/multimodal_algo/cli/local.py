@@ -70,7 +70,7 @@ def local_train(
 
 
 def _end_of_training(archive: Path | str, *, opens: bool) -> None:
-    """Print where the report is, and the command that comes next. Open the report where that is wanted."""
+    """Print where the report is, and the command to run next. Open the report if `opens` is true."""
     report = archive.parent / "output/data/report.html" if isinstance(archive, Path) else None
     if report is not None and report.is_file():
         click.echo(f"report: {report}")
@@ -106,7 +106,7 @@ def local_transform(
 @click.option("--lines", type=FILE, help="File of header-less lines, which a printed command sends.")
 @_programs
 def local_serve(model: Path | str, port: int, lines: Path | None, image: str | None, memory: str | None) -> None:
-    """Serve a model as an endpoint does, and print the command that asks it. Ctrl-C stops the server."""
+    """Serve a model as an endpoint does, and print a command that sends it a request. Ctrl-C stops the server."""
     from multimodal_algo.local.serving import serve as run
 
     run(model, _runner(image, memory, port), lines=lines, report=click.echo)

@@ -28,10 +28,10 @@ from multimodal_algo.cli.options import FILE_OR_FOLDER
     help="Most rows that are compared, chosen at random. 0 for all.",
 )
 def drift(model: Path, data: Path, outputs: tuple[Path, ...], most_rows: int) -> None:
-    """Compare the rows of DATA with the training rows of MODEL. Exit code 3 where a column differs.
+    """Compare the rows of DATA with the training rows of MODEL. The exit code is 3 if a column differs.
 
-    MODEL is a model.tar.gz, or a folder with one or with its content. DATA is a CSV or Parquet file, or a folder of
-    such files: inference lines, or files with a header.
+    MODEL is a model.tar.gz, a folder that contains it, or a folder with its unpacked content. DATA is a CSV or Parquet
+    file, or a folder of such files: lines for inference, or files with a header.
     """
     from multimodal_algo.tools.drift import DIFFERS, compare_files
 

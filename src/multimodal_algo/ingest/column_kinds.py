@@ -36,9 +36,9 @@ class FoundKinds:
     Parameters
     ----------
     kinds
-        Names and kinds, see `ColumnNames`. A date has its form.
+        Kinds by name of the column, see `ColumnNames`. The kind of a column of dates includes the form of the dates.
     sentences
-        Sentences for the log about what was found, without a full stop at the end.
+        Sentences for the log about the kinds that were found, without a full stop at the end.
     """
 
     kinds: Mapping[str, str] = field(default_factory=dict)
@@ -46,12 +46,11 @@ class FoundKinds:
 
 
 def find_kinds(table: TableFormat, location: Path) -> FoundKinds:
-    """Find the kinds of the columns that have neither a suffix nor a kind, if kinds are to be found.
+    """Find the kinds of columns that have neither a suffix nor a kind, if the user wants kinds to be found.
 
-    Suffixes and kinds that are given win. The other columns get their kind from the first 2,000 rows of the first file:
-    image where cells are encoded images or names of image files, num where they are numbers, date where they are dates,
-    cat where there are few short values or codes, otherwise text. Nothing is found for a FIFO, which can be read once
-    only.
+    The kind of a column comes from its cells in the first 2,000 rows of the first file. Encoded images or names of
+    image files are ``image``, numbers are ``num``, dates are ``date``, and few short values or codes are ``cat``. All
+    other cells are ``text``. For a FIFO nothing is found, because it can be read only once.
 
     Parameters
     ----------
@@ -84,23 +83,23 @@ def find_kinds(table: TableFormat, location: Path) -> FoundKinds:
 
 
 def _first_file(table: TableFormat, location: Path) -> tuple[Source, Iterator[list[Any]], list[str]]:
-    """Return the first file of a channel, its rows as they are, and its header."""
+    """Return the first file of a channel, an iterator of its rows without any conversion, and its header."""
     source = replace(find_sources(location, table)[0], table=replace(table, names=AS_WRITTEN))
     rows = (row.fields for row in read_rows(source, reports_broken=True))
     return source, rows, [str(name) for name in next(rows, [])]
 
 
 def names_of_previous(table: TableFormat, location: Path, previous: ColumnNames) -> ColumnNames:
-    """Return the names of a table, with those of the previous model where the job gives none.
+    """Return the column names of a table. Names that the job does not give come from the previous model.
 
     Parameters
     ----------
     table
-        Format with the names that are given.
+        Format of the files, with the names that the job gives.
     location
-        Path of the channel. The names of a FIFO's columns are taken to be those of the previous model.
+        Path of the channel. A FIFO is not read: its columns are expected to have the names of the previous model.
     previous
-        Names of the previous model.
+        Column names of the previous model.
 
     Raises
     ------
@@ -113,7 +112,10 @@ def names_of_previous(table: TableFormat, location: Path, previous: ColumnNames)
 
 
 def _sentences(kinds: Mapping[str, str], given: Collection[str], unclear: Sequence[str]) -> Iterator[str]:
-    """Yield what was found as sentences. `given` are columns whose kind was given, and only the form was found."""
+    """Yield sentences about the kinds that were found.
+
+    `given` are columns whose kind was given as dates, so that only the form of the dates was found.
+    """
     listed = ", ".join(f"{name[:60]}={kind}" for name, kind in kinds.items() if name not in given)
     if listed:
         yield f"kinds of columns, found from the cells: {listed}. The hyperparameter columns changes them"
@@ -133,7 +135,7 @@ def _sentences(kinds: Mapping[str, str], given: Collection[str], unclear: Sequen
 
 
 def _form_of(name: str, cells: Sequence[Any], file: str) -> str:
-    """Return the kind, with its form, of a column that is given as dates. The form is the first where cells are empty.
+    """Return the kind of a column of dates with the form of its dates. If all cells are empty, take the first form.
 
     Raises
     ------
@@ -168,7 +170,7 @@ def _kinds_by_type(path: Path) -> dict[str, str]:
 
 
 def kind_of(cells: Sequence[Any]) -> str:
-    """Return the kind of a column with these cells: strings, or bytes of images."""
+    """Return the kind of a column from its cells, which are strings or bytes of images."""
     filled = _filled(cells)
     if _are_images(filled):
         return Modality.IMAGE.value

@@ -235,7 +235,7 @@ class Findings:
         schema
             The columns. None if no header could be read.
         is_training
-            Whether models learn from the rows. Other rows may be few, and of one class.
+            Whether the rows are training rows. Only other rows may be few, or all of one class.
         labels
             Settings that restrict the labels. By default only the problem type does.
         names
@@ -338,7 +338,7 @@ class Findings:
 
 
 def _amount_in(reason: str) -> float | None:
-    """Return the number of the amount that the message about a cell quotes first, see `amount_of`."""
+    """Return the number of the first amount in a message about a cell, see `amount_of`. None without an amount."""
     quoted = reason.split("'")
     return amount_of(quoted[1]) if len(quoted) > 1 else None
 

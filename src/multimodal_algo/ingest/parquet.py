@@ -148,7 +148,7 @@ def modalities_by_type(path: Path) -> dict[str, Modality]:
 
 
 def dates_by_type(path: Path) -> list[str]:
-    """Return the columns whose type is a date or a timestamp."""
+    """Return the names of the columns of a Parquet file whose type is a date or a timestamp."""
     with open_parquet(path) as file:
         return [
             field.name

@@ -181,8 +181,8 @@ def read_rows(source: Source, *, reports_broken: bool = False) -> Iterator[Sourc
     CSV is RFC 4180 with quoted newlines, LF or CRLF, in UTF-8 with or without BOM, see `ingest.records`. Blank lines
     are not rows. Gzip and Parquet are recognised by the file's first bytes, because File mode does not decompress.
 
-    The rows of a section have the same numbers as in the whole file. Columns have their names with suffixes, whatever
-    the user calls them. Dates are numbers, and columns that are not used are left out.
+    The rows of a section have the same numbers as in the whole file. Columns have names with suffixes in place of the
+    user's own names. Dates become numbers, and unused columns are left out.
 
     Parameters
     ----------

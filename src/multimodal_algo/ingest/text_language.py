@@ -1,4 +1,4 @@
-"""The language and the script of a text."""
+"""Finds the language and the script of a text."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ SCRIPTS = ("Latin", "Greek", "Cyrillic", "Hebrew", "Arabic", "Indic", "Thai", "H
 
 
 def shows_language(text: str) -> bool:
-    """Return whether a text has enough letters to show its language."""
+    """Return whether a text has enough letters to identify its language."""
     letters = [character for character in text[:_CHARACTERS] if character.isalpha()]
     return len(letters) >= _FEWEST_LETTERS or sum(character >= "\u0900" for character in letters) >= _FEWEST_WIDE
 
 
 def language_of(text: str) -> str:
-    """Return the code of a text's language. It is empty if the identifier is unsure."""
+    """Return the code of a text's language, for example ``en``. It is empty if the identifier is unsure."""
     name = _identifier().classify(text[:_CHARACTERS])[0]
     return _VARIETIES.get(name, name)
 
 
 def script_of(text: str) -> str:
-    """Return the script of most of the first letters of a text. ``other`` for a text without letters."""
+    """Return the script of most of the first letters of a text. Return ``other`` for a text without letters."""
     if text.isascii():
         return "Latin" if any(map(str.isalpha, text)) else "other"
     letters = [character for character in text[: 4 * _LOOKED_AT] if character.isalpha()][:_LOOKED_AT]

@@ -1,4 +1,4 @@
-"""Training and predictions on SageMaker with data frames, by the algorithm's ARN."""
+"""Training and predictions on SageMaker from data frames, with the algorithm that an ARN names."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ _ANSWER = "predicted_label"
 
 
 class CloudPredictor:
-    """A model that is trained on SageMaker and predicts there, with data frames.
+    """A model that is trained on SageMaker and predicts there. Rows and predictions are data frames.
 
-    Each method sends the same requests as the command of ``multimodal-algo aws``, and waits until they are done.
+    Each method sends the same requests as the matching command of ``multimodal-algo aws``, and waits for the result.
 
     Parameters
     ----------
     role
-        ARN of the role of jobs and endpoints.
+        ARN of the role that jobs and endpoints run as.
     output
-        S3 URI of the prefix for data, artifacts and predictions. By default that of SageMaker's SDK, with
-        ``multimodal``: ``s3://sagemaker-REGION-ACCOUNT/multimodal``. The bucket must exist.
+        S3 URI of the prefix for data, artifacts and predictions. The default is ``multimodal`` in the default bucket of
+        SageMaker's SDK: ``s3://sagemaker-REGION-ACCOUNT/multimodal``. The bucket must exist.
     algorithm
-        ARN of the algorithm, or the name of one in the same account.
+        ARN of the algorithm, or the name of an algorithm in the same account.
     region
-        Region. None for that of the environment or of the profile.
+        AWS region. None for the region of the environment or of the profile.
     protection
-        Network, keys and tags of all that is created.
+        Network, keys and tags of everything that is created.
 
     Examples
     --------
@@ -95,7 +95,7 @@ class CloudPredictor:
 
     @property
     def artifact(self) -> str:
-        """The S3 URI of the ``model.tar.gz`` of the training job. It raises what `training_job` raises."""
+        """The S3 URI of the training job's ``model.tar.gz``. The errors are those of `training_job`."""
         return jobs.artifact_of(self._session, self.training_job)
 
     def fit(
@@ -114,13 +114,13 @@ class CloudPredictor:
         Parameters
         ----------
         data
-            Rows with their labels, as for `multimodal_algo.fit`. An ``s3://`` URI is read where it is.
+            Rows with their labels, as for `multimodal_algo.fit`. An ``s3://`` URI is also possible: the job reads it.
         label
             Name of the column to predict.
         columns
-            Kinds of columns without a suffix. Those that are not given are found from the cells.
+            Kinds of columns without a suffix. Kinds that are not given are found from the cells.
         validation
-            Rows for the metrics, as `data`. By default they are held out from `data`.
+            Rows for the metrics, in the same form as `data`. By default, some rows of `data` are held out.
         instance, count
             Type and number of the machines.
         hyperparameters
@@ -160,7 +160,7 @@ class CloudPredictor:
         return self
 
     def attach(self, training_job: str, label: str = LABEL) -> CloudPredictor:
-        """Use the model of a training job that is done.
+        """Use the model of a training job that is finished.
 
         Raises
         ------
@@ -172,7 +172,7 @@ class CloudPredictor:
         return self
 
     def predict(self, data: Any, *, instance: str = "ml.m5.2xlarge") -> pd.Series:
-        """Return the likeliest class, or the number, of each row, by a transform job.
+        """Run a batch transform job. Return the predicted class or number of each row.
 
         Parameters
         ----------
@@ -184,7 +184,7 @@ class CloudPredictor:
         Returns
         -------
         pandas.Series
-            Predictions with the index of the data. None, or NaN, for rows that cannot be read.
+            Predictions with the index of the data. None or NaN for a row that cannot be read.
 
         Raises
         ------
@@ -210,12 +210,12 @@ class CloudPredictor:
         return self._series(lines, frame)
 
     def deploy(self, name: str | None = None, **settings: Any) -> CloudPredictor:
-        """Create an endpoint of the model, which costs money until `delete_endpoint`.
+        """Create an endpoint of the model. The endpoint costs money until `delete_endpoint` is called.
 
         Parameters
         ----------
         name
-            Name of the endpoint. By default that of the training job.
+            Name of the endpoint. By default, the name of the training job.
         settings
             Settings of `multimodal_algo.aws.endpoints.Endpoint`, for example ``instance``, ``scaling`` and
             ``serverless``.
@@ -228,7 +228,7 @@ class CloudPredictor:
         Raises
         ------
         UserError
-            The service refuses the endpoint, or it fails.
+            The service refuses the endpoint, or the endpoint fails.
         """
         model = self._model(is_isolated=settings.get("serverless") is None)
         endpoint = Endpoint(name or self.training_job, model, **{"protection": self._protection} | settings)
@@ -237,14 +237,14 @@ class CloudPredictor:
         return self
 
     def predict_real_time(self, data: Any) -> pd.Series:
-        """Return the likeliest class, or the number, of each row, by the endpoint. See `predict`.
+        """Send the rows to the endpoint. Return the predicted class or number of each row, see `predict`.
 
         Many rows are sent in several requests.
 
         Raises
         ------
         UserError
-            There is no endpoint, it refuses a row, or a row is too large for a request.
+            There is no endpoint, the endpoint refuses a row, or a row is too large for a request.
         """
         if self._endpoint is None:
             raise UserError("The predictor has no endpoint: call deploy.")
@@ -253,13 +253,13 @@ class CloudPredictor:
         return self._series([line for body in bodies for line in _lines(invocation.send(self._session, body))], frame)
 
     def delete_endpoint(self) -> None:
-        """Delete the endpoint of `deploy` with its scaling and its configuration. Nothing happens without one."""
+        """Delete the endpoint that `deploy` created, with its scaling and its configuration, if there is one."""
         if self._endpoint is not None:
             endpoints.delete(self._session, self._endpoint)
             self._endpoint = None
 
     def to_local(self) -> Model:
-        """Return the model on this machine.
+        """Download the model, and return it loaded on this machine.
 
         Raises
         ------
@@ -277,7 +277,7 @@ class CloudPredictor:
         return self._given_output.rstrip("/")
 
     def _location(self, job: str, channel: str, data: Any) -> str:
-        """Return the S3 URI of a channel's data, where they are or where they go."""
+        """Return the S3 URI of a channel's data. Data that are not in S3 yet must be uploaded to it."""
         if is_s3(data):
             return data
         folder = f"{self._output}/data/{job}/{channel}"
@@ -293,7 +293,7 @@ class CloudPredictor:
             upload(write_rows(data, names, Path(scratch)), uri.rpartition("/")[0])
 
     def _model(self, *, is_isolated: bool = True) -> str:
-        """Return the name of a model of the artifact, which is created where it is not there."""
+        """Return the name of the SageMaker model for the artifact. The model is created if it does not exist."""
         name = self.training_job if is_isolated else f"{self.training_job}-open"
         artifact = self.artifact
         model = NewModel(
@@ -320,7 +320,7 @@ class CloudPredictor:
 
 
 def _bodies(table: pa.Table, most: int) -> Iterator[bytes]:
-    """Yield rows as Parquet files of at most `most` bytes, or of one row."""
+    """Yield the rows as Parquet files of at most `most` bytes each. A file with a single row may be larger."""
     stream = io.BytesIO()
     pq.write_table(table, stream)
     if stream.tell() <= most or table.num_rows < 2:

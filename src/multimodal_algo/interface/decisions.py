@@ -1,4 +1,4 @@
-"""Answers by the rule of a model, or by another rule that a call gives."""
+"""Answers of the Python interface, with the decision rule of the model or with another rule for one call."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Labels = list[str | None]
 
 
 def decider_of(config: ModelConfig, rule: Mapping[str, Any]) -> Decider | None:
-    """Return the decider of a model. None where every row is answered with its likeliest class.
+    """Return the decider of a model. Return None if every row is answered with its likeliest class.
 
     Parameters
     ----------
     config
         Description of the model.
     rule
-        Settings that override those of the model, by the names of the hyperparameters. None means the model's own.
+        Settings that override those of the model, by name of the hyperparameter. None keeps the model's setting.
 
     Raises
     ------
     UserError
-        See `Decider.of`. Or a setting is unknown.
+        A setting is unknown, or it does not suit the model, see `Decider.of`.
     """
     if unknown := [name for name in rule if name not in _NAMES]:
         raise UserError(f"There is no setting '{unknown[0]}'. Known are {', '.join(_NAMES)}.")
@@ -38,7 +38,7 @@ def decider_of(config: ModelConfig, rule: Mapping[str, Any]) -> Decider | None:
 
 
 def answers_of(probabilities: np.ndarray, classes: Sequence[str], decider: Decider | None) -> tuple[Labels, Labels]:
-    """Return the answer to each row and the best guess. Both are None for a row with NaN.
+    """Return the answer and the best guess for each row. Both are None if the probabilities of a row are NaN.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def answers_of(probabilities: np.ndarray, classes: Sequence[str], decider: Decid
     classes
         Names of the classes.
     decider
-        The rule. None for the likeliest class.
+        Decision rule of the answers. None to answer with the likeliest class.
     """
     is_bad = np.isnan(probabilities[:, 0])
     known = np.where(is_bad[:, None], 0.0, probabilities)

@@ -115,7 +115,7 @@ def write_rows(data: Any, names: ColumnNames, folder: Path) -> Path:
 
 
 def hyperparameter_text(value: Any) -> str:
-    """Return a hyperparameter as the platform passes it."""
+    """Return the value of a hyperparameter as the text that SageMaker passes to a job."""
     if isinstance(value, list | tuple) and all(isinstance(text, str) and "," not in text for text in value):
         return ",".join(value)
     return json.dumps(value) if isinstance(value, bool | list | tuple | dict) else str(value)

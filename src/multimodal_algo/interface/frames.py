@@ -79,9 +79,8 @@ def table_of(frame: pd.DataFrame, names: ColumnNames) -> pa.Table:
 def cells_of(table: pa.Table, columns: Sequence[str], names: ColumnNames) -> Iterator[list[Any]]:
     """Yield each row as a list of cells, in the order of `columns`.
 
-    These are names with suffixes, such as ``title_text``.
-
-    The columns of `table` may have the user's own `names`. Cells are read as in `rows_of`, and dates are numbers.
+    `columns` are names with suffixes, for example ``title_text``. The columns of `table` may have the user's own
+    `names`. Cells are read as in `rows_of`, and dates become numbers.
 
     Raises
     ------

@@ -71,7 +71,7 @@ class Model:
 
     @property
     def columns(self) -> Mapping[str, str]:
-        """The feature columns by the names of the training table, and the kind of each: its modality, or date."""
+        """The kind of each feature column, by its name in the training table. A kind is a modality or ``date``."""
         columns = self._names.in_tables(self._model.schema.features)
         return {self._names.own(column): str(modality_of(column) or DATE) for column in columns}
 
@@ -83,8 +83,8 @@ class Model:
     def predict(self, data: Any, *, on_bad_row: str = "error", **rule: Any) -> pd.Series:
         """Return the class, or the number, of each row.
 
-        The class is the likeliest one, unless the model has thresholds. Rows that it leaves to a person have the answer
-        ``__review__``, or what ``review_label`` names.
+        The class is the likeliest one, unless the model has thresholds. A row that the model leaves to a person has the
+        answer ``__review__``, or the text that ``review_label`` sets.
 
         Parameters
         ----------
@@ -94,8 +94,8 @@ class Model:
             What to do if a cell cannot be read: ``error`` raises an error, and ``empty`` returns None or NaN for this
             row.
         rule
-            Other thresholds than those of the model: ``decision_threshold``, ``abstain_below``, ``target_accuracy``
-            and ``review_label``, as the hyperparameters of these names.
+            Settings that replace those of the model for this call: ``decision_threshold``, ``abstain_below``,
+            ``target_accuracy`` and ``review_label``. Values are those of the hyperparameters with these names.
 
         Returns
         -------
@@ -115,12 +115,12 @@ class Model:
         return pd.Series(labels, index=index, name=self.label, dtype=object)
 
     def decide(self, data: Any, *, on_bad_row: str = "error", **rule: Any) -> pd.DataFrame:
-        """Return the answer to each row, the best guess, and the probability of the best guess. See `predict`.
+        """Return the answer, the best guess, and the probability of the best guess for each row. See `predict`.
 
         Returns
         -------
         pandas.DataFrame
-            With the index of the data: ``predicted_label``, ``best_guess`` and ``probability``.
+            The columns ``predicted_label``, ``best_guess`` and ``probability``, with the index of the data.
 
         Raises
         ------
@@ -149,14 +149,15 @@ class Model:
         return pd.DataFrame(predictions, index=index, columns=list(self.classes))
 
     def predict_set(self, data: Any, coverage: float | None = None, *, on_bad_row: str = "error") -> pd.Series:
-        """Return a list of classes for each row, which holds the true one with a chosen probability.
+        """Return the prediction set of each row: a list of classes that has the true class with a chosen probability.
 
         Parameters
         ----------
         data, on_bad_row
             See `predict`.
         coverage
-            Share of new rows whose class is to be in their list, from 0.5 to 0.999. None for that of the training job.
+            Share of new rows whose true class is to be in the list, from 0.5 to 0.999. None for the share that the
+            training job set.
 
         Raises
         ------
@@ -174,9 +175,9 @@ class Model:
         return pd.Series(answers, index=frame.index, name="prediction_set", dtype=object)
 
     def predict_interval(self, data: Any, coverage: float | None = None, *, on_bad_row: str = "error") -> pd.DataFrame:
-        """Return bounds of the number of each row, ``low`` and ``high``, that hold it with a chosen probability.
+        """Return the bounds ``low`` and ``high`` of each row, which contain the true number with a chosen probability.
 
-        A bound is infinite where training had too few rows to know it. See `predict_set` for the parameters.
+        A bound is infinite if training had too few rows to know it. See `predict_set` for the parameters.
 
         Raises
         ------
@@ -190,7 +191,7 @@ class Model:
     def predict_quantiles(
         self, data: Any, quantiles: Sequence[float] = (0.1, 0.5, 0.9), *, on_bad_row: str = "error"
     ) -> pd.DataFrame:
-        """Return the numbers that the true number of each row is below with these probabilities, one column for each.
+        """Return the quantiles of each row, a column for each: the true number is below it with this probability.
 
         Raises
         ------
@@ -328,7 +329,7 @@ class Model:
         return predictions, frame.index
 
     def _coverage(self, coverage: float | None) -> float:
-        """Return the coverage, or that of the training job where it is None."""
+        """Return the coverage. If it is None, return the coverage that the training job set."""
         wanted = self._model.config.hyperparameters.get("coverage", "") if coverage is None else coverage
         return parse_coverage(str(wanted), "coverage")
 

@@ -1,4 +1,4 @@
-"""Rows of a data frame as the model reads them: features, votes and labels."""
+"""Reads the rows of a data frame for a model: as features, votes and labels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BATCH = 256
 
 
 class RowReader:
-    """Turns rows into features and votes of a model, in batches of 256 rows.
+    """Turns the rows of a data frame into features and votes, in batches of 256 rows.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class RowReader:
         self._names = model.names
 
     def votes(self, frame: pd.DataFrame, on_bad_row: str) -> Iterator[tuple[np.ndarray, Votes]]:
-        """Yield batches of readable rows: their positions, int (n,), and the votes for them."""
+        """Yield batches of readable rows: the indices of the rows, int (n,), and the votes for them."""
         if on_bad_row not in ("error", "empty"):
             raise UserError(f"on_bad_row is '{on_bad_row}': it must be error or empty.")
         for rows, features in self._read(table_of(frame, self._names), refuse=on_bad_row == "error"):
@@ -55,7 +55,7 @@ class RowReader:
         return table, targets
 
     def _read(self, table: pa.Table, *, refuse: bool) -> Iterator[tuple[np.ndarray, Features]]:
-        """Yield the readable rows in batches, each with its row positions, int (n,), and its features."""
+        """Yield the readable rows in batches: the indices of the rows, int (n,), and their features."""
         rows = enumerate(self._rows(table))
         while batch := list(islice(rows, _BATCH)):
             features, problems = self._model.features([cells for _, cells in batch])
@@ -67,14 +67,14 @@ class RowReader:
                 yield np.array(readable), features
 
     def _rows(self, table: pa.Table) -> Iterator[list[Any]]:
-        """Yield the cells of each row in the order of the server's request lines. The ID is empty."""
+        """Yield the cells of each row, in the order of lines for inference. The ID is empty."""
         schema = self._model.schema
         for cells in cells_of(table, schema.features, self._names):
             values = iter(cells)
             yield ["" if column == ID else next(values) for column in schema.inference_columns]
 
     def features(self, table: pa.Table) -> Features:
-        """Return the features of all rows. Raise an error if one cannot be read."""
+        """Return the features of all rows. Raise an error if a row cannot be read."""
         if not table.num_rows:
             raise UserError("The data have no row.")
         return Features.joined([features for _, features in self._read(table, refuse=True)])

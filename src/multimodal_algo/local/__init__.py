@@ -1,7 +1,7 @@
 """The SageMaker simulator: it runs training and batch transform jobs here, as SageMaker would, without an AWS account.
 
-It starts the real programs ``train`` and ``serve``, either as plain processes or in a container image. Of the algorithm
-it knows only the description of an artifact.
+It starts the real programs ``train`` and ``serve``, either as plain processes or in a container image. The only part of
+the algorithm that it knows is the description of an artifact.
 """
 
 from multimodal_algo.config.transform import (

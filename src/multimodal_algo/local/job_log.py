@@ -1,4 +1,4 @@
-"""The log of a training job on this machine: lines, and on a terminal also the progress below them."""
+"""Shows the log of a training job on this machine: its lines, and on a terminal also the progress below them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _PROGRESS = re.compile(r"(?:branch \d+ of \d+ \(|\d+ of \d+ branches, |ingest: \
 
 @contextmanager
 def job_log() -> Iterator[Callable[[str], object]]:
-    """Give a function that shows the lines of a job's log.
+    """Give a function that shows a line of a job's log, as a context.
 
-    On a terminal, the progress stays in the last line, next to a sign that moves. Elsewhere every line is written as it
-    comes, without control characters.
+    On a terminal, the progress stays in the last line, next to a moving sign. If the output is not a terminal, every
+    line is written as it comes, without control characters.
     """
     if not sys.stdout.isatty():
         yield sys.stdout.write

@@ -82,7 +82,7 @@ class ProcessRunner:
     command
         Command line to which ``train`` or ``serve`` is added.
     port
-        Port of ``serve``. 0 takes any free one.
+        Port of ``serve``. 0 means any free port.
     """
 
     command: Sequence[str] = (sys.executable, "-m", "multimodal_algo")
@@ -94,7 +94,7 @@ class ProcessRunner:
         Raises
         ------
         UserError
-            Another program has the port.
+            Another program uses the port.
         """
         port = str(_free_port(self.port))
         own = {"SAGEMAKER_BASE_DIR": str(base), "PYTHONUNBUFFERED": "1"}

@@ -144,6 +144,6 @@ class LocalServer:
         return True
 
     def last_lines(self) -> str:
-        """Return the last lines of the output of the program, each after a newline and blanks."""
+        """Return the last lines of the program's output. A newline and blanks precede each line."""
         lines = self.log_text().strip().split("\n")[-_SHOWN_LOG_LINES:]
         return "".join(f"\n    {line}" for line in lines)

@@ -27,16 +27,17 @@ _DAY = "2024-12-31"
 
 
 def serve(model: Location, runner: Runner, *, lines: Path | None = None, report: Callable[[str], object]) -> None:
-    """Start the real ``serve`` on a model archive, print how to ask it, and wait for an interrupt or its end.
+    """Start the real ``serve`` on a model archive, print a command that sends a request, and wait until it ends.
 
     Parameters
     ----------
     model
         A ``model.tar.gz``: a path, or a ``file://`` or ``s3://`` URI.
     runner
-        Starter of the program.
+        Runner that starts the program.
     lines
-        File of lines for inference, which a printed command sends. None prints a made-up row alone.
+        File with lines for inference. A second printed command sends it. None to print only the command with a made-up
+        row.
     report
         Function that prints a line.
 
@@ -67,7 +68,7 @@ def serve(model: Location, runner: Runner, *, lines: Path | None = None, report:
 
 
 def example_row(config: ModelConfig) -> str:
-    """Return a made-up row as a JSON object, with the names of the training table. Images are empty."""
+    """Return a made-up row as a JSON object, with the column names of the training table. Images are empty."""
     names = config.names
     columns = FeatureSchema(names.in_tables(config.columns)).inference_columns
     row = {names.own(column): _example(column) for column in columns}

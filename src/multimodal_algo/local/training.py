@@ -117,7 +117,7 @@ def pack(directory: Path, archive: Path) -> Path:
 
 
 def _continuation(job: TrainingJob, base: Path, results: Path, output: Location) -> str:
-    """Return where the parts of a stopped job are, and how to continue. Temporary parts are moved to the results."""
+    """Return a text: where the finished parts of a stopped job are, and how to continue. Temporary parts are moved."""
     checkpoints = job.checkpoints
     if checkpoints is None:
         parts = base / "checkpoints"
@@ -160,7 +160,7 @@ def _stop(program: Program, stopped: threading.Event) -> None:
 
 @contextmanager
 def _forwarded_signals(process: subprocess.Popen[bytes], stopped: threading.Event) -> Iterator[None]:
-    """Forward SIGTERM and the terminal's interrupt to the process, as the SIGTERM of the platform."""
+    """Forward SIGTERM and the terminal's interrupt to the process. Both arrive as SIGTERM, as SageMaker sends it."""
 
     def forward(number: int, frame: object) -> None:
         stopped.set()

@@ -50,7 +50,7 @@ class FitSettings:
         Directory of a fitted predictor of the same branch. Its predictions are learned in addition to the labels. Only
         `FineTunedPredictor` uses a teacher.
     logarithm
-        Whether the logarithm of numbers is learned, see `TargetScale`.
+        Whether models learn the logarithms of the labels, see `TargetScale`.
     """
 
     name: str
@@ -138,8 +138,8 @@ class TargetScale:
     logarithm
         Whether models learn the logarithms of the numbers, which are above 0.
     least, greatest
-        Bounds of standardised predictions, one deviation beyond the labels. Without them, a logarithm that is too great
-        by 10 gives a number that is too great by a factor of 22,000. None where the numbers themselves are learned.
+        Bounds of standardised predictions, one deviation beyond the labels. None if models learn the numbers, not their
+        logarithms. Without bounds, a logarithm that is too large by 10 gives a number that is 22,000 times too large.
     """
 
     mean: float = 0.0
@@ -152,7 +152,7 @@ class TargetScale:
     def of(cls, targets: np.ndarray, task: Task, *, logarithm: bool = False) -> TargetScale:
         """Return the scale of the numbers `targets`, float64 (rows,). For class indices, it changes nothing.
 
-        With `logarithm`, models learn the logarithms of the numbers, all of which are above 0.
+        With `logarithm`, models learn the logarithms of the numbers. All numbers must then be above 0.
         """
         if not task.is_regression:
             return cls()

@@ -139,7 +139,7 @@ def measure(
     branches
         The columns that each branch reads, in the order of the votes.
     eval_metric
-        Name of the metric by which training chose among models.
+        Name of the metric with which training selected the model.
     seconds
         Seconds of each stage.
     fit_s

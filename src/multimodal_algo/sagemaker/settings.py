@@ -42,9 +42,9 @@ class Settings:
     single_record
         Whether the requests of a batch transform job have one row each (``SAGEMAKER_BATCH_STRATEGY``).
     max_payload_mb
-        Largest request of a batch transform job in MB (``SAGEMAKER_MAX_PAYLOAD_IN_MB``). None where it is not set.
+        Largest request of a batch transform job in MB (``SAGEMAKER_MAX_PAYLOAD_IN_MB``). None if it is not set.
     max_concurrent
-        Largest number of requests at a time (``SAGEMAKER_MAX_CONCURRENT_TRANSFORMS``). None where it is not set.
+        Largest number of requests at a time (``SAGEMAKER_MAX_CONCURRENT_TRANSFORMS``). None if it is not set.
     model_timeout_s
         Seconds that the model may take for one batch of rows before it counts as hanging (``MODEL_TIMEOUT_S``).
     hosts_timeout_s

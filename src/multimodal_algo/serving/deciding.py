@@ -1,4 +1,4 @@
-"""The rule by which a served model answers: that of the artifact, unless the environment has another one."""
+"""The decision rule of a served model. Environment variables may replace the rule of the artifact."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _NONE = "none"
 
 @dataclass(frozen=True)
 class Decider:
-    """A rule with the names of its answers.
+    """Answers rows with a decision rule, with the names of classes.
 
     Parameters
     ----------
     rule
-        The rule.
+        The rule that turns probabilities into answers.
     classes
         Names of the classes.
     review_label
@@ -45,22 +45,22 @@ class Decider:
 
     @property
     def may_review(self) -> bool:
-        """Whether a row may be left to a person."""
+        """Whether the rule may leave rows to a person."""
         return self.rule.may_review(len(self.classes))
 
     @classmethod
     def of(cls, entry: DecisionEntry | None, classes: Sequence[str], variables: Mapping[str, str]) -> Decider | None:
-        """Return the decider of a served model. None where every row is answered with its likeliest class.
+        """Return the decider of a served model. Return None if every row is answered with its likeliest class.
 
         Parameters
         ----------
         entry
-            The entry of the artifact. None for a regression.
+            The entry ``decision`` of the artifact's description. None for a regression.
         classes
             Names of the classes.
         variables
-            ``DECISION_THRESHOLD``, ``ABSTAIN_BELOW``, ``TARGET_ACCURACY`` and ``REVIEW_LABEL``, if set. They override
-            the entry.
+            Environment variables. ``DECISION_THRESHOLD``, ``ABSTAIN_BELOW``, ``TARGET_ACCURACY`` and
+            ``REVIEW_LABEL``, if set, override the entry.
 
         Raises
         ------
@@ -84,7 +84,7 @@ class Decider:
         return decider
 
     def decide(self, answers: Sequence[RowAnswer]) -> list[RowAnswer]:
-        """Return answers with what the rule makes of their probabilities."""
+        """Return the answers with ``guess`` and ``is_reviewed`` set according to the rule."""
         if not answers:
             return []
         decisions = self.rule.apply(np.stack([row.answer for row in answers]))
@@ -92,7 +92,7 @@ class Decider:
         return [replace(row, guess=guess, is_reviewed=is_reviewed) for row, guess, is_reviewed in pairs]
 
     def labels(self, probabilities: np.ndarray) -> tuple[list[str], list[str]]:
-        """Return the answer to each row with `probabilities`, float (rows, n), and the best guess."""
+        """Return the answer and the best guess for each row, as names. `probabilities` are float (rows, n)."""
         decisions = self.rule.apply(probabilities)
         guesses = [self.classes[guess] for guess in decisions.guesses.tolist()]
         pairs = zip(guesses, decisions.is_reviewed.tolist(), strict=True)
@@ -149,7 +149,7 @@ def _abstain_below(entry: DecisionEntry, thresholds: Mapping[int, float], target
 
 
 def _kept(chosen: ChosenThreshold, wish: str) -> float:
-    """Return a threshold whose promise can be made."""
+    """Return the threshold. Refuse it if the promise that `wish` describes cannot be made."""
     if chosen.is_promised is False:
         raise UserError(
             f"{wish}, which the {chosen.rows} held-out rows of the training job cannot promise. Ask for less, or give "

@@ -1,4 +1,4 @@
-"""The fields of an answer that hold for a chosen share of new rows: sets, intervals and quantiles."""
+"""The fields of an answer that are right for a chosen share of new rows: prediction sets, intervals and quantiles."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ FIELDS = frozenset({Field.PREDICTION_SET, Field.PREDICTION_INTERVAL, Field.QUANT
 
 @dataclass(frozen=True)
 class Guarantees:
-    """Sets, intervals and quantiles by the options of a server.
+    """Computes the prediction sets, or the intervals and quantiles, that the options of a server ask for.
 
     Parameters
     ----------
     calibrated
-        The sets or the intervals of the artifact.
+        The prediction sets or the intervals of the artifact.
     options
-        Fields, coverage and levels of quantiles.
+        The options of the server: fields, coverage and levels of quantiles.
     classes
         Names of the classes. Empty for a regression.
     """
@@ -39,7 +39,7 @@ class Guarantees:
     classes: Sequence[str]
 
     def of(self, predictions: np.ndarray, votes: Votes) -> list[Mapping[Field, Any]]:
-        """Return the values of these fields for each row.
+        """Return the values of these fields for each row, by field.
 
         Parameters
         ----------
@@ -62,12 +62,12 @@ class Guarantees:
 
 
 def sets_of(sets: PredictionSets, predictions: np.ndarray, coverage: float) -> list[list[int]]:
-    """Return the class indices in the set of each row, the likeliest first."""
+    """Return the indices of the classes in the prediction set of each row, the likeliest class first."""
     members = sets.members(predictions, coverage)
     order = np.argsort(-predictions, axis=1, kind="stable")
     return [row[own[row]].tolist() for row, own in zip(order, members, strict=True)]
 
 
 def _finite(numbers: np.ndarray) -> list[float | None]:
-    """Return numbers for JSON, which has no infinity: None stands for a bound that is not known."""
+    """Return numbers for JSON, which has no infinity. An infinite number, which is an unknown bound, becomes None."""
     return [number if math.isfinite(number) else None for number in numbers.tolist()]

@@ -64,13 +64,13 @@ class RowAnswer:
     weights
         How much each modality moved the answer, as shares, float (modalities,). None if nobody asked for this.
     guarantees
-        The set, or the interval and the quantiles, by field. Empty if the server does not give them.
+        The prediction set, or the interval and the quantiles, by field. Empty if answers do not have these fields.
     guess
-        Index of the class by the rule of the model. None where it is the likeliest class.
+        Index of the class that the decision rule chooses. None without a rule: the answer is then the likeliest class.
     is_reviewed
         Whether the rule leaves the row to a person.
     novelty
-        Share of training rows that are less unlike the others than this row. None if the request does not ask for it.
+        How unusual the row is: the share of training rows that are less unusual. None if the answer does not have it.
     """
 
     answer: np.ndarray
@@ -97,7 +97,7 @@ class LoadedModel:
     categories
         The category values that training saw. None if the artifact does not list them.
     conformal
-        File with what sets and intervals need. It is read when they are asked for.
+        File of the prediction sets or intervals. It is read when a request first asks for them.
     sketches
         Sketches of the training rows. None if the artifact does not have them.
     """
@@ -197,8 +197,8 @@ class LoadedModel:
     ) -> list[RowAnswer]:
         """Return the prediction for each row.
 
-        With `with_weights`, each also has the share that each modality had in it. With `guarantees`, each also has the
-        fields of sets, intervals and quantiles.
+        With `with_weights`, a prediction also has the share of each modality in it. With `guarantees`, it also has the
+        prediction set, or the interval and the quantiles.
         """
         votes = self.votes(features)
         answers = self.fuse(votes)
@@ -209,7 +209,7 @@ class LoadedModel:
         return [RowAnswer(*each) for each in zip(answers, weights, held, strict=True)]
 
     def guarantees(self, options: InferenceOptions) -> Guarantees | None:
-        """Return what computes the fields with a guarantee. None where the options list no such field.
+        """Return the object that computes sets, intervals and quantiles. None if the options list no such field.
 
         Raises
         ------
@@ -238,7 +238,7 @@ class LoadedModel:
         return Meter.of(self.sketches, self.categories), Novelty.of(self.sketches)
 
     def novelty(self, features: Features) -> np.ndarray | None:
-        """Return the novelty of each row, float64 (rows,), from 0 to 1. None without sketches."""
+        """Return the novelty of each row, float64 (rows,), from 0 to 1. Return None if the artifact has no sketches."""
         if self._novelty is None:
             return None
         meter, novelty = self._novelty

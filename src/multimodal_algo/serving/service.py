@@ -59,7 +59,7 @@ class ServedModel:
     single_record
         Whether each request of that job has only one row.
     decider
-        Rule of the answers. None where each row is answered with its likeliest class.
+        Decision rule for the answers. None if each row is answered with its likeliest class.
     """
 
     model: LoadedModel
@@ -150,7 +150,7 @@ class ModelService:
         return self._failure is None
 
     def drift(self) -> str | None:
-        """Return which columns of the answered rows differ from the training rows. None where nothing is known."""
+        """Return a sentence about the columns of answered rows that differ from the training rows, or None."""
         return None if self._watch is None else self._watch.sentence()
 
     def wait(self) -> ServedModel:

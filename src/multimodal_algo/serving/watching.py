@@ -1,4 +1,4 @@
-"""Counts the rows that a server answers, and says at its end which columns differ from the training rows."""
+"""Counts the rows that a server answers. At its end, the server logs which columns differ from the training rows."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-# Single rows wait until they are worth a count.
+# Rows are collected, and counted when there are this many.
 _ROWS_AT_ONCE = 64
 # From this number of rows on, one row of ten is counted.
 _ALL_ROWS, _THINNED = 10_000, 10
 
 
 class RowWatch:
-    """Counter of answered rows by the bins of the sketches.
+    """Counts the answered rows in the bins of the sketches, to compare them with the training rows.
 
     Parameters
     ----------
     sketches
         The sketches of the training rows.
     known
-        Values of categories that training saw, or None.
+        Values of categories that training saw. None if they are not known.
     """
 
     def __init__(self, sketches: Sketches, known: KnownCategories | None) -> None:
@@ -44,7 +44,7 @@ class RowWatch:
         self._is_broken = False
 
     def add(self, features: Features) -> None:
-        """Count rows. An error does not reach the caller, because the rows have their answers."""
+        """Count rows that were answered. An error is logged and not raised, because the rows have their answers."""
         self._seen += len(features)
         if self._is_broken or (self._rows >= _ALL_ROWS and self._seen // _ROWS_AT_ONCE % _THINNED):
             return
@@ -66,7 +66,7 @@ class RowWatch:
         self._waiting, self._waiting_rows = [], 0
 
     def sentence(self) -> str | None:
-        """Return which columns of the answered rows differ. None for too few rows."""
+        """Return a sentence about the columns that differ from the training rows. Return None if rows are too few."""
         with self._lock:
             if self._waiting:
                 self._count()

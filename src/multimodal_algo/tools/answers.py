@@ -98,7 +98,7 @@ class Answers:
     with_probability
         Whether answers have probabilities, so that the labels are classes.
     with_error
-        Whether answers have the error of a number, so that they are those of a regression.
+        Whether answers have the error of a predicted number. Then they are from a regression.
     in_order
         Whether there is one answer for each row, in the order of the rows.
     """
@@ -224,7 +224,7 @@ def _text(value: Any) -> str:
 
 
 def _of_lines(lines: list[list[str]], path: Path, truth: Truth) -> Answers:
-    """Return the answers in CSV lines without header. The default fields: ID, label, probability, best guess."""
+    """Return the answers in CSV lines without a header, with the default fields: ID, label, probability, best guess."""
     _check_count(len(lines), path, truth)
     widths = sorted({len(line) for line in lines})
     lines = _without_inputs(lines, widths, truth)
@@ -244,7 +244,10 @@ def _of_lines(lines: list[list[str]], path: Path, truth: Truth) -> Answers:
 
 
 def _have_guess(lines: list[list[str]]) -> bool:
-    """Whether lines are a label, a probability and a best guess, which differs from one label alone."""
+    """Return whether each line has a label, a probability and a best guess.
+
+    The label and the best guess differ only in rows that are left to a person, and all of these have the same label.
+    """
     if any(len(line) != 3 for line in lines) or not _are_probabilities(lines, 1):
         return False
     return len({line[0] for line in lines if line[0] != line[2]}) <= 1

@@ -1,4 +1,4 @@
-"""Deals rows to a training file and a test file: the same share of every class, and linked rows on one side."""
+"""Deals rows to a training file and a test file: with the same share of every class, and linked rows together."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ NO_CLASS = -1
 
 
 def linked_groups(rows: int, keys: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Return the group of each row, int64 (rows,). Rows are linked by equal keys, also through other rows.
+    """Return the group of each row, int64 (rows,). Rows with an equal key are in one group, also through other rows.
 
     Parameters
     ----------
     rows
         Number of rows.
     keys
-        Pairs of the positions of rows, int (n,), and a key of each, uint64 (n,).
+        Pairs of arrays: indices of rows, int (n,), and the key of each of these rows, uint64 (n,).
     """
     parents = np.arange(rows)
 
@@ -40,7 +40,7 @@ def linked_groups(rows: int, keys: Sequence[tuple[np.ndarray, np.ndarray]]) -> n
 
 
 def bins_of_numbers(numbers: np.ndarray) -> np.ndarray:
-    """Return the tenth of the sorted numbers that each number, float (rows,), is in, as a class, int64 (rows,)."""
+    """Sort the numbers, float (rows,), into ten bins of equal size, and return the bin of each, int64 (rows,)."""
     bounds = np.quantile(numbers, np.arange(1, _BINS) / _BINS)
     return np.searchsorted(bounds, numbers, side="right").astype(np.int64)
 
@@ -48,13 +48,13 @@ def bins_of_numbers(numbers: np.ndarray) -> np.ndarray:
 def deal(classes: np.ndarray, groups: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Return whether each row is a test row, bool (rows,).
 
-    Groups are dealt whole. A group counts for the class of its first row. Each class gets the number of test rows that
-    is nearest to its share.
+    All rows of a group go into the same file. The group counts for the class of its first row. The number of test rows
+    of each class is as near to the share as possible.
 
     Parameters
     ----------
     classes
-        Class of each row, int64 (rows,). Rows of `NO_CLASS` are not test rows.
+        Class of each row, int64 (rows,). Rows with `NO_CLASS` are never test rows.
     groups
         Group of each row, int64 (rows,).
     share

@@ -31,20 +31,20 @@ _STRANGE = 0.99
 
 @dataclass(frozen=True)
 class DriftReport:
-    """The comparison of files with the training rows of a model.
+    """The result of the comparison of new files with the training rows of a model.
 
     Parameters
     ----------
     name
         Name of the file or folder.
     read, bad
-        Number of rows that were compared, and of rows among them that cannot be read.
+        Number of compared rows, and number of rows among them that cannot be read.
     drift
-        The comparison.
+        The comparison, column by column.
     adversary
-        How well new rows can be separated from training rows. None for too few rows.
+        How well a linear model distinguishes new rows from training rows. None if rows are too few.
     strange
-        Share of the rows that are less like the training rows than 99 % of those.
+        Share of the new rows that are more unusual than 99 % of the training rows.
     notes
         Sentences about the files.
     """
@@ -64,7 +64,7 @@ class DriftReport:
 
     @property
     def sentences(self) -> list[str]:
-        """The results in words, without those of single columns."""
+        """The results in words, without the results of single columns."""
         sentences = [*self.notes]
         if self.bad:
             sentences.append(f"{self.bad:,} of {self.read:,} rows cannot be read and are left out.")
@@ -108,7 +108,7 @@ class DriftReport:
 
     @property
     def shown(self) -> list[Difference]:
-        """All differences that count, and the most certain one of each other column."""
+        """All differences that count, and for each other column its most certain difference."""
         shown, columns = [], set()
         for each in self.drift.differences:
             if each.differs or each.measure.column not in columns:
@@ -117,7 +117,7 @@ class DriftReport:
         return shown
 
     def write(self, path: Path) -> None:
-        """Write a page, where the name ends with ``.html``, or JSON."""
+        """Write the results to a file: as a page if its name ends with ``.html``, otherwise as JSON."""
         if path.suffix.lower() != ".html":
             path.write_text(json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             return
@@ -132,16 +132,17 @@ def compare_files(model: Path, data: Path, *, most_rows: int = 2_000) -> DriftRe
     Parameters
     ----------
     model
-        A ``model.tar.gz``, or a folder with one or with its content.
+        A ``model.tar.gz``, a folder that contains it, or a folder with its unpacked content.
     data
-        A CSV or Parquet file, or a folder of them: inference lines, or a file with a header in any order.
+        A CSV or Parquet file, or a folder of such files. A CSV file has lines for inference, or a header whose columns
+        may be in any order.
     most_rows
-        Most rows that are compared, chosen at random. 0 for all.
+        Greatest number of rows to compare. They are chosen at random. 0 compares all rows.
 
     Raises
     ------
     UserError
-        The artifact has no sketches, or the rows are not those of the model.
+        The artifact has no sketches, or the rows do not have the columns of the model.
     """
     from multimodal_algo.monitoring.sketches import Sketches
     from multimodal_algo.serving.loaded_model import LoadedModel
@@ -191,7 +192,7 @@ def _compared(model: LoadedModel, sketches: Any, data: Path, most_rows: int) -> 
 
 
 def _rows(model: LoadedModel, data: Path, notes: dict[str, None]) -> Iterator[list[Any] | None]:
-    """Yield the cells of each row in the order of the model's columns. None for a row with too many or few cells."""
+    """Yield the cells of each row in the order of the model's columns. None if a row has the wrong number of cells."""
     wanted = model.schema.inference_columns
     for source in find_sources(data):
         positions: list[int | None] | None = None
@@ -210,7 +211,7 @@ def _rows(model: LoadedModel, data: Path, notes: dict[str, None]) -> Iterator[li
 
 
 def _positions(fields: Sequence[str], wanted: Sequence[str], where: str, notes: dict[str, None]) -> list[int | None]:
-    """Return the position of each column in the rows of a file whose first row is `fields`. None for a missing one."""
+    """Return the index of each `wanted` column in `fields`, the first row of a file. None for a missing column."""
     features = [column for column in wanted if column != ID]
     if set(fields) & set(features):
         if missing := [column for column in features if column not in fields]:

@@ -154,7 +154,7 @@ def write_sample(directory: Path, *, train_rows: int = 240, test_rows: int = 60,
 
 
 def write_own_table(directory: Path, *, rows: int = 300, seed: int = 0) -> tuple[Path, Path]:
-    """Write the rows of the sample as shops have them: a table with names of its own, and a folder of photos.
+    """Write the rows of the sample as a shop would have them: a table with own column names, and a folder of photos.
 
     ``shop.csv`` has the columns ``sku``, ``title``, ``description``, ``price``, ``weight``, ``colour``, ``maker``,
     ``listed`` (a day as ``31.12.2024``), ``photo`` (the name of a file in ``photos``) and ``category``.
@@ -162,7 +162,7 @@ def write_own_table(directory: Path, *, rows: int = 300, seed: int = 0) -> tuple
     Parameters
     ----------
     directory
-        Directory of the table and the folder, made when missing.
+        Directory for the table and the folder of photos. It is made if it is missing.
     rows
         Number of rows.
     seed
@@ -171,7 +171,7 @@ def write_own_table(directory: Path, *, rows: int = 300, seed: int = 0) -> tuple
     Returns
     -------
     table, photos
-        Their paths.
+        Paths of ``shop.csv`` and of the folder ``photos``.
     """
     photos = directory / "photos"
     photos.mkdir(parents=True, exist_ok=True)

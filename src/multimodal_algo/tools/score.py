@@ -25,7 +25,7 @@ class Outcome:
     summary
         The quality in words.
     accuracy
-        Share of the rows with the right class among those that are answered. None for a regression.
+        Share of right classes among the rows that are answered. None for a regression.
     reviewed
         Share of the rows that are left to a person.
     """
@@ -96,7 +96,7 @@ def score_predictions(
 
 
 def _answered(pairs: Sequence[tuple[str, str]], review_label: str) -> list[tuple[str, str]]:
-    """Return the pairs of an answer and a label without those that are left to a person."""
+    """Return the pairs of an answer and a label, without rows that are left to a person."""
     return [(a, b) for a, b in pairs if a.strip() != review_label]
 
 
@@ -127,12 +127,12 @@ def _labels_by_id(answers: Answers, truth: Truth) -> list[str]:
 
 
 def _are_numbers(path: Path, answers: Answers, pairs: Sequence[tuple[str, str]]) -> bool:
-    """Return whether the predictions are those of a regression, and not classes whose names are numbers.
+    """Return whether predictions that look like numbers are from a regression, and are not names of classes.
 
     Raises
     ------
     UserError
-        Both may be meant: whole numbers are predicted that are not among the labels.
+        Both are possible: some predictions are whole numbers that are not among the labels.
     """
     predicted = [a for a, _ in pairs if a.strip()]
     if answers.with_probability or any(number_of(each) is None for each in (*predicted, *(b for _, b in pairs))):

@@ -46,7 +46,7 @@ class SplitSettings:
     table
         Separator and names of the columns.
     group
-        Columns whose values are on one side. Empty for none.
+        Columns whose equal values stay together: all rows with a value are training rows, or all are test rows.
     seed
         Seed of the random order.
     """
@@ -66,12 +66,11 @@ class Split:
     train, test, lines
         Paths of the files: training rows, test rows, and the test rows as lines for inference.
     counts
-        Number of training rows and of test rows of each class, the largest class first. Of numbers, there are no
-        classes.
+        Number of training rows and of test rows of each class, the largest class first. Empty if labels are numbers.
     train_rows, test_rows
         Number of rows.
     linked
-        Number of rows that share a group or their content with another row.
+        Number of rows that have the same group or the same content as another row.
     names_images
         Whether the lines name image files, which a server does not have.
     """
@@ -89,9 +88,9 @@ class Split:
 def split_data(data: Path, settings: SplitSettings) -> Split:
     """Write the rows of `data` next to it, as ``NAME_train``, ``NAME_test`` and ``NAME_test_noheader.csv``.
 
-    Each class has its share in the test file. For numbers, each tenth of them has. Rows with one content are on one
-    side: equal rows, or an equal image or long text. The files are read in chunks, three times. Memory holds a few
-    numbers of each row.
+    The test file has the same share of the rows of each class. If labels are numbers, it has the same share of each
+    tenth of the sorted labels. Rows with the same content go into the same file: equal rows, or rows with an equal
+    image or long text. The files are read three times, in chunks. Memory holds only a few numbers for each row.
 
     Parameters
     ----------
@@ -103,7 +102,7 @@ def split_data(data: Path, settings: SplitSettings) -> Split:
     Raises
     ------
     UserError
-        The data cannot be read, a column is not there, or one of the files would have no row.
+        The data cannot be read, a column is missing, or one of the new files would have no rows.
     """
     if not 0 < settings.share < 1:
         raise UserError(f"--test {settings.share:g}: give the share of the test rows, between 0 and 1.")
@@ -147,7 +146,7 @@ class _Notes:
 
     @classmethod
     def of(cls, sources: Sequence[Source], group: Sequence[str]) -> _Notes:
-        """Read the rows of all files. `group` are the columns whose values are on one side."""
+        """Read the rows of all files. `group` are the columns whose equal values stay together."""
         notes = cls()
         for header, rows in _tables(sources):
             notes._require((LABEL, *group), header, sources[0])
@@ -197,7 +196,7 @@ class _Notes:
         return [*linking, (positions[few], values[few])]
 
     def _names(self) -> dict[str, int]:
-        """Return the class of each label. Spellings of one class are one."""
+        """Return the class index of each label. Different spellings of a class have the same index."""
         keys = label_keys([label for label in self._labels if label])
         numbers = {key: number for number, key in enumerate(dict.fromkeys(keys.values()))}
         return {label: numbers[keys[label]] if label else NO_CLASS for label in self._labels}
@@ -208,7 +207,7 @@ class _Notes:
         return detect_problem_type(class_counts(by_label)) == "regression"
 
     def classes(self) -> np.ndarray:
-        """Return the class of each row, or the tenth that its number is in, int64 (rows,)."""
+        """Return the class index of each row, int64 (rows,). If labels are numbers, return the tenth of each label."""
         label_of = np.asarray(self._label_of)
         if not self._are_numbers():
             return np.array(list(self._names().values()), dtype=np.int64)[label_of]
@@ -232,7 +231,7 @@ class _Notes:
 
 
 def _tables(sources: Sequence[Source]) -> Iterator[tuple[list[str], Iterator[list[Any]]]]:
-    """Yield the header and the rows of each file. All headers must be one.
+    """Yield the header and the rows of each file. All files must have the same header.
 
     Raises
     ------
@@ -324,14 +323,14 @@ def _write_lines(sources: Sequence[Source], path: Path, in_test: np.ndarray) -> 
 
 
 def _cell(cell: Any) -> str:
-    """Return a cell as CSV has it. The bytes of images are base64."""
+    """Return a cell as text for CSV. The bytes of an image become base64."""
     if isinstance(cell, SeveralImages):
         return ";".join(map(_cell, cell.images))
     return base64.b64encode(cell).decode() if isinstance(cell, bytes) else str(cell)
 
 
 def _text(cell: Any) -> str:
-    """Return the text by which cells are compared. Case and blanks do not matter."""
+    """Return a form of the cell for comparison. Case and blanks do not matter in it."""
     text = _cell(cell)
     return text if len(text) > _LONG_BYTES and " " not in text else " ".join(text.split()).casefold()
 
@@ -341,7 +340,7 @@ def _key(text: str) -> int:
 
 
 def sentences_of(split: Split) -> Iterator[str]:
-    """Yield the result as lines for the terminal: the rows of each class, and the files."""
+    """Yield lines for the terminal that describe the split: the rows of each class, and the files."""
     if split.counts:
         width = max(len("class"), *(len(label) for label, _ in _shown(split)))
         yield f"{'class':{width}}   train    test"

@@ -1,4 +1,4 @@
-"""Files that the tools write: whole, and as CSV that every reader takes."""
+"""Writes files of the tools: a file appears only when it is complete, and every reader understands its CSV."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TextIO
 
 @contextlib.contextmanager
 def complete_file(path: Path) -> Iterator[Path]:
-    """Give a path to write to. The file gets its name, `path`, when it is complete."""
+    """Give a temporary path to write to, as a context. At its end, the file is renamed to `path`."""
     partial = path.with_name(path.name + ".partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -24,7 +24,7 @@ def complete_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def complete_text(path: Path) -> Iterator[TextIO]:
-    """Open a text file that gets its name when it is complete. It is packed if its name ends in ``.gz``."""
+    """Open a text file, which appears as `path` when it is complete. It is packed if its name ends in ``.gz``."""
     with complete_file(path) as partial:
         if path.suffix == ".gz":
             with gzip.open(partial, "wt", compresslevel=6, encoding="utf-8", newline="") as stream:

@@ -1,4 +1,4 @@
-"""The calibration of prediction sets and intervals on the held-out rows of a job."""
+"""Calibrates prediction sets and prediction intervals on the held-out rows of a job."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _LEAST_NEW_ROWS = 20
 def calibrate(
     results: HeldOutResults, data: TrainingData, task: Task, prior: np.ndarray, coverage: float
 ) -> Calibrated:
-    """Rank the scores of held-out rows, and log the size of the sets or intervals that they give.
+    """Fit prediction sets or intervals to the held-out rows, and log the typical size of a set or an interval.
 
     Parameters
     ----------
     results
-        Held-out rows with their predictions by the fusion that ships, or by fits of it without the rows.
+        Held-out rows with their predictions. They come from the final fusion, or from fits of it without the rows.
     data
         The rows of the job, with their folds and groups.
     task
@@ -38,7 +38,7 @@ def calibrate(
     prior
         The prediction for a row without any vote, (n,).
     coverage
-        Share of new rows whose truth the sets or intervals are to hold.
+        Share of new rows whose true label is to be in the set or the interval. The size in the log is for this share.
     """
     rows = calibration_rows(results, data)
     if task.is_regression:
@@ -59,9 +59,9 @@ def calibrate(
 
 
 def calibration_rows(results: HeldOutResults, data: TrainingData) -> CalibrationRows:
-    """Return the held-out rows with weights by which duplicate rows count once.
+    """Return the held-out rows for the calibration. Duplicate rows share the weight of one row.
 
-    Rows of the validation channel that equal a training row are left out: their votes are not held out.
+    Rows of the validation channel that equal a training row are left out, because models were fitted to their content.
     """
     keys = results.dataset.keys[results.rows, 0]
     if data.validation is None:

@@ -1,4 +1,4 @@
-"""The decision rule of a job: chosen on the held-out rows of the model that ships."""
+"""Chooses the decision rule of a job on the held-out rows of the final model, the one in the artifact."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def positive_target(target: Target, settings: DecisionSettings) -> Target:
-    """Return the target with its positive class, and log which of two classes it is.
+    """Return the target with its positive class set. If there are two classes, log which of them it is.
 
     Raises
     ------
@@ -37,9 +37,10 @@ def positive_target(target: Target, settings: DecisionSettings) -> Target:
 
 
 def decided(outcome: Outcome, target: Target, settings: DecisionSettings) -> Outcome:
-    """Choose the rule of the model that ships on its held-out rows, and log what is promised.
+    """Return the outcome with the decision rule that the settings ask for. Log the rule and its promises.
 
-    A previous model whose predictions are not known here has the rule that it had.
+    The rule is chosen on the held-out rows. If the outcome is a previous model without predictions for these rows, or a
+    regression, return the outcome unchanged.
     """
     if target.task.is_regression:
         return outcome

@@ -124,10 +124,10 @@ def _content(keys: np.ndarray) -> np.ndarray:
 
 
 def _were_repeated(keys: np.ndarray, targets: np.ndarray) -> bool:
-    """Whether most rows are equal to another one since the file has them several times.
+    """Return whether most rows have duplicates because the file repeats them, and not because their values are few.
 
-    In a table of few categories there are few different rows, or some rows occur very often, or rows that are equal
-    have different labels.
+    In a table with few categories, rows are equal by chance. Such a table has few different rows, some rows that occur
+    very often, or equal rows with different labels.
     """
     _, counts = np.unique(keys[keys != _NOTHING], return_counts=True)
     is_repeated = len(counts) >= _LEAST_DIFFERENT and counts.max() <= _MOST_DUPLICATES
@@ -155,7 +155,7 @@ def _names_things(keys: np.ndarray, targets: np.ndarray) -> bool:
 
 
 def _agree(keys: np.ndarray, targets: np.ndarray) -> bool:
-    """Whether rows of one key have one label, nearly all."""
+    """Return whether nearly all rows with the same key have the same label."""
     first, other = _pairs(keys)
     if targets.dtype.kind == "f":
         return bool(np.mean((targets[first] - targets[other]) ** 2) <= (1 - _LEAST_AGREEMENT) * 2 * targets.var())

@@ -1,4 +1,4 @@
-"""Progress of the fits in the log: which branch is fitted, for how long, and the time that is left."""
+"""Logs the progress of the fits: the branch that is being fitted, the time so far, and the time that is left."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _EVERY_S = 30.0
 
 
 class FitProgress:
-    """Log lines about the fits, as a context: one when a fit begins, and one every 30 s.
+    """A context that logs the progress of the fits of branches: when a fit begins or ends, and every 30 s.
 
     Parameters
     ----------
     efforts
-        Effort of each branch that is fitted, relative to the others, by the branch's name.
+        Relative effort of each branch that will be fitted, by name of the branch.
     finished
-        Number of branches that a previous start of the job has fitted.
+        Number of branches that a previous start of the job has fitted already.
     budget
         The time for the fits.
     """
@@ -48,13 +48,13 @@ class FitProgress:
         self._thread.join()
 
     def begin(self, name: str) -> None:
-        """Take note that the fit of a branch begins. Fits that begin next to others do not get lines of their own."""
+        """Note that the fit of a branch begins. It is logged if no other branch is being fitted at the same time."""
         self._running[name] = time.monotonic()
         if len(self._running) == 1:
             _LOG.info("%s", self.sentence())
 
     def finish(self, name: str) -> None:
-        """Take note that a branch is fitted."""
+        """Note that the fit of a branch is finished. It is logged if other branches are still being fitted."""
         self._running.pop(name, None)
         self._fitted.append(name)
         if self._running:
@@ -72,7 +72,10 @@ class FitProgress:
         return f"{what}, {duration(seconds)}, {self._left()} left"
 
     def _left(self) -> str:
-        """Return the time that is left, in words. Finished fits show how much of the budget is used."""
+        """Return the time that is left, in words.
+
+        It is estimated from the time of the finished fits. Before the first fit is finished, it is the whole budget.
+        """
         most_s = self._budget.remaining_s
         done = sum(self._efforts.get(name, 0.0) for name in self._fitted)
         if not done:
@@ -88,7 +91,7 @@ class FitProgress:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in the unit that a person would name: ``40 s``, ``12 min`` or ``3.5 h``."""
+    """Return a duration in seconds, minutes or hours, whichever suits it: ``40 s``, ``12 min`` or ``3.5 h``."""
     if seconds < 90:
         return f"{max(seconds, 0.0):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""Importance of each column for the report, in a small share of the job's time."""
+"""Measures the importance of each column for the report, in a small share of the job's time."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _SHARE, _SHORT_S = 0.02, 1.0
 
 @dataclass(frozen=True)
 class FittedModel:
-    """The models of a job, as one model of features.
+    """The fitted branches of a job and their fusion, which together predict rows.
 
     Parameters
     ----------
     branches
         The fitted branches.
     fusion
-        The fusion of their votes.
+        The fusion of the votes of the branches.
     min_completeness
-        The hyperparameter.
+        The hyperparameter of this name.
     """
 
     branches: FittedBranches
@@ -51,14 +51,16 @@ class FittedModel:
 
 @dataclass(frozen=True)
 class _Predictions:
-    """Predictions of rows whose columns are replaced one after the other.
+    """Function that predicts the same rows again and again, each time with other values in one column.
+
+    Only branches that read the replaced column vote again. The votes of the others are known.
 
     Parameters
     ----------
     model
         The model.
     features
-        The rows before a column is replaced. Branches that do not read the column vote as they did on these rows.
+        The rows before a column is replaced.
     """
 
     model: FittedModel
@@ -72,7 +74,7 @@ class _Predictions:
         ]
 
     def __call__(self, features: Features) -> np.ndarray:
-        """Return predictions, float (rows, n)."""
+        """Return the predictions for the rows with replaced values, float (rows, n)."""
         votes = [
             vector
             if all(self._is_same(features, column) for column in model.columns)
@@ -96,16 +98,16 @@ def column_importance(
     model
         The models of the job.
     results
-        The held-out rows. The models have seen those that are training rows.
+        The held-out rows. The models were fitted to those that are training rows.
     task
-        Kind of the prediction.
+        Task of the model.
     eval_metric
-        The metric by which training chose.
+        Name of the metric with which training selected the model.
     names
         The user's own names of the columns.
     fit_s
-        Seconds that fitting took. The measurement may take a fiftieth of that, or 1 s. The result is empty if it would
-        take longer.
+        Seconds that fitting took. The measurement may take a fiftieth of this time, and at least 1 s. If it would take
+        longer, the result is empty.
     """
     columns = results.dataset.schema.features
     chosen = np.sort(np.random.default_rng(0).permutation(len(results.rows))[:_ROWS])
@@ -131,7 +133,10 @@ def column_importance(
 
 
 def _seconds(model: FittedModel, features: Features, allowed_s: float) -> float:
-    """Return the seconds of one prediction of all rows. A slow model predicts a few rows, from which they follow."""
+    """Return the seconds that one prediction of all rows takes.
+
+    If a few rows show that this is more than `allowed_s`, estimate the time from these rows.
+    """
     few = features.take(np.arange(min(_PROBED_ROWS, len(features))))
     seconds = 0.0
     for rows in (few, features):

@@ -154,7 +154,10 @@ def _job(
 
 
 def _with_kinds(hyperparameters: HyperParameters, channels: ChannelPaths) -> HyperParameters:
-    """Find the kinds of columns with own names, so that the artifact has them. A previous model has them already."""
+    """Return the hyperparameters with the kinds of all columns that have the user's own names, for the artifact.
+
+    Kinds come from the previous model, if there is one. The other kinds are found from the cells.
+    """
     if channels.model is not None:
         hyperparameters = _with_previous_names(hyperparameters, channels.train, channels.model)
     finding = find_kinds(TableFormat.of(hyperparameters), channels.train)
@@ -303,7 +306,7 @@ def _measure(trained: _Trained, data: TrainingData, context: JobContext) -> Outc
 
 
 def _sketches(data: TrainingData, context: JobContext) -> Sketches:
-    """Make the sketches of the training rows, with which new rows are compared."""
+    """Make the sketches of the training rows, with which new rows are later compared."""
     with context.times.stage("sketches"):
         return sketch(data.dataset, data.folds, data.groups.groups)
 
@@ -317,7 +320,7 @@ def _artifact(
     results: HeldOutResults,
     sketches: Sketches,
 ) -> NewArtifact:
-    """Return the content of the new model's artifact. Nothing is written yet. `results` are those of the new model."""
+    """Return the content of the new model's artifact, not yet written. `results` are the new model's held-out rows."""
     hyperparameters, fusion = context.hyperparameters, trained.fused.fusion
     return NewArtifact(
         data.dataset, data.target, trained.fitted, fusion, backbones, hyperparameters,
@@ -365,7 +368,7 @@ def _report(outcome: Outcome, trained: _Trained, data: TrainingData, issues: Lab
 
 
 def _importance(outcome: Outcome, trained: _Trained, data: TrainingData, context: JobContext) -> Sequence[Importance]:
-    """Measure the importance of each column. Without a result where the models of this job do not ship."""
+    """Measure the importance of each column. The result is empty if the previous model goes into the artifact."""
     if outcome.ships_previous:
         return ()
     model = FittedModel(trained.fitted, trained.fused.fusion, context.hyperparameters.min_completeness)

@@ -1,7 +1,7 @@
-"""The hyperparameter ``label_noise``: training rows with doubtful labels, to which no model is fitted.
+"""The hyperparameter ``label_noise``: leaves training rows with doubtful labels out of the fits.
 
-A linear model finds them before any branch is fitted. It costs seconds, where a second fit of all branches would double
-the job.
+A linear model finds these rows before any branch is fitted. This takes seconds. To find them with the branches
+themselves would take twice the time of the job.
 """
 
 from __future__ import annotations
@@ -24,34 +24,34 @@ from multimodal_algo.training.fitting import BranchFit, Fitting
 _LOG = logging.getLogger(__name__)
 
 LEFT_OUT = -1
-"""The fold of a row to which no model is fitted. Models that are fitted to all other rows give its votes."""
+"""The fold of a row to which no model is fitted. The models that are fitted last give the votes for it."""
 
 _PART = "label_noise"
-# The first of these branches that the data has columns for looks at the labels.
+# A linear model of the first of these branches for which the data has columns finds doubtful labels.
 _LOOKS: dict[Branch, ModelSettings] = {
     branch: {"WIDE": {}} for branch in (Branch.JOINT, Branch.TABLE, Branch.TEXT, Branch.IMAGE, Branch.CAT, Branch.NUM)
 }
-# Each look may take this share of the time for fitting.
+# Each fit of this linear model may take this share of the time for fitting.
 _SHARE = 0.1
 # At most this share of the rows, and of the rows of each class, is left out.
 _MOST, _MOST_OF_CLASS = 0.2, 0.4
-# The gain of held-out loss in standard errors that counts.
+# The held-out loss must be less by this number of standard errors. A smaller gain does not count.
 _LEAST_GAIN = 2.0
 _SHARES_OF_PRIOR = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3)
 _TEMPERATURES = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0)
 
 
 def folds_for_fits(data: TrainingData, context: JobContext) -> np.ndarray:
-    """Return the folds of the training rows, with `LEFT_OUT` for those that no model is fitted to, int (rows,).
+    """Return the folds of the training rows, int (rows,). They are `LEFT_OUT` for rows to which no model is fitted.
 
     Parameters
     ----------
     data
         The rows of the job.
     context
-        The setting of the job. Its hyperparameter ``label_noise`` is ``keep``: all rows are fitted. ``drop``: those
-        with a doubtful label are left out. ``auto``: they are left out if the linear model then predicts held-out rows
-        better, doubtful ones included.
+        The setting of the job, with the hyperparameter ``label_noise``. ``keep``: models are fitted to all rows.
+        ``drop``: rows with a doubtful label are left out. ``auto``: these rows are left out if the linear model then
+        predicts held-out rows better. The held-out rows include rows with a doubtful label.
     """
     treatment = context.hyperparameters.label_noise
     if treatment == "keep":
@@ -90,7 +90,7 @@ def _chosen(data: TrainingData, context: JobContext, *, always: bool) -> np.ndar
 
 @dataclass(frozen=True)
 class _Look:
-    """Fits of one linear model to the rows of a job."""
+    """A linear model that is fitted to the rows of a job to find doubtful labels."""
 
     data: TrainingData
     context: JobContext
@@ -102,7 +102,10 @@ class _Look:
         return cls(data, context, next(branch for branch in _LOOKS if new_models(schema, task, [branch])))
 
     def predictions(self, folds: np.ndarray, name: str) -> np.ndarray:
-        """Return held-out predictions, float (rows, n). A row without a vote gets the prior."""
+        """Fit the model with these folds and return held-out predictions, float (rows, n).
+
+        A row without a vote gets the prior. `name` is the name of the fit, for its files.
+        """
         context, target = self.context, self.data.target
         _, model = new_models(self.data.dataset.schema, target.task, [self.branch])[0]
         recipe = replace(context.recipe, models={self.branch: _LOOKS[self.branch]})
@@ -118,7 +121,9 @@ class _Look:
 
 
 def doubtful_rows(predictions: np.ndarray, target: Target) -> np.ndarray:
-    """Return the rows whose label is doubtful, bool (rows,): a fifth of the rows and two fifths of a class at most.
+    """Return whether the label of each row is doubtful enough to leave the row out, bool (rows,).
+
+    At most a fifth of all rows and two fifths of the rows of a class are left out: those with the most doubtful labels.
 
     Parameters
     ----------
@@ -141,10 +146,11 @@ def doubtful_rows(predictions: np.ndarray, target: Target) -> np.ndarray:
 
 
 def losses(predictions: np.ndarray, target: Target) -> np.ndarray:
-    """Return the loss of each row, float (rows,), after the best temperature and share of the prior.
+    """Return the loss of each row, float (rows,), after a correction of the probabilities.
 
-    A model that was fitted without wrong labels is surer than their share allows. Without this correction, it would
-    lose for that alone.
+    The correction is the best temperature and the best share of the prior, which is mixed in. A model that was fitted
+    without wrong labels is too sure for rows with wrong labels. Without the correction, its loss would be greater for
+    this reason alone. For a regression, the loss is the absolute error.
     """
     if target.task.is_regression:
         return np.abs(predictions[:, 0] - target.values)

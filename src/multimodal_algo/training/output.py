@@ -64,7 +64,7 @@ class NewArtifact:
     calibrate
         Function that returns the prediction sets or intervals.
     sketches
-        Sketches of the training rows.
+        Sketches of the training rows, with which new rows are later compared.
     private
         Paths of this machine that are removed from the artifact's files.
     """
@@ -82,7 +82,7 @@ class NewArtifact:
     private: tuple[Path, ...] = ()
 
     def write(self, model_dir: Path, outcome: Outcome) -> None:
-        """Write the artifact into the platform's model directory, with metrics and rule of `outcome`."""
+        """Write the artifact into SageMaker's model directory, with the metrics and the decision rule of `outcome`."""
         size = self.backbones.stored_bytes
         _LOG.info(
             "artifact: %d branches and %.0f MB of networks take about %.0f s, which the budget does not count",

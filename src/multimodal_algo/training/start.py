@@ -37,11 +37,11 @@ class Outcome:
     metrics
         Scores of the chosen model.
     ships_previous
-        Whether the previous model is the chosen one, because it is better than the new one.
+        Whether the previous model is the chosen model, because it is better than the new model.
     is_measured
-        Whether `results` are of the model that ships. Otherwise only its metrics are known.
+        Whether `results` belong to the chosen model. If not, only its metrics are known.
     decision
-        The rule by which the model that ships answers. None for a regression, and before it is chosen.
+        The rule that decides the answers of the chosen model. None for a regression, or before the rule is chosen.
     """
 
     results: HeldOutResults
@@ -52,7 +52,7 @@ class Outcome:
 
     @property
     def decision_entry(self) -> DecisionEntry | None:
-        """The entry ``decision`` of the artifact."""
+        """The entry ``decision`` of the artifact's description. None without a decision rule."""
         chosen = self.decision
         if chosen is None:
             return None

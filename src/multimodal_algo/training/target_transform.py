@@ -1,7 +1,8 @@
-"""The choice of what the models of a regression learn: the numbers, or their logarithms.
+"""Chooses whether the models of a regression learn the labels or the logarithms of the labels.
 
-Prices and other amounts are often skewed: most are small, and a few are huge. Their logarithms are not, and effects
-that multiply amounts add up in them. Predictions are numbers in any case, see `TargetScale`.
+Prices and other amounts are often skewed: most are small, and a few are huge. Logarithms of amounts are less skewed.
+Effects that multiply an amount are sums of logarithms, which models learn more easily. Predictions are numbers in both
+cases, see `TargetScale`.
 """
 
 from __future__ import annotations
@@ -26,35 +27,36 @@ from multimodal_algo.predictors.linear_features import LinearFeatures
 
 _LOG = logging.getLogger(__name__)
 
-# Numbers of this skewness may gain by logarithms, which must be less skewed: an exponential distribution has 2.
+# From this skewness on, logarithms may help, if they are less skewed. An exponential distribution has skewness 2.
 _SKEWED = 1.0
-# The least share of the loss that logarithms must save. Less is chance.
+# Logarithms must reduce the loss by at least this share. A smaller gain may be chance.
 _LEAST_GAIN = 0.02
-# The linear model that compares both, and the rows that it is fitted to.
+# Limits of the comparison: rows, words, strength and iterations of the linear model, and seconds.
 _MOST_ROWS, _MOST_WORDS, _STRENGTH, _ITERATIONS, _SECONDS = 3_000, 2_000, 1.0, 50, 20.0
 
 
 def learns_logarithm(
     rows: TrainingRows, models: Sequence[tuple[Branch, BranchModel]], hyperparameters: HyperParameters
 ) -> bool:
-    """Choose whether models learn the logarithms of the numbers, as the hyperparameter ``target_transform`` says.
+    """Return whether models learn the logarithms of the labels, according to the hyperparameter ``target_transform``.
 
-    ``auto`` fits a linear model to a part of the rows, once for the numbers and once for their logarithms. The other
-    rows decide by the metric of the job. Where numbers are not skewed, nothing is fitted.
+    With ``auto``, a linear model is fitted to a part of the rows, once to the labels and once to their logarithms. The
+    better one is chosen on the other rows, with the metric of the job. If labels are not skewed, nothing is fitted.
 
     Parameters
     ----------
     rows
         The training rows.
     models
-        The branches with their models, which are not fitted. The one of the most columns is compared.
+        The branches with their models, which are not fitted yet. The comparison uses the inputs of the branch with the
+        most columns.
     hyperparameters
         Hyperparameters of the job.
 
     Raises
     ------
     UserError
-        The hyperparameter asks for logarithms, but the labels are classes, or one is not above 0.
+        The hyperparameter asks for logarithms, but the labels are classes, or a label is not above 0.
     """
     wanted, numbers = hyperparameters.target_transform, rows.targets
     is_regression = numbers.dtype.kind == "f"
@@ -98,7 +100,7 @@ def _skewness(numbers: np.ndarray) -> float:
 
 
 def _held_out(rows: TrainingRows, model: BranchModel, *, logarithm: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return held-out numbers, float64 (rows,), and the predictions of a linear model for them, float64 (rows, 1)."""
+    """Return the labels of held-out rows, float64 (rows,), and a linear model's predictions, float64 (rows, 1)."""
     chosen = sample_rows(len(rows.targets), _MOST_ROWS, seed=0)
     asked = rows.folds[chosen] == rows.folds.min()
     known, held_out = chosen[~asked], chosen[asked]

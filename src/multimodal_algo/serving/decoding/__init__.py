@@ -70,7 +70,7 @@ def records_of(body: bytes, kind: Kind, schema: FeatureSchema, reading: Reading)
 
 
 def _records(body: bytes, kind: Kind, schema: FeatureSchema, reading: Reading) -> Decoded:
-    """Return the records of a readable body with the cells of its table, where dates are one cell."""
+    """Return the records of a readable body with the cells as they were sent: a date is still one cell."""
     if kind is Kind.PARQUET:
         return read_parquet_body(body, schema, reading)
     if kind is Kind.CSV:
