@@ -144,6 +144,20 @@ def test_importance_says_which_columns_matter(model: multimodal_algo.Model, fram
     assert set(model.feature_importance(frame, by="modality", repeats=2).index) == {"text", "num", "cat", "image"}
 
 
+def test_the_effect_of_a_cell_is_what_the_answer_loses_without_it(
+    model: multimodal_algo.Model, frame: pd.DataFrame
+) -> None:
+    rows = frame.head(6)
+    effects = model.explain(rows)
+    assert list(effects.columns) == list(model.columns)
+    whole = model.predict_proba(rows)
+    for column, empty in (("photo_image", None), ("price_num", None), ("title_text", "")):
+        without = model.predict_proba(rows.assign(**{column: empty}))
+        for row, answer in whole.idxmax(axis=1).items():
+            loss = whole.loc[row, answer] - without.loc[row, answer]
+            assert effects.loc[row, column] == pytest.approx(loss, abs=1e-4)
+
+
 def test_vectors_are_empty_where_cells_are(model: multimodal_algo.Model, frame: pd.DataFrame) -> None:
     vectors = model.embed(frame)
     photos = vectors.filter(like="photo_image_")

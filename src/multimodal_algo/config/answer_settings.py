@@ -56,9 +56,9 @@ class AnswerSettings(BaseModel):
     inference_output: str = Field(
         "",
         description="Fields of an answer, separated by commas: id, predicted_label, probability, probabilities, "
-        "labels, modality_weights, prediction_set, prediction_interval, quantiles, novelty, best_guess, error. The "
-        "default is id if the data has one, predicted_label, and probability for classes. The artifact stores this "
-        "setting. The environment variable SAGEMAKER_INFERENCE_OUTPUT overrides it.",
+        "labels, modality_weights, prediction_set, prediction_interval, quantiles, novelty, reasons, best_guess, "
+        "error. The default is id if the data has one, predicted_label, and probability for classes. The artifact "
+        "stores this setting. The environment variable SAGEMAKER_INFERENCE_OUTPUT overrides it.",
     )
     coverage: float = Field(
         0.9,

@@ -88,6 +88,8 @@ class Field(StrEnum):
     """The likely class, also if ``predicted_label`` leaves the row to a person."""
     NOVELTY = "novelty"
     """How unlike the training rows the row is: the share of them that are less unusual, from 0 to 1."""
+    REASONS = "reasons"
+    """How much each cell of the row moved the answer, by column, the largest effect first."""
     ERROR = "error"
     """Reason why the row cannot be read."""
 

@@ -148,6 +148,23 @@ class Features:
             {column: pictures.take(rows) for column, pictures in self.pictures.items()},
         )
 
+    def without(self, columns: Sequence[str]) -> Features:
+        """Return features in which all cells of `columns` are empty."""
+        empty = {
+            column: np.full(self.rows, np.nan)
+            if modality_of(column) is Modality.NUM
+            else np.full(self.rows, "", object)
+            for column in columns
+            if column in self.cells
+        }
+        vectors = {
+            column: VectorColumn(self.vectors[column].vectors, np.full(self.rows, -1))
+            for column in columns
+            if column in self.vectors
+        }
+        pictures = {column: self.pictures[column].only_first(0) for column in columns if column in self.pictures}
+        return Features({**self.cells, **empty}, self.rows, {**self.vectors, **vectors}, {**self.pictures, **pictures})
+
     @classmethod
     def joined(cls, parts: Sequence[Features]) -> Features:
         """Return features with the rows of all `parts`, which have the same columns."""

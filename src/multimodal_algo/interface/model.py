@@ -28,6 +28,7 @@ from multimodal_algo.interface.reading import RowReader
 from multimodal_algo.report.importance import importances
 from multimodal_algo.serving.guarantees import sets_of
 from multimodal_algo.serving.loaded_model import LoadedModel
+from multimodal_algo.serving.reasons import cell_effects
 
 
 class Model:
@@ -207,6 +208,16 @@ class Model:
         for rows, votes in self._reader.votes(frame, on_bad_row):
             numbers[rows] = intervals.quantiles(self._model.fuse(votes), votes, levels)
         return pd.DataFrame(numbers, index=frame.index, columns=list(levels))
+
+    def explain(self, data: Any) -> pd.DataFrame:
+        """Return how much each cell moved the answer of its row: a column for each column that the model reads.
+
+        The values are changes of the probability of the answered class, or of the number, see `cell_effects`.
+        """
+        frame = frame_of(data)
+        features = self._reader.features(table_of(frame, self._names))
+        answers = self._model.fuse(self._model.votes(features))
+        return pd.DataFrame(cell_effects(self._model, features, answers, answers.argmax(axis=1)), index=frame.index)
 
     def evaluate(self, data: Any, metrics: Sequence[str] | None = None) -> dict[str, float]:
         """Return the value of each metric on labelled rows.

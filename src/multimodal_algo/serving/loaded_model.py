@@ -71,6 +71,8 @@ class RowAnswer:
         Whether the rule leaves the row to a person.
     novelty
         How unusual the row is: the share of training rows that are less unusual. None if the answer does not have it.
+    reasons
+        How much each cell moved the answer, by column, see `cell_effects`. Empty if the answer does not have them.
     """
 
     answer: np.ndarray
@@ -79,6 +81,7 @@ class RowAnswer:
     guess: int | None = None
     is_reviewed: bool = False
     novelty: float | None = None
+    reasons: Mapping[str, float] = field(default_factory=dict)
 
 
 class LoadedModel:
@@ -258,6 +261,17 @@ class LoadedModel:
     def votes(self, features: Features) -> Votes:
         """Return the votes of all branches (partial models), in the order of ``config.branches``."""
         return votes_of(self._models, features, min_completeness=self.config.min_completeness)
+
+    def votes_without(self, columns: Sequence[str], features: Features, votes: Votes) -> Votes:
+        """Return the votes on rows in which the cells of `columns` are empty.
+
+        `votes` are those on the whole rows. Only branches that read one of the columns predict again.
+        """
+        emptied, array = features.without(columns), votes.array.copy()
+        for number, (model, entry) in enumerate(zip(self._models, self.config.branches, strict=True)):
+            if not set(columns).isdisjoint(entry.columns):
+                array[:, number] = model.predict(emptied, min_completeness=self.config.min_completeness)
+        return Votes(array)
 
     def timed_votes(self, features: Features) -> tuple[Votes, list[float]]:
         """Return the votes of all branches (partial models), and how many seconds each branch took."""

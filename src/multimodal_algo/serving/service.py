@@ -304,6 +304,8 @@ def _watch_of(served: ServedModel) -> RowWatch | None:
 
 
 def _batcher_of(served: ServedModel, watch: RowWatch | None) -> Batcher[Any, Features, RowAnswer]:
+    from multimodal_algo.serving.reasons import with_reasons  # it imports numpy, which /ping does without
+
     model, fields = served.model, served.options.fields
     with_weights, with_novelty = Field.MODALITY_WEIGHTS in fields, Field.NOVELTY in fields
 
@@ -315,7 +317,8 @@ def _batcher_of(served: ServedModel, watch: RowWatch | None) -> Batcher[Any, Fea
             watch.add(features)
         if with_novelty and (novelty := model.novelty(features)) is not None:
             answers = [replace(row, novelty=float(value)) for row, value in zip(answers, novelty, strict=True)]
-        return answers if served.decider is None else served.decider.decide(answers)
+        answers = answers if served.decider is None else served.decider.decide(answers)
+        return with_reasons(model, features, answers) if Field.REASONS in fields else answers
 
     return Batcher(model.encode, answer, served.batch_rows)
 
@@ -354,6 +357,8 @@ def _value_of(field: Field, row: RowAnswer, served: ServedModel) -> Any:
         return row.guarantees[field]
     if field is Field.NOVELTY:
         return None if row.novelty is None else _rounded(row.novelty)
+    if field is Field.REASONS:
+        return {column: _rounded(effect) for column, effect in row.reasons.items()}
     if model.task.is_regression:
         return float(row.answer[0])
     if field is Field.LABELS:
