@@ -18,14 +18,14 @@ from multimodal_algo.cli.options import FILE_OR_FOLDER
     "outputs",
     multiple=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File for the results: a page where the name ends with .html, otherwise JSON. It may be given twice.",
+    help="File for the results: a page if its name ends with .html, otherwise JSON. It may be given twice.",
 )
 @click.option(
     "--most-rows",
     type=click.IntRange(min=0),
     default=2_000,
     show_default=True,
-    help="Most rows that are compared, chosen at random. 0 for all.",
+    help="Greatest number of rows to compare, chosen at random. 0 compares all.",
 )
 def drift(model: Path, data: Path, outputs: tuple[Path, ...], most_rows: int) -> None:
     """Compare the rows of DATA with the training rows of MODEL. The exit code is 3 if a column differs.

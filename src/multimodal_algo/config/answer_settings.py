@@ -24,14 +24,15 @@ class AnswerSettings(BaseModel):
 
     positive_class: str = Field(
         "",
-        description="The class that is sought, of two: precision, recall, f1 and average_precision are of it, and so "
-        "is a decision_threshold without a class. The default is the rarer class.",
+        description="Of two classes, the class that is sought. precision, recall, f1, average_precision and a "
+        "decision_threshold without a class refer to it. The default is the rarer class.",
     )
     decision_threshold: str = Field(
         "",
-        description="Probability from which on the positive class is answered: a number, f1, precision>=0.95, "
-        'recall>=0.9, or cost:{"false_positive":1,"false_negative":20}. Or JSON by class, for example '
-        '{"rare": "recall>=0.9"}. Held-out rows choose it. DECISION_THRESHOLD overrides it in inference.',
+        description="Least probability with which the positive class is answered: a number, f1, precision>=0.95, "
+        'recall>=0.9, or cost:{"false_positive":1,"false_negative":20}. Or JSON with one of them by class, for example '
+        '{"rare": "recall>=0.9"}. Except for a number, training chooses the probability on held-out rows. '
+        "DECISION_THRESHOLD overrides it in inference.",
     )
     abstain_below: float = Field(
         0,
@@ -44,14 +45,14 @@ class AnswerSettings(BaseModel):
         0,
         ge=0,
         le=0.9999,
-        description="Share of right rows among those that are answered, for example 0.98. Held-out rows choose the "
-        "least probability for it, and other rows are answered with review_label. 0 answers all rows. TARGET_ACCURACY "
-        "overrides it in inference.",
+        description="Promised share of right answers among the rows that are answered, for example 0.98. Training "
+        "chooses the least probability of an answer on held-out rows. Rows below it are answered with review_label. 0 "
+        "answers all rows. TARGET_ACCURACY overrides it in inference.",
     )
     review_label: str = Field(
         REVIEW,
-        description="Answer to rows that a person should look at, because they do not reach a threshold. It is not a "
-        "class of the data. REVIEW_LABEL overrides it in inference.",
+        description="Answer to rows that are left to a person, because they do not reach a threshold. It must not be "
+        "a class of the data. REVIEW_LABEL overrides it in inference.",
     )
     inference_output: str = Field(
         "",

@@ -95,7 +95,7 @@ class Field(StrEnum):
 
     @property
     def heading(self) -> str:
-        """The name of the field where an answer shows it: in a CSV header or as a key of a JSON object."""
+        """The name of the field in an answer: in a CSV header, or as a key of a JSON object."""
         return ID if self is Field.ID else self.value
 
 

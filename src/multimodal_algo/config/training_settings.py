@@ -59,8 +59,8 @@ class TrainingSettings(BaseModel):
     target_transform: TargetTransform = Field(
         "auto",
         description="Numbers that the models of a regression learn. log: the logarithms of the labels, for example of "
-        "prices. none: the labels. auto: log if all labels are positive and skewed, and held-out rows are predicted "
-        "better with it.",
+        "prices. none: the labels. auto: log if all labels are positive and skewed, and if held-out rows are then "
+        "predicted better.",
     )
     label_noise: LabelNoise = Field(
         "keep",
@@ -148,7 +148,7 @@ class TrainingSettings(BaseModel):
         "",
         description="Kinds of columns without a suffix, as title=text,price=num or as a JSON object. Kinds are text, "
         "num, cat, image, date, which becomes numbers, and drop, which leaves a column out. Kinds that are not given "
-        "are found from the cells of the first rows. auto finds all.",
+        "are found from the cells of the first rows. auto finds all kinds.",
     )
     csv_delimiter: CsvDelimiter = Field(
         ",",

@@ -179,7 +179,7 @@ class Findings:
         self._rows.setdefault(problem.remedy, Occurrences()).add(where, problem.reason)
 
     def repeated_header(self, where: str) -> None:
-        """Record a row that repeats the header. This happens where files were joined."""
+        """Record a row that repeats the header. This happens if files were joined."""
         self._headers.add(where)
 
     def headerless(self, name: str, first_file: str) -> None:

@@ -98,4 +98,4 @@ class Section:
 
 
 SectionMaker = Callable[[ReportedJob], Section | None]
-"""A function that makes one section, or None where the job has nothing to show there."""
+"""A function that makes one section. It returns None if the job has nothing to show there."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from multimodal_algo.serving.loaded_model import LoadedModel
 
 DIFFERS = 3
-"""Exit code of the command where a column differs."""
+"""Exit code of the command if a column differs."""
 
 _BATCH = 64
 _STRANGE = 0.99
