@@ -10,7 +10,7 @@ from multimodal_algo.aws.session import Refused, Session
 from multimodal_algo.core.errors import UserError
 
 RUNTIME = "sagemaker-runtime"
-"""Service that endpoints answer by."""
+"""The boto3 service of requests to endpoints."""
 _POLL_S = 5.0
 _NOT_THERE = ("404", "NoSuchKey")
 

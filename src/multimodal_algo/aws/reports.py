@@ -12,7 +12,7 @@ from typing import Any
 from multimodal_algo.aws.session import Session
 from multimodal_algo.core.errors import UserError
 
-# Places in ModelMetrics, and the objects next to the artifact.
+# Keys in ModelMetrics, and the names of the report files next to the artifact.
 _QUALITY = ("ModelQuality.Statistics", "model_quality.json")
 _EXPLAINABILITY = ("Explainability.Report", "explainability.json")
 _GROUPS = {"regression": "regression_metrics", "binary": "binary_classification_metrics"}

@@ -172,7 +172,10 @@ def prepare(
 @click.argument("data", type=FILE_OR_FOLDER)
 @click.option("--test", "share", default=0.2, show_default=True, help="Share of the rows that are test rows.")
 @click.option(
-    "--group", multiple=True, metavar="NAME", help="Column whose rows with the same value go into the same file. Repeatable."
+    "--group",
+    multiple=True,
+    metavar="NAME",
+    help="Column. Rows with the same value in it go into the same file. Repeatable.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of the random order.")
 @name_options

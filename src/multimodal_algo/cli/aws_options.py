@@ -27,14 +27,14 @@ _TAG = click.option(
 _TRAFFIC = click.option("--encrypt-traffic", is_flag=True, help="Encrypt what instances send to each other.")
 
 training_protection: tuple[Any, ...] = (*_NETWORK, _VOLUME_KEY, _OUTPUT_KEY, _TRAFFIC, _TAG)
-"""Options of `protection_of` for training and tuning jobs."""
+"""Options for network, keys and tags of training and tuning jobs, which `protection_of` reads."""
 model_protection: tuple[Any, ...] = (*_NETWORK, _TAG)
-"""Options of `protection_of` for models."""
+"""Options for network and tags of models, which `protection_of` reads."""
 output_protection: tuple[Any, ...] = (_VOLUME_KEY, _OUTPUT_KEY, _TAG)
-"""Options of `protection_of` for transform jobs and endpoints."""
+"""Options for keys and tags of transform jobs and endpoints, which `protection_of` reads."""
 
 tags_alone: tuple[Any, ...] = (_TAG,)
-"""Options of `protection_of` for algorithms."""
+"""Options for tags of algorithms, which `protection_of` reads."""
 
 
 def with_options(*options: Any) -> Callable[[COMMAND], COMMAND]:

@@ -11,7 +11,7 @@ from multimodal_algo.core.labels import positive_problem
 from multimodal_algo.core.values import label_keys
 
 REVIEW = "__review__"
-"""The answer to rows that a person should look at, unless a setting names another one."""
+"""The answer to rows that are left to a person, unless the setting ``review_label`` has another answer."""
 
 CONFIDENCE = 0.95
 """The confidence of a promise: of all jobs that make a promise, at least this share gives a model that keeps it."""
@@ -21,13 +21,13 @@ class AimKind(StrEnum):
     """The way in which a threshold is set."""
 
     NUMBER = "number"
-    """The threshold itself."""
+    """A threshold that the user sets as a number."""
     F1 = "f1"
     """The greatest F1 score on held-out rows."""
     PRECISION = "precision"
-    """The lowest threshold whose precision is promised."""
+    """The lowest threshold for which the wanted precision can be promised."""
     RECALL = "recall"
-    """The highest threshold whose recall is promised."""
+    """The highest threshold for which the wanted recall can be promised."""
     COST = "cost"
     """The threshold at which the wrong answers on held-out rows cost least."""
 

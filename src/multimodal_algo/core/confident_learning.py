@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Numbers are compared with those whose prediction is alike: this many ranges, with at least this many rows each.
+# Errors are compared in ranges of similar predictions: the greatest number of ranges, and the least rows of a range.
 _RANGES, _LEAST_ROWS = 10, 50
 # The standard deviation of normal errors is this number of median absolute deviations.
 _DEVIATIONS = 1.4826

@@ -11,14 +11,14 @@ from functools import lru_cache
 from multimodal_algo.core.values import trimmed
 
 PARTS = ("days", "year", "month", "weekday")
-"""The numbers of a date: days since 1970-01-01 with the time of day as a fraction, year, month, and weekday from 1 for
-Monday to 7.
+"""The numbers that a date becomes. ``days`` are days since 1970-01-01, with the time of day as a fraction. ``weekday``
+is from 1 for Monday to 7 for Sunday.
 """
 _EMPTY = ("",) * len(PARTS)
 _EPOCH = date(1970, 1, 1).toordinal()
 _DAY_S = 24 * 60 * 60
 _LONGEST = 60
-# Share of the cells that must be dates.
+# A column holds dates if at least this share of its cells are dates.
 _MOST = 0.95
 _TIME = (
     r"(?:[T ,]+(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,]\d+)?)? ?(?P<half>[AaPp][Mm])?"

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from multimodal_algo.core.errors import UserError
 
-# Packages of the extra `train`, of which each part of training, serving and the Python interface imports some.
+# Packages of the extra `train`. Each part of training, serving and the Python interface imports some of them.
 _OF_TRAIN = ("autogluon", "flask", "pandas", "torch")
 
 

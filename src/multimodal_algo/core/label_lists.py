@@ -8,7 +8,7 @@ from collections.abc import Collection
 from multimodal_algo.core.labels import number_of
 
 _SEPARATORS = (",", "|", ";", "/")
-# Share of the single classes that must stand in several labels. In "Paris, France" the first part does not.
+# At least this share of the parts must be in several labels. In "Paris, France", the first part is in one label alone.
 _REPEATED = 0.8
 
 

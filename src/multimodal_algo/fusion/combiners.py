@@ -21,7 +21,7 @@ _STRENGTH = 0.03
 _ROUNDS = 100
 # Most numbers of votes that a pool is fitted to, and the rows of each class that its bias then needs.
 _MOST_FITTED, _ROWS_PER_BIAS = 20_000_000, 20
-# Errors of more deviations than these are outliers. The median of normal errors, times the factor, is a deviation.
+# Errors above this number of deviations are outliers. The factor turns the median of normal errors into a deviation.
 _HUBER, _TO_DEVIATION, _HUBER_STEPS = 1.345, 1.4826, 20
 # Weights alone need no more.
 _MOST_FOR_WEIGHTS = 5_000_000

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-# The progress of the fits as `training.fit_progress` logs it, and that of the reading.
+# Lines with the progress of the fits, see `training.fit_progress`, and of the reading.
 _PROGRESS = re.compile(r"(?:branch \d+ of \d+ \(|\d+ of \d+ branches, |ingest: \d+ rows, ).*")
 
 

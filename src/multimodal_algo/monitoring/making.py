@@ -24,7 +24,7 @@ _QUANTILES, _MOST_NAMES, _LONGEST_NAME, _LEAST_NAMED = 33, 32, 60, 2
 _OTHERS = ("",) * 16
 # Greatest number of directions of a column, and greatest size of the directions of all columns.
 _DIRECTIONS, _DIRECTION_BYTES = 6, 120_000
-# Rows and bytes of the sample.
+# Greatest number of rows and of bytes of the sample.
 _SAMPLE_ROWS, _SAMPLE_BYTES = 300, 40_000
 # A language with a smaller share of the texts has no bin of its own.
 _LEAST_LANGUAGE = 0.03
@@ -82,7 +82,7 @@ def _projections(features: Features, generator: np.random.Generator) -> dict[str
 def _main_directions(vectors: np.ndarray, most: int) -> Projection:
     center = vectors.mean(axis=0)
     centered = vectors - center
-    # The directions of rows are cheaper to find than those of columns where there are fewer rows.
+    # There are often fewer rows than columns. Then the directions are cheaper to find from the products of rows.
     values, rows = np.linalg.eigh(centered @ centered.T)
     kept = [n for n in range(len(values) - 1, -1, -1) if values[n] > 1e-6 * max(values[-1], 1e-12)][:most]
     directions = (rows[:, kept].T @ centered) / np.sqrt(values[kept])[:, None]
@@ -120,7 +120,7 @@ def _vector_measures(column: str, features: Features, projection: Projection) ->
     along, distance = projection(present)
     for number in range(1, along.shape[1] + 1):
         yield _ordered(column, Property.DIRECTION, along[:, number - 1], number)
-    # Vectors that did not make the directions lie farther from them, but seldom farther than from the center.
+    # Other vectors lie farther from the directions than the vectors of this fit, but seldom farther than from center.
     farthest = np.linalg.norm(present.astype(np.float32) - projection.center.astype(np.float32), axis=1)
     yield _ordered(column, Property.DISTANCE, np.concatenate([distance, farthest]))
 

@@ -103,7 +103,7 @@ class Meter:
         named, rest = len(bins), size - len(bins)
         if rest == 0:
             return [bins.get(value, size - 1) for value in values]
-        # Values without a bin of their own share the rest. One that became frequent stands out in its bin.
+        # Values without a bin of their own share the other bins. If one of them becomes frequent, its bin stands out.
         return [
             bins[value] if value in bins else named + crc32(value.encode("utf-8", "replace")) % rest for value in values
         ]

@@ -104,7 +104,7 @@ def _sketch(values: np.ndarray) -> dict[str, Any]:
     ordered, level = np.sort(values), 0
     data: list[list[float]] = []
     while len(ordered) > 2 * _K:
-        # An odd value stays on its level. Of each pair of neighbours one goes to the next level, by turns.
+        # Of each pair of neighbours, one value goes to the next level. A value without a partner stays on its level.
         data.append(ordered[len(ordered) // 2 * 2 :].tolist())
         ordered = ordered[level % 2 : len(ordered) // 2 * 2 : 2]
         level += 1

@@ -30,7 +30,7 @@ class Novelty:
     """
 
     def __init__(self, measures: Sequence[Measure], ranks: np.ndarray, *, own_rows: bool = False) -> None:
-        # A language may be known for some rows alone, and new values are the rarest ones already.
+        # Languages are left out, because they are known for only some rows.
         self._used = [n for n, each in enumerate(measures) if each.kind is not Property.LANGUAGE]
         self._tables = np.zeros((len(self._used), 256))
         for row, number in enumerate(self._used):

@@ -25,7 +25,7 @@ from multimodal_algo.ingest.statistics import modality_groups
 
 _LOG = logging.getLogger(__name__)
 
-# With more classes, their scores would make the artifact's description large.
+# With the scores of more classes, the description of the artifact would be large.
 _MOST_CLASSES = 1000
 _TABLE_METRICS = 6
 

@@ -76,7 +76,7 @@ def deal(classes: np.ndarray, groups: np.ndarray, share: float, seed: int) -> np
         wanted = share * sizes[members].sum()
         taken = 0
         for group in random.permutation(members):
-            # A group that overshoots is taken only where it leaves the class nearer to its share.
+            # A group with too many rows is taken only if the class then is nearer to its share.
             if abs(taken + sizes[group] - wanted) < abs(taken - wanted):
                 in_test[group] = True
                 taken += sizes[group]

@@ -28,9 +28,9 @@ from multimodal_algo.ingest.sources import STANDARD, Source, TableFormat, find_s
 from multimodal_algo.tools.dealing import NO_CLASS, bins_of_numbers, deal, linked_groups
 from multimodal_algo.tools.written import complete_file, complete_text, csv_record
 
-# Shorter texts may be names, which different things share.
+# A shorter text may be a name that different things have.
 _LONG_BYTES = 120
-# A long value that more rows share is a phrase or a placeholder.
+# A long value that more rows have is a phrase or a placeholder.
 _MOST_DUPLICATES = 10
 _SHOWN_CLASSES = 30
 

@@ -36,7 +36,7 @@ def complete_text(path: Path) -> Iterator[TextIO]:
 
 def csv_record(cells: Sequence[str], delimiter: str = ",") -> str:
     """Return a row of CSV with its newline."""
-    # csv.writer takes a hundred times as long for images. It also does not quote carriage returns where lines end
+    # csv.writer takes a hundred times as long for images. It also does not quote carriage returns if lines end
     # without them. A record of one empty cell is quoted, because it would be a blank line otherwise.
     return (delimiter.join(_quoted(cell, delimiter) for cell in cells) or '""') + "\n"
 

@@ -16,9 +16,9 @@ from multimodal_algo.training.data import TrainingData
 
 _LOG = logging.getLogger(__name__)
 
-# Folds of the rows of a validation channel, which has none.
+# The rows of a validation channel have no folds. They are dealt to this number of folds.
 _FOLDS = 5
-# Rows of the validation channel that no training row equals. With fewer of them, the others count too.
+# If fewer rows of the validation channel differ from all training rows, its other rows count too.
 _LEAST_NEW_ROWS = 20
 
 

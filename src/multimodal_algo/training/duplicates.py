@@ -28,7 +28,7 @@ _LEAST_DISTINCT, _LEAST_DISTINCT_NAMES = 0.3, 0.5
 _LONG_BYTES, _SURELY_LONG_BYTES = 50, 120
 # Repeated short texts name one thing each where most of them occur this often, and their rows have one label.
 _ROWS_OF_A_THING, _MOST_THINGS, _LEAST_AGREEMENT = 3, 0.9, 0.95
-# With fewer different rows, a table whose rows are mostly equal is one of few categories.
+# A table with mostly equal rows and fewer different rows than this is a table of few categories.
 _LEAST_DIFFERENT = 50
 _NOTHING = 0
 

@@ -67,7 +67,7 @@ class Outcome:
 
 
 NewModel = Callable[[Path, Outcome], None]
-"""Writes the artifact of the new model into the model directory, with the metrics and the rule of an outcome."""
+"""Writes the new model's artifact into the model directory, with the metrics and the decision rule of an outcome."""
 
 
 class Start(ABC):
