@@ -110,7 +110,7 @@ def create_algorithm_request(
     images
         Images in the ECR registry.
     validation
-        Jobs that the platform runs before it accepts the algorithm. None for no jobs.
+        Jobs that the platform runs before it accepts the algorithm. None to run no jobs.
     marketplace
         Whether SageMaker certifies the algorithm for AWS Marketplace with the validation. This cannot be changed later.
 

@@ -89,7 +89,7 @@ class Declaration(NamedTuple):
     meaning
         Description for users, for ``--help``.
     least, most
-        Limits of a number, both included. None where there is no limit.
+        Limits of a number, both included. None if there is no limit.
     platform_default
         SageMaker's value for a request without the key, if it differs from `default`.
     variable

@@ -19,7 +19,7 @@ class Progress:
     noun
         Name of the counted things in the plural, for example ``records``.
     total
-        Size of the whole work in any unit, for example bytes. None where it is not known.
+        Size of the whole work in any unit, for example bytes. None if it is not known.
 
     Attributes
     ----------

@@ -25,7 +25,7 @@ class Hosts:
     names
         Names of all hosts, sorted. The first host leads: it runs Ray's head node, and writes the artifact.
     interface
-        Network interface between the hosts, for example ``eth0``. None where the platform does not name it.
+        Network interface between the hosts, for example ``eth0``. None if the platform does not name it.
     groups
         Instance groups of a heterogeneous cluster. Otherwise empty.
     """

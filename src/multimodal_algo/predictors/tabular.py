@@ -41,7 +41,7 @@ class AutoGluonPredictor(BranchPredictor):
     prior
         Share of each class among the rows of `fit`, float32 (n,), or the mean of their numbers, float64 (1,).
     scale
-        Turns predictions of standardised numbers into the original unit. None for classes.
+        Turns predictions of standardised numbers into the original unit. None if the labels are classes.
     """
 
     def __init__(self, models: Ensemble | AutoGluonModels | None, prior: np.ndarray, scale: TargetScale | None) -> None:

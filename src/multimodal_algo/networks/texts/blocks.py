@@ -52,7 +52,7 @@ def batches_by_length(lengths: Sequence[int], most_texts: int, most_characters: 
     most_texts
         Largest number of texts in a batch.
     most_characters
-        Largest number of characters in a batch of several texts, including padding. None for no limit.
+        Largest number of characters in a batch of several texts, including padding. None means no limit.
     """
     batches: list[list[int]] = []
     for row in sorted(range(len(lengths)), key=lengths.__getitem__):
