@@ -101,8 +101,9 @@ def _skewness(numbers: np.ndarray) -> float:
 
 def _held_out(rows: TrainingRows, model: BranchModel, *, logarithm: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels of held-out rows, float64 (rows,), and a linear model's predictions, float64 (rows, 1)."""
-    chosen = sample_rows(len(rows.targets), _MOST_ROWS, seed=0)
-    asked = rows.folds[chosen] == rows.folds.min()
+    fitted_rows = np.flatnonzero(rows.folds >= 0)  # rows with a doubtful label may have no fold
+    chosen = fitted_rows[sample_rows(len(fitted_rows), _MOST_ROWS, seed=0)]
+    asked = rows.folds[chosen] == rows.folds[fitted_rows].min()
     known, held_out = chosen[~asked], chosen[asked]
     features = LinearFeatures(_MOST_WORDS)
     blocks = features.fit_transform(model.inputs(rows.features.take(known)))
