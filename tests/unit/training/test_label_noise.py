@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -50,12 +50,19 @@ class NumbersModel(BranchModel):
         return Numbers()
 
 
+@dataclass(frozen=True)
+class NoSettings:
+    """The settings that `NumbersModel` does not read."""
+
+    logarithm: bool = False
+
+
 def test_rows_without_a_fold_get_the_votes_of_a_model_that_did_not_see_them(tmp_path: Path) -> None:
     numbers = np.array([0.0, 1, 2, np.nan, 4, 5, 6, np.nan])
     folds = np.array([0, 1, LEFT_OUT, 0, 1, 0, LEFT_OUT, LEFT_OUT])
     model = NumbersModel("num", ("a_num",), Task.of("binary", 2))
     rows = TrainingRows(Features({"a_num": numbers}, 8, {}), np.arange(8) % 2, folds)
-    votes = model.fit(rows, SimpleNamespace(), min_completeness=0.25)  # type: ignore[arg-type]
+    votes = model.fit(rows, NoSettings(), min_completeness=0.25)  # type: ignore[arg-type]
     fitted, left_out, empty = [0.8, 0.2, 0], [0.1, 0.9, 0], [0, 0, 1]
     expected = [fitted, fitted, left_out, empty, fitted, fitted, left_out, empty]
     assert np.allclose(votes, expected)
