@@ -5,18 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from multimodal_algo import __version__
-from multimodal_algo.core.schema import Modality
+from multimodal_algo.core.column_names import DATE
+from multimodal_algo.core.schema import Modality, modality_of
 from multimodal_algo.report.section import ReportedJob, Section
 
 
 def facts(job: ReportedJob) -> list[tuple[str, str]]:
     """Return the facts that identify the job, as pairs of a name and a value."""
     schema, target = job.results.dataset.schema, job.target
-    columns = [
-        f"{len(names)} {modality.value}: {', '.join(map(job.own, names))}"
-        for modality in Modality
-        if (names := schema.of(modality))
-    ]
+    kinds: dict[str, list[str]] = {}
+    for column in job.hyperparameters.column_names.in_tables([name for each in Modality for name in schema.of(each)]):
+        kinds.setdefault(str(modality_of(column) or DATE), []).append(job.own(column))
+    columns = [f"{len(names)} {kind}: {', '.join(names)}" for kind, names in kinds.items()]
     kind = f"{len(target.classes)} classes" if target.classes else "numbers"
     return [
         ("Predicts", f"{job.own('label')}, {kind} ({job.metrics.problem_type})"),
