@@ -38,7 +38,7 @@ def cell_effects(
     -------
     dict
         For each column the change of the probability of the answered class, or of the number, float64 (rows,). It is
-        above 0 if the cell speaks for the class, or makes the number larger.
+        above 0 if the cell makes the class more likely, or the number larger.
     """
     votes, rows = model.votes(features), np.arange(len(features))
     columns: dict[str, list[str]] = {}

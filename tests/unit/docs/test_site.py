@@ -12,7 +12,8 @@ PAGE = re.compile(r"^ *- (?:[\w ]+: )?(\S+\.md)$", re.MULTILINE)
 
 def test_the_navigation_has_every_page_but_the_decisions() -> None:
     named = PAGE.findall((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
-    pages = [path for pattern in ("*.md", "docs/*.md", "*/README.md") for path in ROOT.glob(pattern)]
+    found = (path for pattern in ("*.md", "docs/*.md", "*/README.md") for path in ROOT.glob(pattern))
+    pages = [path for path in found if not path.parent.name.startswith(".")]
     expected = {path.relative_to(ROOT).as_posix() for path in pages if path.parent.name != "decisions"}
     assert set(named) - {"docs/decisions/README.md"} == expected
     assert len(named) == len(set(named))
