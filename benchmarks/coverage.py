@@ -30,7 +30,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from fusion import FOLDS, World
+from fusion import COLUMNS, FOLDS, World
 
 from multimodal_algo.core.budget import Budget
 from multimodal_algo.core.task import Task
@@ -44,13 +44,6 @@ from multimodal_algo.fusion.votes import Votes
 from multimodal_algo.local import ChannelData, TrainingJob, TransformSettings, train, transform
 
 COVERAGES = (0.8, 0.9, 0.95)
-COLUMNS = {
-    "text": ("text",),
-    "num": ("num",),
-    "cat": ("cat",),
-    "table": ("num", "cat"),
-    "joint": ("text", "num", "cat"),
-}
 CASES = [(3, 300), (19, 600), (19, 4_800), (100, 5_000)]
 NUMBER_CASES = [300, 3_000]
 NEW_ROWS = 4_000

@@ -161,6 +161,13 @@ class ColumnNames:
         kinds = tuple((name, kind) for name, kind in self.kinds if kind != DROPPED)
         return replace(self, label=LABEL, kinds=kinds, keeps_dates=True)
 
+    def grouped(self, columns: Sequence[str]) -> dict[str, list[str]]:
+        """Return the columns of a model by their own name. The numbers of a date are one group."""
+        groups: dict[str, list[str]] = {}
+        for column in columns:
+            groups.setdefault(self.own(column), []).append(column)
+        return groups
+
     def in_tables(self, columns: Sequence[str]) -> tuple[str, ...]:
         """Return the columns that a table must have for the columns of a model: a date column replaces its numbers."""
         return tuple(dict.fromkeys(self._parts.get(column, column) for column in columns))

@@ -202,22 +202,29 @@ def _roc_auc(truth: np.ndarray, probabilities: np.ndarray) -> float:
         labels = list(np.unique(truth))
         probabilities = probabilities[:, labels]
     areas = [
-        _area(truth == label, probabilities[:, column])
+        area_under_roc(truth == label, probabilities[:, column])
         for column, label in enumerate(labels)
         if 0 < (truth == label).sum() < len(truth)
     ]
     return float(np.mean(areas)) if areas else float("nan")
 
 
-def _area(is_class: np.ndarray, probabilities: np.ndarray) -> float:
+def area_under_roc(is_class: np.ndarray, scores: np.ndarray) -> float:
     """Return the area under the ROC curve of one class, computed from ranks.
 
     scikit-learn's function takes minutes if there are many classes.
+
+    Parameters
+    ----------
+    is_class
+        Whether each row is of the class, bool (rows,). Some rows are, and some are not.
+    scores
+        Probabilities of the class, or other scores, float (rows,).
     """
     from scipy.stats import rankdata
 
     rows = int(is_class.sum())
-    ranks = float(rankdata(probabilities)[is_class].sum())
+    ranks = float(rankdata(scores)[is_class].sum())
     return (ranks - rows * (rows + 1) / 2) / (rows * (len(is_class) - rows))
 
 

@@ -216,8 +216,9 @@ class Model:
         """
         frame = frame_of(data)
         features = self._reader.features(table_of(frame, self._names))
-        answers = self._model.fuse(self._model.votes(features))
-        return pd.DataFrame(cell_effects(self._model, features, answers, answers.argmax(axis=1)), index=frame.index)
+        votes = self._model.votes(features)
+        guesses = self._model.fuse(votes).argmax(axis=1)
+        return pd.DataFrame(cell_effects(self._model, features, votes, guesses), index=frame.index)
 
     def evaluate(self, data: Any, metrics: Sequence[str] | None = None) -> dict[str, float]:
         """Return the value of each metric on labelled rows.
@@ -352,10 +353,7 @@ class Model:
     def _groups(self, by: str) -> dict[str, list[str]]:
         schema = self._model.schema
         if by == "column":
-            groups: dict[str, list[str]] = {}
-            for column in schema.features:
-                groups.setdefault(self._names.own(column), []).append(column)
-            return groups
+            return self._names.grouped(schema.features)
         if by == "modality":
             return {modality.value: list(schema.of(modality)) for modality in self._model.modalities}
         raise UserError(f"by is '{by}': it must be column or modality.")

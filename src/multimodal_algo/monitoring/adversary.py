@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from multimodal_algo.core.metrics import area_under_roc
 from multimodal_algo.monitoring.sketches import NO_BIN, Measure, Property
 
 LEAST_ROWS = 20
@@ -82,10 +83,5 @@ def _auc(inputs: np.ndarray, is_new: np.ndarray, generator: np.random.Generator)
         gram = inputs[fits].T @ inputs[fits] + _RIDGE * np.eye(inputs.shape[1])
         weights = np.linalg.solve(gram, inputs[fits].T @ (is_new[fits] - is_new[fits].mean()))
         scores = inputs[~fits] @ weights
-        areas.append(_area(scores[is_new[~fits] == 1], scores[is_new[~fits] == 0]))
+        areas.append(area_under_roc(is_new[~fits] == 1, scores))
     return float(np.mean(areas))
-
-
-def _area(positive: np.ndarray, negative: np.ndarray) -> float:
-    differences = positive[:, None] - negative[None]
-    return float((differences > 0).mean() + (differences == 0).mean() / 2)

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from multimodal_algo.fusion.votes import Votes
 from multimodal_algo.ingest.features import Features
 
 if TYPE_CHECKING:
     from multimodal_algo.serving.loaded_model import LoadedModel, RowAnswer
 
 
-def cell_effects(
-    model: LoadedModel, features: Features, answers: np.ndarray, guesses: np.ndarray
-) -> dict[str, np.ndarray]:
+def cell_effects(model: LoadedModel, features: Features, votes: Votes, guesses: np.ndarray) -> dict[str, np.ndarray]:
     """Return how much each cell moved the answer of its row, by the user's own name of the column.
 
     The effect is the answer minus the answer to the same row with this cell empty (occlusion, as in Zeiler and Fergus,
@@ -29,8 +28,8 @@ def cell_effects(
         The model that answered.
     features
         The rows.
-    answers
-        The predictions of the model, see `LoadedModel.fuse`.
+    votes
+        The votes of the model on the rows.
     guesses
         Index of the answered class of each row, int (rows,). All are 0 for a regression.
 
@@ -40,12 +39,8 @@ def cell_effects(
         For each column the change of the probability of the answered class, or of the number, float64 (rows,). It is
         above 0 if the cell makes the class more likely, or the number larger.
     """
-    votes, rows = model.votes(features), np.arange(len(features))
-    columns: dict[str, list[str]] = {}
-    for column in model.schema.features:  # the numbers of a date are one column of the user
-        columns.setdefault(model.names.own(column), []).append(column)
-    effects = {}
-    for name, parts in columns.items():
+    rows, answers, effects = np.arange(len(features)), model.fuse(votes), {}
+    for name, parts in model.names.grouped(model.schema.features).items():
         without = model.fuse(model.votes_without(parts, features, votes))
         effects[name] = (answers[rows, guesses] - without[rows, guesses]).astype(np.float64)
     return effects
@@ -55,9 +50,8 @@ def with_reasons(model: LoadedModel, features: Features, answers: Sequence[RowAn
     """Return the answers with their reasons: the effects of a row's cells, the largest first."""
     if not answers:
         return []
-    predictions = np.stack([row.answer for row in answers])
     guesses = np.array([int(row.answer.argmax()) if row.guess is None else row.guess for row in answers])
-    effects = cell_effects(model, features, predictions, guesses)
+    effects = cell_effects(model, features, model.votes(features), guesses)
     names, values = list(effects), np.stack(list(effects.values()), axis=1)
     order = np.argsort(-np.abs(values), axis=1, kind="stable")
     return [
